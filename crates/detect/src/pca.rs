@@ -1,0 +1,245 @@
+//! Principal components of healthy log spectra, and what they leave unexplained.
+//!
+//! Healthy spectra live near a plane: speed, load and temperature move many bins together. A fault
+//! leaves the plane. The score is the squared prediction error (the Q statistic of Jackson &
+//! Mudholkar 1979), here as a mean over bins of the standardised log spectrum.
+
+use nalgebra::linalg::SymmetricEigen;
+use serde::{Deserialize, Serialize};
+
+use crate::covariance::covariance;
+use crate::error::{FitError, MalformedModel};
+use crate::lanes::{dot, squared_distance};
+use crate::rows::{Rows, assert_batch};
+use crate::standardise::Standardise;
+
+/// Sweeps after which the eigen decomposition is given up; it needs a few per bin.
+const MAX_SWEEPS_PER_BIN: usize = 100;
+
+/// How many components to keep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Components {
+    /// As few as explain this share of the variance, above 0 and at most 1.
+    Explained(f64),
+    /// This many, 1 to the number of bins.
+    Count(usize),
+}
+
+/// A fitted plane in standardised log spectra.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
+pub struct Pca {
+    standardise: Standardise,
+    /// Orthonormal rows of `bins` values, the greatest variance first.
+    components: Vec<f32>,
+    /// Share of the variance each component explains.
+    explained: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    standardise: Standardise,
+    components: Vec<f32>,
+    explained: Vec<f32>,
+}
+
+impl TryFrom<Stored> for Pca {
+    type Error = MalformedModel;
+
+    fn try_from(
+        Stored {
+            standardise,
+            components,
+            explained,
+        }: Stored,
+    ) -> Result<Self, MalformedModel> {
+        MalformedModel::unless(!explained.is_empty(), "explained", "must have a value per component")?;
+        let full = components.len() == explained.len() * standardise.bins();
+        MalformedModel::unless(full, "components", "must have a value per component and bin")?;
+        let finite = components.iter().chain(&explained).all(|value| value.is_finite());
+        MalformedModel::unless(finite, "components", "must be finite")?;
+        Ok(Self {
+            standardise,
+            components,
+            explained,
+        })
+    }
+}
+
+impl Pca {
+    /// Fits on log spectra; at least 2 rows.
+    pub fn fit(rows: Rows<'_>, components: Components) -> Result<Self, FitError> {
+        let bins = rows.bins();
+        let refuse = |reason| {
+            Err(FitError::Parameter {
+                field: "components",
+                reason,
+            })
+        };
+        match components {
+            Components::Explained(share) if !(share > 0.0 && share <= 1.0) => {
+                return refuse("the explained share must be above 0 and at most 1");
+            }
+            Components::Count(count) if !(1..=bins).contains(&count) => {
+                return refuse("the count must be 1 to the number of bins");
+            }
+            _ => {}
+        }
+        let standardise = Standardise::fit(rows)?;
+        let (mean, sd) = (standardise.mean(), standardise.sd());
+        let moments = covariance(rows, |bin, value| f64::from(value - mean[bin]) / f64::from(sd[bin]));
+        let total = moments.trace();
+        if total <= 0.0 {
+            return Err(FitError::NoSpread);
+        }
+        let eigen = SymmetricEigen::try_new(moments, f64::EPSILON, MAX_SWEEPS_PER_BIN * bins).ok_or(
+            FitError::Decomposition {
+                reason: "the eigen decomposition did not converge",
+            },
+        )?;
+        let mut order: Vec<usize> = (0..bins).collect();
+        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
+        let shares: Vec<f64> = order.iter().map(|&at| eigen.eigenvalues[at].max(0.0) / total).collect();
+        let count = match components {
+            Components::Count(count) => count,
+            Components::Explained(share) => count_explaining(&shares, share),
+        };
+        let mut kept = Vec::with_capacity(count * bins);
+        for &at in &order[..count] {
+            let column = eigen.eigenvectors.column(at);
+            // An eigenvector has no sign of its own: its largest entry is made positive.
+            let sign = column[column.icamax()].signum();
+            kept.extend(column.iter().map(|value| (sign * value) as f32));
+        }
+        let explained = shares[..count].iter().map(|&share| share as f32).collect();
+        Ok(Self {
+            standardise,
+            components: kept,
+            explained,
+        })
+    }
+
+    /// Number of bins.
+    pub fn bins(&self) -> usize {
+        self.standardise.bins()
+    }
+
+    /// Number of components kept.
+    pub fn count(&self) -> usize {
+        self.explained.len()
+    }
+
+    /// Share of the variance each kept component explains, the greatest first.
+    pub fn explained(&self) -> &[f32] {
+        &self.explained
+    }
+
+    /// Orthonormal components, `count` rows of `bins` values, in standardised log spectra.
+    pub fn components(&self) -> &[f32] {
+        &self.components
+    }
+
+    /// Mean and deviation of each bin that rows are standardised with.
+    pub fn standardise(&self) -> &Standardise {
+        &self.standardise
+    }
+
+    /// Score of one log spectrum: mean squared error of its reconstruction, standardised.
+    ///
+    /// # Panics
+    /// If the row does not have the model's bins.
+    pub fn score(&self, log_spectrum: &[f32]) -> f32 {
+        let mut scratch = Scratch::new(self.bins());
+        self.score_with(log_spectrum, &mut scratch)
+    }
+
+    /// Scores of log spectra of `bins` values, one after the other in `rows`.
+    ///
+    /// # Panics
+    /// If `bins` is not the model's, or `rows` does not hold `out.len()` rows.
+    pub fn score_batch(&self, rows: &[f32], bins: usize, out: &mut [f32]) {
+        assert_batch(rows.len(), bins, self.bins(), out.len());
+        let mut scratch = Scratch::new(bins);
+        for (score, row) in out.iter_mut().zip(rows.chunks_exact(bins)) {
+            *score = self.score_with(row, &mut scratch);
+        }
+    }
+
+    /// Fills `out` with the log spectrum as the components see it.
+    ///
+    /// # Panics
+    /// If `log_spectrum` or `out` does not have the model's bins.
+    pub fn reconstruct(&self, log_spectrum: &[f32], out: &mut [f32]) {
+        let mut z = vec![0.0; self.bins()];
+        self.standardise.standardise_into(log_spectrum, &mut z);
+        self.project(&z, out);
+        self.standardise.restore(out);
+    }
+
+    /// Fills `out` with the squared standardised error of every bin; their mean is the score.
+    ///
+    /// # Panics
+    /// If `log_spectrum` or `out` does not have the model's bins.
+    pub fn squared_errors(&self, log_spectrum: &[f32], out: &mut [f32]) {
+        let mut z = vec![0.0; self.bins()];
+        self.standardise.standardise_into(log_spectrum, &mut z);
+        self.project(&z, out);
+        for (error, z) in out.iter_mut().zip(&z) {
+            *error = (z - *error) * (z - *error);
+        }
+    }
+
+    fn score_with(&self, log_spectrum: &[f32], scratch: &mut Scratch) -> f32 {
+        let Scratch { z, projected } = scratch;
+        self.standardise.standardise_into(log_spectrum, z);
+        self.project(z, projected);
+        squared_distance(z, projected) / self.bins() as f32
+    }
+
+    /// Fills `projected` with the part of `z` in the plane.
+    fn project(&self, z: &[f32], projected: &mut [f32]) {
+        assert_eq!(
+            projected.len(),
+            self.bins(),
+            "bins of the result against bins of the model"
+        );
+        projected.fill(0.0);
+        for component in self.components.chunks_exact(self.bins()) {
+            let amount = dot(component, z);
+            for (sum, &weight) in projected.iter_mut().zip(component) {
+                *sum += amount * weight;
+            }
+        }
+    }
+}
+
+/// A row while it is scored.
+struct Scratch {
+    z: Vec<f32>,
+    projected: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(bins: usize) -> Self {
+        Self {
+            z: vec![0.0; bins],
+            projected: vec![0.0; bins],
+        }
+    }
+}
+
+/// The fewest leading shares that sum to at least `share`.
+fn count_explaining(shares: &[f64], share: f64) -> usize {
+    let mut sum = 0.0;
+    for (at, part) in shares.iter().enumerate() {
+        sum += part;
+        // A share of 1 must not ask for components that only hold rounding.
+        if sum >= share - 1e-12 {
+            return at + 1;
+        }
+    }
+    shares.len()
+}
+
+#[cfg(test)]
+mod tests;

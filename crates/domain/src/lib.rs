@@ -1,0 +1,53 @@
+//! The words of Tocsin as types: what a reading is, what a sensor declared about it, what was judged and who may see it.
+//!
+//! Nothing here does I/O or waits. Outside data becomes a domain value once, through a `parse` or `try_from`, and is
+//! trusted from then on: a [`Spectrum`] is finite and non-negative, a [`Slug`] fits a URL, a [`Timestamp`] is UTC.
+//!
+//! **Invariant:** everything downstream of ingest computes from the [`CanonicalSpectrum`], so what was judged is what is
+//! kept.
+
+pub mod access;
+pub mod clock;
+pub mod codec;
+pub mod detector;
+pub mod fleet;
+pub mod id;
+pub mod incident;
+pub mod lifecycle;
+pub mod reading;
+pub mod spec;
+pub mod spectrum;
+pub mod time;
+pub mod verdict;
+
+pub use access::{PersonRole, Principal, Scope};
+pub use clock::Clock;
+pub use codec::{CanonicalSpectrum, Codec};
+pub use detector::{Detector, DetectorMask, Scores};
+pub use id::{
+    AccountId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId, ThresholdSetId,
+    TokenId,
+};
+pub use incident::{IncidentState, Severity};
+pub use reading::{Condition, ContentHash, OverallLevel, Reading, ReadingFlags, ReadingKey};
+pub use spec::SpectrumSpec;
+pub use spectrum::Spectrum;
+pub use time::Timestamp;
+pub use verdict::{Level, UnjudgedReason, Verdict};
+
+/// A value from outside that can't become a domain value: the field and the reason, in words for the sender.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Invalid {
+    /// Path of the field, as the sender names it.
+    pub field: String,
+    /// What is wrong with it, with the value where that helps.
+    pub reason: String,
+}
+
+impl Invalid {
+    /// An error about `field`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,90 @@
+//! The lives of bundles and threshold sets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+use crate::incident::InvalidTransition;
+
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident, $field:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// The name in rows, messages and on screen.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Reads the name.
+            pub fn parse(text: &str) -> Result<Self, Invalid> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(Invalid::new($field, format!("{text:?} is not a state"))),
+                }
+            }
+        }
+    };
+}
+
+states! {
+    /// Where a pushed bundle stands.
+    BundleState, "bundle_state" {
+        /// Stored, not yet verified.
+        Pending = "pending",
+        /// Loaded and run by the verifier: scorers may load it.
+        Verified = "verified",
+        /// Refused by the verifier; kept with the reason.
+        Rejected = "rejected",
+    }
+}
+
+states! {
+    /// Where a threshold set stands.
+    ThresholdState, "threshold_state" {
+        /// Computed, judged nothing yet.
+        Proposed = "proposed",
+        /// Replayed over logged or held-out scores, with what it would have done on record.
+        Tested = "tested",
+        /// A person or a policy agreed.
+        Approved = "approved",
+        /// Judges the class now.
+        Active = "active",
+        /// Was active once; can be rolled back to.
+        Retired = "retired",
+    }
+}
+
+impl ThresholdState {
+    /// The state after `next`, if the way there is legal: proposed, tested, approved, active, retired; a retired set
+    /// may become active again (roll back).
+    pub fn advance(self, next: Self) -> Result<Self, InvalidTransition> {
+        let legal = matches!(
+            (self, next),
+            (Self::Proposed, Self::Tested)
+                | (Self::Tested, Self::Approved)
+                | (Self::Approved | Self::Retired, Self::Active)
+                | (Self::Active, Self::Retired)
+        );
+        if legal { Ok(next) } else { Err(InvalidTransition { from: self.as_str(), transition: next.as_str() }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_set_cannot_become_active_untested() {
+        use ThresholdState::{Active, Approved, Proposed, Retired, Tested};
+        assert!(Proposed.advance(Active).is_err() && Tested.advance(Active).is_err());
+        let mut state = Proposed;
+        for next in [Tested, Approved, Active, Retired, Active] {
+            state = state.advance(next).unwrap();
+        }
+        assert_eq!(ThresholdState::parse("approved").unwrap(), Approved);
+        assert_eq!(BundleState::parse("x").unwrap_err().field, "bundle_state");
+    }
+}

@@ -1,0 +1,47 @@
+-- One row per reading, in daily partitions by capture time. No text, uuid or jsonb: this is the table that grows.
+-- Scores stay null where a detector did not judge; detector_mask says the same in two bytes. The verdict holds its kind
+-- in the low byte and the deciding detector (or the reason it is unjudged) in the high one.
+
+create sequence reading_commit_seq as int8 cache 1;
+
+create table reading (
+    captured_at       timestamptz not null,
+    received_at       timestamptz not null,
+    content_hash      int8 not null,
+    commit_seq        int8 not null,
+    predecessors_from timestamptz,               -- oldest spectrum a smoothing or temporal detector used
+    sensor_id         int4 not null,
+    threshold_set_id  int4 not null,             -- 0: unjudged, no limits were in force
+    bundle_id         int4 not null,             -- 0: unjudged, no model was in force
+    baseline_id       int4 not null,             -- 0: none was used
+    residual          real,
+    overall_level     real,
+    isolation         real,
+    growth            real,
+    shift             real,
+    narrowband        real,
+    pca               real,
+    mahalanobis       real,
+    rpm               real,
+    load              real,
+    flags             int2 not null,
+    verdict           int2 not null,
+    condition_cell    int2 not null,
+    detector_mask     int2 not null,
+    predecessor_count int2 not null,
+    overall           real[],
+    latent            bytea,                     -- half floats, little-endian
+    spectrum          bytea,                     -- one code per bin; null once thinned away by the archive
+    primary key (sensor_id, captured_at)
+) partition by range (captured_at);
+
+-- Scores the network gave later to readings that were judged without it. Never pages.
+create table reading_rescored (
+    sensor_id   int4 not null,
+    captured_at timestamptz not null,
+    bundle_id   int4 not null,
+    residual    real not null,
+    latent      bytea not null,
+    rescored_at timestamptz not null,
+    primary key (sensor_id, captured_at, bundle_id)
+);
