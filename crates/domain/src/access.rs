@@ -41,7 +41,10 @@ impl PersonRole {
             "operator" => Ok(Self::Operator),
             "engineer" => Ok(Self::Engineer),
             "admin" => Ok(Self::Admin),
-            _ => Err(Invalid::new("role", format!("{text:?} is not one of viewer, operator, engineer, admin"))),
+            _ => Err(Invalid::new(
+                "role",
+                format!("{text:?} is not one of viewer, operator, engineer, admin"),
+            )),
         }
     }
 }
@@ -151,7 +154,10 @@ impl Principal {
     }
 
     fn forbidden(&self, action: &'static str) -> Forbidden {
-        Forbidden { actor: self.actor(), action }
+        Forbidden {
+            actor: self.actor(),
+            action,
+        }
     }
 }
 
@@ -198,13 +204,24 @@ mod tests {
     use super::*;
 
     fn person(role: PersonRole) -> Principal {
-        Principal::Person(Person { account: AccountId(1), name: "ana".into(), role, scope: Scope::site(SiteId(2)) })
+        Principal::Person(Person {
+            account: AccountId(1),
+            name: "ana".into(),
+            role,
+            scope: Scope::site(SiteId(2)),
+        })
     }
 
     #[test]
     fn a_role_allows_what_lies_below_it_and_nothing_above() {
-        assert!(person(PersonRole::Engineer).require(PersonRole::Operator, "acknowledge").is_ok());
-        let refused = person(PersonRole::Viewer).require(PersonRole::Operator, "acknowledge").unwrap_err();
+        assert!(
+            person(PersonRole::Engineer)
+                .require(PersonRole::Operator, "acknowledge")
+                .is_ok()
+        );
+        let refused = person(PersonRole::Viewer)
+            .require(PersonRole::Operator, "acknowledge")
+            .unwrap_err();
         assert_eq!(refused.to_string(), "ana may not acknowledge");
         assert!(person(PersonRole::Admin).require_service("assess").is_err());
         assert!(person(PersonRole::Admin).as_gateway("publish").is_err());

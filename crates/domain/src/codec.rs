@@ -19,9 +19,8 @@ static FRACTIONS: LazyLock<[f64; 256]> = LazyLock::new(|| {
 });
 
 /// Geometric midpoints between neighbouring codes' fractions: where rounding in dB turns over.
-static EDGES: LazyLock<[f32; 255]> = LazyLock::new(|| {
-    std::array::from_fn(|i| 10f64.powf((i as f64 + 0.5 - 255.0) * STEP_DB / 20.0) as f32)
-});
+static EDGES: LazyLock<[f32; 255]> =
+    LazyLock::new(|| std::array::from_fn(|i| 10f64.powf((i as f64 + 0.5 - 255.0) * STEP_DB / 20.0) as f32));
 
 /// One codes-per-bin spectrum, as stored and scored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,7 +104,10 @@ pub fn check_length(codes: &[u8], spec: &SpectrumSpec) -> Result<(), Invalid> {
     if codes.len() == usize::from(spec.bins) {
         return Ok(());
     }
-    Err(Invalid::new("spectrum", format!("{} codes, the spec has {} bins", codes.len(), spec.bins)))
+    Err(Invalid::new(
+        "spectrum",
+        format!("{} codes, the spec has {} bins", codes.len(), spec.bins),
+    ))
 }
 
 #[cfg(test)]

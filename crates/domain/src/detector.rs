@@ -121,12 +121,15 @@ impl Scores {
 
     /// Which detectors have a score.
     pub fn mask(&self) -> DetectorMask {
-        self.iter().fold(DetectorMask::default(), |mask, (detector, _)| mask.with(detector))
+        self.iter()
+            .fold(DetectorMask::default(), |mask, (detector, _)| mask.with(detector))
     }
 
     /// The scores present, in row order.
     pub fn iter(&self) -> impl Iterator<Item = (Detector, f32)> + '_ {
-        Detector::ALL.into_iter().filter_map(|d| self.get(d).map(|score| (d, score)))
+        Detector::ALL
+            .into_iter()
+            .filter_map(|d| self.get(d).map(|score| (d, score)))
     }
 }
 

@@ -62,9 +62,15 @@ impl SensorPath {
     /// Parses `machine/sensor`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let Some((machine, sensor)) = text.split_once('/') else {
-            return Err(Invalid::new("sensor", format!("{text:?} is not of the form machine/sensor")));
+            return Err(Invalid::new(
+                "sensor",
+                format!("{text:?} is not of the form machine/sensor"),
+            ));
         };
-        Ok(Self { machine: Slug::parse("sensor", machine)?, sensor: Slug::parse("sensor", sensor)? })
+        Ok(Self {
+            machine: Slug::parse("sensor", machine)?,
+            sensor: Slug::parse("sensor", sensor)?,
+        })
     }
 }
 

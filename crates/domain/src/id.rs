@@ -57,11 +57,16 @@ impl Slug {
     /// Parses a name; `field` is what the error calls it.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
-        let starts_well = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let starts_well = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if text.len() > Self::MAX_LEN || !starts_well || !text.bytes().all(legal) {
             return Err(Invalid::new(
                 field,
-                format!("{text:?} is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit"),
+                format!(
+                    "{text:?} is not a name: 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit"
+                ),
             ));
         }
         Ok(Self(text.to_owned()))
@@ -137,7 +142,8 @@ impl FromStr for BundleDigest {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let bytes = hex::decode(text).map_err(|e| Invalid::new("digest", format!("{text:?} is not hexadecimal: {e}")))?;
+        let bytes =
+            hex::decode(text).map_err(|e| Invalid::new("digest", format!("{text:?} is not hexadecimal: {e}")))?;
         Self::from_slice(&bytes)
     }
 }

@@ -100,7 +100,10 @@ impl IncidentState {
         match self {
             Self::ActiveUnacknowledged => Ok(Self::ActiveAcknowledged { by, at: now }),
             Self::ReturnedUnacknowledged { at } => Ok(Self::Normal { at, by }),
-            other => Err(InvalidTransition { from: other.as_str(), transition: "acknowledged" }),
+            other => Err(InvalidTransition {
+                from: other.as_str(),
+                transition: "acknowledged",
+            }),
         }
     }
 
@@ -109,7 +112,10 @@ impl IncidentState {
         match self {
             Self::ActiveUnacknowledged => Ok(Self::ReturnedUnacknowledged { at: now }),
             Self::ActiveAcknowledged { by, .. } => Ok(Self::Normal { at: now, by }),
-            other => Err(InvalidTransition { from: other.as_str(), transition: "cleared" }),
+            other => Err(InvalidTransition {
+                from: other.as_str(),
+                transition: "cleared",
+            }),
         }
     }
 
@@ -132,10 +138,21 @@ mod tests {
 
     #[test]
     fn an_incident_walks_only_the_legal_paths() {
-        let taken = IncidentState::ActiveUnacknowledged.acknowledge("ana".into(), NOW).unwrap();
+        let taken = IncidentState::ActiveUnacknowledged
+            .acknowledge("ana".into(), NOW)
+            .unwrap();
         assert!(taken.is_active());
-        assert_eq!(taken.clone().acknowledge("bo".into(), NOW).unwrap_err().from, "active_acknowledged");
-        assert_eq!(taken.clear(NOW).unwrap(), IncidentState::Normal { at: NOW, by: "ana".into() });
+        assert_eq!(
+            taken.clone().acknowledge("bo".into(), NOW).unwrap_err().from,
+            "active_acknowledged"
+        );
+        assert_eq!(
+            taken.clear(NOW).unwrap(),
+            IncidentState::Normal {
+                at: NOW,
+                by: "ana".into()
+            }
+        );
 
         let returned = IncidentState::ActiveUnacknowledged.clear(NOW).unwrap();
         assert_eq!(returned.clone().clear(NOW).unwrap_err().transition, "cleared");

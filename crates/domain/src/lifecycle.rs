@@ -68,7 +68,14 @@ impl ThresholdState {
                 | (Self::Approved | Self::Retired, Self::Active)
                 | (Self::Active, Self::Retired)
         );
-        if legal { Ok(next) } else { Err(InvalidTransition { from: self.as_str(), transition: next.as_str() }) }
+        if legal {
+            Ok(next)
+        } else {
+            Err(InvalidTransition {
+                from: self.as_str(),
+                transition: next.as_str(),
+            })
+        }
     }
 }
 

@@ -27,7 +27,10 @@ impl Condition {
     /// Checks that what is given is a finite number, and a speed not negative.
     pub fn parse(rpm: Option<f32>, load: Option<f32>) -> Result<Self, Invalid> {
         if let Some(rpm) = rpm.filter(|v| !(v.is_finite() && *v >= 0.0)) {
-            return Err(Invalid::new("condition.rpm", format!("{rpm} is not a finite speed of zero or more")));
+            return Err(Invalid::new(
+                "condition.rpm",
+                format!("{rpm} is not a finite speed of zero or more"),
+            ));
         }
         if let Some(load) = load.filter(|v| !v.is_finite()) {
             return Err(Invalid::new("condition.load", format!("{load} is not finite")));
@@ -63,8 +66,6 @@ impl ReadingFlags {
     pub const HISTORICAL: Self = Self(1 << 2);
     /// Came on a stream whose clock is the capture time.
     pub const REPLAY: Self = Self(1 << 3);
-    /// Older than the machine's newest step when it came: it opened and closed nothing.
-    pub const LATE: Self = Self(1 << 4);
 
     /// Both sets of flags.
     #[must_use]
@@ -123,10 +124,16 @@ mod tests {
 
     fn reading() -> Reading {
         Reading {
-            key: ReadingKey { sensor: SensorId(1), captured_at: Timestamp::from_micros(1_000_000) },
+            key: ReadingKey {
+                sensor: SensorId(1),
+                captured_at: Timestamp::from_micros(1_000_000),
+            },
             spectrum: CanonicalSpectrum::from_codes((0..64).collect()),
             clipped: false,
-            condition: Condition { rpm: Some(1800.0), load: None },
+            condition: Condition {
+                rpm: Some(1800.0),
+                load: None,
+            },
             overall: vec![1.5],
         }
     }
@@ -136,10 +143,25 @@ mod tests {
         let base = reading();
         assert_eq!(base.content_hash(), base.clone().content_hash());
         let others = [
-            Reading { clipped: true, ..base.clone() },
-            Reading { spectrum: CanonicalSpectrum::from_codes((1..65).collect()), ..base.clone() },
-            Reading { condition: Condition { rpm: None, load: Some(1800.0) }, ..base.clone() },
-            Reading { overall: vec![1.6], ..base.clone() },
+            Reading {
+                clipped: true,
+                ..base.clone()
+            },
+            Reading {
+                spectrum: CanonicalSpectrum::from_codes((1..65).collect()),
+                ..base.clone()
+            },
+            Reading {
+                condition: Condition {
+                    rpm: None,
+                    load: Some(1800.0),
+                },
+                ..base.clone()
+            },
+            Reading {
+                overall: vec![1.6],
+                ..base.clone()
+            },
         ];
         for other in others {
             assert_ne!(base.content_hash(), other.content_hash(), "{other:?}");
@@ -149,7 +171,10 @@ mod tests {
     #[test]
     fn a_condition_that_is_no_number_is_refused_by_its_field() {
         assert_eq!(Condition::parse(Some(-1.0), None).unwrap_err().field, "condition.rpm");
-        assert_eq!(Condition::parse(None, Some(f32::NAN)).unwrap_err().field, "condition.load");
+        assert_eq!(
+            Condition::parse(None, Some(f32::NAN)).unwrap_err().field,
+            "condition.load"
+        );
         assert!(Condition::parse(Some(0.0), None).unwrap().is_stopped());
     }
 }

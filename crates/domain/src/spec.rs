@@ -75,7 +75,10 @@ impl Unit {
             Quantity::Acceleration | Quantity::AccelerationEnvelope { .. } => {
                 matches!(self, Self::G | Self::MetrePerSecondSquared)
             }
-            Quantity::Velocity => matches!(self, Self::MillimetrePerSecond | Self::MetrePerSecond | Self::InchPerSecond),
+            Quantity::Velocity => matches!(
+                self,
+                Self::MillimetrePerSecond | Self::MetrePerSecond | Self::InchPerSecond
+            ),
             Quantity::Displacement => matches!(self, Self::Micrometre | Self::Mil),
         }
     }
@@ -171,7 +174,10 @@ impl SpectrumSpec {
             return fail("f_min", format!("{} must be finite and not negative", self.f_min));
         }
         if !(self.f_max.is_finite() && self.f_max > self.f_min) {
-            return fail("f_max", format!("{} must be finite and above f_min {}", self.f_max, self.f_min));
+            return fail(
+                "f_max",
+                format!("{} must be finite and above f_min {}", self.f_max, self.f_min),
+            );
         }
         if !self.unit.measures(self.quantity) {
             return fail("unit", format!("{:?} does not measure {:?}", self.unit, self.quantity));
@@ -185,7 +191,10 @@ impl SpectrumSpec {
             return fail("full_scale", format!("{} must be finite and positive", self.full_scale));
         }
         if !(self.s0 > 0.0 && self.s0 < self.full_scale) {
-            return fail("s0", format!("{} must be positive and below full_scale {}", self.s0, self.full_scale));
+            return fail(
+                "s0",
+                format!("{} must be positive and below full_scale {}", self.s0, self.full_scale),
+            );
         }
         if self.averages == 0 {
             return fail("averages", "must be at least 1".to_owned());
@@ -241,12 +250,48 @@ mod tests {
     fn a_spec_with_a_wrong_number_is_refused_by_its_field() {
         let good = SpectrumSpec::corpus_default(64);
         let cases = [
-            (SpectrumSpec { bins: 16, ..good.clone() }, "spec.bins"),
-            (SpectrumSpec { f_max: f64::NAN, ..good.clone() }, "spec.f_max"),
-            (SpectrumSpec { unit: Unit::Mil, ..good.clone() }, "spec.unit"),
-            (SpectrumSpec { full_scale: 0.0, ..good.clone() }, "spec.full_scale"),
-            (SpectrumSpec { s0: 11.0, ..good.clone() }, "spec.s0"),
-            (SpectrumSpec { averages: 0, ..good.clone() }, "spec.averages"),
+            (
+                SpectrumSpec {
+                    bins: 16,
+                    ..good.clone()
+                },
+                "spec.bins",
+            ),
+            (
+                SpectrumSpec {
+                    f_max: f64::NAN,
+                    ..good.clone()
+                },
+                "spec.f_max",
+            ),
+            (
+                SpectrumSpec {
+                    unit: Unit::Mil,
+                    ..good.clone()
+                },
+                "spec.unit",
+            ),
+            (
+                SpectrumSpec {
+                    full_scale: 0.0,
+                    ..good.clone()
+                },
+                "spec.full_scale",
+            ),
+            (
+                SpectrumSpec {
+                    s0: 11.0,
+                    ..good.clone()
+                },
+                "spec.s0",
+            ),
+            (
+                SpectrumSpec {
+                    averages: 0,
+                    ..good.clone()
+                },
+                "spec.averages",
+            ),
         ];
         for (spec, field) in cases {
             assert_eq!(spec.parse().unwrap_err().field, field);
@@ -257,7 +302,11 @@ mod tests {
     #[test]
     fn the_same_amplitude_in_another_unit_is_the_same_canonical_amplitude() {
         let g_peak = SpectrumSpec::corpus_default(64);
-        let si_rms = SpectrumSpec { unit: Unit::MetrePerSecondSquared, amplitude: Amplitude::Rms, ..g_peak.clone() };
+        let si_rms = SpectrumSpec {
+            unit: Unit::MetrePerSecondSquared,
+            amplitude: Amplitude::Rms,
+            ..g_peak.clone()
+        };
         let two_g_peak_as_si_rms = 2.0 * STANDARD_GRAVITY / std::f64::consts::SQRT_2;
         assert!((two_g_peak_as_si_rms * si_rms.canonical_factor() - 2.0 * g_peak.canonical_factor()).abs() < 1e-12);
     }

@@ -22,7 +22,10 @@ impl Spectrum {
     /// Parses amplitudes as a sensor of `spec` sent them. Errors name `bins` or `bins[i]`.
     pub fn parse(bins: &[f32], scale: AmplitudeScale, spec: &SpectrumSpec) -> Result<Self, Invalid> {
         if bins.len() != usize::from(spec.bins) {
-            return Err(Invalid::new("bins", format!("got {}, the sensor's spec has {}", bins.len(), spec.bins)));
+            return Err(Invalid::new(
+                "bins",
+                format!("got {}, the sensor's spec has {}", bins.len(), spec.bins),
+            ));
         }
         let factor = spec.canonical_factor();
         let linear = match scale {
@@ -48,13 +51,23 @@ fn linear(bins: &[f32], factor: f32) -> Result<Vec<f32>, Invalid> {
 
 fn decibel(bins: &[f32], reference: f64, factor: f64) -> Result<Vec<f32>, Invalid> {
     if !(reference.is_finite() && reference > 0.0) {
-        return Err(Invalid::new("db_reference", format!("{reference} must be finite and positive")));
+        return Err(Invalid::new(
+            "db_reference",
+            format!("{reference} must be finite and positive"),
+        ));
     }
     // Minus infinity is what an exact zero becomes in dB; it is as good an amplitude as any.
     if let Some(index) = bins.iter().position(|s| s.is_nan() || *s == f32::INFINITY) {
-        return Err(Invalid::new(format!("bins[{index}]"), format!("{} is not a level in dB", bins[index])));
+        return Err(Invalid::new(
+            format!("bins[{index}]"),
+            format!("{} is not a level in dB", bins[index]),
+        ));
     }
-    finite(bins.iter().map(|db| (10f64.powf(f64::from(*db) / 20.0) * reference * factor) as f32).collect())
+    finite(
+        bins.iter()
+            .map(|db| (10f64.powf(f64::from(*db) / 20.0) * reference * factor) as f32)
+            .collect(),
+    )
 }
 
 fn finite(amplitudes: Vec<f32>) -> Result<Vec<f32>, Invalid> {
@@ -74,11 +87,22 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, -0.1] {
             let mut bins = vec![0.5; 32];
             bins[7] = bad;
-            assert_eq!(Spectrum::parse(&bins, AmplitudeScale::Linear, &spec).unwrap_err().field, "bins[7]");
+            assert_eq!(
+                Spectrum::parse(&bins, AmplitudeScale::Linear, &spec).unwrap_err().field,
+                "bins[7]"
+            );
         }
-        assert_eq!(Spectrum::parse(&[1.0], AmplitudeScale::Linear, &spec).unwrap_err().field, "bins");
+        assert_eq!(
+            Spectrum::parse(&[1.0], AmplitudeScale::Linear, &spec)
+                .unwrap_err()
+                .field,
+            "bins"
+        );
         let scale = AmplitudeScale::Decibel { reference: 0.0 };
-        assert_eq!(Spectrum::parse(&[0.0; 32], scale, &spec).unwrap_err().field, "db_reference");
+        assert_eq!(
+            Spectrum::parse(&[0.0; 32], scale, &spec).unwrap_err().field,
+            "db_reference"
+        );
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Timestamp {
     }
 
     /// The start of the interval of `length` that holds this time; intervals are counted from the epoch.
+    #[must_use]
     pub fn floor_to(self, length: Duration) -> Self {
         let length = micros(length).max(1);
         Self(self.0.div_euclid(length) * length)

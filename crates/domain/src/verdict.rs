@@ -20,7 +20,11 @@ impl Level {
     /// The larger of two levels, in a total order.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        if other.0.total_cmp(&self.0).is_gt() { other } else { self }
+        if other.0.total_cmp(&self.0).is_gt() {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -128,10 +132,14 @@ mod tests {
 
     #[test]
     fn a_verdict_survives_its_code() {
-        let reasons = [UnjudgedReason::Commissioning, UnjudgedReason::Stopped, UnjudgedReason::Transient];
-        let judged = Detector::ALL.into_iter().flat_map(|by| {
-            [Verdict::Normal { by }, Verdict::Alert { by }, Verdict::Page { by }]
-        });
+        let reasons = [
+            UnjudgedReason::Commissioning,
+            UnjudgedReason::Stopped,
+            UnjudgedReason::Transient,
+        ];
+        let judged = Detector::ALL
+            .into_iter()
+            .flat_map(|by| [Verdict::Normal { by }, Verdict::Alert { by }, Verdict::Page { by }]);
         for verdict in judged.chain(reasons.map(|reason| Verdict::Unjudged { reason })) {
             assert_eq!(Verdict::from_code(verdict.to_code()).unwrap(), verdict);
         }

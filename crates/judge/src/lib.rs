@@ -1,1 +1,25 @@
-//! Placeholder.
+//! From scores to a page: level, verdict, machine step, incident. Pure, so that the ensemble, `evaluate`, the
+//! recalibrator and the review all decide by the same code.
+//!
+//! ```text
+//! scores ──ThresholdSet::judge──> levels, verdict          one reading
+//!            └──steps──> level per machine step            several sensors, one interval
+//!                 └──MachineFold::arrive──> transition     k of the last n steps
+//! ```
+//!
+//! **Invariant:** a verdict is a function of the scores, the threshold set and the condition alone, and a transition of
+//! the readings that had arrived by then; how readings were cut into batches changes neither.
+
+pub mod fold;
+pub mod journal;
+pub mod judgement;
+pub mod persistence;
+pub mod replay;
+pub mod step;
+pub mod threshold_set;
+
+pub use fold::{Arrival, MachineFold, Transition};
+pub use judgement::{Judgement, MemberLevel};
+pub use persistence::Persistence;
+pub use step::{JudgedReading, Step};
+pub use threshold_set::{Member, Role, ThresholdSet};

@@ -1,0 +1,291 @@
+//! The fold of a machine's readings into incidents: k of the last n judged steps open one, a quiet run clears it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tocsin_domain::{Level, ReadingKey, SensorId, Severity, Timestamp};
+
+use crate::step::{StepLevel, steps};
+use crate::{JudgedReading, Persistence, Step};
+
+/// What a step did to the machine's incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// A new incident.
+    Opened(Severity),
+    /// The open alert became a page.
+    Escalated,
+    /// The open incident cleared.
+    Cleared,
+}
+
+/// What the window said when a reading arrived: the evidence of a decision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// The step the reading fell into, as far as it had arrived.
+    pub step: Step,
+    /// Judged steps among the last n, none older than 2n intervals.
+    pub judged: u32,
+    /// Those at or above the alert line.
+    pub at_alert: u32,
+    /// Those at or above the page line.
+    pub at_page: u32,
+    /// Judged steps in a row, up to this one, below the clearing level of the open incident; 0 when none is open.
+    pub quiet_run: u32,
+}
+
+/// What became of one reading in the fold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arrival {
+    /// Older than the machine's newest step: it counts in later windows, and opens and closes nothing.
+    Late,
+    /// It was folded.
+    Folded {
+        /// The evidence.
+        window: Window,
+        /// What it did.
+        transition: Option<Transition>,
+    },
+}
+
+/// Whether a reading may open, raise or clear an incident, or only counts in later windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It may.
+    Acts,
+    /// It only counts: a spool catching up, still far from now.
+    Counts,
+}
+
+/// A machine's recent readings and its open incident, to which readings arrive one by one.
+#[derive(Debug, Clone)]
+pub struct MachineFold {
+    persistence: Persistence,
+    step: Duration,
+    readings: BTreeMap<(Timestamp, SensorId), JudgedReading>,
+    open: Option<Severity>,
+}
+
+impl MachineFold {
+    /// A fold that continues after `arrived` readings, in any order, with the incident open then.
+    pub fn resume(
+        persistence: Persistence,
+        step: Duration,
+        open: Option<Severity>,
+        arrived: impl IntoIterator<Item = JudgedReading>,
+    ) -> Self {
+        let readings = arrived.into_iter().map(|r| (order(r.key), r)).collect();
+        Self {
+            persistence,
+            step,
+            readings,
+            open,
+        }
+    }
+
+    /// The severity of the open incident.
+    pub fn open(&self) -> Option<Severity> {
+        self.open
+    }
+
+    /// Takes the next reading.
+    pub fn arrive(&mut self, reading: JudgedReading, effect: Effect) -> Arrival {
+        let start = reading.key.captured_at.floor_to(self.step);
+        let newest = self
+            .readings
+            .last_key_value()
+            .map(|((at, _), _)| at.floor_to(self.step));
+        self.readings.insert(order(reading.key), reading);
+        if newest.is_some_and(|newest| start < newest) {
+            return Arrival::Late;
+        }
+        self.forget(start);
+        let window = self.window();
+        let transition = match effect {
+            Effect::Acts => self.decide(&window),
+            Effect::Counts => None,
+        };
+        self.open = match transition {
+            Some(Transition::Opened(severity)) => Some(severity),
+            Some(Transition::Escalated) => Some(Severity::Page),
+            Some(Transition::Cleared) => None,
+            None => self.open,
+        };
+        Arrival::Folded { window, transition }
+    }
+
+    /// Drops what no window can reach any more.
+    fn forget(&mut self, newest: Timestamp) {
+        let oldest = newest - self.persistence.longest_reach(self.step);
+        self.readings = self.readings.split_off(&(oldest, SensorId(i32::MIN)));
+    }
+
+    fn window(&self) -> Window {
+        let steps = steps(self.readings.values(), self.step);
+        let step = *steps.last().expect("the reading that arrived is in it");
+        let rules = &self.persistence;
+        let last_n = || judged(&steps, step.start, rules.n, self.step);
+        let at = |line: Level| last_n().filter(|judged| judged.level >= line).count() as u32;
+        let quiet_run = self.open.map_or(0, |severity| {
+            judged(&steps, step.start, rules.clear_steps, self.step)
+                .take_while(|judged| judged.level.0 < rules.clear_level(severity))
+                .count() as u32
+        });
+        Window {
+            step,
+            judged: last_n().count() as u32,
+            at_alert: at(Level::ALERT),
+            at_page: at(Level::PAGE),
+            quiet_run,
+        }
+    }
+
+    fn decide(&self, window: &Window) -> Option<Transition> {
+        window.step.level?; // an unjudged step neither opens nor clears
+        let k = self.persistence.k;
+        match self.open {
+            None if window.at_page >= k => Some(Transition::Opened(Severity::Page)),
+            None if window.at_alert >= k => Some(Transition::Opened(Severity::Alert)),
+            Some(Severity::Alert) if window.at_page >= k => Some(Transition::Escalated),
+            Some(_) if window.quiet_run >= self.persistence.clear_steps => Some(Transition::Cleared),
+            _ => None,
+        }
+    }
+}
+
+fn order(key: ReadingKey) -> (Timestamp, SensorId) {
+    (key.captured_at, key.sensor)
+}
+
+/// Levels of the last `count` judged steps, newest first, none older than twice that many intervals.
+fn judged(steps: &[Step], newest: Timestamp, count: u32, step: Duration) -> impl Iterator<Item = StepLevel> + '_ {
+    let oldest = newest - Persistence::reach(count, step);
+    steps
+        .iter()
+        .rev()
+        .take_while(move |s| s.start >= oldest)
+        .filter_map(|s| s.level)
+        .take(count as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::tests::{STEP, reading};
+    use proptest::prelude::*;
+
+    fn fold() -> MachineFold {
+        MachineFold::resume(Persistence::default(), STEP, None, [])
+    }
+
+    fn run(fold: &mut MachineFold, levels: &[f32]) -> Vec<(usize, Transition)> {
+        let mut transitions = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let arrival = fold.arrive(reading(1, i as i64 * 10, *level), Effect::Acts);
+            if let Arrival::Folded {
+                transition: Some(transition),
+                ..
+            } = arrival
+            {
+                transitions.push((i, transition));
+            }
+        }
+        transitions
+    }
+
+    #[test]
+    fn five_of_eight_steps_open_and_four_do_not() {
+        assert_eq!(run(&mut fold(), &[2.5, 0.0, 2.5, 0.0, 2.5, 0.0, 2.5, 0.0]), []);
+        let opened = run(&mut fold(), &[2.5, 0.0, 2.5, 0.0, 2.5, 2.5, 0.0, 2.5]);
+        assert_eq!(opened, [(7, Transition::Opened(Severity::Page))]);
+    }
+
+    #[test]
+    fn an_alert_rises_to_a_page_and_clears_after_a_quiet_run() {
+        let mut levels = vec![1.2; 5];
+        levels.extend([2.2; 5]);
+        levels.extend([1.4; 20]);
+        let expected = [
+            (4, Transition::Opened(Severity::Alert)),
+            (9, Transition::Escalated),
+            (29, Transition::Cleared),
+        ];
+        assert_eq!(run(&mut fold(), &levels), expected);
+    }
+
+    #[test]
+    fn one_loud_step_starts_the_quiet_run_again() {
+        let mut levels = vec![2.2; 5];
+        levels.extend([0.0; 19]);
+        levels.push(1.5);
+        levels.extend([0.0; 19]);
+        assert_eq!(run(&mut fold(), &levels).len(), 1);
+    }
+
+    #[test]
+    fn steps_older_than_twice_the_window_do_not_count() {
+        let mut fold = fold();
+        run(&mut fold, &[2.5; 4]);
+        let after_gap = fold.arrive(reading(1, 30 + 171, 2.5), Effect::Acts);
+        assert!(
+            matches!(after_gap, Arrival::Folded { transition: None, window } if window.at_page == 1),
+            "{after_gap:?}"
+        );
+    }
+
+    #[test]
+    fn a_late_reading_opens_nothing_but_counts_later() {
+        let mut fold = fold();
+        for second in [0, 10, 20, 50] {
+            fold.arrive(reading(1, second, 2.5), Effect::Acts);
+        }
+        assert_eq!(fold.arrive(reading(1, 30, 2.5), Effect::Acts), Arrival::Late);
+        assert_eq!(fold.open(), None);
+        fold.arrive(reading(1, 60, 2.5), Effect::Acts);
+        assert_eq!(fold.open(), Some(Severity::Page));
+    }
+
+    #[test]
+    fn unjudged_steps_neither_open_nor_clear_nor_break_the_window() {
+        let mut fold = fold();
+        run(&mut fold, &[2.5; 4]);
+        fold.arrive(reading(1, 40, None), Effect::Acts);
+        assert_eq!(fold.open(), None);
+        fold.arrive(reading(1, 50, 2.5), Effect::Acts);
+        assert_eq!(fold.open(), Some(Severity::Page));
+    }
+
+    #[test]
+    fn a_spool_counts_without_acting_and_acts_when_it_is_near_now() {
+        let mut fold = fold();
+        for i in 0..7 {
+            fold.arrive(reading(1, i * 10, 2.5), Effect::Counts);
+        }
+        assert_eq!(fold.open(), None);
+        fold.arrive(reading(1, 70, 2.5), Effect::Acts);
+        assert_eq!(fold.open(), Some(Severity::Page));
+    }
+
+    proptest! {
+        #[test]
+        fn resuming_anywhere_gives_the_same_transitions(
+            levels in proptest::collection::vec((0f32..3.0, 0i64..4), 1..120),
+            cut in 0usize..120,
+        ) {
+            let readings: Vec<_> = levels
+                .iter()
+                .enumerate()
+                .map(|(i, (level, jitter))| reading(i as i32 % 2, i as i64 * 5 - jitter * 7 + 100, *level))
+                .collect();
+            let cut = cut.min(readings.len());
+            let mut whole = fold();
+            let expected: Vec<_> = readings.iter().map(|r| whole.arrive(*r, Effect::Acts)).collect();
+            let mut first = fold();
+            let mut got: Vec<_> = readings[..cut].iter().map(|r| first.arrive(*r, Effect::Acts)).collect();
+            let mut second =
+                MachineFold::resume(Persistence::default(), STEP, first.open(), readings[..cut].iter().copied());
+            got.extend(readings[cut..].iter().map(|r| second.arrive(*r, Effect::Acts)));
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How long a condition must hold before it counts, and how long it must be gone.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::{Invalid, Severity};
+
+/// k-of-n and clearing, in judged machine steps. Part of a threshold set, so that every decision names its rules.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Persistence {
+    /// Steps at or above a line that open an incident…
+    pub k: u32,
+    /// …among this many judged steps.
+    pub n: u32,
+    /// Judged steps in a row below the clearing level that clear it.
+    pub clear_steps: u32,
+    /// Clearing level of a page-level incident.
+    pub page_clear_level: f32,
+    /// Clearing level of an alert-level incident.
+    pub alert_clear_level: f32,
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Self {
+            k: 5,
+            n: 8,
+            clear_steps: 20,
+            page_clear_level: 1.5,
+            alert_clear_level: 0.5,
+        }
+    }
+}
+
+impl Persistence {
+    /// Checks the numbers against each other.
+    pub fn parse(self) -> Result<Self, Invalid> {
+        if self.k == 0 || self.k > self.n {
+            return Err(Invalid::new(
+                "persistence.k",
+                format!("{} is not between 1 and n = {}", self.k, self.n),
+            ));
+        }
+        if self.clear_steps == 0 {
+            return Err(Invalid::new("persistence.clear_steps", "must be at least 1"));
+        }
+        let ordered = 0.0 < self.alert_clear_level
+            && self.alert_clear_level < 1.0
+            && self.alert_clear_level <= self.page_clear_level
+            && self.page_clear_level < 2.0;
+        if !ordered {
+            let reason = "clearing levels must lie below their lines: alert in (0, 1), page from alert's up to 2";
+            return Err(Invalid::new("persistence.page_clear_level", reason));
+        }
+        Ok(self)
+    }
+
+    /// The level below which an incident of this severity clears.
+    pub fn clear_level(&self, severity: Severity) -> f32 {
+        match severity {
+            Severity::Alert => self.alert_clear_level,
+            Severity::Page => self.page_clear_level,
+        }
+    }
+
+    /// How far back a window of `steps` judged steps may reach: twice its length, so that old trouble can't be added
+    /// to new across a gap.
+    pub fn reach(steps: u32, step: Duration) -> Duration {
+        step * (2 * steps)
+    }
+
+    /// How far back a reading can matter to any decision.
+    pub fn longest_reach(&self, step: Duration) -> Duration {
+        Self::reach(self.n.max(self.clear_steps), step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_rules_are_refused_by_their_field() {
+        let rules = Persistence::default();
+        assert_eq!(rules.parse().unwrap(), rules);
+        assert_eq!(
+            Persistence { k: 9, ..rules }.parse().unwrap_err().field,
+            "persistence.k"
+        );
+        assert_eq!(
+            Persistence {
+                clear_steps: 0,
+                ..rules
+            }
+            .parse()
+            .unwrap_err()
+            .field,
+            "persistence.clear_steps"
+        );
+        let inverted = Persistence {
+            page_clear_level: 2.5,
+            ..rules
+        };
+        assert_eq!(inverted.parse().unwrap_err().field, "persistence.page_clear_level");
+    }
+}
