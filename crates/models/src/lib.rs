@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Bundles: one immutable model version each, addressed by the digest of what is in it.
+//!
+//! A bundle is a handful of files: a [`Manifest`] (what it is, what it was trained on, how well it did), the
+//! autoencoder and its decoder as ONNX, the other detectors of the class ([`ClassDetectors`]) and the healthy scores it
+//! gave to readings it was not trained on ([`HeldOut`]). On the wire and in storage they travel as one deterministic
+//! tar, a [`BundleArchive`]; once read and checked they are a [`Bundle`]. [`BundleStore`] keeps archives in object
+//! storage. [`Network`] and [`Session`] run the autoencoder, [`Decoder`] turns a latent back into a spectrum, and
+//! [`verify`] decides whether bytes from outside may become a bundle at all.
+//!
+//! This is the only crate that knows tract.
+//!
+//! **Invariant:** what a [`BundleStore`] hands out has the digest that was asked for; it is checked on every load.
+//!
+//! **Invariant:** a spectrum scored alone, or at any place in any batch, gives the same bits on one host.
+
+pub mod archive;
+pub mod bundle;
+pub mod decoder;
+pub mod detectors;
+pub mod error;
+pub mod held_out;
+pub mod manifest;
+pub mod onnx;
+mod plan;
+pub mod session;
+pub mod store;
+pub mod verify;
+
+pub use archive::{ArchiveLimits, BundleArchive};
+pub use bundle::Bundle;
+pub use decoder::Decoder;
+pub use detectors::{ClassDetectors, DetectorScratch};
+pub use error::{BundleError, NetworkError, StoreError};
+pub use held_out::{HeldOut, HeldOutRow};
+pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Variant};
+pub use session::{Network, Scored, Session};
+pub use store::BundleStore;
+pub use verify::{VerifyError, VerifyLimits, VerifyReport, verify};

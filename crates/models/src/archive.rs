@@ -1,0 +1,197 @@
+//! The files of a bundle as bytes: in a folder, or as one deterministic tar.
+//!
+//! The same files give the same tar, byte for byte, and the same digest: SHA-256 over one line a file, sorted by name,
+//! `name length sha256`. The digest is thus of the content, not of the way it is packed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tocsin_domain::BundleDigest;
+
+use crate::error::BundleError;
+use crate::manifest::{FileEntry, MANIFEST_FILE};
+
+/// Name of the autoencoder in a bundle.
+pub const AUTOENCODER_FILE: &str = "autoencoder.onnx";
+/// Name of the decoder in a bundle.
+pub const DECODER_FILE: &str = "decoder.onnx";
+/// Name of the other detectors in a bundle.
+pub const DETECTORS_FILE: &str = "detectors.json";
+/// Name of the held-out scores in a bundle.
+pub const HELD_OUT_FILE: &str = "held_out.json";
+
+/// Every file of a bundle; no other name is accepted.
+const FILES: [&str; 5] = [
+    AUTOENCODER_FILE,
+    DECODER_FILE,
+    DETECTORS_FILE,
+    HELD_OUT_FILE,
+    MANIFEST_FILE,
+];
+
+/// How large an archive may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// Bytes of the tar.
+    pub archive_bytes: u64,
+    /// Bytes of each file in it.
+    pub file_bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    /// 128 MiB in all, 64 MiB a file: many times what 1024 bins take.
+    fn default() -> Self {
+        Self {
+            archive_bytes: 128 << 20,
+            file_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The files of a bundle, all there, not yet understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleArchive {
+    files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl BundleArchive {
+    /// Takes the files as they are. Each known name must be there exactly once, and no other.
+    pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, BundleError> {
+        let mut known = BTreeMap::new();
+        for (name, content) in files {
+            let name = known_name(&name)?;
+            if known.insert(name, content).is_some() {
+                return Err(BundleError::archive(format!("{name}: is there twice")));
+            }
+        }
+        match FILES.iter().find(|name| !known.contains_key(*name)) {
+            Some(missing) => Err(BundleError::archive(format!("{missing}: is missing"))),
+            None => Ok(Self { files: known }),
+        }
+    }
+
+    /// Reads the known files of a folder; other files in it are left alone.
+    pub fn from_dir(folder: &Path) -> Result<Self, BundleError> {
+        let read = |name: &&str| {
+            let path = folder.join(name);
+            let content = fs::read(&path).map_err(|source| BundleError::Folder {
+                path: path.display().to_string(),
+                source,
+            })?;
+            Ok(((*name).to_owned(), content))
+        };
+        Self::new(FILES.iter().map(read).collect::<Result<Vec<_>, BundleError>>()?)
+    }
+
+    /// Writes the files into a folder, which is made if it is not there.
+    pub fn to_dir(&self, folder: &Path) -> Result<(), BundleError> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| BundleError::Folder { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        for (name, content) in &self.files {
+            let path = folder.join(name);
+            fs::write(&path, content).map_err(failed(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a tar from anywhere. Only plain files with the known names are accepted: no folders, links or paths.
+    pub fn from_bytes(bytes: &[u8], limits: ArchiveLimits) -> Result<Self, BundleError> {
+        let bad = |e: std::io::Error| BundleError::archive(format!("not a readable tar: {e}"));
+        if bytes.len() as u64 > limits.archive_bytes {
+            let reason = format!("{} bytes, the limit is {}", bytes.len(), limits.archive_bytes);
+            return Err(BundleError::archive(reason));
+        }
+        let mut files = Vec::new();
+        // Raw entries: GNU and PAX extensions are then entries of a foreign kind, and refused as such.
+        for entry in tar::Archive::new(bytes).entries().map_err(bad)?.raw(true) {
+            let mut entry = entry.map_err(bad)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = known_name(&name)?.to_owned();
+            if !entry.header().entry_type().is_file() {
+                return Err(BundleError::archive(format!("{name}: is not a plain file")));
+            }
+            if entry.size() > limits.file_bytes {
+                let reason = format!("{name}: {} bytes, the limit is {}", entry.size(), limits.file_bytes);
+                return Err(BundleError::archive(reason));
+            }
+            if files.len() == FILES.len() {
+                return Err(BundleError::archive(format!("more than {} files", FILES.len())));
+            }
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(bad)?;
+            if content.len() as u64 != entry.size() {
+                return Err(BundleError::archive(format!("{name}: is cut short")));
+            }
+            files.push((name, content));
+        }
+        Self::new(files)
+    }
+
+    /// The archive as a tar, with no trace of when or by whom it was made.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in &self.files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            header.set_entry_type(tar::EntryType::Regular);
+            tar.append_data(&mut header, name, content.as_slice())
+                .expect("a short name and a vector always fit a tar");
+        }
+        tar.into_inner().expect("a vector takes any bytes")
+    }
+
+    /// The address of this content.
+    pub fn digest(&self) -> BundleDigest {
+        let mut listing = Sha256::new();
+        for (name, content) in &self.files {
+            listing.update(format!("{name} {} {}\n", content.len(), sha256_hex(content)));
+        }
+        BundleDigest(listing.finalize().into())
+    }
+
+    /// Content of a file.
+    pub(crate) fn file(&self, name: &'static str) -> &[u8] {
+        // `new` is the only way in, and it asks for every name.
+        &self.files[name]
+    }
+
+    /// Length and digest of every file but the manifest.
+    pub(crate) fn entries(&self) -> BTreeMap<String, FileEntry> {
+        let listed = self.files.iter().filter(|(name, _)| **name != MANIFEST_FILE);
+        listed
+            .map(|(name, content)| ((*name).to_owned(), FileEntry::of(content)))
+            .collect()
+    }
+
+    /// The manifest as JSON text, as it is in the archive.
+    pub fn manifest_json(&self) -> &[u8] {
+        self.file(MANIFEST_FILE)
+    }
+}
+
+impl FileEntry {
+    /// The entry that describes `content`.
+    pub fn of(content: &[u8]) -> Self {
+        Self {
+            bytes: content.len() as u64,
+            sha256: sha256_hex(content),
+        }
+    }
+}
+
+fn known_name(name: &str) -> Result<&'static str, BundleError> {
+    let known = FILES.into_iter().find(|known| *known == name);
+    known.ok_or_else(|| BundleError::archive(format!("{name:?} is not a file of a bundle")))
+}
+
+fn sha256_hex(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
+}
