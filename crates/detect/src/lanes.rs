@@ -59,8 +59,13 @@ pub(crate) fn sum_of_squares(values: &[f32]) -> f64 {
     for (sum, &value) in sums.iter_mut().zip(rest) {
         *sum += f64::from(value) * f64::from(value);
     }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+    let pairs = [
+        sums[0] + sums[4],
+        sums[1] + sums[5],
+        sums[2] + sums[6],
+        sums[3] + sums[7],
+    ];
+    (pairs[0] + pairs[2]) + (pairs[1] + pairs[3])
 }
 
 #[cfg(test)]

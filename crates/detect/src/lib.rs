@@ -20,6 +20,7 @@
 
 mod covariance;
 mod lanes;
+mod projection;
 
 pub mod bearing;
 pub mod error;

@@ -58,13 +58,13 @@ fn ln_from_one(value: f32) -> f32 {
         -1.666_805_7e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ] {
         poly = poly * x + coefficient;
     }
     // ln 2 in two parts, the first exact in few bits, keeps the product with the exponent exact.
     let tail = x * square * poly + exponent * -2.121_944_4e-4 - 0.5 * square;
-    (x + tail) + exponent * 0.693_359_375
+    (x + tail) + exponent * 0.693_359_4
 }
 
 #[cfg(test)]

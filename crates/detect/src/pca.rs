@@ -3,6 +3,11 @@
 //! Healthy spectra live near a plane: speed, load and temperature move many bins together. A fault
 //! leaves the plane. The score is the squared prediction error (the Q statistic of Jackson &
 //! Mudholkar 1979), here as a mean over bins of the standardised log spectrum.
+//!
+//! What the kept components leave is what the dropped ones hold, so the error is also the length of
+//! the row's projection on those. With 95 % of the variance of 64 bins in 44 components, that is 20
+//! inner products in place of 88; the score takes the cheaper of the two ways, which depends on the
+//! model alone.
 
 use nalgebra::linalg::SymmetricEigen;
 use serde::{Deserialize, Serialize};
@@ -10,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::covariance::covariance;
 use crate::error::{FitError, MalformedModel};
 use crate::lanes::{dot, squared_distance};
+use crate::projection::Projection;
 use crate::rows::{Rows, assert_batch};
 use crate::standardise::Standardise;
 
@@ -27,42 +33,53 @@ pub enum Components {
 
 /// A fitted plane in standardised log spectra.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Stored")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Pca {
+    stored: Stored,
+    /// The dropped components laid out for scoring, where that is the cheaper way.
+    residual: Option<Projection>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stored {
     standardise: Standardise,
     /// Orthonormal rows of `bins` values, the greatest variance first.
     components: Vec<f32>,
     /// Share of the variance each component explains.
     explained: Vec<f32>,
-}
-
-#[derive(Deserialize)]
-struct Stored {
-    standardise: Standardise,
-    components: Vec<f32>,
-    explained: Vec<f32>,
+    /// The components dropped, where they are the cheaper way to the score; else empty.
+    dropped: Vec<f32>,
 }
 
 impl TryFrom<Stored> for Pca {
     type Error = MalformedModel;
 
-    fn try_from(
-        Stored {
+    fn try_from(stored: Stored) -> Result<Self, MalformedModel> {
+        let Stored {
             standardise,
             components,
             explained,
-        }: Stored,
-    ) -> Result<Self, MalformedModel> {
-        MalformedModel::unless(!explained.is_empty(), "explained", "must have a value per component")?;
-        let full = components.len() == explained.len() * standardise.bins();
+            dropped,
+        } = &stored;
+        let (bins, count) = (standardise.bins(), explained.len());
+        MalformedModel::unless((1..=bins).contains(&count), "explained", "must have 1 to bins values")?;
+        let full = components.len() == count * bins;
         MalformedModel::unless(full, "components", "must have a value per component and bin")?;
-        let finite = components.iter().chain(&explained).all(|value| value.is_finite());
+        let whole = dropped.is_empty() || dropped.len() == (bins - count) * bins;
+        MalformedModel::unless(whole, "dropped", "must be empty or every component that is not kept")?;
+        let finite = components
+            .iter()
+            .chain(explained)
+            .chain(dropped)
+            .all(|value| value.is_finite());
         MalformedModel::unless(finite, "components", "must be finite")?;
-        Ok(Self {
-            standardise,
-            components,
-            explained,
-        })
+        Ok(Self::new(stored))
+    }
+}
+
+impl From<Pca> for Stored {
+    fn from(model: Pca) -> Self {
+        model.stored
     }
 }
 
@@ -104,44 +121,56 @@ impl Pca {
             Components::Count(count) => count,
             Components::Explained(share) => count_explaining(&shares, share),
         };
-        let mut kept = Vec::with_capacity(count * bins);
-        for &at in &order[..count] {
-            let column = eigen.eigenvectors.column(at);
-            // An eigenvector has no sign of its own: its largest entry is made positive.
-            let sign = column[column.icamax()].signum();
-            kept.extend(column.iter().map(|value| (sign * value) as f32));
-        }
-        let explained = shares[..count].iter().map(|&share| share as f32).collect();
-        Ok(Self {
+        let basis = |order: &[usize]| -> Vec<f32> {
+            order
+                .iter()
+                .flat_map(|&at| signed(eigen.eigenvectors.column(at).as_slice()))
+                .collect()
+        };
+        let (kept, dropped) = order.split_at(count);
+        Ok(Self::new(Stored {
+            components: basis(kept),
+            explained: shares[..count].iter().map(|&share| share as f32).collect(),
+            // A reconstruction reads every kept component twice.
+            dropped: if dropped.len() < 2 * kept.len() {
+                basis(dropped)
+            } else {
+                Vec::new()
+            },
             standardise,
-            components: kept,
-            explained,
-        })
+        }))
+    }
+
+    /// Lays out components known to be whole.
+    fn new(stored: Stored) -> Self {
+        let rows: Vec<&[f32]> = stored.dropped.chunks_exact(stored.standardise.bins()).collect();
+        let residual = (!rows.is_empty()).then(|| Projection::from_rows(&rows));
+        Self { stored, residual }
     }
 
     /// Number of bins.
     pub fn bins(&self) -> usize {
-        self.standardise.bins()
+        self.stored.standardise.bins()
     }
 
     /// Number of components kept.
     pub fn count(&self) -> usize {
-        self.explained.len()
+        self.stored.explained.len()
     }
 
     /// Share of the variance each kept component explains, the greatest first.
     pub fn explained(&self) -> &[f32] {
-        &self.explained
+        &self.stored.explained
     }
 
     /// Orthonormal components, `count` rows of `bins` values, in standardised log spectra.
     pub fn components(&self) -> &[f32] {
-        &self.components
+        &self.stored.components
     }
 
     /// Mean and deviation of each bin that rows are standardised with.
     pub fn standardise(&self) -> &Standardise {
-        &self.standardise
+        &self.stored.standardise
     }
 
     /// Score of one log spectrum: mean squared error of its reconstruction, standardised.
@@ -171,9 +200,9 @@ impl Pca {
     /// If `log_spectrum` or `out` does not have the model's bins.
     pub fn reconstruct(&self, log_spectrum: &[f32], out: &mut [f32]) {
         let mut z = vec![0.0; self.bins()];
-        self.standardise.standardise_into(log_spectrum, &mut z);
+        self.stored.standardise.standardise_into(log_spectrum, &mut z);
         self.project(&z, out);
-        self.standardise.restore(out);
+        self.stored.standardise.restore(out);
     }
 
     /// Fills `out` with the squared standardised error of every bin; their mean is the score.
@@ -182,7 +211,7 @@ impl Pca {
     /// If `log_spectrum` or `out` does not have the model's bins.
     pub fn squared_errors(&self, log_spectrum: &[f32], out: &mut [f32]) {
         let mut z = vec![0.0; self.bins()];
-        self.standardise.standardise_into(log_spectrum, &mut z);
+        self.stored.standardise.standardise_into(log_spectrum, &mut z);
         self.project(&z, out);
         for (error, z) in out.iter_mut().zip(&z) {
             *error = (z - *error) * (z - *error);
@@ -191,9 +220,14 @@ impl Pca {
 
     fn score_with(&self, log_spectrum: &[f32], scratch: &mut Scratch) -> f32 {
         let Scratch { z, projected } = scratch;
-        self.standardise.standardise_into(log_spectrum, z);
-        self.project(z, projected);
-        squared_distance(z, projected) / self.bins() as f32
+        self.stored.standardise.standardise_into(log_spectrum, z);
+        let squared = if let Some(residual) = &self.residual {
+            residual.squared_length(z)
+        } else {
+            self.project(z, projected);
+            squared_distance(z, projected)
+        };
+        squared / self.bins() as f32
     }
 
     /// Fills `projected` with the part of `z` in the plane.
@@ -204,7 +238,7 @@ impl Pca {
             "bins of the result against bins of the model"
         );
         projected.fill(0.0);
-        for component in self.components.chunks_exact(self.bins()) {
+        for component in self.stored.components.chunks_exact(self.bins()) {
             let amount = dot(component, z);
             for (sum, &weight) in projected.iter_mut().zip(component) {
                 *sum += amount * weight;
@@ -226,6 +260,15 @@ impl Scratch {
             projected: vec![0.0; bins],
         }
     }
+}
+
+/// An eigenvector with a sign: it has none of its own, so its largest entry is made positive.
+fn signed(vector: &[f64]) -> Vec<f32> {
+    let largest = vector.iter().copied().fold(
+        0.0_f64,
+        |largest, value| if value.abs() > largest.abs() { value } else { largest },
+    );
+    vector.iter().map(|value| (largest.signum() * value) as f32).collect()
 }
 
 /// The fewest leading shares that sum to at least `share`.

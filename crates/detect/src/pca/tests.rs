@@ -59,13 +59,17 @@ fn a_row_off_the_plane_scores_far_above_healthy_rows() {
 }
 
 #[test]
-fn the_score_is_the_mean_of_the_squared_errors_of_the_bins() {
-    let model = fitted(Components::Count(1));
-    let row = &rows(10, 0.3)[9 * BINS..];
-    let mut errors = vec![0.0; BINS];
-    model.squared_errors(row, &mut errors);
-    let mean = errors.iter().sum::<f32>() / BINS as f32;
-    assert!((model.score(row) / mean - 1.0).abs() < 1e-5);
+fn either_way_the_score_is_the_mean_of_the_squared_errors_of_the_bins() {
+    for (count, by_dropped) in [(1, false), (4, false), (5, true), (11, true)] {
+        let model = fitted(Components::Count(count));
+        assert_eq!(model.residual.is_some(), by_dropped, "{count} components");
+        let mut row = rows(10, 0.3)[9 * BINS..].to_vec();
+        row.iter_mut().step_by(5).for_each(|value| *value += 1.0);
+        let mut errors = vec![0.0; BINS];
+        model.squared_errors(&row, &mut errors);
+        let mean = errors.iter().sum::<f32>() / BINS as f32;
+        assert!((model.score(&row) / mean - 1.0).abs() < 1e-4, "{count} components");
+    }
 }
 
 #[test]
