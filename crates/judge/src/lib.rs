@@ -13,6 +13,7 @@
 pub mod fold;
 pub mod journal;
 pub mod judgement;
+pub mod page;
 pub mod persistence;
 pub mod replay;
 pub mod step;
@@ -20,6 +21,7 @@ pub mod threshold_set;
 
 pub use fold::{Arrival, MachineFold, Transition};
 pub use judgement::{Judgement, MemberLevel};
+pub use page::{PageAction, PagePayload, PageReason, TopBin};
 pub use persistence::Persistence;
 pub use step::{JudgedReading, Step};
 pub use threshold_set::{Member, Role, ThresholdSet};

@@ -1,0 +1,191 @@
+//! What a page says: the payload that is written in the transaction that decided it, and that every destination is
+//! told from. It is complete, so that a page can be delivered when nothing else can be read any more.
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::{BundleDigest, Detector, IncidentId, Severity, Slug, ThresholdSetId, Timestamp};
+
+/// What goes with every page: a score can say that a machine is unlike itself, not why.
+pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
+
+/// What a page tells its receiver to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageAction {
+    /// Start, or raise, an alarm.
+    Trigger,
+    /// Somebody took it.
+    Acknowledge,
+    /// The condition has gone.
+    Resolve,
+}
+
+impl PageAction {
+    /// The name in rows and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Acknowledge => "acknowledge",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
+/// What happened to the incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageReason {
+    /// It opened.
+    Opened,
+    /// It rose from alert to page level.
+    Escalated,
+    /// It cleared.
+    Cleared,
+    /// Somebody took it.
+    Acknowledged,
+}
+
+impl PageReason {
+    /// What the receiver is to do.
+    pub fn action(self) -> PageAction {
+        match self {
+            Self::Opened | Self::Escalated => PageAction::Trigger,
+            Self::Acknowledged => PageAction::Acknowledge,
+            Self::Cleared => PageAction::Resolve,
+        }
+    }
+
+    /// The one-word form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Escalated => "escalated",
+            Self::Cleared => "cleared",
+            Self::Acknowledged => "acknowledged",
+        }
+    }
+}
+
+/// A bin that stands out in the deciding reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopBin {
+    /// Its place in the spectrum.
+    pub index: u16,
+    /// Its centre, in `axis_unit`.
+    pub centre: f64,
+    /// `Hz` or `orders`.
+    pub axis_unit: String,
+    /// Its share of the reading's squared error, 0 to 1.
+    pub error_share: f32,
+}
+
+/// A page about an incident, as the outbox keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PagePayload {
+    /// The incident.
+    pub incident_id: IncidentId,
+    /// The site's name.
+    pub site: Slug,
+    /// The machine's name in its site.
+    pub machine: Slug,
+    /// The machine's class.
+    pub class: Slug,
+    /// How bad the incident is.
+    pub severity: Severity,
+    /// Start of the step the incident opened with.
+    pub opened_at: Timestamp,
+    /// What happened.
+    pub reason: PageReason,
+    /// Start of the step that decided; of the newest one when a person acted.
+    pub step: Timestamp,
+    /// Name of the sensor that decided, on the machine.
+    pub deciding_sensor: Slug,
+    /// The detector that decided.
+    pub deciding_detector: Detector,
+    /// The step's level: 1 is the alert line, 2 the page line.
+    pub level: f32,
+    /// The bins that stand out, most error first; empty when the network did not judge.
+    pub top_bins: Vec<TopBin>,
+    /// The threshold set that judged.
+    pub threshold_set_id: ThresholdSetId,
+    /// The model version that judged.
+    pub bundle_digest: BundleDigest,
+    /// Came from a stream whose clock is the capture time.
+    pub replay: bool,
+    /// How late the page is, when a spool was catching up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_by_ms: Option<u64>,
+    /// One key for everything about the incident, for receivers that group.
+    pub dedup_key: String,
+}
+
+/// The key under which everything about an incident can be grouped.
+pub fn dedup_key(incident: IncidentId) -> String {
+    format!("tocsin-incident-{incident}")
+}
+
+/// The key of the page that says an incident reached `severity`: the same on every repeat.
+pub fn page_key(incident: IncidentId, severity: Severity) -> String {
+    format!("{}-{severity}", dedup_key(incident))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_a_payload_is_fixed() {
+        let payload = PagePayload {
+            incident_id: IncidentId(7),
+            site: Slug::parse("site", "lisbon").unwrap(),
+            machine: Slug::parse("machine", "cnc-1").unwrap(),
+            class: Slug::parse("class", "cnc").unwrap(),
+            severity: Severity::Page,
+            opened_at: Timestamp::from_micros(0),
+            reason: PageReason::Escalated,
+            step: Timestamp::from_micros(10_000_000),
+            deciding_sensor: Slug::parse("sensor", "spindle").unwrap(),
+            deciding_detector: Detector::OverallLevel,
+            level: 2.5,
+            top_bins: vec![TopBin {
+                index: 3,
+                centre: 700.0,
+                axis_unit: "Hz".into(),
+                error_share: 0.5,
+            }],
+            threshold_set_id: ThresholdSetId(2),
+            bundle_digest: BundleDigest([1; 32]),
+            replay: false,
+            delayed_by_ms: None,
+            dedup_key: dedup_key(IncidentId(7)),
+        };
+        let json = serde_json::to_string(&payload).unwrap();
+        let digest = "01".repeat(32);
+        let expected = format!(
+            concat!(
+                r#"{{"incident_id":7,"site":"lisbon","machine":"cnc-1","class":"cnc","severity":"page","#,
+                r#""opened_at":"1970-01-01T00:00:00Z","reason":"escalated","step":"1970-01-01T00:00:10Z","#,
+                r#""deciding_sensor":"spindle","deciding_detector":"overall_level","level":2.5,"#,
+                r#""top_bins":[{{"index":3,"centre":700.0,"axis_unit":"Hz","error_share":0.5}}],"#,
+                r#""threshold_set_id":2,"bundle_digest":"{}","replay":false,"dedup_key":"tocsin-incident-7"}}"#
+            ),
+            digest
+        );
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<PagePayload>(&json).unwrap(), payload);
+    }
+
+    #[test]
+    fn an_incident_has_one_page_key_per_severity_under_one_key() {
+        let (alert, page) = (
+            page_key(IncidentId(7), Severity::Alert),
+            page_key(IncidentId(7), Severity::Page),
+        );
+        assert_ne!(alert, page);
+        assert!(
+            [&alert, &page]
+                .iter()
+                .all(|key| key.starts_with(&dedup_key(IncidentId(7))))
+        );
+        assert_eq!(PageReason::Escalated.action(), PageAction::Trigger);
+    }
+}
