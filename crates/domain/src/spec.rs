@@ -20,6 +20,16 @@ pub enum Axis {
     Orders,
 }
 
+impl Axis {
+    /// `Hz` or `orders`.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Hertz => "Hz",
+            Self::Orders => "orders",
+        }
+    }
+}
+
 /// The measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
