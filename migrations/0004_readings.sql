@@ -34,6 +34,8 @@ create table reading (
     spectrum          bytea,                     -- one code per bin; null once thinned away by the archive
     primary key (sensor_id, captured_at)
 ) partition by range (captured_at);
+-- The rows a scorer still owes a score: empty in a healthy fleet, so it costs the hot path one comparison.
+create index reading_degraded on reading (captured_at, sensor_id) where flags & 2 <> 0;
 
 -- Scores the network gave later to readings that were judged without it. Never pages.
 create table reading_rescored (

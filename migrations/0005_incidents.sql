@@ -51,7 +51,7 @@ create table evidence (
     bin_error   bytea,
     primary key (sensor_id, captured_at)
 );
-create index evidence_by_machine on evidence (machine_id, captured_at);
+create index evidence_by_incident on evidence (incident_id, captured_at);
 
 -- Pages to send, written in the transaction that decided them.
 create table outbox (
@@ -63,6 +63,8 @@ create table outbox (
     created_at   timestamptz not null,
     unique (page_key, action)
 );
+create index outbox_by_incident on outbox (incident_id, outbox_id);
+create index outbox_by_created on outbox (created_at);
 
 -- One row per page and destination: what is still owed to whom.
 create table delivery (

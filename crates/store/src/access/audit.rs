@@ -1,0 +1,74 @@
+//! What was done by whom.
+
+use tocsin_domain::Timestamp;
+
+use crate::row::time;
+use crate::{Result, Store};
+
+/// An entry to be written.
+#[derive(Debug, Clone)]
+pub struct NewAuditEntry {
+    /// Who did it.
+    pub actor: String,
+    /// What they did, such as `token.revoke`.
+    pub action: String,
+    /// What they did it to.
+    pub subject: String,
+    /// More about it, JSON.
+    pub detail_json: String,
+}
+
+/// A written entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Its place in the record.
+    pub id: i64,
+    /// When it was done.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: String,
+    /// What they did.
+    pub action: String,
+    /// What they did it to.
+    pub subject: String,
+    /// More about it, JSON.
+    pub detail_json: String,
+}
+
+impl Store {
+    /// Writes an entry.
+    pub async fn audit_append(&self, new: &NewAuditEntry, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "insert into audit (at, actor, action, subject, detail) values ($1, $2, $3, $4, $5::text::jsonb)",
+            time(now),
+            new.actor,
+            new.action,
+            new.subject,
+            new.detail_json,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Entries, newest first, before the entry given.
+    pub async fn audit_list(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>> {
+        let rows = sqlx::query!(
+            r#"select audit_id, at, actor, action, subject, detail::text as "detail!" from audit
+               where $1::int8 is null or audit_id < $1 order by audit_id desc limit $2"#,
+            before,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let entries = rows.into_iter().map(|row| AuditEntry {
+            id: row.audit_id,
+            at: row.at.into(),
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail_json: row.detail,
+        });
+        Ok(entries.collect())
+    }
+}

@@ -1,0 +1,285 @@
+//! Sites, classes and specs; machines and sensors are in [`machine`] and [`sensor`].
+
+use std::time::Duration;
+
+use tocsin_domain::fleet::{MachineClass, Site};
+use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
+
+use crate::row::{duration, slug, time};
+use crate::{Error, Result, Store};
+
+pub mod machine;
+pub mod sensor;
+
+pub use machine::{Machine, MachineOverview, MachineQuery, OpenIncidentSummary};
+pub use sensor::{AutoRegistered, AutoRegistrationRefusal, NewSensor, SensorListing};
+
+/// A registered spectrum specification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedSpec {
+    /// Its number.
+    pub id: SpecId,
+    /// Its name.
+    pub name: Slug,
+    /// What it states.
+    pub spec: SpectrumSpec,
+}
+
+/// A site as it is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSite {
+    /// Its name.
+    pub name: Slug,
+    /// The name on screen.
+    pub title: String,
+    /// IANA time zone.
+    pub time_zone: String,
+    /// Oldest capture time taken, before now.
+    pub oldest: Duration,
+    /// Furthest capture time taken, after now.
+    pub furthest: Duration,
+    /// The most sensors that gateways may register by themselves.
+    pub auto_register_cap: i32,
+}
+
+struct SiteRow {
+    site_id: i32,
+    name: String,
+    title: String,
+    time_zone: String,
+    oldest_s: i64,
+    furthest_s: i64,
+    auto_register_cap: i32,
+}
+
+impl TryFrom<SiteRow> for Site {
+    type Error = Error;
+
+    fn try_from(row: SiteRow) -> Result<Self> {
+        let id = row.site_id;
+        Ok(Self {
+            id: SiteId(id),
+            name: slug("site", "name", id, &row.name)?,
+            title: row.title,
+            time_zone: row.time_zone,
+            oldest: duration("site", "oldest_s", id, row.oldest_s, Duration::from_secs)?,
+            furthest: duration("site", "furthest_s", id, row.furthest_s, Duration::from_secs)?,
+            auto_register_cap: row.auto_register_cap,
+        })
+    }
+}
+
+struct ClassRow {
+    class_id: i32,
+    name: String,
+    step_ms: i64,
+}
+
+impl TryFrom<ClassRow> for MachineClass {
+    type Error = Error;
+
+    fn try_from(row: ClassRow) -> Result<Self> {
+        let id = row.class_id;
+        Ok(Self {
+            id: ClassId(id),
+            name: slug("machine_class", "name", id, &row.name)?,
+            step: duration("machine_class", "step_ms", id, row.step_ms, Duration::from_millis)?,
+        })
+    }
+}
+
+struct SpecRow {
+    spec_id: i32,
+    name: String,
+    definition: String,
+}
+
+impl TryFrom<SpecRow> for NamedSpec {
+    type Error = Error;
+
+    fn try_from(row: SpecRow) -> Result<Self> {
+        let id = row.spec_id;
+        let spec = serde_json::from_str::<SpectrumSpec>(&row.definition)
+            .map_err(|error| Invalid::new("definition", error.to_string()))
+            .and_then(SpectrumSpec::parse)
+            .map_err(Error::impossible("spectrum_spec", "definition", id))?;
+        Ok(Self {
+            id: SpecId(id),
+            name: slug("spectrum_spec", "name", id, &row.name)?,
+            spec,
+        })
+    }
+}
+
+/// Whole seconds or milliseconds as a column; a duration too long for it is the longest.
+fn count(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+impl Store {
+    /// Declares a site.
+    pub async fn site_create(&self, new: &NewSite, now: Timestamp) -> Result<Site> {
+        let row = sqlx::query_as!(
+            SiteRow,
+            "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap",
+            new.name.as_str(),
+            new.title,
+            new.time_zone,
+            count(new.oldest.as_secs()),
+            count(new.furthest.as_secs()),
+            new.auto_register_cap,
+            time(now),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(Error::exists(|| format!("site {}", new.name)))?;
+        row.try_into()
+    }
+
+    /// The sites in `scope`, by name.
+    pub async fn site_list(&self, scope: &Scope) -> Result<Vec<Site>> {
+        let rows = sqlx::query_as!(
+            SiteRow,
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+             where $1::int4[] is null or site_id = any($1) order by name",
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Site::try_from).collect()
+    }
+
+    /// A site by its name.
+    pub async fn site_by_name(&self, scope: &Scope, name: &Slug) -> Result<Site> {
+        let row = sqlx::query_as!(
+            SiteRow,
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+             where name = $1 and ($2::int4[] is null or site_id = any($2))",
+            name.as_str(),
+            scope.to_filter() as _,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("site {name}")))?.try_into()
+    }
+
+    /// A site by its number.
+    pub async fn site_by_id(&self, scope: &Scope, site: SiteId) -> Result<Site> {
+        let row = sqlx::query_as!(
+            SiteRow,
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+             where site_id = $1 and ($2::int4[] is null or site_id = any($2))",
+            site.0,
+            scope.to_filter() as _,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("site {site}")))?.try_into()
+    }
+
+    /// Declares a class of machines.
+    pub async fn class_create(&self, name: &Slug, step: Duration, now: Timestamp) -> Result<MachineClass> {
+        let row = sqlx::query_as!(
+            ClassRow,
+            "insert into machine_class (name, step_ms, created_at) values ($1, $2, $3)
+             returning class_id, name, step_ms",
+            name.as_str(),
+            count(step.as_millis()),
+            time(now),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(Error::exists(|| format!("class {name}")))?;
+        row.try_into()
+    }
+
+    /// All classes, by name.
+    pub async fn class_list(&self) -> Result<Vec<MachineClass>> {
+        let rows = sqlx::query_as!(
+            ClassRow,
+            "select class_id, name, step_ms from machine_class order by name"
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(MachineClass::try_from).collect()
+    }
+
+    /// A class by its name.
+    pub async fn class_by_name(&self, name: &Slug) -> Result<MachineClass> {
+        let row = sqlx::query_as!(
+            ClassRow,
+            "select class_id, name, step_ms from machine_class where name = $1",
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("class {name}")))?.try_into()
+    }
+
+    /// A class by its number.
+    pub async fn class_by_id(&self, class: ClassId) -> Result<MachineClass> {
+        let row = sqlx::query_as!(
+            ClassRow,
+            "select class_id, name, step_ms from machine_class where class_id = $1",
+            class.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("class {class}")))?
+            .try_into()
+    }
+
+    /// Registers a spectrum specification.
+    pub async fn spec_create(&self, name: &Slug, spec: &SpectrumSpec, now: Timestamp) -> Result<NamedSpec> {
+        let definition = serde_json::to_string(spec).expect("a spec is plain numbers and names");
+        let row = sqlx::query_as!(
+            SpecRow,
+            r#"insert into spectrum_spec (name, definition, created_at) values ($1, $2::text::jsonb, $3)
+               returning spec_id, name, definition::text as "definition!""#,
+            name.as_str(),
+            definition,
+            time(now),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(Error::exists(|| format!("spec {name}")))?;
+        row.try_into()
+    }
+
+    /// All specs, by name.
+    pub async fn spec_list(&self) -> Result<Vec<NamedSpec>> {
+        let rows = sqlx::query_as!(
+            SpecRow,
+            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec order by name"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(NamedSpec::try_from).collect()
+    }
+
+    /// A spec by its name.
+    pub async fn spec_by_name(&self, name: &Slug) -> Result<NamedSpec> {
+        let row = sqlx::query_as!(
+            SpecRow,
+            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where name = $1"#,
+            name.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("spec {name}")))?.try_into()
+    }
+
+    /// A spec by its number.
+    pub async fn spec_by_id(&self, spec: SpecId) -> Result<NamedSpec> {
+        let row = sqlx::query_as!(
+            SpecRow,
+            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id = $1"#,
+            spec.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("spec {spec}")))?.try_into()
+    }
+}

@@ -1,0 +1,407 @@
+//! Sensors: declared by people, or registered by a gateway that is the first to name them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sqlx::PgConnection;
+use tocsin_domain::fleet::{Sensor, SensorPath};
+use tocsin_domain::{ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
+
+use crate::row::{slug, time};
+use crate::{Error, Result, Store};
+
+/// A sensor as it is declared, all by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSensor {
+    /// The site.
+    pub site: Slug,
+    /// The machine, made when it is new.
+    pub machine: Slug,
+    /// The transducer; the sensor's own name when not given. Made when it is new.
+    pub device: Option<Slug>,
+    /// The sensor.
+    pub name: Slug,
+    /// The machine's class.
+    pub class: Slug,
+    /// The sensor's spec.
+    pub spec: Slug,
+}
+
+/// A sensor with the names people know it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SensorListing {
+    /// Its numbers.
+    pub sensor: Sensor,
+    /// The site's name.
+    pub site: Slug,
+    /// The machine's name.
+    pub machine: Slug,
+    /// The transducer's name.
+    pub device: Slug,
+    /// Its own name.
+    pub name: Slug,
+    /// The class's name.
+    pub class: Slug,
+    /// The spec's name.
+    pub spec: Slug,
+    /// Registered by a gateway's first reading.
+    pub auto_registered: bool,
+}
+
+/// Why a gateway's unknown sensor was not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AutoRegistrationRefusal {
+    /// The site has as many sensors of this kind as it allows.
+    #[error("the site's {cap} sensors registered by gateways are used up")]
+    OverCap {
+        /// The site's cap.
+        cap: i32,
+    },
+    /// The machine exists and is of a class the token may not add to.
+    #[error("its machine is of another class than the token registers")]
+    OtherClass,
+}
+
+/// What became of a gateway's unknown sensors.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AutoRegistered {
+    /// Those that exist now, among them those that existed before.
+    pub sensors: HashMap<SensorPath, Sensor>,
+    /// Those that were refused.
+    pub refused: Vec<(SensorPath, AutoRegistrationRefusal)>,
+}
+
+struct ListingRow {
+    sensor_id: i32,
+    site_id: i32,
+    machine_id: i32,
+    class_id: i32,
+    spec_id: i32,
+    site: String,
+    machine: String,
+    device: String,
+    name: String,
+    class: String,
+    spec: String,
+    auto_registered: bool,
+}
+
+impl TryFrom<ListingRow> for SensorListing {
+    type Error = Error;
+
+    fn try_from(row: ListingRow) -> Result<Self> {
+        Ok(Self {
+            sensor: Sensor {
+                id: SensorId(row.sensor_id),
+                site: SiteId(row.site_id),
+                machine: MachineId(row.machine_id),
+                class: ClassId(row.class_id),
+                spec: SpecId(row.spec_id),
+            },
+            site: slug("site", "name", row.site_id, &row.site)?,
+            machine: slug("machine", "name", row.machine_id, &row.machine)?,
+            device: slug("device", "name", row.sensor_id, &row.device)?,
+            name: slug("sensor", "name", row.sensor_id, &row.name)?,
+            class: slug("machine_class", "name", row.class_id, &row.class)?,
+            spec: slug("spectrum_spec", "name", row.spec_id, &row.spec)?,
+            auto_registered: row.auto_registered,
+        })
+    }
+}
+
+/// Columns `machine` and `sensor` of a list of paths, for `unnest`.
+fn columns<'a>(paths: impl IntoIterator<Item = &'a SensorPath>) -> (Vec<String>, Vec<String>) {
+    paths
+        .into_iter()
+        .map(|path| (path.machine.to_string(), path.sensor.to_string()))
+        .unzip()
+}
+
+async fn resolve(conn: &mut PgConnection, site: SiteId, paths: &[SensorPath]) -> Result<HashMap<SensorPath, Sensor>> {
+    let (machines, sensors) = columns(paths);
+    let rows = sqlx::query!(
+        r#"select p.ordinality as "place!", s.sensor_id, s.machine_id, m.class_id, s.spec_id
+           from unnest($2::text[], $3::text[]) with ordinality p(machine, sensor, ordinality)
+           join machine m on m.site_id = $1 and m.name = p.machine
+           join sensor s on s.machine_id = m.machine_id and s.name = p.sensor"#,
+        site.0,
+        &machines,
+        &sensors,
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let sensor = Sensor {
+            id: SensorId(row.sensor_id),
+            site,
+            machine: MachineId(row.machine_id),
+            class: ClassId(row.class_id),
+            spec: SpecId(row.spec_id),
+        };
+        (paths[row.place as usize - 1].clone(), sensor)
+    });
+    Ok(found.collect())
+}
+
+impl Store {
+    /// The sensors of `site` by their paths; those that don't exist are missing from the answer.
+    pub async fn sensor_resolve(&self, site: SiteId, paths: &[SensorPath]) -> Result<HashMap<SensorPath, Sensor>> {
+        let mut conn = self.pool.acquire().await?;
+        resolve(&mut conn, site, paths).await
+    }
+
+    /// Registers a gateway's unknown sensors under `class` and `spec`, up to the site's cap, in the order given.
+    ///
+    /// Held together by a lock on the site's row, so that two gateways can't both use the last place.
+    pub async fn sensor_auto_register(
+        &self,
+        site: SiteId,
+        class: ClassId,
+        spec: SpecId,
+        paths: &[SensorPath],
+        now: Timestamp,
+    ) -> Result<AutoRegistered> {
+        let mut transaction = self.begin().await?;
+        let cap = sqlx::query_scalar!(
+            "select auto_register_cap from site where site_id = $1 for no key update",
+            site.0
+        )
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("site {site}")))?;
+        let used = sqlx::query_scalar!(
+            r#"select count(*) as "used!" from sensor s join machine m using (machine_id)
+               where m.site_id = $1 and s.auto_registered"#,
+            site.0
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        let known = resolve(&mut transaction, site, paths).await?;
+        let foreign = machines_of_other_classes(&mut transaction, site, class, paths).await?;
+
+        let mut answer = AutoRegistered::default();
+        let mut seen = HashSet::new();
+        let mut new: Vec<&SensorPath> = Vec::new();
+        for path in paths.iter().filter(|path| !known.contains_key(*path)) {
+            if !seen.insert(path) {
+                continue;
+            }
+            if foreign.contains(path.machine.as_str()) {
+                answer.refused.push((path.clone(), AutoRegistrationRefusal::OtherClass));
+            } else if used + new.len() as i64 >= i64::from(cap) {
+                answer
+                    .refused
+                    .push((path.clone(), AutoRegistrationRefusal::OverCap { cap }));
+            } else {
+                new.push(path);
+            }
+        }
+        if !new.is_empty() {
+            insert(&mut transaction, (site, class, spec), &new, now).await?;
+        }
+        answer.sensors = resolve(&mut transaction, site, paths).await?;
+        transaction.commit().await?;
+        Ok(answer)
+    }
+
+    /// Declares a sensor, and its machine and device when they are new. A machine that exists must be of the class
+    /// given.
+    pub async fn sensor_create(&self, scope: &Scope, new: &NewSensor, now: Timestamp) -> Result<SensorListing> {
+        let site = self.site_by_name(scope, &new.site).await?;
+        let class = self.class_by_name(&new.class).await?;
+        let spec = self.spec_by_name(&new.spec).await?;
+        let device_name = new.device.as_ref().unwrap_or(&new.name);
+        let mut transaction = self.begin().await?;
+        sqlx::query!(
+            "select 1 as one from site where site_id = $1 for no key update",
+            site.id.0
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        sqlx::query!(
+            "insert into machine (site_id, class_id, name, created_at) values ($1, $2, $3, $4) on conflict do nothing",
+            site.id.0,
+            class.id.0,
+            new.machine.as_str(),
+            time(now),
+        )
+        .execute(&mut *transaction)
+        .await?;
+        let machine = sqlx::query!(
+            "select machine_id, class_id from machine where site_id = $1 and name = $2",
+            site.id.0,
+            new.machine.as_str(),
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if machine.class_id != class.id.0 {
+            let what = format!(
+                "machine {}/{} is of another class than {}",
+                new.site, new.machine, new.class
+            );
+            return Err(Error::conflict(what));
+        }
+        sqlx::query!(
+            "insert into device (machine_id, name) values ($1, $2) on conflict do nothing",
+            machine.machine_id,
+            device_name.as_str(),
+        )
+        .execute(&mut *transaction)
+        .await?;
+        let sensor = sqlx::query_scalar!(
+            "insert into sensor (machine_id, device_id, spec_id, name, auto_registered, created_at)
+             select $1, device_id, $2, $3, false, $4 from device where machine_id = $1 and name = $5
+             returning sensor_id",
+            machine.machine_id,
+            spec.id.0,
+            new.name.as_str(),
+            time(now),
+            device_name.as_str(),
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(Error::exists(|| {
+            format!("sensor {}/{}/{}", new.site, new.machine, new.name)
+        }))?;
+        transaction.commit().await?;
+        let listings = self.sensors_by_id(scope, &[SensorId(sensor)]).await?;
+        listings
+            .into_values()
+            .next()
+            .ok_or_else(|| Error::not_found(format!("sensor {}", new.name)))
+    }
+
+    /// Sensors in `scope`, by site, machine and name; of one site, and one machine of it, when given.
+    pub async fn sensor_list(
+        &self,
+        scope: &Scope,
+        site: Option<&Slug>,
+        machine: Option<&Slug>,
+    ) -> Result<Vec<SensorListing>> {
+        let rows = sqlx::query_as!(
+            ListingRow,
+            "select s.sensor_id, m.site_id, s.machine_id, m.class_id, s.spec_id, i.name as site, m.name as machine,
+                    d.name as device, s.name, c.name as class, p.name as spec, s.auto_registered
+             from sensor s join machine m using (machine_id) join site i using (site_id)
+             join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
+             where ($1::int4[] is null or m.site_id = any($1)) and ($2::text is null or i.name = $2)
+               and ($3::text is null or m.name = $3)
+             order by i.name, m.name, s.name",
+            scope.to_filter() as _,
+            site.map(Slug::as_str),
+            machine.map(Slug::as_str),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(SensorListing::try_from).collect()
+    }
+
+    /// Sensors in `scope` by number: their names for display. Those outside are missing from the answer.
+    pub async fn sensors_by_id(&self, scope: &Scope, sensors: &[SensorId]) -> Result<HashMap<SensorId, SensorListing>> {
+        let ids: Vec<i32> = sensors
+            .iter()
+            .map(|sensor| sensor.0)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let rows = sqlx::query_as!(
+            ListingRow,
+            "select s.sensor_id, m.site_id, s.machine_id, m.class_id, s.spec_id, i.name as site, m.name as machine,
+                    d.name as device, s.name, c.name as class, p.name as spec, s.auto_registered
+             from sensor s join machine m using (machine_id) join site i using (site_id)
+             join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
+             where s.sensor_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",
+            &ids,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| Ok((SensorId(row.sensor_id), row.try_into()?)))
+            .collect()
+    }
+
+    /// The sensors of a machine, by name.
+    pub async fn sensors_by_machine(&self, scope: &Scope, machine: MachineId) -> Result<Vec<SensorListing>> {
+        let rows = sqlx::query_as!(
+            ListingRow,
+            "select s.sensor_id, m.site_id, s.machine_id, m.class_id, s.spec_id, i.name as site, m.name as machine,
+                    d.name as device, s.name, c.name as class, p.name as spec, s.auto_registered
+             from sensor s join machine m using (machine_id) join site i using (site_id)
+             join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
+             where s.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2)) order by s.name",
+            machine.0,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(SensorListing::try_from).collect()
+    }
+
+    /// A sensor by the names of its site, machine and itself.
+    pub async fn sensor_by_name(&self, scope: &Scope, site: &Slug, path: &SensorPath) -> Result<SensorListing> {
+        let machine = self.sensor_list(scope, Some(site), Some(&path.machine)).await?;
+        let found = machine.into_iter().find(|listing| listing.name == path.sensor);
+        found.ok_or_else(|| Error::not_found(format!("sensor {site}/{path}")))
+    }
+}
+
+async fn machines_of_other_classes(
+    conn: &mut PgConnection,
+    site: SiteId,
+    class: ClassId,
+    paths: &[SensorPath],
+) -> Result<HashSet<String>> {
+    let (machines, _) = columns(paths);
+    let names = sqlx::query_scalar!(
+        "select name from machine where site_id = $1 and class_id <> $2 and name = any($3)",
+        site.0,
+        class.0,
+        &machines,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names.into_iter().collect())
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    (site, class, spec): (SiteId, ClassId, SpecId),
+    paths: &[&SensorPath],
+    now: Timestamp,
+) -> Result<()> {
+    let (machines, sensors) = columns(paths.iter().copied());
+    sqlx::query!(
+        "insert into machine (site_id, class_id, name, created_at)
+         select distinct $1::int4, $2::int4, name, $3::timestamptz from unnest($4::text[]) name on conflict do nothing",
+        site.0,
+        class.0,
+        time(now),
+        &machines,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into device (machine_id, name)
+         select m.machine_id, p.sensor from unnest($2::text[], $3::text[]) p(machine, sensor)
+         join machine m on m.site_id = $1 and m.name = p.machine on conflict do nothing",
+        site.0,
+        &machines,
+        &sensors,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into sensor (machine_id, device_id, spec_id, name, auto_registered, created_at)
+         select m.machine_id, d.device_id, $2, p.sensor, true, $3 from unnest($4::text[], $5::text[]) p(machine, sensor)
+         join machine m on m.site_id = $1 and m.name = p.machine
+         join device d on d.machine_id = m.machine_id and d.name = p.sensor on conflict do nothing",
+        site.0,
+        spec.0,
+        time(now),
+        &machines,
+        &sensors,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

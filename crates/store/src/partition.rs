@@ -1,0 +1,146 @@
+//! Daily partitions of `reading`, made before they are needed.
+//!
+//! A partition is made as a table of its own and then attached: attaching takes a lock that neither readers nor writers
+//! of the other days notice, where `CREATE TABLE … PARTITION OF` would stop them all.
+
+use std::fmt;
+
+use chrono::{DateTime, Days, NaiveDate};
+use sqlx::AssertSqlSafe;
+use tocsin_domain::{Invalid, Timestamp};
+
+use crate::{Error, Result, Store};
+
+/// The advisory lock under which partitions are made: the letters "tocsin".
+const MAKING_PARTITIONS: i64 = 0x746f_6373_696e;
+
+/// A calendar day in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(i32);
+
+impl Day {
+    const MICROS: i64 = 86_400_000_000;
+
+    /// The day that holds `at`.
+    pub fn of(at: Timestamp) -> Self {
+        Self(at.as_micros().div_euclid(Self::MICROS) as i32)
+    }
+
+    /// Its first microsecond.
+    pub fn start(self) -> Timestamp {
+        Timestamp::from_micros(i64::from(self.0) * Self::MICROS)
+    }
+
+    /// The day after.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn date(self) -> NaiveDate {
+        DateTime::from(self.start()).date_naive()
+    }
+
+    /// Reads the day out of a partition's name.
+    fn from_partition(name: &str) -> Result<Self, Invalid> {
+        let bad = || Invalid::new("relname", format!("{name:?} is not the name of a daily partition"));
+        let digits = name.strip_prefix("reading_").ok_or_else(bad)?;
+        let date = NaiveDate::parse_from_str(digits, "%Y%m%d").map_err(|_| bad())?;
+        Ok(Self(
+            date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days() as i32,
+        ))
+    }
+
+    fn partition(self) -> String {
+        format!("reading_{}", self.date().format("%Y%m%d"))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.date().fmt(f)
+    }
+}
+
+impl Store {
+    /// Makes the partitions of `days` that are missing. Days this process has seen before cost no query; replicas may
+    /// race.
+    pub async fn partitions_ensure(&self, days: impl IntoIterator<Item = Day>) -> Result<()> {
+        let mut missing: Vec<Day> = {
+            let known = self.known_days.read().expect("no holder of this lock panics");
+            days.into_iter().filter(|day| !known.contains(day)).collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let mut transaction = self.begin().await?;
+        sqlx::query!("select pg_advisory_xact_lock($1)", MAKING_PARTITIONS)
+            .execute(&mut *transaction)
+            .await?;
+        for day in &missing {
+            let name = day.partition();
+            let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "exists!""#, name)
+                .fetch_one(&mut *transaction)
+                .await?;
+            if !exists {
+                sqlx::raw_sql(AssertSqlSafe(attach_statements(*day)))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        transaction.commit().await?;
+        self.known_days
+            .write()
+            .expect("no holder of this lock panics")
+            .extend(missing);
+        Ok(())
+    }
+
+    /// The days that have a partition, in order.
+    pub async fn partitions_list(&self) -> Result<Vec<Day>> {
+        let names = sqlx::query_scalar!(
+            r#"select c.relname::text as "name!" from pg_inherits i join pg_class c on c.oid = i.inhrelid
+               where i.inhparent = 'reading'::regclass order by c.relname"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        names
+            .iter()
+            .map(|name| Day::from_partition(name).map_err(Error::impossible("pg_class", "relname", name)))
+            .collect()
+    }
+}
+
+/// Table and name are ours: a prefix and eight digits.
+fn attach_statements(day: Day) -> String {
+    let name = day.partition();
+    let (from, to) = (
+        day.date(),
+        day.date().checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX),
+    );
+    format!(
+        "create table {name} (like reading including defaults including constraints);
+         alter table reading attach partition {name} for values from ('{from} 00:00+00') to ('{to} 00:00+00');"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_utc_and_its_partition_is_named_after_it() {
+        let at = Timestamp::parse("t", "2012-02-29T23:59:59.999999Z").unwrap();
+        let day = Day::of(at);
+        assert_eq!(
+            (day.to_string().as_str(), day.partition().as_str()),
+            ("2012-02-29", "reading_20120229")
+        );
+        assert_eq!(day.next().start(), Timestamp::from_micros(at.as_micros() + 1));
+        assert_eq!(Day::from_partition("reading_20120229").unwrap(), day);
+        assert_eq!(Day::of(Timestamp::from_micros(-1)).to_string(), "1969-12-31");
+        assert!(Day::from_partition("reading_rescored").is_err());
+    }
+}
