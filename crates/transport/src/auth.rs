@@ -41,7 +41,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cache_ttl_ms: 1_000, cache_entries: 4_096, reverify_ms: 2_000 }
+        Self {
+            cache_ttl_ms: 1_000,
+            cache_entries: 4_096,
+            reverify_ms: 2_000,
+        }
     }
 }
 
@@ -121,7 +125,10 @@ pub struct Auth<P> {
 impl<P: Clone + Send + Sync + 'static> Auth<P> {
     /// Every path needs a credential.
     pub fn new(verifier: Verifier<P>) -> Self {
-        Self { verifier, public: Vec::new() }
+        Self {
+            verifier,
+            public: Vec::new(),
+        }
     }
 
     /// Opens these paths to anyone, as they stand on the wire: `/grpc.health.v1.Health/Check`, `/healthz`. One that ends in `/*` opens all
@@ -140,7 +147,9 @@ impl<P: Clone + Send + Sync + 'static> Auth<P> {
             cache: Cache::new(Duration::from_millis(config.cache_ttl_ms), config.cache_entries),
             reverify: Duration::from_millis(config.reverify_ms),
         });
-        Guard(Arc::new(move |request, next| Box::pin(Arc::clone(&gate).admit(request, next))))
+        Guard(Arc::new(move |request, next| {
+            Box::pin(Arc::clone(&gate).admit(request, next))
+        }))
     }
 }
 
@@ -180,7 +189,9 @@ impl Reverify {
 
 impl fmt::Debug for Reverify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reverify").field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("Reverify")
+            .field("every", &self.every)
+            .finish_non_exhaustive()
     }
 }
 
@@ -264,7 +275,9 @@ impl<P: Clone + Send + Sync + 'static> Gate<P> {
 /// The request's one bearer token; more than one is ambiguous, and counts as none.
 fn credential(request: &mut Request) -> Option<Credential> {
     let client_certificate = request.extensions().get::<ClientCertificate>().cloned();
-    let http::header::Entry::Occupied(mut entry) = request.headers_mut().entry(http::header::AUTHORIZATION) else { return None };
+    let http::header::Entry::Occupied(mut entry) = request.headers_mut().entry(http::header::AUTHORIZATION) else {
+        return None;
+    };
     // So that a handler that logs its headers doesn't log the secret.
     entry.iter_mut().for_each(|value| value.set_sensitive(true));
     if entry.iter().count() != 1 {
@@ -272,6 +285,12 @@ fn credential(request: &mut Request) -> Option<Credential> {
     }
     let (scheme, token) = entry.get().to_str().ok()?.split_once(' ')?;
     // RFC 9110, 11.1: the scheme's case doesn't matter.
-    let token = scheme.eq_ignore_ascii_case("bearer").then(|| Token::parse(token.trim()))?.ok()?;
-    Some(Credential { token, client_certificate })
+    let token = scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| Token::parse(token.trim()))?
+        .ok()?;
+    Some(Credential {
+        token,
+        client_certificate,
+    })
 }

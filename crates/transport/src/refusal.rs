@@ -16,7 +16,9 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let grpc = headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if grpc { Self::Grpc } else { Self::Http }
     }
 
@@ -40,7 +42,10 @@ fn plain(status: &Status) -> Response {
     }
     if let Some(wait) = retry::after(status) {
         // Retry-After counts whole seconds: rounded up, for too early is refused again.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000) as u64));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.as_millis().div_ceil(1_000) as u64),
+        );
         headers.insert(retry::RETRY_AFTER_MS, HeaderValue::from(wait.as_millis() as u64));
     }
     response

@@ -29,7 +29,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { attempts: NonZeroU32::new(4).expect("4 is not 0"), first_backoff_ms: 50, longest_backoff_ms: 5_000, jitter_seed: 0 }
+        Self {
+            attempts: NonZeroU32::new(4).expect("4 is not 0"),
+            first_backoff_ms: 50,
+            longest_backoff_ms: 5_000,
+            jitter_seed: 0,
+        }
     }
 }
 
@@ -37,7 +42,10 @@ impl Policy {
     /// The wait after `failed` calls (1 or more): exponential backoff, of which a seeded half to whole is taken.
     fn backoff(&self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(32);
-        let full_ms = self.first_backoff_ms.saturating_mul(1 << doublings).min(self.longest_backoff_ms);
+        let full_ms = self
+            .first_backoff_ms
+            .saturating_mul(1 << doublings)
+            .min(self.longest_backoff_ms);
         let half_ms = full_ms / 2;
         let jitter_ms = splitmix64(self.jitter_seed.wrapping_add(u64::from(failed))) % (full_ms - half_ms + 1);
         Duration::from_millis(half_ms + jitter_ms)
@@ -71,13 +79,15 @@ where
             Err(status) => status,
         };
         failed += 1;
-        let Some(wait) = policy.wait(failed, &status) else { return Err(status) };
+        let Some(wait) = policy.wait(failed, &status) else {
+            return Err(status);
+        };
         tracing::debug!(code = ?status.code(), message = status.message(), failed, wait_ms = wait.as_millis() as u64, "call failed, repeating");
         tokio::time::sleep(wait).await;
     }
 }
 
-/// Whether the same call may succeed later or elsewhere: UNAVAILABLE, or RESOURCE_EXHAUSTED with a hint, which is load shed at the door
+/// Whether the same call may succeed later or elsewhere: UNAVAILABLE, or `RESOURCE_EXHAUSTED` with a hint, which is load shed at the door
 /// (without one it is a message over the size limit, which will not shrink).
 pub fn is_worth_repeating(status: &Status) -> bool {
     match status.code() {
@@ -90,7 +100,9 @@ pub fn is_worth_repeating(status: &Status) -> bool {
 /// `status` with the hint to come back after `wait` (kept in whole milliseconds).
 #[must_use]
 pub fn hint(mut status: Status, wait: Duration) -> Status {
-    status.metadata_mut().insert(RETRY_AFTER_MS, MetadataValue::from(wait.as_millis() as u64));
+    status
+        .metadata_mut()
+        .insert(RETRY_AFTER_MS, MetadataValue::from(wait.as_millis() as u64));
     status
 }
 
@@ -127,7 +139,14 @@ mod tests {
     async fn unavailable_is_repeated_up_to_the_limit_and_other_codes_are_not() {
         let policy = Policy::default();
         assert_eq!(calls_made(&policy, Status::unavailable("down")).await, 4);
-        assert_eq!(calls_made(&policy, hint(Status::resource_exhausted("busy"), Duration::from_millis(5))).await, 4);
+        assert_eq!(
+            calls_made(
+                &policy,
+                hint(Status::resource_exhausted("busy"), Duration::from_millis(5))
+            )
+            .await,
+            4
+        );
         assert_eq!(calls_made(&policy, Status::resource_exhausted("too large")).await, 1);
         assert_eq!(calls_made(&policy, Status::internal("broken")).await, 1);
     }
@@ -135,9 +154,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_recovers_gives_its_answer() {
         let mut calls = 0;
-        let answer = retry(&Policy::default(), || {
+        let policy = Policy::default();
+        let answer = retry(&policy, || {
             calls += 1;
-            std::future::ready(if calls < 3 { Err(Status::unavailable("not yet")) } else { Ok(calls) })
+            std::future::ready(if calls < 3 {
+                Err(Status::unavailable("not yet"))
+            } else {
+                Ok(calls)
+            })
         });
         assert_eq!(answer.await.expect("the third call succeeds"), 3);
     }
@@ -156,15 +180,27 @@ mod tests {
         for failed in 1..100 {
             let full_ms = (50_u64 << (failed - 1).min(20)).min(5_000);
             let wait_ms = policy.backoff(failed).as_millis() as u64;
-            assert!((full_ms / 2..=full_ms).contains(&wait_ms), "{failed}: {wait_ms} of {full_ms}");
+            assert!(
+                (full_ms / 2..=full_ms).contains(&wait_ms),
+                "{failed}: {wait_ms} of {full_ms}"
+            );
         }
-        let of_seed = |jitter_seed| Policy { jitter_seed, ..Policy::default() }.backoff(6);
+        let of_seed = |jitter_seed| {
+            Policy {
+                jitter_seed,
+                ..Policy::default()
+            }
+            .backoff(6)
+        };
         assert!((1..20).any(|seed| of_seed(seed) != of_seed(0)));
     }
 
     #[test]
     fn a_zero_backoff_is_allowed() {
-        let policy = Policy { first_backoff_ms: 0, ..Policy::default() };
+        let policy = Policy {
+            first_backoff_ms: 0,
+            ..Policy::default()
+        };
         assert_eq!(policy.wait(1, &Status::unavailable("down")), Some(Duration::ZERO));
     }
 }

@@ -67,7 +67,9 @@ pub(crate) fn server(config: &TlsConfig) -> Result<Arc<ServerConfig>, Error> {
     };
     let chain = certificates("tls.certificate", &config.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| unreadable("tls.key", &config.key, &error))?;
-    let mut server = builder.with_single_cert(chain, key).map_err(|error| refused("tls.key", &config.key, &error))?;
+    let mut server = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| refused("tls.key", &config.key, &error))?;
     // gRPC needs h2; a plain HTTP client of the JSON routes may know no more than http/1.1.
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
@@ -89,9 +91,17 @@ pub(crate) fn pem(field: &'static str, path: &Path) -> Result<String, Error> {
 }
 
 fn unreadable(field: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::File { field, path: path.to_owned(), reason: reason.to_string() }
+    Error::File {
+        field,
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 pub(crate) fn refused(field: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::Refused { field, path: path.to_owned(), reason: reason.to_string() }
+    Error::Refused {
+        field,
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
 }

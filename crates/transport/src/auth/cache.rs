@@ -22,7 +22,11 @@ struct Entry<P> {
 
 impl<P: Clone> Cache<P> {
     pub(super) fn new(ttl: Duration, capacity: usize) -> Self {
-        Self { entries: Mutex::default(), ttl, capacity }
+        Self {
+            entries: Mutex::default(),
+            ttl,
+            capacity,
+        }
     }
 
     pub(super) fn get(&self, credential: &Credential) -> Option<P> {
@@ -42,7 +46,10 @@ impl<P: Clone> Cache<P> {
         if entries.len() >= self.capacity && !entries.contains_key(&credential) {
             entries.retain(|_, entry| now < entry.expires);
             if entries.len() >= self.capacity {
-                let oldest = entries.iter().min_by_key(|(_, entry)| entry.expires).map(|(credential, _)| credential.clone());
+                let oldest = entries
+                    .iter()
+                    .min_by_key(|(_, entry)| entry.expires)
+                    .map(|(credential, _)| credential.clone());
                 oldest.and_then(|credential| entries.remove(&credential));
             }
         }
@@ -65,12 +72,15 @@ mod tests {
     use crate::auth::Token;
 
     fn credential(token: &str) -> Credential {
-        Credential { token: Token::parse(token).expect("a token"), client_certificate: None }
+        Credential {
+            token: Token::parse(token).expect("a token"),
+            client_certificate: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_entry_lives_for_its_time_counted_from_the_question() {
-        let cache = Cache::new(Duration::from_millis(1_000), 8);
+        let cache = Cache::new(Duration::from_secs(1), 8);
         let asked = Instant::now();
         tokio::time::advance(Duration::from_millis(400)).await;
         cache.put(credential("a"), 1, asked);
@@ -82,12 +92,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_cache_gives_up_the_entry_nearest_its_end() {
-        let cache = Cache::new(Duration::from_millis(1_000), 2);
+        let cache = Cache::new(Duration::from_secs(1), 2);
         for (principal, token) in ["a", "b", "c"].into_iter().enumerate() {
             cache.put(credential(token), principal, Instant::now());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(["a", "b", "c"].map(|token| cache.get(&credential(token))), [None, Some(1), Some(2)]);
+        assert_eq!(
+            ["a", "b", "c"].map(|token| cache.get(&credential(token))),
+            [None, Some(1), Some(2)]
+        );
     }
 
     #[tokio::test(start_paused = true)]

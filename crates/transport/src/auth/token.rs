@@ -21,7 +21,11 @@ impl Token {
     /// If it is empty, too long, or holds a space, a control or a character beyond ASCII.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let sound = (1..=4_096).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if sound { Ok(Self(text.into())) } else { Err(InvalidToken) }
+        if sound {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidToken)
+        }
     }
 
     /// The secret itself: for hashing and comparing, not for printing.
