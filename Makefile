@@ -1,0 +1,45 @@
+# Everything a newcomer or a machine runs. Each target installs what it needs; nothing is installed outside the package
+# manager's places and $(TOCSIN_CACHE).
+
+SHELL := /bin/bash
+export TOCSIN_CACHE ?= $(HOME)/.cache/tocsin
+export CARGO_TARGET_DIR ?= $(TOCSIN_CACHE)/target
+export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin:$(PATH)
+
+TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
+
+.PHONY: help build demo check test sqlx proto-release clean-demo
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+build: ## the binary, in release mode
+	@scripts/setup build
+	cargo build --release --locked --bin tocsin
+	@echo "built $(TOCSIN)"
+
+demo: build ## two simulated plants, faults injected, pages arriving; ends with ctrl-c (DEMO_ARGS="--once --seed 7")
+	@scripts/setup postgres
+	$(TOCSIN) demo $(DEMO_ARGS)
+
+check: ## what a developer runs before a commit
+	@scripts/setup build postgres check
+	cargo fmt --all -- --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo deny --all-features check bans licenses sources
+	cargo machete
+	cd proto && buf lint && buf breaking --against released.binpb
+	scripts/with-postgres scripts/sqlx-prepare --check
+
+test: ## sets up what it needs and runs everything
+	@scripts/setup build postgres test
+	cargo build --release --locked --bin tocsin
+	scripts/with-postgres cargo nextest run --release --locked --workspace
+
+sqlx: ## writes .sqlx anew after a query or the schema has changed
+	@scripts/setup build postgres
+	scripts/with-postgres scripts/sqlx-prepare
+
+proto-release: ## makes the present contracts the ones that later changes must not break
+	@scripts/setup check
+	cd proto && buf build -o released.binpb
