@@ -4,7 +4,6 @@ mod access;
 mod limits;
 mod network;
 mod shutdown;
-mod spans;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
