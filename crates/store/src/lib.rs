@@ -16,12 +16,12 @@ pub mod bundle;
 pub mod changes;
 mod error;
 pub mod fleet;
-// pub mod incident;
-// pub mod machine;
+pub mod incident;
+pub mod machine;
 // pub mod outbox;
 pub mod partition;
 mod pool;
-// pub mod reading;
+pub mod reading;
 mod row;
 pub mod threshold;
 

@@ -6,9 +6,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::partition::Day;
@@ -120,6 +121,11 @@ impl Store {
     /// Begins a transaction; dropped without `commit`, it rolls back.
     pub async fn begin(&self) -> Result<Transaction> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// A connection for statements that need no transaction.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
+        Ok(self.pool.acquire().await?)
     }
 
     /// Asks the database for an answer: the readiness check.

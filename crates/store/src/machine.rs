@@ -1,0 +1,321 @@
+//! The row that is locked while a machine's steps are folded, and the journal the fold writes.
+//!
+//! **Invariant:** `machine_event.seq` is dense per machine: an append says which entry it follows, and fails when it
+//! does not. Machines are locked in the order of their numbers.
+
+use sqlx::PgConnection;
+use tocsin_domain::{IncidentId, Invalid, MachineId, Scope, Timestamp};
+
+use crate::row::{Time, time, time_opt};
+use crate::{Error, Result, Store};
+
+/// A machine's state, as its lock's holder sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineState {
+    /// The machine.
+    pub machine: MachineId,
+    /// Start of the newest step that was folded.
+    pub newest_step: Option<Timestamp>,
+    /// The newest entry of its journal; 0 when it is empty.
+    pub last_seq: i64,
+    /// The incident it has open.
+    pub open_incident: Option<IncidentId>,
+}
+
+/// What an entry of the journal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A step was judged.
+    Step,
+    /// An incident opened.
+    Opened,
+    /// The open incident reached page level.
+    Escalated,
+    /// A person took the incident.
+    Acknowledged,
+    /// The condition no longer holds.
+    Cleared,
+}
+
+impl EventKind {
+    /// The name in rows and on screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Opened => "opened",
+            Self::Escalated => "escalated",
+            Self::Acknowledged => "acknowledged",
+            Self::Cleared => "cleared",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "step" => Ok(Self::Step),
+            "opened" => Ok(Self::Opened),
+            "escalated" => Ok(Self::Escalated),
+            "acknowledged" => Ok(Self::Acknowledged),
+            "cleared" => Ok(Self::Cleared),
+            _ => Err(Invalid::new("kind", format!("{text:?} is not an event kind"))),
+        }
+    }
+}
+
+/// An entry to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Capture clock for steps, the event's own time otherwise.
+    pub at: Timestamp,
+    /// What it is about.
+    pub kind: EventKind,
+    /// The entry, JSON.
+    pub payload_json: String,
+}
+
+/// A written entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the machine's journal, from 1.
+    pub seq: i64,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Capture clock for steps, the event's own time otherwise.
+    pub at: Timestamp,
+    /// What it is about.
+    pub kind: EventKind,
+    /// The entry, JSON.
+    pub payload_json: String,
+}
+
+struct StateRow {
+    machine_id: i32,
+    newest_step: Option<Time>,
+    last_seq: i64,
+    open_incident_id: Option<i64>,
+}
+
+impl From<StateRow> for MachineState {
+    fn from(row: StateRow) -> Self {
+        Self {
+            machine: MachineId(row.machine_id),
+            newest_step: row.newest_step.map(Timestamp::from),
+            last_seq: row.last_seq,
+            open_incident: row.open_incident_id.map(IncidentId),
+        }
+    }
+}
+
+struct EventRow {
+    machine_id: i32,
+    seq: i64,
+    incident_id: Option<i64>,
+    at: Time,
+    kind: String,
+    payload: String,
+}
+
+impl TryFrom<EventRow> for Event {
+    type Error = Error;
+
+    fn try_from(row: EventRow) -> Result<Self> {
+        let key = format!("({}, {})", row.machine_id, row.seq);
+        Ok(Self {
+            seq: row.seq,
+            incident: row.incident_id.map(IncidentId),
+            at: row.at.into(),
+            kind: EventKind::parse(&row.kind).map_err(Error::impossible("machine_event", "kind", key))?,
+            payload_json: row.payload,
+        })
+    }
+}
+
+fn numbers(machines: &[MachineId]) -> Vec<i32> {
+    let mut numbers: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// Makes the rows to lock where they are missing. Asks first: a machine gets its row once, is locked for ever after.
+async fn ensure(conn: &mut PgConnection, numbers: &[i32]) -> Result<()> {
+    sqlx::query!(
+        "insert into machine_state (machine_id)
+         select n from unnest($1::int4[]) n where not exists (select 1 from machine_state s where s.machine_id = n)
+         order by n on conflict do nothing",
+        numbers
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks machines until the transaction ends, waiting for other holders; their states, by number. What is read by a
+/// later statement of the transaction includes everything those holders committed.
+pub async fn machines_lock(conn: &mut PgConnection, machines: &[MachineId]) -> Result<Vec<MachineState>> {
+    let numbers = numbers(machines);
+    ensure(conn, &numbers).await?;
+    let rows = sqlx::query_as!(
+        StateRow,
+        "select machine_id, newest_step, last_seq, open_incident_id from machine_state
+         where machine_id = any($1) order by machine_id for update",
+        &numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(MachineState::from).collect())
+}
+
+/// Locks those of the machines that nobody else holds, without waiting; their states, by number.
+pub async fn machines_try_lock(conn: &mut PgConnection, machines: &[MachineId]) -> Result<Vec<MachineState>> {
+    let numbers = numbers(machines);
+    ensure(conn, &numbers).await?;
+    let rows = sqlx::query_as!(
+        StateRow,
+        "select machine_id, newest_step, last_seq, open_incident_id from machine_state
+         where machine_id = any($1) order by machine_id for update skip locked",
+        &numbers
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(MachineState::from).collect())
+}
+
+/// Those of the machines that have an incident open, by number; takes no lock.
+pub async fn machines_with_open_incident(conn: &mut PgConnection, machines: &[MachineId]) -> Result<Vec<MachineId>> {
+    let open = sqlx::query_scalar!(
+        "select machine_id from machine_state where machine_id = any($1) and open_incident_id is not null
+         order by machine_id",
+        &numbers(machines)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(open.into_iter().map(MachineId).collect())
+}
+
+/// Appends to a machine's journal after entry `last_seq`; answers the new last entry. A conflict when the journal ends
+/// elsewhere: the caller does not hold the lock.
+pub async fn journal_append(
+    conn: &mut PgConnection,
+    machine: MachineId,
+    last_seq: i64,
+    events: &[NewEvent],
+) -> Result<i64> {
+    let new_last = last_seq + events.len() as i64;
+    let moved = sqlx::query!(
+        "update machine_state set last_seq = $3 where machine_id = $1 and last_seq = $2",
+        machine.0,
+        last_seq,
+        new_last,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if moved.rows_affected() == 0 {
+        return Err(Error::conflict(format!(
+            "the journal of machine {machine} does not end at {last_seq}"
+        )));
+    }
+    let incidents: Vec<Option<i64>> = events
+        .iter()
+        .map(|event| event.incident.map(|incident| incident.0))
+        .collect();
+    let times: Vec<Time> = events.iter().map(|event| time(event.at)).collect();
+    let kinds: Vec<String> = events.iter().map(|event| event.kind.as_str().to_owned()).collect();
+    let payloads: Vec<&str> = events.iter().map(|event| event.payload_json.as_str()).collect();
+    sqlx::query!(
+        "insert into machine_event (machine_id, seq, incident_id, at, kind, payload)
+         select $1, $2 + u.place, u.incident_id, u.at, u.kind, u.payload::jsonb
+         from unnest($3::int8[], $4::timestamptz[], $5::text[], $6::text[])
+              with ordinality u(incident_id, at, kind, payload, place)",
+        machine.0,
+        last_seq,
+        &incidents as _,
+        &times,
+        &kinds,
+        &payloads as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(new_last)
+}
+
+/// Writes what the fold moved; `last_seq` is moved by [`journal_append`] alone.
+pub async fn machine_state_update(
+    conn: &mut PgConnection,
+    machine: MachineId,
+    newest_step: Option<Timestamp>,
+    open_incident: Option<IncidentId>,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "update machine_state set newest_step = $2, open_incident_id = $3 where machine_id = $1",
+        machine.0,
+        time_opt(newest_step),
+        open_incident.map(|incident| incident.0),
+    )
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Err(Error::not_found(format!("state of machine {machine}")));
+    }
+    Ok(())
+}
+
+impl Store {
+    /// A machine's journal from entry `from_seq` on, in order; at most `limit`.
+    pub async fn journal_read(
+        &self,
+        scope: &Scope,
+        machine: MachineId,
+        from_seq: i64,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"select e.machine_id, e.seq, e.incident_id, e.at, e.kind, e.payload::text as "payload!"
+               from machine_event e join machine m using (machine_id)
+               where e.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and e.seq >= $3
+               order by e.seq limit $4"#,
+            machine.0,
+            scope.to_filter() as _,
+            from_seq,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Event::try_from).collect()
+    }
+
+    /// The journal's entries about an incident, in order; at most `limit`, the newest of them.
+    pub async fn journal_by_incident(&self, scope: &Scope, incident: IncidentId, limit: u32) -> Result<Vec<Event>> {
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"select e.machine_id, e.seq, e.incident_id, e.at, e.kind, e.payload::text as "payload!"
+               from machine_event e join machine m using (machine_id)
+               where e.incident_id = $1 and ($2::int4[] is null or m.site_id = any($2))
+               order by e.seq desc limit $3"#,
+            incident.0,
+            scope.to_filter() as _,
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().rev().map(Event::try_from).collect()
+    }
+
+    /// A machine's state without its lock, for looking at.
+    pub async fn machine_state_get(&self, scope: &Scope, machine: MachineId) -> Result<Option<MachineState>> {
+        let row = sqlx::query_as!(
+            StateRow,
+            "select s.machine_id, s.newest_step, s.last_seq, s.open_incident_id
+             from machine_state s join machine m using (machine_id)
+             where s.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))",
+            machine.0,
+            scope.to_filter() as _,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(MachineState::from))
+    }
+}

@@ -1,0 +1,149 @@
+//! Reading back what was decided: a machine's window for the fold, its series for people, logged scores for limits.
+
+use sqlx::PgConnection;
+use tocsin_domain::{BundleId, ClassId, MachineId, ReadingKey, Scope, Timestamp};
+
+use super::{StoredReading, StoredRow};
+use crate::row::{Time, time};
+use crate::{Result, Store};
+
+/// Which logged scores are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct LoggedScoresQuery {
+    /// Machines of this class.
+    pub class: ClassId,
+    /// Scores of this bundle.
+    pub bundle: BundleId,
+    /// Captured at or after this.
+    pub from: Timestamp,
+    /// Captured before this.
+    pub to: Timestamp,
+    /// Continue after this key, for the next page.
+    pub after: Option<ReadingKey>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A page of logged scores.
+#[derive(Debug, Clone, Default)]
+pub struct LoggedScores {
+    /// In the order of their keys.
+    pub readings: Vec<StoredReading>,
+    /// The key to continue after; none when this was the last page.
+    pub next: Option<ReadingKey>,
+}
+
+fn readings(rows: Vec<StoredRow>) -> Result<Vec<StoredReading>> {
+    rows.into_iter().map(StoredReading::try_from).collect()
+}
+
+/// A machine's readings from `from` up to but without `to`, by capture time and sensor. Called under the machine's
+/// lock, so that what it sees can't change before the caller commits.
+pub async fn readings_window(
+    conn: &mut PgConnection,
+    machine: MachineId,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<StoredReading>> {
+    let rows = sqlx::query_as!(
+        StoredRow,
+        "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
+                r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
+                r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+         from sensor s join reading r on r.sensor_id = s.sensor_id
+         where s.machine_id = $1 and r.captured_at >= $2 and r.captured_at < $3
+         order by r.captured_at, r.sensor_id",
+        machine.0,
+        time(from),
+        time(to),
+    )
+    .fetch_all(conn)
+    .await?;
+    readings(rows)
+}
+
+impl Store {
+    /// A machine's readings from `from` up to but without `to`, by sensor and capture time; at most `limit`.
+    pub async fn readings_series(
+        &self,
+        scope: &Scope,
+        machine: MachineId,
+        (from, to): (Timestamp, Timestamp),
+        limit: u32,
+    ) -> Result<Vec<StoredReading>> {
+        let rows = sqlx::query_as!(
+            StoredRow,
+            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
+                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
+                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+             from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
+             where m.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))
+               and r.captured_at >= $3 and r.captured_at < $4
+             order by r.sensor_id, r.captured_at limit $5",
+            machine.0,
+            scope.to_filter() as _,
+            time(from),
+            time(to),
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        readings(rows)
+    }
+
+    /// Capture time of a machine's newest reading.
+    pub async fn reading_newest_at(&self, scope: &Scope, machine: MachineId) -> Result<Option<Timestamp>> {
+        let newest: Option<Time> = sqlx::query_scalar!(
+            "select max(newest.captured_at) from machine m join sensor s using (machine_id)
+             cross join lateral (select r.captured_at from reading r where r.sensor_id = s.sensor_id
+                                 order by r.captured_at desc limit 1) newest
+             where m.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))",
+            machine.0,
+            scope.to_filter() as _,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(newest.map(Timestamp::from))
+    }
+
+    /// A number that counts up with every batch of readings that begins to be stored: cheap enough to ask each second.
+    pub async fn readings_change(&self) -> Result<i64> {
+        let change = sqlx::query_scalar!("select last_value from reading_commit_seq")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(change)
+    }
+
+    /// Logged scores to learn limits from: one bundle's, judged with the network, without those of machines that had
+    /// an incident open at any time in the period. In pages, by key.
+    pub async fn scores_logged(&self, scope: &Scope, query: &LoggedScoresQuery) -> Result<LoggedScores> {
+        let after = query.after;
+        let rows = sqlx::query_as!(
+            StoredRow,
+            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
+                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
+                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+             from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
+             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
+               and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
+               and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))
+               and not exists (select 1 from incident i where i.machine_id = m.machine_id and i.opened_at < $5
+                               and (i.closed_at is null or i.closed_at >= $4))
+             order by r.sensor_id, r.captured_at limit $8",
+            query.class.0,
+            scope.to_filter() as _,
+            query.bundle.0,
+            time(query.from),
+            time(query.to),
+            after.map(|key| key.sensor.0),
+            after.map(|key| time(key.captured_at)),
+            i64::from(query.limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let readings = readings(rows)?;
+        let full = readings.len() == query.limit as usize;
+        let next = readings.last().filter(|_| full).map(|last| last.key);
+        Ok(LoggedScores { readings, next })
+    }
+}
