@@ -18,7 +18,7 @@ mod error;
 pub mod fleet;
 pub mod incident;
 pub mod machine;
-// pub mod outbox;
+pub mod outbox;
 pub mod partition;
 mod pool;
 pub mod reading;

@@ -148,6 +148,17 @@ async fn get(conn: &mut PgConnection, scope: &Scope, id: IncidentId) -> Result<I
     found.ok_or_else(|| Error::not_found(format!("incident {id}")))
 }
 
+/// Every incident that is open and reached page level.
+pub(crate) async fn open_paged(conn: &mut PgConnection, scope: &Scope) -> Result<Vec<IncidentListing>> {
+    let query = IncidentQuery {
+        open_only: true,
+        paged_only: true,
+        limit: u32::MAX,
+        ..IncidentQuery::default()
+    };
+    list(conn, scope, &query).await
+}
+
 /// Locks the machine of an incident until the transaction ends, and reads both as they are then: for people who act
 /// on an incident while readings keep coming.
 pub async fn incident_lock(

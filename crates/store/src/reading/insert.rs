@@ -112,7 +112,7 @@ where
     }
     let there = present(conn, &columns).await?;
     let mut outcomes = vec![InsertOutcome::Conflict; readings.len()];
-    for (place, reading) in readings.iter().enumerate() {
+    for (place, reading) in readings.iter().map(Borrow::borrow).enumerate() {
         if there
             .get(&reading.key)
             .is_some_and(|row| row.content_hash == reading.content_hash.0)
@@ -122,7 +122,7 @@ where
     }
     for place in order {
         if there
-            .get(&readings[place].key)
+            .get(&readings[place].borrow().key)
             .is_some_and(|row| row.commit_seq == commit_seq)
         {
             outcomes[place] = InsertOutcome::Stored;

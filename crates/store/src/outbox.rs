@@ -1,0 +1,161 @@
+//! Pages that leave the house, written in the transaction that decided them; who they are owed to is in [`delivery`].
+//!
+//! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
+
+use sqlx::PgConnection;
+use tocsin_domain::{IncidentId, Invalid, Scope, Timestamp};
+
+use crate::changes::Channel;
+use crate::incident::IncidentListing;
+use crate::row::{Time, time};
+use crate::{Error, Result, Store};
+
+pub mod delivery;
+
+pub use delivery::{
+    AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
+    PageDelivery,
+};
+
+/// What a page asks of its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PageAction {
+    /// Wake somebody.
+    Trigger,
+    /// Somebody has taken it.
+    Acknowledge,
+    /// It is over.
+    Resolve,
+}
+
+impl PageAction {
+    /// The name in rows and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Acknowledge => "acknowledge",
+            Self::Resolve => "resolve",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "trigger" => Ok(Self::Trigger),
+            "acknowledge" => Ok(Self::Acknowledge),
+            "resolve" => Ok(Self::Resolve),
+            _ => Err(Invalid::new("action", format!("{text:?} is not a page action"))),
+        }
+    }
+}
+
+/// A page to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPage {
+    /// Stable over every repeat, and over the actions of one incident.
+    pub page_key: String,
+    /// The incident it is about.
+    pub incident: IncidentId,
+    /// What it asks for.
+    pub action: PageAction,
+    /// What it says, JSON.
+    pub payload_json: String,
+}
+
+/// A page in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Its place in the outbox.
+    pub id: i64,
+    /// Stable over every repeat, and over the actions of one incident.
+    pub page_key: String,
+    /// The incident it is about.
+    pub incident: IncidentId,
+    /// What it asks for.
+    pub action: PageAction,
+    /// What it says, JSON.
+    pub payload_json: String,
+    /// When it was decided.
+    pub created_at: Timestamp,
+}
+
+/// An incident that is open and was paged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenPaged {
+    /// The incident.
+    pub incident: IncidentListing,
+    /// The page that triggered.
+    pub trigger: Page,
+}
+
+/// The columns of a [`Page`]; the queries name them one by one.
+pub(crate) struct PageRow {
+    pub(crate) outbox_id: i64,
+    pub(crate) page_key: String,
+    pub(crate) incident_id: i64,
+    pub(crate) action: String,
+    pub(crate) payload: String,
+    pub(crate) created_at: Time,
+}
+
+impl TryFrom<PageRow> for Page {
+    type Error = Error;
+
+    fn try_from(row: PageRow) -> Result<Self> {
+        Ok(Self {
+            id: row.outbox_id,
+            page_key: row.page_key,
+            incident: IncidentId(row.incident_id),
+            action: PageAction::parse(&row.action).map_err(Error::impossible("outbox", "action", row.outbox_id))?,
+            payload_json: row.payload,
+            created_at: row.created_at.into(),
+        })
+    }
+}
+
+/// Writes a page into the outbox, in the transaction that decided it. Answers whether it is new.
+pub async fn page_insert(conn: &mut PgConnection, new: &NewPage, now: Timestamp) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into outbox (page_key, incident_id, action, payload, created_at)
+         values ($1, $2, $3, $4::text::jsonb, $5) on conflict (page_key, action) do nothing",
+        new.page_key,
+        new.incident.0,
+        new.action.as_str(),
+        new.payload_json,
+        time(now),
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    Channel::Outbox.notify(conn).await?;
+    Ok(true)
+}
+
+impl Store {
+    /// Incidents in `scope` that are open and were paged, with the page that triggered: what a level-triggered
+    /// receiver is told again and again.
+    pub async fn incidents_open_paged(&self, scope: &Scope) -> Result<Vec<OpenPaged>> {
+        let mut conn = self.pool.acquire().await?;
+        let incidents = crate::incident::list::open_paged(&mut conn, scope).await?;
+        let numbers: Vec<i64> = incidents.iter().map(|listing| listing.incident.id.0).collect();
+        let rows = sqlx::query_as!(
+            PageRow,
+            r#"select outbox_id, page_key, incident_id, action, payload::text as "payload!", created_at
+               from outbox where incident_id = any($1) and action = 'trigger'"#,
+            &numbers
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let triggers = rows.into_iter().map(Page::try_from).collect::<Result<Vec<_>>>()?;
+        let open = incidents.into_iter().filter_map(|incident| {
+            let trigger = triggers
+                .iter()
+                .find(|page| page.incident == incident.incident.id)?
+                .clone();
+            Some(OpenPaged { incident, trigger })
+        });
+        Ok(open.collect())
+    }
+}
