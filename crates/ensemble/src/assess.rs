@@ -1,0 +1,355 @@
+//! From canonical readings to judged rows: the network's scores from a scorer, the other detectors' meanwhile here, and
+//! the verdict under the class's threshold set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tocsin_contracts::ensemble::PlacedReading;
+use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
+use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
+use tocsin_contracts::scorer::{ScoreBatch, Spectra};
+use tocsin_domain::{ClassId, Codec, Detector, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
+use tocsin_judge::fold::Effect;
+use tocsin_judge::{JudgedReading, Judgement};
+use tocsin_models::{Bundle, DetectorScratch};
+use tocsin_store::reading::NewReading;
+use tocsin_transport::Replicas;
+use tokio::task::JoinSet;
+
+use crate::bindings::{Active, ActiveClass};
+use crate::gather::Job;
+use crate::ticket::Place;
+
+/// Rows that one scorer call and one detector task take: enough to fill a batch, few enough to share out.
+const CHUNK_ROWS: usize = 512;
+
+/// A spool that is at most this many intervals behind now may open incidents again.
+const CATCHING_UP_INTERVALS: u32 = 5;
+
+/// A judged reading, ready to be stored and folded.
+#[derive(Debug)]
+pub(crate) struct Assessed {
+    /// Where its outcome goes.
+    pub(crate) place: Place,
+    /// The machine.
+    pub(crate) machine: MachineId,
+    /// What judged it; nothing when its class has no model or limits yet.
+    pub(crate) class: Option<Arc<ActiveClass>>,
+    /// The row to store.
+    pub(crate) row: NewReading,
+    /// What the fold sees.
+    pub(crate) judged: JudgedReading,
+    /// Historical readings are stored and never folded.
+    pub(crate) folds: bool,
+    /// Whether it may open, raise or clear.
+    pub(crate) effect: Effect,
+    /// Squared error of each bin, for a flagged reading the network judged.
+    pub(crate) bin_error: Vec<f32>,
+}
+
+impl Assessed {
+    /// May have to be folded even when the machine has nothing open.
+    pub(crate) fn is_flagged(&self) -> bool {
+        self.folds && self.row.verdict.is_flagged()
+    }
+}
+
+/// What every reading of a batch shares.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    received_at: Timestamp,
+    clock_is_capture: bool,
+    historical: bool,
+}
+
+struct Pending {
+    place: Place,
+    placed: PlacedReading,
+    stream: Stream,
+    scored: ScoredRow,
+    bin_error: Vec<f32>,
+}
+
+/// What the detectors said of one row.
+#[derive(Debug, Clone, Default)]
+struct ScoredRow {
+    scores: Scores,
+    latent: Vec<u8>,
+    degraded: bool,
+}
+
+/// Asks the scorers, and judges.
+#[derive(Debug, Clone)]
+pub(crate) struct Assessor {
+    pub(crate) scorers: Replicas,
+    pub(crate) deadline: Duration,
+}
+
+impl Assessor {
+    /// Judges every reading of a group under the bindings it was given: one set of limits per class for the whole group.
+    pub(crate) async fn assess(&self, group: Vec<Job>, active: &Active) -> Vec<Assessed> {
+        let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
+        for pending in group.into_iter().flat_map(readings_of) {
+            by_class.entry(pending.placed.class).or_default().push(pending);
+        }
+        let mut assessed = Vec::new();
+        for (class, mut readings) in by_class {
+            let active = active.get(&class);
+            if let Some(active) = active {
+                self.score(active, &mut readings).await;
+                self.explain(active, &mut readings).await;
+            }
+            assessed.extend(readings.into_iter().map(|pending| pending.judge(active)));
+        }
+        assessed
+    }
+
+    /// Scores what the class's bundle can read: readings with as many bins as it was trained on.
+    async fn score(&self, active: &ActiveClass, readings: &mut [Pending]) {
+        let bins = active.bins();
+        let fitting: Vec<usize> = (0..readings.len())
+            .filter(|i| readings[*i].placed.reading.spectrum.codes().len() == bins)
+            .collect();
+        let mut chunks = JoinSet::new();
+        for rows in fitting.chunks(CHUNK_ROWS) {
+            let spectra = Spectra {
+                bundle: active.bundle.digest(),
+                codes: rows
+                    .iter()
+                    .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
+                    .copied()
+                    .collect(),
+                bins,
+                full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
+            };
+            let (this, bundle, rows) = (self.clone(), active.bundle.clone(), rows.to_vec());
+            chunks.spawn(async move { (rows, this.score_chunk(bundle, spectra).await) });
+        }
+        while let Some(chunk) = chunks.join_next().await {
+            let (rows, scored) = chunk.expect("a scoring task neither panics nor is aborted");
+            for (row, scored) in rows.into_iter().zip(scored) {
+                readings[row].scored = scored;
+            }
+        }
+    }
+
+    async fn score_chunk(&self, bundle: Arc<Bundle>, spectra: Spectra) -> Vec<ScoredRow> {
+        let rows = spectra.rows();
+        let request = ScoreRequest::from(ScoreBatch {
+            spectra: spectra.clone(),
+            bin_error_rows: Vec::new(),
+        });
+        let detectors = tokio::task::spawn_blocking(move || detect(&bundle, &spectra));
+        let (network, detectors) = tokio::join!(self.call(request), detectors);
+        let scores = detectors.expect("a detector task neither panics nor is aborted");
+        match network.and_then(|response| split(response, rows)) {
+            Ok(network) => network
+                .into_iter()
+                .zip(scores)
+                .map(|((error, latent), mut scores)| {
+                    scores.set(Detector::Residual, error);
+                    ScoredRow {
+                        scores,
+                        latent,
+                        degraded: false,
+                    }
+                })
+                .collect(),
+            Err(status) => {
+                tracing::warn!(rows, code = ?status.code(), message = status.message(), "no scorer answered, judging without the network");
+                scores
+                    .into_iter()
+                    .map(|scores| ScoredRow {
+                        scores,
+                        latent: Vec::new(),
+                        degraded: true,
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Fetches the squared error per bin of the readings that stand at or above a line: the evidence to keep.
+    async fn explain(&self, active: &ActiveClass, readings: &mut [Pending]) {
+        let flagged: Vec<usize> = (0..readings.len())
+            .filter(|i| {
+                let pending = &readings[*i];
+                let network_judged = pending.scored.scores.get(Detector::Residual).is_some();
+                network_judged && pending.judgement(Some(active)).verdict.is_flagged()
+            })
+            .collect();
+        for rows in flagged.chunks(CHUNK_ROWS) {
+            let spectra = Spectra {
+                bundle: active.bundle.digest(),
+                codes: rows
+                    .iter()
+                    .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
+                    .copied()
+                    .collect(),
+                bins: active.bins(),
+                full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
+            };
+            let request = ScoreRequest::from(ScoreBatch {
+                spectra,
+                bin_error_rows: (0..rows.len()).collect(),
+            });
+            match self.call(request).await {
+                Ok(response) => {
+                    for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(active.bins())) {
+                        readings[*row].bin_error = bin_error.to_vec();
+                    }
+                }
+                Err(status) => {
+                    tracing::warn!(rows = rows.len(), code = ?status.code(), "no scorer answered, evidence goes without bins");
+                }
+            }
+        }
+    }
+
+    /// One call to whichever scorer answers first in turn; each gets the deadline.
+    pub(crate) async fn call(&self, request: ScoreRequest) -> Result<ScoreResponse, tonic::Status> {
+        let answer = self
+            .scorers
+            .first_available(|channel| {
+                let request = request.clone();
+                let channel = channel.with_deadline(Some(self.deadline));
+                async move {
+                    let mut client = ScorerServiceClient::new(channel).max_decoding_message_size(usize::MAX);
+                    Ok(client.score(request).await?.into_inner())
+                }
+            })
+            .await?;
+        Ok(answer.value)
+    }
+}
+
+impl ActiveClass {
+    /// Bins of the spectra the bundle reads.
+    pub(crate) fn bins(&self) -> usize {
+        usize::from(self.bundle.manifest().bins)
+    }
+}
+
+/// Error and latent of each row; a scorer that answers for another number of rows is taken as one that failed.
+pub(crate) fn split(response: ScoreResponse, rows: usize) -> Result<Vec<(f32, Vec<u8>)>, tonic::Status> {
+    let latent_bytes = 2 * response.latent_size as usize;
+    if response.error.len() != rows || response.latent.len() != rows * latent_bytes {
+        return Err(tonic::Status::internal(
+            "the scorer answered for another number of rows",
+        ));
+    }
+    let latents = (0..rows).map(|row| response.latent[row * latent_bytes..][..latent_bytes].to_vec());
+    Ok(response.error.into_iter().zip(latents).collect())
+}
+
+/// Scores of everything but the network.
+fn detect(bundle: &Bundle, spectra: &Spectra) -> Vec<Scores> {
+    let mut linear = vec![0.0; spectra.codes.len()];
+    let mut codec: Option<(f32, Codec)> = None;
+    let rows = spectra.codes.chunks(spectra.bins).zip(linear.chunks_mut(spectra.bins));
+    for ((codes, amplitudes), full_scale) in rows.zip(&spectra.full_scale) {
+        let (_, codec) = match &codec {
+            Some(known) if known.0.to_bits() == full_scale.to_bits() => known,
+            _ => codec.insert((*full_scale, Codec::with_full_scale(*full_scale))),
+        };
+        codec.decode_into(codes, amplitudes);
+    }
+    let mut scores = vec![Scores::default(); spectra.rows()];
+    bundle
+        .detectors()
+        .score_batch(&linear, &mut DetectorScratch::default(), &mut scores);
+    scores
+}
+
+fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
+    let Job { assessment, ticket } = job;
+    let stream = Stream {
+        received_at: assessment.received_at,
+        clock_is_capture: assessment.clock_is_capture,
+        historical: assessment.historical,
+    };
+    assessment
+        .readings
+        .into_iter()
+        .enumerate()
+        .map(move |(index, placed)| Pending {
+            place: ticket.place(index),
+            placed,
+            stream,
+            scored: ScoredRow::default(),
+            bin_error: Vec::new(),
+        })
+}
+
+impl Pending {
+    fn judgement(&self, active: Option<&ActiveClass>) -> Judgement {
+        match active {
+            Some(active) if self.scored.scores.mask().0 != 0 => {
+                active
+                    .set
+                    .judge(&self.scored.scores, self.placed.reading.condition, self.scored.degraded)
+            }
+            _ => Judgement::unjudged(UnjudgedReason::Commissioning),
+        }
+    }
+
+    fn judge(self, active: Option<&Arc<ActiveClass>>) -> Assessed {
+        let judgement = self.judgement(active.map(AsRef::as_ref));
+        let flags = self.flags();
+        let effect = self
+            .stream
+            .effect(self.placed.reading.key.captured_at, active.map(|a| a.step));
+        let content_hash = self.placed.reading.content_hash();
+        let scored = self.scored.scores.mask().0 != 0;
+        let judged_by = active.filter(|_| scored);
+        let reading = self.placed.reading;
+        let row = NewReading {
+            key: reading.key,
+            received_at: self.stream.received_at,
+            content_hash,
+            threshold_set: judged_by.map(|a| a.threshold_set_id),
+            bundle: judged_by.map(|a| a.bundle_id),
+            baseline: None,
+            predecessors: None,
+            scores: self.scored.scores,
+            condition: reading.condition,
+            flags,
+            verdict: judgement.verdict,
+            condition_cell: 0,
+            overall: reading.overall,
+            latent: self.scored.latent,
+            spectrum: reading.spectrum.into_codes(),
+        };
+        Assessed {
+            place: self.place,
+            machine: self.placed.machine,
+            class: active.cloned(),
+            judged: JudgedReading::new(row.key, &judgement),
+            row,
+            folds: !self.stream.historical,
+            effect,
+            bin_error: self.bin_error,
+        }
+    }
+
+    fn flags(&self) -> ReadingFlags {
+        let flag = |on: bool, flag: ReadingFlags| if on { flag } else { ReadingFlags::default() };
+        flag(self.placed.reading.clipped, ReadingFlags::CLIPPED)
+            .with(flag(self.scored.degraded, ReadingFlags::DEGRADED))
+            .with(flag(self.stream.historical, ReadingFlags::HISTORICAL))
+            .with(flag(self.stream.clock_is_capture, ReadingFlags::REPLAY))
+    }
+}
+
+impl Stream {
+    /// A spool catching up is judged without paging until it is near now.
+    fn effect(self, captured_at: Timestamp, step: Option<Duration>) -> Effect {
+        let near = step.unwrap_or_default() * CATCHING_UP_INTERVALS;
+        if self.clock_is_capture || captured_at + near >= self.received_at {
+            Effect::Acts
+        } else {
+            Effect::Counts
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What judges each class now: watched from the registry, loaded before it is used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+use tocsin_contracts::registry::v1::{Binding, WatchBindingsRequest};
+use tocsin_domain::{BundleDigest, BundleId, ClassId, Invalid, ThresholdSetId};
+use tocsin_judge::ThresholdSet;
+use tocsin_models::{Bundle, BundleStore};
+use tocsin_store::Store;
+use tocsin_transport::Channel;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait before the watch is opened again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// A class that can be judged.
+#[derive(Debug)]
+pub(crate) struct ActiveClass {
+    /// One decision interval.
+    pub(crate) step: Duration,
+    /// The champion's number.
+    pub(crate) bundle_id: BundleId,
+    /// The champion.
+    pub(crate) bundle: Arc<Bundle>,
+    /// The alarm limits' number.
+    pub(crate) threshold_set_id: ThresholdSetId,
+    /// The alarm limits.
+    pub(crate) set: Arc<ThresholdSet>,
+}
+
+/// Every class that can be judged. A class that is missing has no champion or no limits yet.
+pub(crate) type Active = Arc<HashMap<ClassId, Arc<ActiveClass>>>;
+
+/// What judges each class, as last heard; nothing before the registry has answered once.
+#[derive(Debug, Clone)]
+pub(crate) struct Bindings(watch::Receiver<Option<Active>>);
+
+impl Bindings {
+    /// The present bindings; waits up to `patience` for the first.
+    pub(crate) async fn current(&self, patience: Duration) -> Option<Active> {
+        let mut receiver = self.0.clone();
+        let known = tokio::time::timeout(patience, receiver.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
+    }
+}
+
+/// Keeps [`Bindings`] up to date.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    registry: Channel,
+    store: Store,
+    bundles: BundleStore,
+    active: watch::Sender<Option<Active>>,
+}
+
+/// Why a binding can't be used yet; the one before stays in force.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Store(#[from] tocsin_store::Error),
+    #[error(transparent)]
+    Bundle(#[from] tocsin_models::StoreError),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error("threshold set {0}: {1}")]
+    ThresholdSet(ThresholdSetId, serde_json::Error),
+}
+
+impl Watcher {
+    pub(crate) fn new(registry: Channel, store: Store, bundles: BundleStore) -> (Self, Bindings) {
+        let (active, receiver) = watch::channel(None);
+        (
+            Self {
+                registry,
+                store,
+                bundles,
+                active,
+            },
+            Bindings(receiver),
+        )
+    }
+
+    /// Follows the registry until shutdown; a broken watch is opened again, and the last word stays in force.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let _ = shutdown.run_until_cancelled(async {
+            loop {
+                if let Err(status) = self.follow().await {
+                    tracing::warn!(code = ?status.code(), message = status.message(), "the registry's watch broke, opening it again");
+                }
+                tokio::time::sleep(REOPEN).await;
+            }
+        }).await;
+    }
+
+    async fn follow(&self) -> Result<(), tonic::Status> {
+        let mut client = RegistryServiceClient::new(self.registry.clone());
+        let mut changes = client.watch_bindings(WatchBindingsRequest {}).await?.into_inner();
+        while let Some(change) = changes.message().await? {
+            self.take(change.bindings).await;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, bindings: Vec<Binding>) {
+        let before = self.active.borrow().clone().unwrap_or_default();
+        let mut after = HashMap::new();
+        for binding in bindings
+            .into_iter()
+            .filter(|b| b.champion_bundle_id != 0 && b.threshold_set_id != 0)
+        {
+            let class = ClassId(binding.class_id);
+            match self.load(&binding, before.get(&class)).await {
+                Ok(active) => {
+                    after.insert(class, active);
+                }
+                Err(error) => {
+                    tracing::error!(class = binding.class, version = binding.version, %error, "a binding can't be used, the one before stays in force");
+                    after.extend(before.get(&class).map(|active| (class, active.clone())));
+                }
+            }
+        }
+        self.active.send_replace(Some(Arc::new(after)));
+    }
+
+    async fn load(&self, binding: &Binding, before: Option<&Arc<ActiveClass>>) -> Result<Arc<ActiveClass>, LoadError> {
+        let bundle_id = BundleId(binding.champion_bundle_id);
+        let threshold_set_id = ThresholdSetId(binding.threshold_set_id);
+        if let Some(before) = before
+            && before.bundle_id == bundle_id
+            && before.threshold_set_id == threshold_set_id
+        {
+            return Ok(before.clone());
+        }
+        let digest: BundleDigest = binding.champion_digest.parse()?;
+        let bundle = self.bundles.get(&digest).await?;
+        let set = load_set(&self.store, threshold_set_id).await?;
+        let step = self.store.class_by_id(ClassId(binding.class_id)).await?.step;
+        tracing::info!(class = binding.class, bundle = digest.short(), %threshold_set_id, "class is judged by");
+        Ok(Arc::new(ActiveClass {
+            step,
+            bundle_id,
+            bundle,
+            threshold_set_id,
+            set: Arc::new(set),
+        }))
+    }
+}
+
+async fn load_set(store: &Store, id: ThresholdSetId) -> Result<ThresholdSet, LoadError> {
+    let stored = store.threshold_set_get(id).await?;
+    serde_json::from_str(&stored.definition_json).map_err(|e| LoadError::ThresholdSet(id, e))
+}
+
+/// Threshold sets by number, for rows of a window that an earlier set judged. They never change, so they are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct SetCache {
+    store: Store,
+    sets: Arc<tokio::sync::Mutex<HashMap<ThresholdSetId, Arc<ThresholdSet>>>>,
+}
+
+impl SetCache {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            sets: Arc::default(),
+        }
+    }
+
+    /// The set, or nothing when it can't be read: its rows then count as unjudged, and the log says so.
+    pub(crate) async fn get(&self, id: ThresholdSetId) -> Option<Arc<ThresholdSet>> {
+        let mut sets = self.sets.lock().await;
+        if let Some(set) = sets.get(&id) {
+            return Some(set.clone());
+        }
+        match load_set(&self.store, id).await {
+            Ok(set) => Some(sets.entry(id).or_insert(Arc::new(set)).clone()),
+            Err(error) => {
+                tracing::error!(threshold_set = %id, %error, "an earlier threshold set can't be read");
+                None
+            }
+        }
+    }
+
+    /// Remembers a set that is in force.
+    pub(crate) async fn remember(&self, id: ThresholdSetId, set: &Arc<ThresholdSet>) {
+        self.sets.lock().await.entry(id).or_insert_with(|| set.clone());
+    }
+}

@@ -1,0 +1,312 @@
+//! One locked machine while its readings arrive: the journal entries to append and the incident to keep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use half::f16;
+use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
+use tocsin_judge::fold::{Arrival, Transition, Window};
+use tocsin_judge::journal::{Event, StepEvent};
+use tocsin_judge::page::{PageAction, PageReason, page_key};
+use tocsin_store::incident::{
+    Incident, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_update, incidents_open,
+};
+use tocsin_store::machine::{EventKind, MachineState, NewEvent, journal_append, machine_state_update};
+use tocsin_store::outbox::{self, NewPage, page_insert};
+use tocsin_store::{Result, Store, Transaction};
+
+use crate::assess::Assessed;
+use crate::bindings::ActiveClass;
+use crate::page::{self, Draft};
+
+/// Readings of an incident whose evidence is all kept; from then on one a minute.
+const EVIDENCE_IN_FULL: i32 = 200;
+const EVIDENCE_AFTERWARDS: Duration = Duration::from_mins(1);
+
+/// A machine whose row is locked.
+#[derive(Debug)]
+pub(crate) struct FoldedMachine {
+    pub(crate) state: MachineState,
+    pub(crate) class: Arc<ActiveClass>,
+    store: Store,
+    incident: Option<Incident>,
+    /// The incident has changed since it was read.
+    changed: bool,
+    events: Vec<NewEvent>,
+    evidence: Vec<NewEvidence>,
+}
+
+/// The level of a step, whose it is, and when.
+#[derive(Debug, Clone, Copy)]
+struct Decision {
+    step: Timestamp,
+    level: Level,
+    sensor: SensorId,
+    detector: Detector,
+}
+
+impl FoldedMachine {
+    pub(crate) async fn load(
+        tx: &mut Transaction,
+        store: &Store,
+        state: MachineState,
+        class: Arc<ActiveClass>,
+    ) -> Result<Self> {
+        let incident = match state.open_incident {
+            Some(_) => incidents_open(tx, &[state.machine]).await?.pop(),
+            None => None,
+        };
+        Ok(Self {
+            state,
+            class,
+            store: store.clone(),
+            incident,
+            changed: false,
+            events: Vec::new(),
+            evidence: Vec::new(),
+        })
+    }
+
+    pub(crate) fn open_severity(&self) -> Option<Severity> {
+        self.incident.as_ref().map(|incident| incident.severity)
+    }
+
+    /// Writes down what one arrival did.
+    pub(crate) async fn take(&mut self, tx: &mut Transaction, assessed: &Assessed, arrival: Arrival) -> Result<()> {
+        let Arrival::Folded { window, transition } = arrival else {
+            self.keep_evidence(assessed);
+            return Ok(());
+        };
+        let decision = window.step.level.map(|level| Decision {
+            step: window.step.start,
+            level: level.level,
+            sensor: level.sensor,
+            detector: level.detector,
+        });
+        self.state.newest_step = self.state.newest_step.max(Some(window.step.start));
+        match (transition, decision) {
+            (Some(Transition::Opened(severity)), Some(decision)) => {
+                self.open(tx, assessed, severity, decision, &window).await?;
+            }
+            (Some(Transition::Escalated), Some(decision)) => self.escalate(tx, assessed, decision, &window).await?,
+            (Some(Transition::Cleared), Some(decision)) => self.clear(tx, assessed, decision, &window).await?,
+            (_, decision) => {
+                self.note_level(decision);
+                self.journal_step(assessed, &window);
+            }
+        }
+        self.keep_evidence(assessed);
+        Ok(())
+    }
+
+    async fn open(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        severity: Severity,
+        decision: Decision,
+        window: &Window,
+    ) -> Result<()> {
+        let new = NewIncident {
+            machine: self.state.machine,
+            severity,
+            opened_at: decision.step,
+            paged_at: (severity == Severity::Page).then_some(decision.step),
+            deciding_sensor: decision.sensor,
+            deciding_detector: decision.detector,
+            level: decision.level,
+            threshold_set: self.class.threshold_set_id,
+            bundle: self.class.bundle_id,
+            replay: is_replay(assessed),
+        };
+        let incident = incident_insert(tx, &new).await?;
+        self.state.open_incident = Some(incident.id);
+        self.incident = Some(incident);
+        self.journal_step(assessed, window);
+        self.journal(decision.step, &Event::Opened { severity });
+        if severity == Severity::Page {
+            self.page(tx, assessed, PageReason::Opened, decision).await?;
+        }
+        Ok(())
+    }
+
+    async fn escalate(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        decision: Decision,
+        window: &Window,
+    ) -> Result<()> {
+        self.note_level(Some(decision));
+        if let Some(incident) = &mut self.incident {
+            incident.severity = Severity::Page;
+            incident.paged_at = Some(decision.step);
+            self.changed = true;
+        }
+        self.journal_step(assessed, window);
+        self.journal(decision.step, &Event::Escalated);
+        self.page(tx, assessed, PageReason::Escalated, decision).await
+    }
+
+    async fn clear(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        decision: Decision,
+        window: &Window,
+    ) -> Result<()> {
+        self.note_level(Some(decision));
+        self.journal_step(assessed, window);
+        self.journal(decision.step, &Event::Cleared);
+        let Some(mut incident) = self.incident.take() else {
+            return Ok(());
+        };
+        // An incident the machine has open is active, so it can clear.
+        incident.state = match incident.state.clone().clear(decision.step) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::error!(incident = %incident.id, %error, "an open incident was not active");
+                IncidentState::ReturnedUnacknowledged { at: decision.step }
+            }
+        };
+        let paged = incident.paged_at.is_some();
+        incident_update(tx, &incident).await?;
+        self.incident = Some(incident);
+        if paged {
+            self.page(tx, assessed, PageReason::Cleared, decision).await?;
+        }
+        self.incident = None;
+        self.changed = false;
+        self.state.open_incident = None;
+        Ok(())
+    }
+
+    fn note_level(&mut self, decision: Option<Decision>) {
+        if let (Some(incident), Some(decision)) = (&mut self.incident, decision) {
+            incident.latest_level = decision.level;
+            incident.peak_level = incident.peak_level.max(decision.level);
+            self.changed = true;
+        }
+    }
+
+    fn journal_step(&mut self, assessed: &Assessed, window: &Window) {
+        let key = assessed.row.key;
+        let step = StepEvent::new(key.sensor, key.captured_at, window, self.class.threshold_set_id);
+        self.journal(key.captured_at, &Event::Step(step));
+    }
+
+    fn journal(&mut self, at: Timestamp, event: &Event) {
+        self.events.push(NewEvent {
+            incident: self.incident.as_ref().map(|incident| incident.id),
+            at,
+            kind: kind_of(event),
+            payload_json: serde_json::to_string(event).expect("an event is plain data"),
+        });
+    }
+
+    /// Keeps the bins of a flagged reading, in full at first, then one a minute.
+    fn keep_evidence(&mut self, assessed: &Assessed) {
+        if !assessed.row.verdict.is_flagged() {
+            return;
+        }
+        let at = assessed.row.key.captured_at;
+        if let Some(incident) = &mut self.incident {
+            let recent = incident
+                .last_evidence_at
+                .is_some_and(|last| at < last + EVIDENCE_AFTERWARDS);
+            if incident.evidence_count >= EVIDENCE_IN_FULL && recent {
+                return;
+            }
+            incident.evidence_count += 1;
+            incident.last_evidence_at = Some(at);
+            self.changed = true;
+        }
+        self.evidence.push(NewEvidence {
+            key: assessed.row.key,
+            machine: self.state.machine,
+            incident: self.incident.as_ref().map(|incident| incident.id),
+            bin_error: half_floats(&assessed.bin_error),
+        });
+    }
+
+    async fn page(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        reason: PageReason,
+        decision: Decision,
+    ) -> Result<()> {
+        let Some(incident) = &self.incident else { return Ok(()) };
+        let draft = Draft {
+            incident: incident.id,
+            severity: incident.severity,
+            reason,
+            opened_at: incident.opened_at,
+            step: decision.step,
+            deciding_sensor: decision.sensor,
+            deciding_detector: decision.detector,
+            level: decision.level.0,
+            bin_error: &assessed.bin_error,
+            class: &self.class,
+            replay: is_replay(assessed),
+            delayed_by_ms: delay(assessed, self.class.step),
+        };
+        let payload = page::complete(&self.store, draft).await?;
+        let payload_json = serde_json::to_string(&payload).expect("a payload is plain data");
+        let page = NewPage {
+            page_key: page_key(incident.id, incident.severity),
+            incident: incident.id,
+            action: outbox_action(reason.action()),
+            payload_json,
+        };
+        page_insert(tx, &page, assessed.row.received_at).await?;
+        Ok(())
+    }
+
+    /// Writes what has gathered.
+    pub(crate) async fn save(self, tx: &mut Transaction) -> Result<()> {
+        if let Some(incident) = self.incident.filter(|_| self.changed) {
+            incident_update(tx, &incident).await?;
+        }
+        evidence_insert(tx, &self.evidence).await?;
+        journal_append(tx, self.state.machine, self.state.last_seq, &self.events).await?;
+        machine_state_update(tx, self.state.machine, self.state.newest_step, self.state.open_incident).await
+    }
+}
+
+/// Little-endian half floats; nothing when the network did not judge.
+fn half_floats(values: &[f32]) -> Option<Vec<u8>> {
+    let bytes = values
+        .iter()
+        .flat_map(|value| f16::from_f32(*value).to_le_bytes())
+        .collect();
+    (!values.is_empty()).then_some(bytes)
+}
+
+fn kind_of(event: &Event) -> EventKind {
+    match event {
+        Event::Step(_) => EventKind::Step,
+        Event::Opened { .. } => EventKind::Opened,
+        Event::Escalated => EventKind::Escalated,
+        Event::Acknowledged { .. } => EventKind::Acknowledged,
+        Event::Cleared => EventKind::Cleared,
+    }
+}
+
+fn outbox_action(action: PageAction) -> outbox::PageAction {
+    match action {
+        PageAction::Trigger => outbox::PageAction::Trigger,
+        PageAction::Acknowledge => outbox::PageAction::Acknowledge,
+        PageAction::Resolve => outbox::PageAction::Resolve,
+    }
+}
+
+fn is_replay(assessed: &Assessed) -> bool {
+    assessed.row.flags.contains(ReadingFlags::REPLAY)
+}
+
+/// How late a page of a wall-clock stream is, when that is more than a step.
+fn delay(assessed: &Assessed, step: Duration) -> Option<u64> {
+    let late = assessed.row.received_at.since(assessed.row.key.captured_at);
+    (!is_replay(assessed) && late > step).then_some(late.as_millis() as u64)
+}
