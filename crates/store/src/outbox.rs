@@ -134,6 +134,23 @@ pub async fn page_insert(conn: &mut PgConnection, new: &NewPage, now: Timestamp)
 }
 
 impl Store {
+    /// The newest trigger of each incident in `scope` that is open and has one: what a receiver of levels is told
+    /// again and again.
+    pub async fn triggers_open(&self, scope: &Scope) -> Result<Vec<Page>> {
+        let rows = sqlx::query_as!(
+            PageRow,
+            r#"select distinct on (n.incident_id) o.outbox_id, o.page_key, o.incident_id, o.action,
+                      o.payload::text as "payload!", o.created_at
+               from incident n join machine m using (machine_id) join outbox o using (incident_id)
+               where n.closed_at is null and o.action = 'trigger' and ($1::int4[] is null or m.site_id = any($1))
+               order by n.incident_id, o.outbox_id desc"#,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Page::try_from).collect()
+    }
+
     /// Incidents in `scope` that are open and were paged, with the page that triggered: what a level-triggered
     /// receiver is told again and again.
     pub async fn incidents_open_paged(&self, scope: &Scope) -> Result<Vec<OpenPaged>> {

@@ -9,7 +9,7 @@ use tocsin_domain::{IncidentId, Invalid, Scope, Timestamp};
 
 use super::{Page, PageRow};
 use crate::row::{Time, time};
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, Transaction};
 
 /// A delivery's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,10 +168,45 @@ impl Store {
     /// Takes deliveries that are due and nobody else has, until `now + lease`; at most `limit`. An incident's pages go
     /// to a destination one after the other. Each attempt is on record, outcome unknown, when this returns.
     pub async fn deliveries_lease(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<LeasedDelivery>> {
+        self.lease(None, now, lease, limit).await
+    }
+
+    /// The same for one destination alone, so that one that is slow takes no other's place.
+    pub async fn deliveries_lease_for(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<LeasedDelivery>> {
+        self.lease(Some(destination), now, lease, limit).await
+    }
+
+    /// Makes this the one process that works for a destination, until the transaction ends; none when another is. For
+    /// receivers of levels, where a page must not be overtaken.
+    pub async fn destination_try_lock(&self, destination: &str) -> Result<Option<Transaction>> {
+        let mut transaction = self.begin().await?;
+        let locked = sqlx::query_scalar!(
+            r#"select pg_try_advisory_xact_lock(hashtextextended('tocsin destination ' || $1, 0)) as "locked!""#,
+            destination
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        Ok(locked.then_some(transaction))
+    }
+
+    async fn lease(
+        &self,
+        destination: Option<&str>,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<LeasedDelivery>> {
         let rows = sqlx::query!(
             r#"with due as (
                    select d.delivery_id from delivery d join outbox o using (outbox_id)
                    where d.state = 'waiting' and d.next_at <= $1 and (d.leased_until is null or d.leased_until <= $1)
+                     and ($4::text is null or d.destination = $4)
                      and not exists (
                          select 1 from delivery e join outbox p using (outbox_id)
                          where p.incident_id = o.incident_id and p.outbox_id < o.outbox_id
@@ -192,6 +227,7 @@ impl Store {
             time(now),
             time(now + lease),
             i64::from(limit),
+            destination,
         )
         .fetch_all(&self.pool)
         .await?;

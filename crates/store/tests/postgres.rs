@@ -1,0 +1,15 @@
+//! The store against a real Postgres: set `TOCSIN_TEST_DATABASE_URL` to a server on which databases may be created.
+
+#[path = "postgres/stage.rs"]
+mod stage;
+
+#[path = "postgres/access.rs"]
+mod access;
+#[path = "postgres/fleet.rs"]
+mod fleet;
+#[path = "postgres/incidents.rs"]
+mod incidents;
+#[path = "postgres/models.rs"]
+mod models;
+#[path = "postgres/readings.rs"]
+mod readings;

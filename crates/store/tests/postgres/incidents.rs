@@ -1,0 +1,383 @@
+use std::time::Duration;
+
+use tocsin_domain::{BundleId, Detector, IncidentId, IncidentState, Level, Scope, Severity, ThresholdSetId, Timestamp};
+use tocsin_store::incident::{
+    Incident, IncidentQuery, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_lock,
+    incident_update, incidents_open,
+};
+use tocsin_store::machine::{
+    EventKind, NewEvent, journal_append, machine_state_update, machines_lock, machines_try_lock,
+    machines_with_open_incident,
+};
+use tocsin_store::outbox::{
+    AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, PageAction, page_insert,
+};
+use tocsin_store::reading::{LoggedScoresQuery, readings_insert};
+use tocsin_store::{Error, Store};
+
+use crate::stage::{Fleet, at, fleet, reading, with_store};
+
+fn new_incident(fleet: &Fleet) -> NewIncident {
+    NewIncident {
+        machine: fleet.one.machine,
+        severity: Severity::Page,
+        opened_at: at(10),
+        paged_at: Some(at(10)),
+        deciding_sensor: fleet.one.id,
+        deciding_detector: Detector::Growth,
+        level: Level(2.5),
+        threshold_set: ThresholdSetId(7),
+        bundle: BundleId(3),
+        replay: true,
+    }
+}
+
+async fn open(store: &Store, fleet: &Fleet) -> Incident {
+    let mut transaction = store.begin().await.unwrap();
+    machines_lock(&mut transaction, &[fleet.one.machine]).await.unwrap();
+    let incident = incident_insert(&mut transaction, &new_incident(fleet)).await.unwrap();
+    machine_state_update(&mut transaction, fleet.one.machine, Some(at(10)), Some(incident.id))
+        .await
+        .unwrap();
+    let page = NewPage {
+        page_key: format!("tocsin-{}", incident.id),
+        incident: incident.id,
+        action: PageAction::Trigger,
+        payload_json: r#"{"machine": "one"}"#.to_owned(),
+    };
+    assert!(page_insert(&mut transaction, &page, at(10)).await.unwrap());
+    assert!(!page_insert(&mut transaction, &page, at(11)).await.unwrap());
+    transaction.commit().await.unwrap();
+    incident
+}
+
+fn event(incident: Option<IncidentId>, at: Timestamp, kind: EventKind) -> NewEvent {
+    NewEvent {
+        incident,
+        at,
+        kind,
+        payload_json: r#"{"level": 2.5}"#.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_locked_machine_is_skipped_by_those_who_try_and_awaited_by_those_who_lock() {
+    with_store("locks", async |store| {
+        let Fleet { one, two, .. } = fleet(&store).await;
+        let both = [two.machine, one.machine];
+        let mut holder = store.begin().await.unwrap();
+        assert_eq!(machines_lock(&mut holder, &[one.machine]).await.unwrap().len(), 1);
+
+        let mut trying = store.begin().await.unwrap();
+        let got: Vec<_> = machines_try_lock(&mut trying, &[two.machine]).await.unwrap();
+        assert_eq!(got.iter().map(|state| state.machine).collect::<Vec<_>>(), [two.machine]);
+        trying.rollback().await.unwrap();
+
+        journal_append(&mut holder, one.machine, 0, &[event(None, at(1), EventKind::Step)])
+            .await
+            .unwrap();
+        let mut waiting = tokio::spawn({
+            let store = store.clone();
+            async move {
+                let mut transaction = store.begin().await.unwrap();
+                machines_lock(&mut transaction, &both).await.unwrap()
+            }
+        });
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+        assert!(early.is_err(), "the lock was given twice");
+        holder.commit().await.unwrap();
+        let states = waiting.await.unwrap();
+        assert_eq!(
+            states.iter().map(|state| state.machine).collect::<Vec<_>>(),
+            [one.machine, two.machine]
+        );
+        assert_eq!(states[0].last_seq, 1, "what the holder committed is seen");
+
+        let mut holder = store.begin().await.unwrap();
+        machines_lock(&mut holder, &[one.machine]).await.unwrap();
+        let mut trying = store.begin().await.unwrap();
+        let got = machines_try_lock(&mut trying, &both).await.unwrap();
+        assert_eq!(got.iter().map(|state| state.machine).collect::<Vec<_>>(), [two.machine]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_has_one_open_incident_at_most() {
+    with_store("one_open", async |store| {
+        let fleet = fleet(&store).await;
+        let incident = open(&store, &fleet).await;
+        let mut transaction = store.begin().await.unwrap();
+        let machines = [fleet.one.machine, fleet.two.machine];
+        assert_eq!(
+            machines_with_open_incident(&mut transaction, &machines).await.unwrap(),
+            [fleet.one.machine]
+        );
+        assert_eq!(
+            incidents_open(&mut transaction, &machines).await.unwrap(),
+            [incident.clone()]
+        );
+        let error = incident_insert(&mut transaction, &new_incident(&fleet))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
+        transaction.rollback().await.unwrap();
+
+        let mut transaction = store.begin().await.unwrap();
+        let cleared = Incident {
+            state: incident.state.clone().clear(at(50)).unwrap(),
+            ..incident
+        };
+        incident_update(&mut transaction, &cleared).await.unwrap();
+        let next = incident_insert(&mut transaction, &new_incident(&fleet)).await.unwrap();
+        transaction.commit().await.unwrap();
+        let query = IncidentQuery {
+            open_only: true,
+            limit: 9,
+            ..IncidentQuery::default()
+        };
+        let open = store.incident_list(&Scope::All, &query).await.unwrap();
+        assert_eq!(
+            open.iter().map(|listing| &listing.incident).collect::<Vec<_>>(),
+            [&next]
+        );
+        assert_eq!(
+            store.incident_get(&Scope::All, cleared.id).await.unwrap().incident,
+            cleared
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_journal_is_dense_and_refuses_a_writer_who_is_behind() {
+    with_store("journal", async |store| {
+        let fleet = fleet(&store).await;
+        let (machine, incident) = (fleet.one.machine, open(&store, &fleet).await.id);
+        let mut transaction = store.begin().await.unwrap();
+        let events = [
+            event(None, at(1), EventKind::Step),
+            event(Some(incident), at(2), EventKind::Opened),
+        ];
+        assert_eq!(journal_append(&mut transaction, machine, 0, &events).await.unwrap(), 2);
+        assert_eq!(
+            journal_append(&mut transaction, machine, 2, &events[1..])
+                .await
+                .unwrap(),
+            3
+        );
+        let behind = journal_append(&mut transaction, machine, 2, &events).await.unwrap_err();
+        assert!(matches!(behind, Error::Conflict { .. }), "{behind}");
+        transaction.commit().await.unwrap();
+        let journal = store.journal_read(&Scope::All, machine, 2, 10).await.unwrap();
+        assert_eq!(journal.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3]);
+        let about = store.journal_by_incident(&Scope::All, incident, 1).await.unwrap();
+        assert_eq!(
+            about.iter().map(|event| (event.seq, event.kind)).collect::<Vec<_>>(),
+            [(3, EventKind::Opened)]
+        );
+        assert_eq!(about[0].payload_json, events[0].payload_json);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_acknowledged_incident_keeps_who_and_when_through_its_end() {
+    with_store("acknowledge", async |store| {
+        let fleet = fleet(&store).await;
+        let opened = open(&store, &fleet).await;
+        let mut transaction = store.begin().await.unwrap();
+        let (machine, listing) = incident_lock(&mut transaction, &fleet.north_only(), opened.id)
+            .await
+            .unwrap();
+        assert_eq!(machine.open_incident, Some(opened.id));
+        let mut incident = listing.incident;
+        incident.state = incident.state.acknowledge("ana".to_owned(), at(20)).unwrap();
+        incident.acknowledged_at = Some(at(20));
+        incident_update(&mut transaction, &incident).await.unwrap();
+        incident.state = incident.state.clear(at(30)).unwrap();
+        incident_update(&mut transaction, &incident).await.unwrap();
+        transaction.commit().await.unwrap();
+        let found = store.incident_get(&Scope::All, opened.id).await.unwrap();
+        assert_eq!(found.incident, incident);
+        assert_eq!(
+            found.incident.state,
+            IncidentState::Normal {
+                at: at(30),
+                by: "ana".to_owned()
+            }
+        );
+        let names = [
+            &found.site_name,
+            &found.machine_name,
+            &found.class_name,
+            &found.deciding_sensor_name,
+        ];
+        assert_eq!(names.map(|name| name.as_str()), ["north", "one", "pump", "h"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_incident_of_another_site_is_hidden_from_every_call() {
+    with_store("incident_scope", async |store| {
+        let fleet = fleet(&store).await;
+        let incident = open(&store, &fleet).await.id;
+        let mut transaction = store.begin().await.unwrap();
+        readings_insert(&mut *transaction, &[reading(fleet.one.id, at(11), 1)])
+            .await
+            .unwrap();
+        let evidence = NewEvidence {
+            key: reading(fleet.one.id, at(11), 1).key,
+            machine: fleet.one.machine,
+            incident: Some(incident),
+            bin_error: Some(vec![1; 128]),
+        };
+        assert_eq!(evidence_insert(&mut transaction, &[evidence.clone()]).await.unwrap(), 1);
+        assert_eq!(evidence_insert(&mut transaction, &[evidence]).await.unwrap(), 0);
+        let step = event(Some(incident), at(11), EventKind::Step);
+        journal_append(&mut transaction, fleet.one.machine, 0, &[step])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        let all = IncidentQuery {
+            limit: 9,
+            ..IncidentQuery::default()
+        };
+        for (scope, seen) in [(fleet.north_only(), 1), (fleet.south_only(), 0)] {
+            assert_eq!(store.incident_list(&scope, &all).await.unwrap().len(), seen);
+            assert_eq!(usize::from(store.incident_get(&scope, incident).await.is_ok()), seen);
+            assert_eq!(store.evidence_list(&scope, incident, 9).await.unwrap().len(), seen);
+            let kept = store.evidence_bin_error(&scope, fleet.one.id, at(11)).await.unwrap();
+            assert_eq!(usize::from(kept.is_some()), seen);
+            assert_eq!(store.pages_by_incident(&scope, incident).await.unwrap().len(), seen);
+            assert_eq!(store.incidents_open_paged(&scope).await.unwrap().len(), seen);
+            assert_eq!(
+                store.journal_by_incident(&scope, incident, 9).await.unwrap().len(),
+                seen
+            );
+            assert_eq!(
+                store.journal_read(&scope, fleet.one.machine, 0, 9).await.unwrap().len(),
+                seen
+            );
+            let state = store.machine_state_get(&scope, fleet.one.machine).await.unwrap();
+            assert_eq!(usize::from(state.is_some()), seen);
+            let mut transaction = store.begin().await.unwrap();
+            let locked = incident_lock(&mut transaction, &scope, incident).await;
+            assert_eq!(usize::from(locked.is_ok()), seen);
+        }
+        let query = LoggedScoresQuery {
+            class: fleet.class.id,
+            bundle: BundleId(3),
+            from: at(0),
+            to: at(100),
+            after: None,
+            limit: 9,
+        };
+        let logged = store.scores_logged(&Scope::All, &query).await.unwrap();
+        assert!(
+            logged.readings.is_empty(),
+            "a machine with an incident teaches no limits"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
+    with_store("delivery", async |store| {
+        let fleet = fleet(&store).await;
+        let incident = open(&store, &fleet).await.id;
+        let resolve = NewPage {
+            page_key: format!("tocsin-{incident}"),
+            incident,
+            action: PageAction::Resolve,
+            payload_json: "{}".to_owned(),
+        };
+        let mut transaction = store.begin().await.unwrap();
+        page_insert(&mut transaction, &resolve, at(20)).await.unwrap();
+        transaction.commit().await.unwrap();
+        let destinations = ["hook".to_owned(), "ops".to_owned()];
+        assert_eq!(
+            store.deliveries_fan_out(&destinations, at(21), at(21)).await.unwrap(),
+            0
+        );
+        assert_eq!(
+            store
+                .deliveries_fan_out(&destinations[..1], at(0), at(21))
+                .await
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            store
+                .deliveries_fan_out(&destinations[..1], at(0), at(21))
+                .await
+                .unwrap(),
+            0
+        );
+
+        let lease = Duration::from_secs(30);
+        let first = store.deliveries_lease(at(21), lease, 9).await.unwrap();
+        assert_eq!(first.len(), 1, "the resolve waits for its trigger");
+        assert_eq!((first[0].page.action, first[0].attempt), (PageAction::Trigger, 1));
+        assert!(store.deliveries_lease(at(22), lease, 9).await.unwrap().is_empty());
+        assert_eq!(store.deliveries_next_due().await.unwrap(), Some(at(21)));
+
+        // Nobody says how the first attempt ended; the second is refused, the third delivered.
+        let second = store.deliveries_lease(at(51), lease, 9).await.unwrap();
+        assert_eq!((second[0].id, second[0].attempt), (first[0].id, 2));
+        let mut attempt = FinishedAttempt {
+            delivery: second[0].id,
+            attempt: 2,
+            at: at(52),
+            outcome: AttemptOutcome::Refused,
+            answer: "503".to_owned(),
+            after: AfterAttempt::RetryAt(at(60)),
+        };
+        store.delivery_record(&attempt).await.unwrap();
+        assert!(store.deliveries_lease(at(59), lease, 9).await.unwrap().is_empty());
+        attempt.attempt = store.deliveries_lease(at(60), lease, 9).await.unwrap()[0].attempt;
+        (attempt.at, attempt.outcome) = (at(61), AttemptOutcome::Delivered);
+        (attempt.answer, attempt.after) = ("200".to_owned(), AfterAttempt::Done);
+        store.delivery_record(&attempt).await.unwrap();
+        let resolve = store.deliveries_lease(at(62), lease, 9).await.unwrap();
+        assert_eq!(resolve[0].page.action, PageAction::Resolve);
+
+        let pages = store.pages_by_incident(&Scope::All, incident).await.unwrap();
+        assert_eq!(
+            (pages.len(), pages[0].state, pages[1].state),
+            (2, DeliveryState::Delivered, DeliveryState::Waiting)
+        );
+        use AttemptOutcome::{Delivered, Refused, Unknown};
+        let outcomes: Vec<_> = pages[0].attempts.iter().map(|attempt| attempt.outcome).collect();
+        assert_eq!(outcomes, [Unknown, Refused, Delivered]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_pagers_never_lease_the_same_delivery() {
+    with_store("lease_race", async |store| {
+        let fleet = fleet(&store).await;
+        open(&store, &fleet).await;
+        let destinations: Vec<String> = (0..20).map(|number| format!("hook-{number}")).collect();
+        store.deliveries_fan_out(&destinations, at(0), at(20)).await.unwrap();
+        let racing: Vec<_> = (0..4)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.deliveries_lease(at(20), Duration::from_secs(9), 7).await.unwrap() })
+            })
+            .collect();
+        let mut leased = Vec::new();
+        for pager in racing {
+            leased.extend(pager.await.unwrap().into_iter().map(|delivery| delivery.id));
+        }
+        let count = leased.len();
+        leased.sort();
+        leased.dedup();
+        assert_eq!(leased.len(), count);
+        assert!(count >= 7);
+    })
+    .await;
+}

@@ -1,0 +1,326 @@
+use std::time::Duration;
+
+use tocsin_domain::{Condition, Detector, ReadingFlags, Scope, Timestamp};
+use tocsin_store::partition::Day;
+use tocsin_store::reading::{InsertOutcome, LoggedScoresQuery, Rescored, readings_insert, readings_window};
+use tocsin_store::{Store, reading};
+
+use crate::stage::{Fleet, at, fleet, noon, reading, with_store};
+
+async fn store_all(store: &Store, readings: &[reading::NewReading]) -> Vec<InsertOutcome> {
+    let mut transaction = store.begin().await.unwrap();
+    let outcomes = readings_insert(&mut transaction, readings).await.unwrap();
+    transaction.commit().await.unwrap();
+    outcomes
+}
+
+#[tokio::test]
+async fn a_batch_tells_new_readings_from_repeats_and_conflicts() {
+    with_store("outcomes", async |store| {
+        use InsertOutcome::{Conflict, Duplicate, Stored};
+        let Fleet { one, two, .. } = fleet(&store).await;
+        assert_eq!(store_all(&store, &[]).await, []);
+        let first = [reading(two.id, at(1), 1), reading(one.id, at(1), 1)];
+        assert_eq!(store_all(&store, &first).await, [Stored, Stored]);
+        let second = [
+            reading(one.id, at(1), 1), // as before
+            reading(two.id, at(1), 2), // other content
+            reading(two.id, at(1), 1), // as before, after a conflict in the same batch
+            reading(one.id, at(3), 5), // new
+            reading(one.id, at(2), 4), // new, and twice
+            reading(one.id, at(2), 4),
+            reading(one.id, at(2), 6), // new key, other content than the first in the batch
+        ];
+        let outcomes = store_all(&store, &second).await;
+        assert_eq!(
+            outcomes,
+            [Duplicate, Conflict, Duplicate, Stored, Stored, Duplicate, Conflict]
+        );
+        let series = store
+            .readings_series(&Scope::All, one.machine, (at(0), at(10)), 100)
+            .await
+            .unwrap();
+        assert_eq!(
+            series.iter().map(|row| row.key.captured_at).collect::<Vec<_>>(),
+            [at(1), at(2), at(3)]
+        );
+        assert_eq!(series[1].commit_seq, series[2].commit_seq);
+        assert!(series[0].commit_seq < series[1].commit_seq);
+        assert!(store.readings_change().await.unwrap() >= series[2].commit_seq);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_comes_back_as_it_was_stored() {
+    with_store("roundtrip", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        let new = reading::NewReading {
+            baseline: Some(11),
+            predecessors: Some(reading::Predecessors {
+                oldest: at(0),
+                count: 3,
+            }),
+            condition: Condition {
+                rpm: None,
+                load: Some(-0.5),
+            },
+            flags: ReadingFlags::CLIPPED.with(ReadingFlags::REPLAY),
+            condition_cell: 2,
+            overall: vec![1.25, f32::NAN, 3e-7],
+            ..reading(one.id, at(5), 9)
+        };
+        store_all(&store, &[new.clone(), reading(one.id, at(6), 9)]).await;
+        let full = store
+            .reading_get(&Scope::All, one.id, Some(at(5)))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((full.stored.key, full.stored.received_at), (new.key, new.received_at));
+        assert_eq!(
+            (full.stored.scores, full.stored.verdict, full.stored.flags),
+            (new.scores, new.verdict, new.flags)
+        );
+        assert_eq!(
+            (full.stored.threshold_set, full.stored.bundle),
+            (new.threshold_set, new.bundle)
+        );
+        assert_eq!((full.stored.baseline, full.stored.condition_cell), (Some(11), 2));
+        assert_eq!((full.condition, full.predecessors), (new.condition, new.predecessors));
+        assert_eq!(
+            (full.overall[0], full.overall[1].is_nan(), full.overall[2]),
+            (1.25, true, 3e-7)
+        );
+        assert_eq!(
+            (full.latent, full.spectrum.unwrap().into_codes()),
+            (new.latent, new.spectrum)
+        );
+        let newest = store.reading_get(&Scope::All, one.id, None).await.unwrap().unwrap();
+        assert_eq!(newest.stored.key.captured_at, at(6));
+        assert!(newest.overall.is_empty());
+        assert!(
+            store
+                .reading_get(&Scope::All, one.id, Some(at(4)))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_of_another_site_sees_no_reading() {
+    with_store("reading_scope", async |store| {
+        let fleet = fleet(&store).await;
+        let one = &fleet.one;
+        let degraded = reading::NewReading {
+            flags: ReadingFlags::DEGRADED,
+            ..reading(one.id, at(2), 2)
+        };
+        store_all(&store, &[reading(one.id, at(1), 1), degraded]).await;
+        let period = (at(0), at(100));
+        let query = LoggedScoresQuery {
+            class: one.class,
+            bundle: tocsin_domain::BundleId(3),
+            from: period.0,
+            to: period.1,
+            after: None,
+            limit: 10,
+        };
+        for (scope, seen) in [(fleet.north_only(), 1), (fleet.south_only(), 0)] {
+            assert_eq!(
+                store
+                    .readings_series(&scope, one.machine, period, 10)
+                    .await
+                    .unwrap()
+                    .len(),
+                2 * seen
+            );
+            assert_eq!(
+                store.reading_newest_at(&scope, one.machine).await.unwrap().is_some(),
+                seen == 1
+            );
+            assert_eq!(
+                store.reading_get(&scope, one.id, None).await.unwrap().is_some(),
+                seen == 1
+            );
+            assert_eq!(
+                store.spectra_range(&scope, one.id, period, 100).await.unwrap().len(),
+                2 * seen
+            );
+            assert_eq!(store.scores_logged(&scope, &query).await.unwrap().readings.len(), seen);
+            assert_eq!(store.readings_degraded(&scope, 10).await.unwrap().len(), seen);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn spectra_are_thinned_evenly_over_the_period() {
+    with_store("thinning", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        let readings: Vec<_> = (0..100).map(|second| reading(one.id, at(second), 1)).collect();
+        store_all(&store, &readings).await;
+        let columns = store
+            .spectra_range(&Scope::All, one.id, (at(0), at(100)), 10)
+            .await
+            .unwrap();
+        let times: Vec<_> = columns.iter().map(|column| column.captured_at).collect();
+        assert_eq!(times, (0..10).map(|column| at(column * 10)).collect::<Vec<_>>());
+        assert_eq!(
+            store
+                .spectra_range(&Scope::All, one.id, (at(0), at(100)), 1000)
+                .await
+                .unwrap()
+                .len(),
+            100
+        );
+        assert!(
+            store
+                .spectra_range(&Scope::All, one.id, (at(5), at(5)), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_window_holds_all_sensors_of_its_machine_from_and_without_its_end() {
+    with_store("window", async |store| {
+        let Fleet { one, two, .. } = fleet(&store).await;
+        let readings: Vec<_> = (0..5)
+            .flat_map(|s| [reading(one.id, at(s), 1), reading(two.id, at(s), 1)])
+            .collect();
+        store_all(&store, &readings).await;
+        let mut transaction = store.begin().await.unwrap();
+        let window = readings_window(&mut transaction, one.machine, at(1), at(4))
+            .await
+            .unwrap();
+        assert_eq!(
+            window.iter().map(|row| row.key.captured_at).collect::<Vec<_>>(),
+            [at(1), at(2), at(3)]
+        );
+        assert!(window.iter().all(|row| row.key.sensor == one.id));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn logged_scores_come_in_pages_without_degraded_rows() {
+    with_store("logged", async |store| {
+        let Fleet { one, two, .. } = fleet(&store).await;
+        let mut readings: Vec<_> = (0..5)
+            .flat_map(|s| [reading(one.id, at(s), 1), reading(two.id, at(s), 1)])
+            .collect();
+        readings[0].flags = ReadingFlags::DEGRADED;
+        store_all(&store, &readings).await;
+        let mut query = LoggedScoresQuery {
+            class: one.class,
+            bundle: tocsin_domain::BundleId(3),
+            from: at(0),
+            to: at(100),
+            after: None,
+            limit: 4,
+        };
+        let mut keys = Vec::new();
+        loop {
+            let page = store.scores_logged(&Scope::All, &query).await.unwrap();
+            keys.extend(page.readings.iter().map(|row| row.key));
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        let mut expected: Vec<_> = readings[1..].iter().map(|reading| reading.key).collect();
+        expected.sort();
+        assert_eq!(keys, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rescored_reading_is_no_longer_owed() {
+    with_store("rescored", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        let degraded = reading::NewReading {
+            flags: ReadingFlags::DEGRADED,
+            ..reading(one.id, at(2), 2)
+        };
+        store_all(&store, &[degraded]).await;
+        let owed = store.readings_degraded(&Scope::All, 10).await.unwrap();
+        assert_eq!(owed.len(), 1);
+        let later = Rescored {
+            key: owed[0].key,
+            bundle: owed[0].bundle,
+            residual: 0.5,
+            latent: vec![0; 24],
+        };
+        assert_eq!(store.rescored_insert(&[later.clone()], at(9)).await.unwrap(), 1);
+        assert_eq!(store.rescored_insert(&[later], at(9)).await.unwrap(), 0);
+        assert!(store.readings_degraded(&Scope::All, 10).await.unwrap().is_empty());
+        let row = store.reading_get(&Scope::All, one.id, None).await.unwrap().unwrap();
+        assert_eq!(row.stored.scores.get(Detector::Residual), Some(0.25));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn replicas_that_race_for_a_day_both_get_its_partition() {
+    with_store("partitions", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        let days: Vec<Day> = (0..6)
+            .map(|day| Day::of(noon() + Duration::from_secs(86_400 * day)))
+            .collect();
+        let replicas: Vec<Store> = (0..4).map(|_| Store::from_pool(store.pool().clone())).collect();
+        // One of them is in the middle of storing: attaching a partition must not wait for it.
+        let mut busy = store.begin().await.unwrap();
+        readings_insert(&mut *busy, &[reading(one.id, at(1), 1)]).await.unwrap();
+        let racing: Vec<_> = replicas
+            .iter()
+            .cloned()
+            .map(|replica| {
+                let days = days.clone();
+                tokio::spawn(async move { replica.partitions_ensure(days).await })
+            })
+            .collect();
+        for replica in racing {
+            replica.await.unwrap().unwrap();
+        }
+        busy.commit().await.unwrap();
+        assert_eq!(store.partitions_list().await.unwrap(), days);
+        let late = reading(one.id, at(86_400 * 5), 1);
+        assert_eq!(store_all(&store, &[late]).await, [InsertOutcome::Stored]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_impossible_row_is_named_and_not_read_as_something_else() {
+    with_store("impossible", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        store_all(&store, &[reading(one.id, at(1), 1)]).await;
+        sqlx::query("update reading set verdict = 99")
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let error = store.reading_get(&Scope::All, one.id, None).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("reading.verdict") && text.contains("2012-05-01T12:00:01Z"),
+            "{text}"
+        );
+        sqlx::query("update reading set verdict = 0, detector_mask = 1")
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let error = store
+            .readings_series(&Scope::All, one.machine, (at(0), Timestamp::MAX), 9)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("reading.detector_mask"), "{error}");
+    })
+    .await;
+}
