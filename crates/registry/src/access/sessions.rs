@@ -1,0 +1,102 @@
+//! Signing in and out, and who one is.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tocsin_contracts::access::v1::{SignInRequest, SignInResponse, WhoAmIResponse};
+use tocsin_contracts::time;
+use tocsin_domain::access::{Forbidden, Person};
+use tocsin_domain::{Principal, Scope, Slug};
+use tocsin_store::access::NewSession;
+use tonic::metadata::MetadataMap;
+
+use super::Access;
+use crate::Error;
+use crate::secret::{self, SESSION_PREFIX, Secret};
+
+impl Access {
+    pub(super) async fn begin_session(&self, request: SignInRequest) -> Result<SignInResponse, Error> {
+        let name = Slug::parse("name", &request.name)?;
+        let now = self.context.now();
+        if let Err(retry_after) = self.throttle.attempt(name.as_str(), now) {
+            tracing::warn!(%name, "sign-in refused: too many failed ones");
+            return Err(Error::TooManySignIns { retry_after });
+        }
+        let (account, stored) = self.context.store.account_by_name(name.as_str()).await?.unzip();
+        let matches = self.passwords.matches(request.password, stored).await?;
+        let Some(account) = account.filter(|account| matches && account.disabled_at.is_none()) else {
+            tracing::warn!(%name, "sign-in failed");
+            return Err(Error::WrongNameOrPassword);
+        };
+        self.throttle.succeeded(name.as_str());
+
+        let session = Secret::generate(SESSION_PREFIX)?;
+        let expires_at = now + Duration::from_secs(self.config.session_s);
+        let new = NewSession {
+            secret_hash: session.hash(),
+            account: account.id,
+            expires_at,
+        };
+        self.context.store.session_create(&new, now).await?;
+        let person = Person {
+            account: account.id,
+            name: account.name,
+            role: account.role,
+            scope: account.scope,
+        };
+        let principal = Principal::Person(person);
+        self.context
+            .record(&principal, "session.begin", &name, json!({}))
+            .await?;
+        Ok(SignInResponse {
+            session: session.expose().to_owned(),
+            expires_at: Some(time::to_wire(expires_at)),
+            who: Some(self.who(&principal).await?),
+        })
+    }
+
+    /// The session to end is the one the call was made with.
+    pub(super) async fn end_session(&self, principal: &Principal, metadata: &MetadataMap) -> Result<(), Error> {
+        let Principal::Person(person) = principal else {
+            let action = "sign out: only people have sessions";
+            return Err(Forbidden {
+                actor: principal.actor(),
+                action,
+            }
+            .into());
+        };
+        let bearer = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let (_, session) = bearer
+            .and_then(|value| value.split_once(' '))
+            .ok_or(Error::NoPrincipal)?;
+        self.context
+            .store
+            .session_end(&secret::hash(session.trim()), self.context.now())
+            .await?;
+        self.context
+            .record(principal, "session.end", &person.name, json!({}))
+            .await
+    }
+
+    pub(super) async fn who(&self, principal: &Principal) -> Result<WhoAmIResponse, Error> {
+        let (kind, name, role) = match principal {
+            Principal::Gateway(gateway) => ("gateway", gateway.name.clone(), ""),
+            Principal::Service => ("service", principal.actor(), ""),
+            Principal::Person(person) => ("person", person.name.clone(), person.role.as_str()),
+        };
+        let scope = principal.scope();
+        let all_sites = scope == Scope::All;
+        let sites = if all_sites {
+            Vec::new()
+        } else {
+            self.context.store.site_list(&scope).await?
+        };
+        Ok(WhoAmIResponse {
+            kind: kind.to_owned(),
+            name,
+            role: role.to_owned(),
+            all_sites,
+            sites: sites.into_iter().map(|site| site.name.to_string()).collect(),
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! `fleet.v1`: sites, classes, specs, sensors, and the machines that need attention.
+//!
+//! Sites are made by administrators; classes, specs and sensors by engineers. Whoever lists sees the sites of their
+//! scope alone: another site's name is not found, whether it exists or not.
+
+mod attention;
+mod wire;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tocsin_contracts::Malformed;
+use tocsin_contracts::fleet::v1::fleet_service_server::FleetService;
+use tocsin_contracts::fleet::v1::{
+    CreateClassRequest, CreateClassResponse, CreateSensorRequest, CreateSensorResponse, CreateSiteRequest,
+    CreateSiteResponse, CreateSpecRequest, CreateSpecResponse, ListClassesRequest, ListClassesResponse,
+    ListMachinesRequest, ListMachinesResponse, ListSensorsRequest, ListSensorsResponse, ListSitesRequest,
+    ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
+    Sensor as WireSensor, Site as WireSite, Spec as WireSpec,
+};
+use tocsin_domain::access::Forbidden;
+use tocsin_domain::{PersonRole, Principal, Scope, Slug};
+use tocsin_store::fleet::MachineQuery;
+use tonic::{Request, Response, Status};
+
+use crate::Error;
+use crate::context::{Context, caller};
+
+/// Settings of what is shown of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A machine of which nothing was received for so many seconds is silent, and listed before the healthy ones.
+    pub silent_after_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { silent_after_s: 600 }
+    }
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    context: Context,
+    silent_after: Duration,
+}
+
+impl Fleet {
+    pub(crate) fn new(config: &Config, context: Context) -> Self {
+        Self {
+            context,
+            silent_after: Duration::from_secs(config.silent_after_s),
+        }
+    }
+
+    async fn make_site(&self, principal: &Principal, site: Option<WireSite>) -> Result<WireSite, Error> {
+        principal.require(PersonRole::Admin, "make sites")?;
+        if principal.scope() != Scope::All {
+            let action = "make sites: they administer some sites only";
+            return Err(Forbidden {
+                actor: principal.actor(),
+                action,
+            }
+            .into());
+        }
+        let new = wire::new_site(site.ok_or_else(|| Malformed::new("site", "is missing"))?)?;
+        let site = wire::site(self.context.store.site_create(&new, self.context.now()).await?);
+        let detail = json!({ "oldest_s": site.oldest_s, "furthest_s": site.furthest_s, "cap": site.auto_register_cap });
+        self.context
+            .record(principal, "site.create", &site.name, detail)
+            .await?;
+        Ok(site)
+    }
+
+    async fn make_class(&self, principal: &Principal, class: Option<WireClass>) -> Result<WireClass, Error> {
+        principal.require(PersonRole::Engineer, "make classes")?;
+        let class = class.ok_or_else(|| Malformed::new("class", "is missing"))?;
+        let (name, step) = wire::new_class(&class)?;
+        let class = wire::class(&self.context.store.class_create(&name, step, self.context.now()).await?);
+        let detail = json!({ "step_ms": class.step_ms });
+        self.context
+            .record(principal, "class.create", &class.name, detail)
+            .await?;
+        Ok(class)
+    }
+
+    async fn make_spec(&self, principal: &Principal, spec: Option<WireSpec>) -> Result<WireSpec, Error> {
+        principal.require(PersonRole::Engineer, "make specs")?;
+        let (name, spec) = wire::new_spec(&spec.ok_or_else(|| Malformed::new("spec", "is missing"))?)?;
+        let named = self.context.store.spec_create(&name, &spec, self.context.now()).await?;
+        self.context
+            .record(principal, "spec.create", &name, json!({ "definition": spec }))
+            .await?;
+        Ok(wire::spec(&named))
+    }
+
+    async fn make_sensor(&self, principal: &Principal, sensor: Option<WireSensor>) -> Result<WireSensor, Error> {
+        principal.require(PersonRole::Engineer, "declare sensors")?;
+        let new = wire::new_sensor(&sensor.ok_or_else(|| Malformed::new("sensor", "is missing"))?)?;
+        let listing = self
+            .context
+            .store
+            .sensor_create(&principal.scope(), &new, self.context.now())
+            .await?;
+        let sensor = wire::sensor(listing);
+        let subject = format!("{}/{}/{}", sensor.site, sensor.machine, sensor.sensor);
+        let detail = json!({ "class": sensor.class, "spec": sensor.spec, "device": sensor.device });
+        self.context.record(principal, "sensor.create", subject, detail).await?;
+        Ok(sensor)
+    }
+
+    /// The site named in a query, which must be in `scope`; none when the name is empty.
+    async fn site_asked_for(&self, scope: &Scope, name: &str) -> Result<Option<Slug>, Error> {
+        match optional_name("site", name)? {
+            None => Ok(None),
+            Some(name) => Ok(Some(self.context.store.site_by_name(scope, &name).await?.name)),
+        }
+    }
+
+    async fn sensors(&self, principal: &Principal, query: ListSensorsRequest) -> Result<Vec<WireSensor>, Error> {
+        let scope = principal.scope();
+        let site = self.site_asked_for(&scope, &query.site).await?;
+        let machine = optional_name("machine", &query.machine)?;
+        let sensors = self
+            .context
+            .store
+            .sensor_list(&scope, site.as_ref(), machine.as_ref())
+            .await?;
+        Ok(sensors.into_iter().map(wire::sensor).collect())
+    }
+
+    async fn machines(&self, principal: &Principal, query: ListMachinesRequest) -> Result<Vec<WireMachine>, Error> {
+        let scope = principal.scope();
+        let site = self.site_asked_for(&scope, &query.site).await?;
+        let machine = optional_name("machine", &query.machine)?;
+        let query = MachineQuery { site, machine };
+        let mut machines = self.context.store.machine_overviews(&scope, &query).await?;
+        attention::sort(&mut machines, self.context.now(), self.silent_after);
+        Ok(machines.into_iter().map(wire::machine).collect())
+    }
+}
+
+/// A name in a query, where the empty text means any.
+fn optional_name(field: &str, text: &str) -> Result<Option<Slug>, Error> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(Slug::parse(field, text)?))
+    }
+}
+
+#[tonic::async_trait]
+impl FleetService for Fleet {
+    async fn create_site(&self, request: Request<CreateSiteRequest>) -> Result<Response<CreateSiteResponse>, Status> {
+        let principal = caller(&request)?;
+        let site = self.make_site(&principal, request.into_inner().site).await?;
+        Ok(Response::new(CreateSiteResponse { site: Some(site) }))
+    }
+
+    async fn list_sites(&self, request: Request<ListSitesRequest>) -> Result<Response<ListSitesResponse>, Status> {
+        let scope = caller(&request)?.scope();
+        let sites = self.context.store.site_list(&scope).await.map_err(Error::from)?;
+        Ok(Response::new(ListSitesResponse {
+            sites: sites.into_iter().map(wire::site).collect(),
+        }))
+    }
+
+    async fn create_class(
+        &self,
+        request: Request<CreateClassRequest>,
+    ) -> Result<Response<CreateClassResponse>, Status> {
+        let principal = caller(&request)?;
+        let class = self.make_class(&principal, request.into_inner().class).await?;
+        Ok(Response::new(CreateClassResponse { class: Some(class) }))
+    }
+
+    async fn list_classes(
+        &self,
+        request: Request<ListClassesRequest>,
+    ) -> Result<Response<ListClassesResponse>, Status> {
+        caller(&request)?;
+        let classes = self.context.store.class_list().await.map_err(Error::from)?;
+        Ok(Response::new(ListClassesResponse {
+            classes: classes.iter().map(wire::class).collect(),
+        }))
+    }
+
+    async fn create_spec(&self, request: Request<CreateSpecRequest>) -> Result<Response<CreateSpecResponse>, Status> {
+        let principal = caller(&request)?;
+        let spec = self.make_spec(&principal, request.into_inner().spec).await?;
+        Ok(Response::new(CreateSpecResponse { spec: Some(spec) }))
+    }
+
+    async fn list_specs(&self, request: Request<ListSpecsRequest>) -> Result<Response<ListSpecsResponse>, Status> {
+        caller(&request)?;
+        let specs = self.context.store.spec_list().await.map_err(Error::from)?;
+        Ok(Response::new(ListSpecsResponse {
+            specs: specs.iter().map(wire::spec).collect(),
+        }))
+    }
+
+    async fn create_sensor(
+        &self,
+        request: Request<CreateSensorRequest>,
+    ) -> Result<Response<CreateSensorResponse>, Status> {
+        let principal = caller(&request)?;
+        let sensor = self.make_sensor(&principal, request.into_inner().sensor).await?;
+        Ok(Response::new(CreateSensorResponse { sensor: Some(sensor) }))
+    }
+
+    async fn list_sensors(
+        &self,
+        request: Request<ListSensorsRequest>,
+    ) -> Result<Response<ListSensorsResponse>, Status> {
+        let principal = caller(&request)?;
+        let sensors = self.sensors(&principal, request.into_inner()).await?;
+        Ok(Response::new(ListSensorsResponse { sensors }))
+    }
+
+    async fn list_machines(
+        &self,
+        request: Request<ListMachinesRequest>,
+    ) -> Result<Response<ListMachinesResponse>, Status> {
+        let principal = caller(&request)?;
+        let machines = self.machines(&principal, request.into_inner()).await?;
+        Ok(Response::new(ListMachinesResponse { machines }))
+    }
+}

@@ -1,0 +1,179 @@
+use tocsin_contracts::fleet::v1::{
+    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, ListMachinesRequest, ListSensorsRequest,
+    ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, Site,
+};
+use tocsin_domain::SpectrumSpec;
+use tocsin_registry::Config;
+use tonic::Code;
+
+use crate::stage::{SERVICE, Stage};
+
+fn sensor(site: &str, machine: &str, sensor: &str) -> CreateSensorRequest {
+    let (class, spec) = ("cnc".into(), "spindle".into());
+    let (site, machine, sensor) = (site.into(), machine.into(), sensor.into());
+    CreateSensorRequest {
+        sensor: Some(Sensor {
+            site,
+            machine,
+            sensor,
+            class,
+            spec,
+            ..Sensor::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn an_engineer_declares_assets_and_an_administrator_sites() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let engineer = stage.person("eng", "engineer", &["lisbon"]).await;
+    let operator = stage.person("op", "operator", &["lisbon"]).await;
+    let mut engineer = stage.fleet(&engineer);
+
+    let made = engineer
+        .create_sensor(sensor("lisbon", "cnc-1", "x"))
+        .await
+        .unwrap()
+        .into_inner()
+        .sensor
+        .unwrap();
+    assert_eq!((made.device.as_str(), made.auto_registered), ("x", false));
+    let again = engineer
+        .create_sensor(sensor("lisbon", "cnc-1", "x"))
+        .await
+        .unwrap_err();
+    assert_eq!(again.code(), Code::AlreadyExists);
+    let class = Some(MachineClass {
+        name: "pump".into(),
+        step_ms: 60_000,
+    });
+    engineer.create_class(CreateClassRequest { class }).await.unwrap();
+
+    let site = || CreateSiteRequest {
+        site: Some(Site {
+            name: "faro".into(),
+            ..Site::default()
+        }),
+    };
+    assert_eq!(
+        engineer.create_site(site()).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    let local = stage.person("local", "admin", &["lisbon"]).await;
+    assert_eq!(
+        stage.fleet(&local).create_site(site()).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    let root = stage.person("root", "admin", &[]).await;
+    let faro = stage
+        .fleet(&root)
+        .create_site(site())
+        .await
+        .unwrap()
+        .into_inner()
+        .site
+        .unwrap();
+    assert_eq!(
+        (faro.title.as_str(), faro.oldest_s, faro.furthest_s),
+        ("faro", 30 * 24 * 3600, 300)
+    );
+
+    let made = stage
+        .fleet(&operator)
+        .create_sensor(sensor("lisbon", "cnc-1", "y"))
+        .await;
+    assert_eq!(made.unwrap_err().code(), Code::PermissionDenied);
+    let done = stage.audit().await;
+    assert!(
+        done.contains(&("eng".into(), "sensor.create".into(), "lisbon/cnc-1/x".into())),
+        "{done:?}"
+    );
+    assert!(
+        done.contains(&("root".into(), "site.create".into(), "faro".into())),
+        "{done:?}"
+    );
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn another_site_is_not_found_whether_it_exists_or_not() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    for (site, machine) in [("lisbon", "cnc-1"), ("porto", "cnc-1"), ("porto", "cnc-2")] {
+        stage
+            .fleet(SERVICE)
+            .create_sensor(sensor(site, machine, "x"))
+            .await
+            .unwrap();
+    }
+    let viewer = stage.person("vera", "engineer", &["lisbon"]).await;
+    let mut vera = stage.fleet(&viewer);
+
+    let sites = vera.list_sites(ListSitesRequest {}).await.unwrap().into_inner().sites;
+    assert_eq!(
+        sites.iter().map(|site| site.name.as_str()).collect::<Vec<_>>(),
+        ["lisbon"]
+    );
+    let machines = vera
+        .list_machines(ListMachinesRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .machines;
+    assert_eq!(machines.len(), 1, "{machines:?}");
+    assert_eq!((machines[0].site.as_str(), machines[0].sensors), ("lisbon", 1));
+    let mut messages = Vec::new();
+    for site in ["porto", "atlantis"] {
+        let machines = vera
+            .list_machines(ListMachinesRequest {
+                site: site.into(),
+                machine: String::new(),
+            })
+            .await;
+        let sensors = vera
+            .list_sensors(ListSensorsRequest {
+                site: site.into(),
+                machine: String::new(),
+            })
+            .await;
+        let made = vera.create_sensor(sensor(site, "cnc-1", "y")).await;
+        for status in [machines.unwrap_err(), sensors.unwrap_err(), made.unwrap_err()] {
+            assert_eq!(status.code(), Code::NotFound, "{status}");
+            messages.push(status.message().replace(site, "it"));
+        }
+    }
+    messages.dedup();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let all = stage
+        .fleet(SERVICE)
+        .list_sensors(ListSensorsRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .sensors;
+    assert_eq!(all.len(), 3);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_spec_comes_back_as_it_was_declared() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let specs = stage
+        .fleet(SERVICE)
+        .list_specs(ListSpecsRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .specs;
+    let spec: SpectrumSpec = serde_json::from_str(&specs[0].definition_json).unwrap();
+    assert_eq!(
+        (specs[0].name.as_str(), spec),
+        ("spindle", SpectrumSpec::corpus_default(64))
+    );
+    stage.finish().await;
+}
