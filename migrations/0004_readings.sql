@@ -37,6 +37,38 @@ create table reading (
 -- The rows a scorer still owes a score: empty in a healthy fleet, so it costs the hot path one comparison.
 create index reading_degraded on reading (captured_at, sensor_id) where flags & 2 <> 0;
 
+-- One row of a batch on its way into reading. A type of its own, so that a column added to the table doesn't turn away
+-- the batches of replicas that don't know it yet.
+create type new_reading as (
+    captured_at       timestamptz,
+    received_at       timestamptz,
+    content_hash      int8,
+    commit_seq        int8,
+    predecessors_from timestamptz,
+    sensor_id         int4,
+    threshold_set_id  int4,
+    bundle_id         int4,
+    baseline_id       int4,
+    residual          real,
+    overall_level     real,
+    isolation         real,
+    growth            real,
+    shift             real,
+    narrowband        real,
+    pca               real,
+    mahalanobis       real,
+    rpm               real,
+    load              real,
+    flags             int2,
+    verdict           int2,
+    condition_cell    int2,
+    detector_mask     int2,
+    predecessor_count int2,
+    overall           real[],
+    latent            bytea,
+    spectrum          bytea
+);
+
 -- Scores the network gave later to readings that were judged without it. Never pages.
 create table reading_rescored (
     sensor_id   int4 not null,

@@ -111,6 +111,11 @@ impl TryFrom<SpecRow> for NamedSpec {
     }
 }
 
+/// A spec as its column.
+fn definition(spec: &SpectrumSpec) -> String {
+    serde_json::to_string(spec).expect("a spec is plain numbers and names")
+}
+
 /// Whole seconds or milliseconds as a column; a duration too long for it is the longest.
 fn count(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
@@ -233,7 +238,7 @@ impl Store {
 
     /// Registers a spectrum specification.
     pub async fn spec_create(&self, name: &Slug, spec: &SpectrumSpec, now: Timestamp) -> Result<NamedSpec> {
-        let definition = serde_json::to_string(spec).expect("a spec is plain numbers and names");
+        let definition = definition(spec);
         let row = sqlx::query_as!(
             SpecRow,
             r#"insert into spectrum_spec (name, definition, created_at) values ($1, $2::text::jsonb, $3)

@@ -66,10 +66,7 @@ impl Store {
     /// Makes the partitions of `days` that are missing. Days this process has seen before cost no query; replicas may
     /// race.
     pub async fn partitions_ensure(&self, days: impl IntoIterator<Item = Day>) -> Result<()> {
-        let mut missing: Vec<Day> = {
-            let known = self.known_days.read().expect("no holder of this lock panics");
-            days.into_iter().filter(|day| !known.contains(day)).collect()
-        };
+        let mut missing = self.days_unknown(days);
         if missing.is_empty() {
             return Ok(());
         }
@@ -91,11 +88,20 @@ impl Store {
             }
         }
         transaction.commit().await?;
+        self.days_remember(missing);
+        Ok(())
+    }
+
+    fn days_unknown(&self, days: impl IntoIterator<Item = Day>) -> Vec<Day> {
+        let known = self.known_days.read().expect("no holder of this lock panics");
+        days.into_iter().filter(|day| !known.contains(day)).collect()
+    }
+
+    fn days_remember(&self, days: Vec<Day>) {
         self.known_days
             .write()
             .expect("no holder of this lock panics")
-            .extend(missing);
-        Ok(())
+            .extend(days);
     }
 
     /// The days that have a partition, in order.

@@ -28,7 +28,7 @@ pub(crate) fn slug(table: &'static str, column: &'static str, key: impl ToString
 pub(crate) fn duration(
     table: &'static str,
     column: &'static str,
-    key: impl ToString,
+    key: i32,
     count: i64,
     unit: fn(u64) -> Duration,
 ) -> Result<Duration> {

@@ -331,33 +331,31 @@ impl Store {
                 _ => None,
             };
             // Rows of one delivery follow each other: only the first of them begins a page.
-            match pages
-                .last_mut()
-                .filter(|(id, page)| *id == row.delivery_id && page.page.id == row.outbox_id)
-            {
-                Some((_, page)) => page.attempts.extend(attempt),
-                None => {
-                    let state = row
-                        .state
-                        .as_deref()
-                        .map_or(Ok(DeliveryState::Waiting), DeliveryState::parse);
-                    let page = PageRow {
-                        outbox_id: row.outbox_id,
-                        page_key: row.page_key,
-                        incident_id: row.incident_id,
-                        action: row.action,
-                        payload: row.payload,
-                        created_at: row.created_at,
-                    };
-                    let page = PageDelivery {
-                        page: page.try_into()?,
-                        destination: row.destination,
-                        state: state.map_err(Error::impossible("delivery", "state", row.outbox_id))?,
-                        attempts: attempt.into_iter().collect(),
-                    };
-                    pages.push((row.delivery_id, page));
-                }
+            let same =
+                |(id, page): &&mut (Option<i64>, PageDelivery)| *id == row.delivery_id && page.page.id == row.outbox_id;
+            if let Some((_, page)) = pages.last_mut().filter(same) {
+                page.attempts.extend(attempt);
+                continue;
             }
+            let state = row
+                .state
+                .as_deref()
+                .map_or(Ok(DeliveryState::Waiting), DeliveryState::parse);
+            let page = PageRow {
+                outbox_id: row.outbox_id,
+                page_key: row.page_key,
+                incident_id: row.incident_id,
+                action: row.action,
+                payload: row.payload,
+                created_at: row.created_at,
+            };
+            let page = PageDelivery {
+                page: page.try_into()?,
+                destination: row.destination,
+                state: state.map_err(Error::impossible("delivery", "state", row.outbox_id))?,
+                attempts: attempt.into_iter().collect(),
+            };
+            pages.push((row.delivery_id, page));
         }
         Ok(pages.into_iter().map(|(_, page)| page).collect())
     }

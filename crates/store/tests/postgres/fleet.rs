@@ -141,7 +141,10 @@ async fn a_scope_hides_other_sites_in_every_listing() {
             let overviews = store.machine_overviews(scope, &MachineQuery::default()).await.unwrap();
             assert_eq!(overviews.len(), count);
         }
-        assert_eq!(store.site_list(&north).await.unwrap(), [fleet.north.clone()]);
+        assert_eq!(
+            store.site_list(&north).await.unwrap(),
+            std::slice::from_ref(&fleet.north)
+        );
         assert!(store.site_by_name(&south, &slug("north")).await.is_err());
         assert!(store.site_by_id(&south, fleet.north.id).await.is_err());
         assert!(
@@ -185,7 +188,7 @@ async fn an_overview_shows_the_newest_reading_of_each_machine() {
             reading(one.id, at(9), 1),
             reading(two.id, at(5), 1),
         ];
-        readings_insert(&mut *transaction, &readings).await.unwrap();
+        readings_insert(&mut transaction, &readings).await.unwrap();
         transaction.commit().await.unwrap();
         let query = MachineQuery {
             site: Some(slug("north")),

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use tocsin_domain::{BundleId, Detector, IncidentId, IncidentState, Level, Scope, Severity, ThresholdSetId, Timestamp};
+use tocsin_domain::{
+    BundleId, Detector, IncidentId, IncidentState, Level, Scope, Severity, Slug, ThresholdSetId, Timestamp,
+};
 use tocsin_store::incident::{
     Incident, IncidentQuery, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_lock,
     incident_update, incidents_open,
@@ -115,7 +117,7 @@ async fn a_machine_has_one_open_incident_at_most() {
         );
         assert_eq!(
             incidents_open(&mut transaction, &machines).await.unwrap(),
-            [incident.clone()]
+            std::slice::from_ref(&incident)
         );
         let error = incident_insert(&mut transaction, &new_incident(&fleet))
             .await
@@ -213,7 +215,7 @@ async fn an_acknowledged_incident_keeps_who_and_when_through_its_end() {
             &found.class_name,
             &found.deciding_sensor_name,
         ];
-        assert_eq!(names.map(|name| name.as_str()), ["north", "one", "pump", "h"]);
+        assert_eq!(names.map(Slug::as_str), ["north", "one", "pump", "h"]);
     })
     .await;
 }
@@ -224,7 +226,7 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
         let fleet = fleet(&store).await;
         let incident = open(&store, &fleet).await.id;
         let mut transaction = store.begin().await.unwrap();
-        readings_insert(&mut *transaction, &[reading(fleet.one.id, at(11), 1)])
+        readings_insert(&mut transaction, &[reading(fleet.one.id, at(11), 1)])
             .await
             .unwrap();
         let evidence = NewEvidence {
@@ -233,7 +235,12 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
             incident: Some(incident),
             bin_error: Some(vec![1; 128]),
         };
-        assert_eq!(evidence_insert(&mut transaction, &[evidence.clone()]).await.unwrap(), 1);
+        assert_eq!(
+            evidence_insert(&mut transaction, std::slice::from_ref(&evidence))
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!(evidence_insert(&mut transaction, &[evidence]).await.unwrap(), 0);
         let step = event(Some(incident), at(11), EventKind::Step);
         journal_append(&mut transaction, fleet.one.machine, 0, &[step])
@@ -349,9 +356,9 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
             (pages.len(), pages[0].state, pages[1].state),
             (2, DeliveryState::Delivered, DeliveryState::Waiting)
         );
-        use AttemptOutcome::{Delivered, Refused, Unknown};
         let outcomes: Vec<_> = pages[0].attempts.iter().map(|attempt| attempt.outcome).collect();
-        assert_eq!(outcomes, [Unknown, Refused, Delivered]);
+        let [unknown, refused] = [AttemptOutcome::Unknown, AttemptOutcome::Refused];
+        assert_eq!(outcomes, [unknown, refused, AttemptOutcome::Delivered]);
     })
     .await;
 }

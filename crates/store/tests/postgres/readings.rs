@@ -258,7 +258,13 @@ async fn a_rescored_reading_is_no_longer_owed() {
             residual: 0.5,
             latent: vec![0; 24],
         };
-        assert_eq!(store.rescored_insert(&[later.clone()], at(9)).await.unwrap(), 1);
+        assert_eq!(
+            store
+                .rescored_insert(std::slice::from_ref(&later), at(9))
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!(store.rescored_insert(&[later], at(9)).await.unwrap(), 0);
         assert!(store.readings_degraded(&Scope::All, 10).await.unwrap().is_empty());
         let row = store.reading_get(&Scope::All, one.id, None).await.unwrap().unwrap();
@@ -277,7 +283,7 @@ async fn replicas_that_race_for_a_day_both_get_its_partition() {
         let replicas: Vec<Store> = (0..4).map(|_| Store::from_pool(store.pool().clone())).collect();
         // One of them is in the middle of storing: attaching a partition must not wait for it.
         let mut busy = store.begin().await.unwrap();
-        readings_insert(&mut *busy, &[reading(one.id, at(1), 1)]).await.unwrap();
+        readings_insert(&mut busy, &[reading(one.id, at(1), 1)]).await.unwrap();
         let racing: Vec<_> = replicas
             .iter()
             .cloned()

@@ -1,6 +1,7 @@
 //! A fresh database per test, dropped at its end, and the few things every test needs in it.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -16,84 +17,86 @@ use tocsin_store::partition::Day;
 use tocsin_store::reading::NewReading;
 
 /// Noon of a day long ago, as a replay brings it.
-pub fn noon() -> Timestamp {
+pub(crate) fn noon() -> Timestamp {
     Timestamp::parse("t", "2012-05-01T12:00:00Z").unwrap()
 }
 
-pub fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     noon() + Duration::from_secs(seconds)
 }
 
-pub fn slug(text: &str) -> Slug {
+pub(crate) fn slug(text: &str) -> Slug {
     Slug::parse("name", text).unwrap()
 }
 
-pub fn path(text: &str) -> SensorPath {
+pub(crate) fn path(text: &str) -> SensorPath {
     SensorPath::parse(text).unwrap()
 }
 
 /// Runs `test` on a store of its own; says so and passes when there is no server to test on.
-pub async fn with_store<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Store) -> F) {
-    let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-        eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
-        return;
-    };
-    let options: PgConnectOptions = server.parse().unwrap();
-    let database = format!("tocsin_store_{}_{name}", std::process::id());
-    let mut admin = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("create database {database}")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    let pool = PgPoolOptions::new()
-        .max_connections(8)
-        .connect_with(options.database(&database))
-        .await
-        .unwrap();
-    let store = Store::from_pool(pool);
-    store.migrate().await.unwrap();
-    // A test that fails leaves its database behind, to be looked at.
-    test(store.clone()).await;
-    store.close().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
+pub(crate) fn with_store<F: Future<Output = ()>>(
+    name: &str,
+    test: impl FnOnce(Store) -> F,
+) -> Pin<Box<impl Future<Output = ()>>> {
+    Box::pin(async move {
+        let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
+            eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
+            return;
+        };
+        let options: PgConnectOptions = server.parse().unwrap();
+        let database = format!("tocsin_store_{}_{name}", std::process::id());
+        let mut admin = PgConnection::connect_with(&options).await.unwrap();
+        let create = format!("create database {database}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
+        let options = options.database(&database);
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .connect_with(options)
+            .await
+            .unwrap();
+        let store = Store::from_pool(pool);
+        store.migrate().await.unwrap();
+        // A test that fails leaves its database behind, to be looked at.
+        test(store.clone()).await;
+        store.close().await;
+        let drop = format!("drop database {database} with (force)");
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut admin).await.unwrap();
+    })
 }
 
 /// A site `north` with two machines of one sensor each, a site `south` with one, all of class `pump`.
-pub struct Fleet {
-    pub north: Site,
-    pub south: Site,
-    pub class: MachineClass,
-    pub one: Sensor,
-    pub two: Sensor,
-    pub far: Sensor,
+pub(crate) struct Fleet {
+    pub(crate) north: Site,
+    pub(crate) south: Site,
+    pub(crate) class: MachineClass,
+    pub(crate) one: Sensor,
+    pub(crate) two: Sensor,
+    pub(crate) far: Sensor,
 }
 
 impl Fleet {
-    pub fn north_only(&self) -> Scope {
+    pub(crate) fn north_only(&self) -> Scope {
         Scope::site(self.north.id)
     }
 
-    pub fn south_only(&self) -> Scope {
+    pub(crate) fn south_only(&self) -> Scope {
         Scope::site(self.south.id)
     }
 }
 
-pub async fn site(store: &Store, name: &str, cap: i32) -> Site {
+pub(crate) async fn site(store: &Store, name: &str, cap: i32) -> Site {
     let new = NewSite {
         name: slug(name),
         title: name.to_uppercase(),
         time_zone: "Europe/Lisbon".to_owned(),
-        oldest: Duration::from_secs(86_400 * 30),
-        furthest: Duration::from_secs(300),
+        oldest: Duration::from_hours(24 * 30),
+        furthest: Duration::from_mins(5),
         auto_register_cap: cap,
     };
     store.site_create(&new, noon()).await.unwrap()
 }
 
-pub async fn fleet(store: &Store) -> Fleet {
+pub(crate) async fn fleet(store: &Store) -> Fleet {
     let (north, south) = (site(store, "north", 3).await, site(store, "south", 0).await);
     let class = store
         .class_create(&slug("pump"), Duration::from_secs(10), noon())
@@ -131,7 +134,7 @@ pub async fn fleet(store: &Store) -> Fleet {
 }
 
 /// A page-level reading with two scores.
-pub fn reading(sensor: SensorId, captured_at: Timestamp, content: i64) -> NewReading {
+pub(crate) fn reading(sensor: SensorId, captured_at: Timestamp, content: i64) -> NewReading {
     let mut scores = Scores::default();
     scores.set(Detector::Residual, 0.25);
     scores.set(Detector::Isolation, 0.75);
