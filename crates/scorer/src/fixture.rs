@@ -1,0 +1,164 @@
+//! A bundle small enough to check by hand, in a store in memory.
+//!
+//! Its autoencoder gives back every bin times a factor, so a row's error is `(1 - factor)² · mean(s²)`; its latent is the
+//! first four bins, and its decoder puts them back in their places.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tocsin_domain::{BundleDigest, Codec, Slug, Timestamp};
+use tocsin_models::bundle::BundleParts;
+use tocsin_models::onnx::proto::tensor_proto::DataType;
+use tocsin_models::onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use tocsin_models::onnx::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    type_proto,
+};
+use tocsin_models::{BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, TargetSpace, Variant, onnx};
+
+/// Bins of the fixture's spectra.
+pub(crate) const BINS: usize = 32;
+/// Values of its latent.
+pub(crate) const LATENT: usize = 4;
+/// Its full scale.
+pub(crate) const FULL_SCALE: f32 = 10.0;
+
+/// Puts a bundle with this factor into the store.
+pub(crate) async fn put(store: &BundleStore, factor: f32) -> BundleDigest {
+    let mut rng = StdRng::seed_from_u64(7);
+    let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
+    let detectors = ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).expect("random rows have spread");
+    let parts = BundleParts {
+        manifest: manifest(),
+        autoencoder: autoencoder(factor),
+        decoder: decoder(),
+        detectors,
+        held_out: HeldOut::default(),
+    };
+    store.put(&parts.pack()).await.expect("a store in memory takes it")
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        format: Manifest::FORMAT,
+        class: Slug::parse("class", "pump").expect("a name"),
+        variant: Variant::Dense,
+        bins: BINS as u16,
+        latent: LATENT as u16,
+        full_scale: FULL_SCALE,
+        s0: 0.001,
+        unit: "g".to_owned(),
+        codec: Codec::VERSION,
+        target_space: TargetSpace::StandardisedLog,
+        lineage: Lineage {
+            corpora: Vec::new(),
+            rows_by_split: BTreeMap::new(),
+            sensors: Vec::new(),
+            seed: 0,
+            trainer: "by hand".to_owned(),
+            created_at: Timestamp::from_micros(0),
+        },
+        metrics: Metrics {
+            validation_loss: 0.0,
+            training_loss: 0.0,
+            best_epoch: 1,
+            epochs: 1,
+        },
+        files: BTreeMap::new(),
+    }
+}
+
+fn autoencoder(factor: f32) -> Vec<u8> {
+    let picks: Vec<f32> = (0..BINS * LATENT)
+        .map(|i| f32::from(u8::from(i / LATENT == i % LATENT)))
+        .collect();
+    model(
+        (onnx::BINS, BINS),
+        &[
+            ("Mul", onnx::TARGET, BINS, weight("one", &[1], &[1.0])),
+            ("Mul", onnx::RECONSTRUCTION, BINS, weight("factor", &[1], &[factor])),
+            ("MatMul", onnx::LATENT, LATENT, weight("picks", &[BINS, LATENT], &picks)),
+        ],
+    )
+}
+
+fn decoder() -> Vec<u8> {
+    let places: Vec<f32> = (0..LATENT * BINS)
+        .map(|i| f32::from(u8::from(i / BINS == i % BINS)))
+        .collect();
+    model(
+        (onnx::LATENT, LATENT),
+        &[(
+            "MatMul",
+            onnx::SPECTRUM,
+            BINS,
+            weight("places", &[LATENT, BINS], &places),
+        )],
+    )
+}
+
+/// Each output is one operator on the input and a weight.
+fn model(input: (&str, usize), outputs: &[(&str, &str, usize, TensorProto)]) -> Vec<u8> {
+    let node = |(operator, name, _, weight): &(&str, &str, usize, TensorProto)| NodeProto {
+        input: vec![input.0.to_owned(), weight.name.clone()],
+        output: vec![(*name).to_owned()],
+        name: (*name).to_owned(),
+        op_type: (*operator).to_owned(),
+        ..NodeProto::default()
+    };
+    let graph = GraphProto {
+        name: "by_hand".to_owned(),
+        node: outputs.iter().map(node).collect(),
+        initializer: outputs.iter().map(|(_, _, _, weight)| weight.clone()).collect(),
+        input: vec![rows_of(input.0, input.1)],
+        output: outputs
+            .iter()
+            .map(|(_, name, columns, _)| rows_of(name, *columns))
+            .collect(),
+        ..GraphProto::default()
+    };
+    onnx::to_bytes(&ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 17,
+        }],
+        graph: Some(graph),
+        ..ModelProto::default()
+    })
+}
+
+fn weight(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: dims.iter().map(|dim| *dim as i64).collect(),
+        data_type: DataType::Float as i32,
+        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
+    let dimension = |value| Dimension {
+        value: Some(value),
+        ..Dimension::default()
+    };
+    let dim = vec![
+        dimension(dimension::Value::DimParam("N".to_owned())),
+        dimension(dimension::Value::DimValue(columns as i64)),
+    ];
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim }),
+    };
+    let r#type = TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+        ..TypeProto::default()
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(r#type),
+        ..ValueInfoProto::default()
+    }
+}
