@@ -1,0 +1,128 @@
+//! What a machine is doing: its part program, pauses, and the temperature around it.
+
+use std::f64::consts::TAU;
+use std::time::Duration;
+
+use tocsin_domain::Timestamp;
+
+use crate::draws::Draws;
+use crate::fleet::FleetConfig;
+
+/// Speed and load of a spindle over one reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OperatingPoint {
+    /// Shaft speed in revolutions per minute; 0 is stopped.
+    pub rpm: f32,
+    /// Share of the spindle's rated power, 0 to 1.
+    pub load: f32,
+}
+
+impl OperatingPoint {
+    /// Whether the shaft stands still.
+    pub fn is_stopped(self) -> bool {
+        self.rpm == 0.0
+    }
+}
+
+/// One cut of a part program.
+#[derive(Debug, Clone, Copy)]
+struct Operation {
+    duration_s: f64,
+    speed: f64,
+    load: f64,
+}
+
+/// The part program a machine repeats, and when it pauses.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    nominal_rpm: f64,
+    operations: Vec<Operation>,
+    cycle_s: f64,
+    offset_s: f64,
+    /// Length of a running stretch with the pause after it, in seconds, and the pause's share.
+    shift_s: f64,
+    stop_share: f64,
+}
+
+/// Rated speed of the class in revolutions per minute.
+const RATED_RPM: f64 = 6_000.0;
+
+/// Running stretches per day, each ended by a pause.
+const SHIFTS_PER_DAY: f64 = 12.0;
+
+impl Program {
+    /// Draws a program of 5 to 8 cuts of 12 to 30 s. Cuts are short against the persistence window of a page, so that
+    /// no single one can fill it, and of odd lengths, so that regular sampling meets all of them.
+    pub(crate) fn draw(draws: &mut Draws, config: &FleetConfig) -> Self {
+        let count = 5 + draws.below(4);
+        let operations: Vec<Operation> = (0..count)
+            .map(|_| Operation {
+                duration_s: draws.between(12.0, 30.0),
+                speed: [0.95, 1.0, 1.05][draws.below(3)],
+                load: draws.between(0.5, 0.75),
+            })
+            .collect();
+        let cycle_s = operations.iter().map(|operation| operation.duration_s).sum();
+        Self {
+            nominal_rpm: RATED_RPM * draws.near_one(0.04 * config.individuality),
+            operations,
+            cycle_s,
+            offset_s: draws.between(0.0, config.day.as_secs_f64()),
+            shift_s: config.day.as_secs_f64() / SHIFTS_PER_DAY,
+            stop_share: config.stop_share,
+        }
+    }
+
+    /// The operating point at `at`; `draws` are those of machine and time.
+    pub(crate) fn at(&self, at: Timestamp, draws: &mut Draws) -> OperatingPoint {
+        let time_s = at.as_micros() as f64 * 1e-6 + self.offset_s;
+        let into_shift = (time_s / self.shift_s).rem_euclid(1.0);
+        if into_shift >= 1.0 - self.stop_share {
+            return OperatingPoint { rpm: 0.0, load: 0.0 };
+        }
+        let operation = self.operation(time_s.rem_euclid(self.cycle_s));
+        // Stock and engagement differ from cut to cut; speed droops under load and is held by the drive.
+        let load = (operation.load + 0.06 * f64::from(draws.bell())).clamp(0.1, 1.0);
+        let rpm = self.nominal_rpm * operation.speed * (1.0 - 0.01 * load) * (1.0 + 0.002 * f64::from(draws.bell()));
+        OperatingPoint {
+            rpm: rpm as f32,
+            load: load as f32,
+        }
+    }
+
+    fn operation(&self, mut into_cycle_s: f64) -> Operation {
+        for operation in &self.operations[..self.operations.len() - 1] {
+            if into_cycle_s < operation.duration_s {
+                return *operation;
+            }
+            into_cycle_s -= operation.duration_s;
+        }
+        self.operations[self.operations.len() - 1]
+    }
+}
+
+/// How warm a site is: shares of ln amplitude lost to warmer oil and structure, at full effect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Climate {
+    day_phase: f64,
+    season_phase: f64,
+}
+
+impl Climate {
+    pub(crate) fn draw(draws: &mut Draws) -> Self {
+        Self {
+            day_phase: draws.unit(),
+            season_phase: draws.unit(),
+        }
+    }
+
+    /// The effect at `at`, at most the two swings together in size.
+    pub(crate) fn at(self, at: Timestamp, config: &FleetConfig) -> f64 {
+        let wave = |period: Duration, phase: f64| {
+            let turns = at.as_micros() as f64 / period.as_micros() as f64 + phase;
+            (turns.rem_euclid(1.0) * TAU).sin()
+        };
+        config.daily_swing * wave(config.day, self.day_phase)
+            + config.seasonal_swing * wave(config.season, self.season_phase)
+    }
+}
