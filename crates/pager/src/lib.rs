@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The pager: takes pages from the outbox to their receivers, and serves incidents to people.
+//!
+//! ```text
+//! ensemble ──commit──> outbox ──fan out──> delivery ──lease──> attempt ──> webhook, Alertmanager
+//!                                             └── waiting, delivered, dead; every attempt on record
+//! ```
+//!
+//! A page is owed to each destination by a row of its own. A worker per destination leases what is due, sends it and
+//! records the answer; a receiver that is slow or gone holds up nobody else. Webhooks are told of edges: one `POST` per
+//! page and action. Alertmanager is told of levels: it forgets what it does not hear of, so open incidents are posted
+//! again and again, from the database, whoever of the two was restarted.
+//!
+//! **Invariant:** every page reaches its receiver at least once under one stable key, or is dead and says why. It is
+//! repeated only after a refusal or an attempt whose outcome is unknown, and the history shows which.
+//!
+//! **Invariant:** an attempt is on record, as unknown, before anything is sent. A process that dies in between leaves
+//! the truth behind.
+//!
+//! **Invariant:** a receiver hears an incident's pages in the order they were decided.
+
+mod attempt;
+mod config;
+mod error;
+mod message;
+mod pager;
+mod service;
+mod sets;
+mod target;
+mod watch;
+mod wire;
+mod worker;
+
+pub use config::{Config, Destination};
+pub use error::{BuildError, Error};
+pub use pager::{Pager, Parts, build};
+pub use service::Service;

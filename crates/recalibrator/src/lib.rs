@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The recalibrator: threshold sets (on screen: alarm limits) are computed here from healthy scores, tried over the
+//! scores there are, approved by a person, activated and rolled back.
+//!
+//! ```text
+//! propose ──> proposed ──test──> tested ──approve──> approved ──activate──> active ──> retired
+//!                                                                             └──rollback──┘
+//! ```
+//!
+//! The lines are the guide's percentiles ([`ThresholdSet::from_healthy_percentiles`]), from the scores a bundle brings
+//! along or from those logged in a period, without machines that had an incident in it. A test replays the set over the
+//! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
+//!
+//! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
+//! done with it.
+//!
+//! [`ThresholdSet::from_healthy_percentiles`]: tocsin_judge::ThresholdSet::from_healthy_percentiles
+
+mod config;
+mod error;
+mod provenance;
+mod scores;
+mod service;
+mod trial;
+mod wire;
+
+pub use config::Config;
+pub use error::Error;
+pub use provenance::{Approval, DetectorSource, Provenance, Source};
+pub use service::{Parts, Service, build};
+pub use trial::Trial;

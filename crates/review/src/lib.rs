@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What did we know, when, under which model and which limits: series, spectra and verdicts for people.
+//!
+//! Everything is derived from stored rows. A level is not stored, for the row names the threshold set that judged it, and
+//! that set gives the level again, exactly, by the code that judged live. Only the reconstruction needs a model: it is
+//! asked of a scorer, and left out when none answers.
+//!
+//! **Invariant:** what is shown of a reading is what was decided about it then, whatever limits are in force now.
+
+mod config;
+mod error;
+mod levels;
+mod period;
+mod series;
+mod service;
+mod sets;
+mod watch;
+
+pub use config::Config;
+pub use error::Error;
+pub use service::{Parts, Review, Service, build};

@@ -1,0 +1,90 @@
+//! What can go wrong, and how callers are told.
+
+use std::time::Duration;
+
+use tocsin_contracts::Malformed;
+use tocsin_domain::access::Forbidden;
+use tocsin_domain::incident::InvalidTransition;
+use tocsin_domain::{Invalid, ThresholdSetId};
+use tocsin_transport::retry;
+use tonic::Status;
+
+/// Why the pager can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A setting is no good.
+    #[error(transparent)]
+    Config(#[from] Invalid),
+    /// A token can't be read.
+    #[error("pager.destinations: token_file of {destination}: {source}")]
+    TokenFile {
+        /// Whose token it is.
+        destination: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The HTTP client can't be made.
+    #[error("the http client of the pager: {0}")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message says something impossible.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Nobody is known to have made the call.
+    #[error("the call has no principal")]
+    NoPrincipal,
+    /// The caller may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The incident does not stand where it could be acknowledged.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    /// The database refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] tocsin_store::Error),
+    /// A stored threshold set can't be read.
+    #[error("threshold set {set}: definition: {reason}")]
+    UnreadableSet {
+        /// The set.
+        set: ThresholdSetId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A page's payload can't be read.
+    #[error("page {key}: payload: {reason}")]
+    UnreadablePage {
+        /// The page's key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        use tocsin_store::Error as Store;
+        let message = error.to_string();
+        match error {
+            Error::Malformed(malformed) => malformed.into(),
+            Error::NoPrincipal => Self::unauthenticated(message),
+            Error::Forbidden(_) => Self::permission_denied(message),
+            Error::Transition(_) | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::Store(Store::NotFound { .. }) => Self::not_found(message),
+            Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
+            Error::Store(Store::Unavailable { .. }) => {
+                tracing::warn!(error = message, "a call failed for now");
+                retry::hint(Self::unavailable(message), Duration::from_secs(1))
+            }
+            Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::UnreadableSet { .. }
+            | Error::UnreadablePage { .. } => {
+                tracing::error!(error = message, "a call failed");
+                Self::internal(message)
+            }
+        }
+    }
+}

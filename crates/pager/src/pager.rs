@@ -1,0 +1,158 @@
+//! How the parts are put together, and what runs beside the service.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
+use tocsin_domain::Clock;
+use tocsin_store::{Channel, Store};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::target::{Sender, Target};
+use crate::watch::Watch;
+use crate::worker::Worker;
+use crate::{BuildError, Config, Service};
+
+/// Pause before listening again to a database that was lost.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the pager works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Postgres.
+    pub store: Store,
+    /// Now.
+    pub clock: Clock,
+    /// Seed of the jitter between attempts.
+    pub seed: u64,
+}
+
+/// The running side of the role: delivers pages and hears of changes.
+pub struct Pager {
+    config: Arc<Config>,
+    sender: Sender,
+    targets: Vec<Arc<Target>>,
+    watch: Watch,
+    seed: u64,
+}
+
+impl fmt::Debug for Pager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pager")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service to register, and the role to run beside it. A process-wide rustls crypto provider must be installed.
+///
+/// # Errors
+/// If a setting is no good, or a token file can't be read.
+pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Service>, Pager), BuildError> {
+    let config = Arc::new(config.parse()?);
+    let sender = Sender::new(&config, parts.store.clone(), parts.clock.clone())?;
+    let targets = config
+        .destinations
+        .iter()
+        .map(|d| Target::new(d).map(Arc::new))
+        .collect::<Result<_, _>>()?;
+    let watch = Watch::default();
+    let service = Service::new(parts.store, parts.clock, watch.clone());
+    Ok((
+        IncidentsServiceServer::new(service),
+        Pager {
+            config,
+            sender,
+            targets,
+            watch,
+            seed: parts.seed,
+        },
+    ))
+}
+
+impl Pager {
+    /// Runs until `shutdown`; returns when the pages on their way have been answered and recorded.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut seeds = StdRng::seed_from_u64(self.seed);
+        let mut tasks = JoinSet::new();
+        let mut wakes = Vec::new();
+        for target in &self.targets {
+            let wake = Arc::new(Notify::new());
+            wakes.push(wake.clone());
+            let worker = Worker {
+                config: self.config.clone(),
+                sender: self.sender.clone(),
+                target: target.clone(),
+                wake,
+                rng: StdRng::from_rng(&mut seeds),
+            };
+            tasks.spawn(worker.run(shutdown.clone()));
+        }
+        let store = self.sender.store.clone();
+        let watch = self.watch.clone();
+        tasks.spawn(listen(store.clone(), Channel::Incident, shutdown.clone(), move || {
+            watch.changed();
+        }));
+        let new_page = Arc::new(Notify::new());
+        let heard = new_page.clone();
+        tasks.spawn(listen(store, Channel::Outbox, shutdown.clone(), move || {
+            heard.notify_one();
+        }));
+        self.fan_out(&wakes, &new_page, &shutdown).await;
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a background task of the pager broke");
+            }
+        }
+    }
+
+    /// Makes each new page's deliveries and wakes the workers: when told of a page, and every now and then.
+    async fn fan_out(&self, wakes: &[Arc<Notify>], new_page: &Notify, shutdown: &CancellationToken) {
+        let names: Vec<String> = self.targets.iter().map(|target| target.name.clone()).collect();
+        while !shutdown.is_cancelled() {
+            if !names.is_empty() {
+                let now = self.sender.clock.now();
+                let since = now - self.config.catch_up();
+                match self.sender.store.deliveries_fan_out(&names, since, now).await {
+                    Ok(0) => {}
+                    Ok(_) => wakes.iter().for_each(|wake| wake.notify_one()),
+                    Err(error) => tracing::warn!(%error, "can't look for new pages"),
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = new_page.notified() => {}
+                () = sleep(self.config.poll()) => {}
+            }
+        }
+    }
+}
+
+/// Calls `tell` whenever something on `channel` may have changed, and after each time it could not be heard.
+async fn listen(store: Store, channel: Channel, shutdown: CancellationToken, tell: impl Fn()) {
+    let hear = async {
+        loop {
+            match store.changes(channel).await {
+                Ok(mut changes) => loop {
+                    tell();
+                    if let Err(error) = changes.changed().await {
+                        tracing::warn!(%error, channel = channel.as_str(), "changes can't be heard");
+                        break;
+                    }
+                },
+                Err(error) => tracing::warn!(%error, channel = channel.as_str(), "can't listen for changes"),
+            }
+            sleep(LISTEN_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = hear => {}
+    }
+}

@@ -1,0 +1,208 @@
+//! The gRPC face.
+
+use std::collections::BTreeMap;
+
+use tocsin_contracts::incidents::v1;
+use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
+use tocsin_domain::{Clock, Condition, IncidentId, PersonRole, Principal, ReadingFlags};
+use tocsin_judge::journal::Event;
+use tocsin_judge::{PagePayload, PageReason};
+use tocsin_store::Store;
+use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
+use tocsin_store::machine::{EventKind, MachineState, NewEvent, journal_append};
+use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::sets::Sets;
+use crate::watch::Watch;
+use crate::{Error, target, wire};
+
+/// The most journal entries and pieces of evidence shown of one incident: the newest.
+const SHOWN: u32 = 1_000;
+
+/// The longest note kept, in characters.
+const NOTE_CHARS: usize = 2_000;
+
+/// The gRPC service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    store: Store,
+    clock: Clock,
+    sets: Sets,
+    watch: Watch,
+}
+
+/// Who asks, with at least `role`.
+fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) -> Result<Principal, Error> {
+    let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
+    principal.require(role, action)?;
+    Ok(principal.clone())
+}
+
+impl Service {
+    pub(crate) fn new(store: Store, clock: Clock, watch: Watch) -> Self {
+        Self {
+            sets: Sets::new(store.clone()),
+            store,
+            clock,
+            watch,
+        }
+    }
+
+    async fn list(&self, by: &Principal, asked: &v1::ListIncidentsRequest) -> Result<Vec<IncidentListing>, Error> {
+        Ok(self.store.incident_list(&by.scope(), &wire::query(asked)?).await?)
+    }
+
+    async fn get(&self, by: &Principal, id: IncidentId) -> Result<v1::GetIncidentResponse, Error> {
+        let scope = by.scope();
+        let incident = self.store.incident_get(&scope, id).await?;
+        let events = self.store.journal_by_incident(&scope, id, SHOWN).await?;
+        let mut evidence = Vec::new();
+        for piece in self.store.evidence_list(&scope, id, SHOWN).await? {
+            evidence.push(self.show(piece).await?);
+        }
+        let pages = self.store.pages_by_incident(&scope, id).await?;
+        Ok(v1::GetIncidentResponse {
+            incident: Some(wire::incident(incident)),
+            events: events.into_iter().map(wire::event).collect(),
+            evidence,
+            pages: pages.into_iter().map(wire::page).collect(),
+        })
+    }
+
+    /// A level is not stored: the set that judged the reading gives it again, exactly.
+    async fn show(&self, piece: Evidence) -> Result<v1::Evidence, Error> {
+        let reading = &piece.reading;
+        let judgement = match reading.threshold_set {
+            Some(id) => {
+                let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
+                Some(
+                    self.sets
+                        .get(id)
+                        .await?
+                        .judge(&reading.scores, Condition::default(), degraded),
+                )
+            }
+            None => None,
+        };
+        Ok(wire::evidence(piece, judgement.as_ref()))
+    }
+
+    /// One transaction: the machine's lock, the incident, its journal and the page that says so.
+    async fn acknowledge(&self, by: &Principal, id: IncidentId, note: String) -> Result<IncidentListing, Error> {
+        let note: String = note.chars().filter(|c| *c != '\0').take(NOTE_CHARS).collect();
+        let now = self.clock.now();
+        let actor = by.actor();
+        let mut transaction = self.store.begin().await?;
+        let (machine, mut listing) = incident_lock(&mut transaction, &by.scope(), id).await?;
+        let incident = &mut listing.incident;
+        incident.state = incident.state.clone().acknowledge(actor.clone(), now)?;
+        incident.acknowledged_at = Some(now);
+        incident_update(&mut transaction, incident).await?;
+        let event = NewEvent {
+            incident: Some(id),
+            at: now,
+            kind: EventKind::Acknowledged,
+            payload_json: serde_json::to_string(&Event::Acknowledged { by: actor, note })
+                .expect("names and notes have a JSON form"),
+        };
+        journal_append(&mut transaction, machine.machine, machine.last_seq, &[event]).await?;
+        if incident.state.is_active()
+            && let Some(page) = self.acknowledged_page(by, &machine, &listing).await?
+        {
+            page_insert(&mut transaction, &page, now).await?;
+        }
+        transaction.commit().await.map_err(tocsin_store::Error::from)?;
+        Ok(listing)
+    }
+
+    /// The page that says an open incident was taken: to whoever was paged about it, in the words of that page.
+    async fn acknowledged_page(
+        &self,
+        by: &Principal,
+        machine: &MachineState,
+        listing: &IncidentListing,
+    ) -> Result<Option<NewPage>, Error> {
+        let incident = &listing.incident;
+        let pages = self.store.pages_by_incident(&by.scope(), incident.id).await?;
+        let Some(trigger) = newest_trigger(&pages) else {
+            return Ok(None);
+        };
+        let said = target::parse(trigger)?;
+        let payload = PagePayload {
+            reason: PageReason::Acknowledged,
+            step: machine.newest_step.unwrap_or(said.payload.step),
+            level: incident.latest_level.0,
+            delayed_by_ms: None,
+            ..said.payload
+        };
+        Ok(Some(NewPage {
+            page_key: said.key,
+            incident: incident.id,
+            action: PageAction::Acknowledge,
+            payload_json: serde_json::to_string(&payload).expect("names, times and numbers have a JSON form"),
+        }))
+    }
+}
+
+fn newest_trigger(pages: &[PageDelivery]) -> Option<&tocsin_store::outbox::Page> {
+    let triggers = pages
+        .iter()
+        .map(|delivery| &delivery.page)
+        .filter(|page| page.action == PageAction::Trigger);
+    triggers
+        .map(|page| (page.id, page))
+        .collect::<BTreeMap<_, _>>()
+        .into_values()
+        .next_back()
+}
+
+#[tonic::async_trait]
+impl IncidentsService for Service {
+    #[tracing::instrument(skip_all)]
+    async fn list_incidents(
+        &self,
+        request: Request<v1::ListIncidentsRequest>,
+    ) -> Result<Response<v1::ListIncidentsResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "list incidents")?;
+        let listings = self.list(&by, request.get_ref()).await?;
+        let incidents = listings.into_iter().map(wire::incident).collect();
+        Ok(Response::new(v1::ListIncidentsResponse { incidents }))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn get_incident(
+        &self,
+        request: Request<v1::GetIncidentRequest>,
+    ) -> Result<Response<v1::GetIncidentResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at incidents")?;
+        Ok(Response::new(
+            self.get(&by, IncidentId(request.into_inner().incident_id)).await?,
+        ))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn acknowledge_incident(
+        &self,
+        request: Request<v1::AcknowledgeIncidentRequest>,
+    ) -> Result<Response<v1::AcknowledgeIncidentResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "acknowledge incidents")?;
+        let v1::AcknowledgeIncidentRequest { incident_id, note } = request.into_inner();
+        let listing = self.acknowledge(&by, IncidentId(incident_id), note).await?;
+        Ok(Response::new(v1::AcknowledgeIncidentResponse {
+            incident: Some(wire::incident(listing)),
+        }))
+    }
+
+    type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;
+
+    #[tracing::instrument(skip_all)]
+    async fn watch_incidents(
+        &self,
+        request: Request<v1::WatchIncidentsRequest>,
+    ) -> Result<Response<Self::WatchIncidentsStream>, Status> {
+        principal(&request, PersonRole::Viewer, "watch incidents")?;
+        Ok(Response::new(self.watch.stream(request.extensions())))
+    }
+}

@@ -1,0 +1,249 @@
+//! One destination's worker: leases what is due, sends it, records the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use tocsin_domain::Timestamp;
+use tocsin_store::outbox::{AfterAttempt, AttemptOutcome, FinishedAttempt, LeasedDelivery};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::attempt::{Attempt, Next, Outcome};
+use crate::target::{Sender, Target};
+
+/// Pause between tries to record an answer.
+const RECORD_PAUSE: Duration = Duration::from_millis(200);
+
+pub(crate) struct Worker {
+    pub(crate) config: Arc<Config>,
+    pub(crate) sender: Sender,
+    pub(crate) target: Arc<Target>,
+    /// Told when there may be something new.
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) rng: StdRng,
+}
+
+/// A page that was sent, with what came of it.
+struct Sent {
+    leased: LeasedDelivery,
+    leased_until: Timestamp,
+    attempt: Attempt,
+}
+
+impl Worker {
+    /// Works until `shutdown`; then finishes and records what is on its way.
+    #[tracing::instrument(name = "deliver", skip_all, fields(destination = self.target.name))]
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        match self.target.resend {
+            None => self.run_edges(&shutdown).await,
+            Some(resend) => self.run_levels(resend, &shutdown).await,
+        }
+    }
+
+    /// For receivers that take each page by itself: attempts overlap, up to the configured number.
+    async fn run_edges(&mut self, shutdown: &CancellationToken) {
+        let mut under_way = JoinSet::new();
+        let mut wake_at = Instant::now();
+        loop {
+            if wake_at <= Instant::now() {
+                wake_at = Instant::now() + self.config.poll();
+                self.start(&mut under_way).await;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.wake.notified() => wake_at = Instant::now(),
+                () = sleep_until(wake_at) => {}
+                Some(sent) = under_way.join_next(), if !under_way.is_empty() => {
+                    // A page that is done makes room, and may have held up the next of its incident.
+                    let retry_in = self.finish(sent).await.unwrap_or_default();
+                    wake_at = wake_at.min(Instant::now() + retry_in);
+                }
+            }
+        }
+        while let Some(sent) = under_way.join_next().await {
+            self.finish(sent).await;
+        }
+    }
+
+    /// For receivers that are told what is open, again and again. A page that ends an alert must not be overtaken by
+    /// one that says it still holds, from here or from another pager: so these take turns, under a lock.
+    async fn run_levels(&mut self, resend: Duration, shutdown: &CancellationToken) {
+        let mut resend_at = Instant::now();
+        let mut wake_at = Instant::now();
+        loop {
+            if wake_at <= Instant::now() {
+                wake_at = Instant::now() + self.config.poll();
+                match self.sender.store.destination_try_lock(&self.target.name).await {
+                    Ok(Some(lock)) => {
+                        if let Some(retry_in) = self.drain(shutdown).await {
+                            wake_at = wake_at.min(Instant::now() + retry_in);
+                        }
+                        if resend_at <= Instant::now() {
+                            resend_at = Instant::now() + self.resend(resend).await;
+                        }
+                        wake_at = wake_at.min(resend_at);
+                        if let Err(error) = lock.rollback().await {
+                            tracing::debug!(%error, "the lock of this destination went with its connection");
+                        }
+                    }
+                    Ok(None) => tracing::debug!("another pager works for this destination"),
+                    Err(error) => tracing::warn!(%error, "can't take the lock of this destination"),
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.wake.notified() => wake_at = Instant::now(),
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Delivers everything that is due; answers when the soonest retry is.
+    async fn drain(&mut self, shutdown: &CancellationToken) -> Option<Duration> {
+        let mut soonest: Option<Duration> = None;
+        while !shutdown.is_cancelled() {
+            let mut under_way = JoinSet::new();
+            if self.start(&mut under_way).await == 0 {
+                break;
+            }
+            while let Some(sent) = under_way.join_next().await {
+                soonest = soonest.into_iter().chain(self.finish(sent).await).min();
+            }
+        }
+        soonest
+    }
+
+    /// Leases as many pages as there is room for and starts to send them; answers how many.
+    async fn start(&self, under_way: &mut JoinSet<Sent>) -> usize {
+        let room = self.config.concurrency.saturating_sub(under_way.len());
+        if room == 0 {
+            return 0;
+        }
+        let now = self.sender.clock.now();
+        let leased = self
+            .sender
+            .store
+            .deliveries_lease_for(&self.target.name, now, self.config.lease(), room as u32)
+            .await;
+        let leased = leased.unwrap_or_else(|error| {
+            tracing::warn!(%error, "can't lease pages");
+            Vec::new()
+        });
+        let count = leased.len();
+        for leased in leased {
+            let (target, sender) = (self.target.clone(), self.sender.clone());
+            let leased_until = now + self.config.lease();
+            under_way.spawn(async move {
+                let attempt = target.deliver(&sender, &leased).await;
+                Sent {
+                    leased,
+                    leased_until,
+                    attempt,
+                }
+            });
+        }
+        count
+    }
+
+    /// Records what came of an attempt; answers when it is to be repeated.
+    async fn finish(&mut self, sent: Result<Sent, tokio::task::JoinError>) -> Option<Duration> {
+        let Sent {
+            leased,
+            leased_until,
+            attempt,
+        } = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                tracing::error!(%error, "an attempt broke; its outcome stays unknown until its lease ends");
+                return None;
+            }
+        };
+        let number = u32::try_from(leased.attempt).unwrap_or(u32::MAX);
+        let next = attempt.next(number, &self.config, &mut self.rng);
+        let now = self.sender.clock.now();
+        let outcome = match attempt.outcome {
+            Outcome::Delivered => AttemptOutcome::Delivered,
+            Outcome::Refused { .. } => AttemptOutcome::Refused,
+            Outcome::Unknown => AttemptOutcome::Unknown,
+        };
+        let (page, answer, attempt_number) = (&leased.page, attempt.answer.as_str(), leased.attempt);
+        let (after, retry_in) = match next {
+            Next::Delivered => {
+                tracing::info!(
+                    page = page.page_key,
+                    action = page.action.as_str(),
+                    attempt_number,
+                    "page delivered"
+                );
+                (AfterAttempt::Done, None)
+            }
+            Next::RetryAfter(pause) => {
+                let retry_in_ms = pause.as_millis() as u64;
+                tracing::warn!(
+                    page = page.page_key,
+                    answer,
+                    attempt_number,
+                    retry_in_ms,
+                    "page not delivered yet"
+                );
+                (AfterAttempt::RetryAt(now + pause), Some(pause))
+            }
+            Next::Dead => {
+                tracing::error!(
+                    page = page.page_key,
+                    answer,
+                    attempt_number,
+                    "page given up: nobody was told"
+                );
+                (AfterAttempt::GiveUp, None)
+            }
+        };
+        let finished = FinishedAttempt {
+            delivery: leased.id,
+            attempt: leased.attempt,
+            at: now,
+            outcome,
+            answer: attempt.answer,
+            after,
+        };
+        self.record(&finished, leased_until).await;
+        retry_in
+    }
+
+    /// Writes the outcome down, trying until the lease ends. After that the attempt stays unknown and is repeated.
+    async fn record(&self, finished: &FinishedAttempt, leased_until: Timestamp) {
+        while let Err(error) = self.sender.store.delivery_record(finished).await {
+            if self.sender.clock.now() >= leased_until {
+                tracing::error!(%error, "an outcome could not be recorded: the page will be sent again");
+                return;
+            }
+            tracing::warn!(%error, "an outcome can't be recorded yet");
+            sleep(RECORD_PAUSE).await;
+        }
+    }
+
+    /// Posts open incidents again; answers after how long to do so again. Sooner after a failure.
+    async fn resend(&self, interval: Duration) -> Duration {
+        match self.target.resend(&self.sender, interval).await {
+            Ok((
+                alerts,
+                Attempt {
+                    outcome: Outcome::Delivered,
+                    ..
+                },
+            )) => {
+                tracing::debug!(alerts, "open incidents posted again");
+                return interval;
+            }
+            Ok((alerts, Attempt { answer, .. })) => {
+                tracing::warn!(alerts, answer, "open incidents could not be posted again");
+            }
+            Err(error) => tracing::warn!(%error, "open incidents could not be posted again"),
+        }
+        interval / 4
+    }
+}

@@ -1,0 +1,15 @@
+//! The pager against a real Postgres and real HTTP receivers. `TOCSIN_TEST_DATABASE_URL` names a server on which
+//! databases may be made; without it these tests say that they were skipped.
+
+#[path = "postgres/alertmanager.rs"]
+mod alertmanager;
+#[path = "postgres/delivery.rs"]
+mod delivery;
+#[path = "postgres/incidents.rs"]
+mod incidents;
+#[path = "postgres/levels.rs"]
+mod levels;
+#[path = "postgres/receiver.rs"]
+mod receiver;
+#[path = "postgres/stage.rs"]
+mod stage;

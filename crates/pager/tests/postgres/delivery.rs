@@ -1,0 +1,243 @@
+//! Pages reach webhooks at least once, under one key, in order, and the history tells how.
+
+use std::time::Duration;
+
+use tocsin_domain::{Clock, Timestamp};
+use tocsin_pager::{Config, Destination};
+use tocsin_store::outbox::{AttemptOutcome, DeliveryState, PageDelivery};
+
+use crate::receiver::{Manner, Receiver};
+use crate::stage::{eventually, impatient, webhook, with_stage};
+
+fn noon() -> Timestamp {
+    Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap()
+}
+
+fn outcomes(page: &PageDelivery) -> Vec<AttemptOutcome> {
+    page.attempts.iter().map(|attempt| attempt.outcome).collect()
+}
+
+fn delivered(pages: &[PageDelivery]) -> bool {
+    pages.iter().all(|page| page.state == DeliveryState::Delivered)
+}
+
+#[tokio::test]
+async fn a_page_is_delivered_once_and_what_stops_loses_nothing() {
+    with_stage("once", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        let pager = stage.pager(webhook(&receiver.url));
+        let incident = stage.open().await;
+        let pages = stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        let again = stage.pager(webhook(&receiver.url));
+        stage.clear(incident).await;
+        stage
+            .pages_when(incident, |pages| pages.len() == 2 && delivered(pages))
+            .await;
+        again.stop().await;
+        assert_eq!(outcomes(&pages[0]), [AttemptOutcome::Delivered]);
+        assert_eq!(pages[0].attempts[0].answer, "200 OK noted");
+        let keys: Vec<String> = receiver.got().into_iter().map(|got| got.key).collect();
+        let key = &pages[0].page.page_key;
+        assert_eq!(keys, [format!("{key}:trigger"), format!("{key}:resolve")]);
+        let body = &receiver.got()[0].body;
+        assert_eq!(
+            (&body["page_key"], &body["action"]),
+            (&key.as_str().into(), &"trigger".into())
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_for_now_is_followed_by_a_repeat_under_the_same_key() {
+    with_stage("refusal", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([Manner::Status(503), Manner::Status(500)]).await;
+        let pager = stage.pager(webhook(&receiver.url));
+        let incident = stage.open().await;
+        let pages = stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        let expected = [
+            AttemptOutcome::Refused,
+            AttemptOutcome::Refused,
+            AttemptOutcome::Delivered,
+        ];
+        assert_eq!(outcomes(&pages[0]), expected);
+        assert!(
+            pages[0].attempts[0].answer.starts_with("503"),
+            "{:?}",
+            pages[0].attempts
+        );
+        let got = receiver.got();
+        assert!(
+            got.iter()
+                .all(|other| other.key == got[0].key && other.body == got[0].body)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_wait_a_receiver_asks_for_is_kept() {
+    let clock = Clock::manual(noon());
+    with_stage("wait", clock, |stage| async move {
+        let receiver = Receiver::start([Manner::RetryAfter(429, "120")]).await;
+        let pager = stage.pager(webhook(&receiver.url));
+        let incident = stage.open().await;
+        let refused = |pages: &[PageDelivery]| outcomes(&pages[0]) == [AttemptOutcome::Refused];
+        stage.pages_when(incident, refused).await;
+        let due = stage.store.deliveries_next_due().await.unwrap();
+        assert_eq!(due, Some(noon() + Duration::from_mins(2)));
+        stage.clock.advance(Duration::from_mins(2));
+        stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        assert_eq!(receiver.got().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_answer_is_an_unknown_outcome_and_repeated() {
+    with_stage("unknown", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([Manner::Hang]).await;
+        let pager = stage.pager(webhook(&receiver.url));
+        let incident = stage.open().await;
+        let pages = stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        assert_eq!(
+            outcomes(&pages[0]),
+            [AttemptOutcome::Unknown, AttemptOutcome::Delivered]
+        );
+        let got = receiver.got();
+        assert_eq!((got.len(), &got[0].key), (2, &got[1].key));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_never_reached_refused() {
+    with_stage("unreached", Clock::system(), |stage| async move {
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let config = Config {
+            max_attempts: 2,
+            ..webhook(&format!("http://{free}/?hush"))
+        };
+        let pager = stage.pager(config);
+        let incident = stage.open().await;
+        let pages = stage
+            .pages_when(incident, |pages| pages[0].state == DeliveryState::Dead)
+            .await;
+        pager.stop().await;
+        assert_eq!(outcomes(&pages[0]), [AttemptOutcome::Refused, AttemptOutcome::Refused]);
+        let answer = &pages[0].attempts[0].answer;
+        assert!(
+            answer.starts_with("not reached") && !answer.contains("hush"),
+            "{answer}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_the_receiver_finds_no_good_dies_and_holds_up_nothing_after_it() {
+    with_stage("dead", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([Manner::Status(400); 3]).await;
+        let pager = stage.pager(Config {
+            max_rejections: 3,
+            ..webhook(&receiver.url)
+        });
+        let incident = stage.open().await;
+        stage.clear(incident).await;
+        let ended = |pages: &[PageDelivery]| pages.iter().all(|page| page.state != DeliveryState::Waiting);
+        let pages = stage.pages_when(incident, ended).await;
+        pager.stop().await;
+        assert_eq!((pages[0].state, pages[0].attempts.len()), (DeliveryState::Dead, 3));
+        assert_eq!(pages[1].state, DeliveryState::Delivered);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_resolve_never_overtakes_its_trigger() {
+    with_stage("order", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([Manner::Status(503), Manner::Hang, Manner::Status(503)]).await;
+        let incident = stage.open().await;
+        stage.clear(incident).await;
+        let pager = stage.pager(webhook(&receiver.url));
+        stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        let actions: Vec<_> = receiver
+            .got()
+            .into_iter()
+            .map(|got| (got.body["action"].clone(), got.accepted))
+            .collect();
+        let said: Vec<_> = actions
+            .iter()
+            .map(|(action, accepted)| (action.as_str().unwrap(), *accepted))
+            .collect();
+        let (refused, taken) = (("trigger", false), ("trigger", true));
+        assert_eq!(said, [refused, refused, refused, taken, ("resolve", true)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pager_killed_between_sending_and_recording_leaves_the_truth_and_the_next_one_repeats() {
+    let clock = Clock::manual(noon());
+    with_stage("killed", clock, |stage| async move {
+        let receiver = Receiver::start([Manner::Hang]).await;
+        let patient = Config {
+            request_timeout_ms: 60_000,
+            lease_ms: 90_000,
+            ..webhook(&receiver.url)
+        };
+        let first = stage.pager(patient.clone());
+        let incident = stage.open().await;
+        eventually(|| async { (receiver.got().len() == 1).then_some(()) }).await;
+        first.kill().await;
+        let second = stage.pager(patient);
+        stage.clock.advance(Duration::from_secs(90));
+        let pages = stage.pages_when(incident, delivered).await;
+        second.stop().await;
+        assert_eq!(
+            outcomes(&pages[0]),
+            [AttemptOutcome::Unknown, AttemptOutcome::Delivered]
+        );
+        let got = receiver.got();
+        assert_eq!((got.len(), &got[0].key), (2, &got[1].key));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_holds_up_no_other() {
+    with_stage("slow", Clock::system(), |stage| async move {
+        let (slow, fast) = (Receiver::start([]).await, Receiver::start([]).await);
+        slow.always(Some(Manner::Hang));
+        let hook = |name: &str, receiver: &Receiver| Destination::Webhook {
+            name: name.to_owned(),
+            url: receiver.url.clone(),
+            token_file: None,
+        };
+        let destinations = vec![hook("slow", &slow), hook("fast", &fast)];
+        let config = Config {
+            destinations,
+            concurrency: 1,
+            request_timeout_ms: 600_000,
+            lease_ms: 700_000,
+            ..impatient()
+        };
+        let pager = stage.pager(config);
+        for _ in 0..5 {
+            let incident = stage.open().await;
+            stage.clear(incident).await;
+        }
+        eventually(|| async { (fast.got().len() == 10).then_some(()) }).await;
+        assert_eq!(slow.got().len(), 1);
+        pager.kill().await;
+    })
+    .await;
+}

@@ -1,0 +1,181 @@
+//! Incidents over gRPC: who may see and take them, and what taking one writes.
+
+use http::Request;
+use tocsin_contracts::incidents::v1;
+use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
+use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
+use tocsin_domain::access::Person;
+use tocsin_domain::{AccountId, Clock, IncidentId, PersonRole, Principal, Scope, SiteId};
+use tocsin_pager::{Config, Parts, Service};
+use tocsin_store::outbox::PageAction;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic::body::Body;
+use tower::util::BoxCloneService;
+use tower::{BoxError, ServiceExt};
+
+use crate::stage::{Stage, with_stage};
+
+type Client = IncidentsServiceClient<BoxCloneService<Request<Body>, http::Response<Body>, BoxError>>;
+
+fn person(role: PersonRole, scope: Scope) -> Principal {
+    Principal::Person(Person {
+        account: AccountId(1),
+        name: "ana".to_owned(),
+        role,
+        scope,
+    })
+}
+
+fn service(stage: &Stage) -> IncidentsServiceServer<Service> {
+    let parts = Parts {
+        store: stage.store.clone(),
+        clock: stage.clock.clone(),
+        seed: 1,
+    };
+    tocsin_pager::build(Config::default(), parts).unwrap().0
+}
+
+/// The service as `principal` sees it: what the authentication layer does, without it.
+fn client(stage: &Stage, principal: Option<Principal>) -> Client {
+    let service = service(stage).map_request(move |mut request: Request<Body>| {
+        if let Some(principal) = principal.clone() {
+            request.extensions_mut().insert(principal);
+        }
+        request
+    });
+    IncidentsServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)))
+}
+
+fn acknowledge(incident: IncidentId) -> v1::AcknowledgeIncidentRequest {
+    v1::AcknowledgeIncidentRequest {
+        incident_id: incident.0,
+        note: "on my way".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn taking_an_incident_is_on_record_and_tells_whoever_was_paged() {
+    with_stage("taken", Clock::system(), |stage| async move {
+        let incident = stage.open().await;
+        let mut client = client(
+            &stage,
+            Some(person(PersonRole::Operator, Scope::site(stage.sensor.site))),
+        );
+        let taken = client
+            .acknowledge_incident(acknowledge(incident))
+            .await
+            .unwrap()
+            .into_inner();
+        let taken = taken.incident.unwrap();
+        assert_eq!(
+            (taken.state.as_str(), taken.acknowledged_by.as_str()),
+            ("active_acknowledged", "ana")
+        );
+        let shown = client
+            .get_incident(v1::GetIncidentRequest {
+                incident_id: incident.0,
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(shown.incident.unwrap(), taken);
+        let kinds: Vec<_> = shown.events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["opened", "acknowledged"]);
+        assert!(
+            shown.events[1].payload_json.contains("on my way"),
+            "{:?}",
+            shown.events[1]
+        );
+        let pages: Vec<_> = shown
+            .pages
+            .iter()
+            .map(|page| (page.action.as_str(), page.page_key.as_str()))
+            .collect();
+        let key = format!("tocsin-incident-{incident}-page");
+        assert_eq!(pages, [("trigger", key.as_str()), ("acknowledge", key.as_str())]);
+        let again = client.acknowledge_incident(acknowledge(incident)).await.unwrap_err();
+        assert_eq!(again.code(), Code::FailedPrecondition);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_incident_taken_after_it_cleared_is_closed_and_pages_nobody() {
+    with_stage("late", Clock::system(), |stage| async move {
+        let incident = stage.open().await;
+        stage.clear(incident).await;
+        let mut client = client(&stage, Some(person(PersonRole::Operator, Scope::All)));
+        let taken = client
+            .acknowledge_incident(acknowledge(incident))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(taken.incident.unwrap().state, "normal");
+        let pages = stage.pages_when(incident, |_| true).await;
+        assert!(pages.iter().all(|page| page.page.action != PageAction::Acknowledge));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so_and_another_sites_incident_does_not_exist() {
+    with_stage("who", Clock::system(), |stage| async move {
+        let incident = stage.open().await;
+        let refused = |principal: Option<Principal>| {
+            let mut client = client(&stage, principal);
+            async move {
+                client
+                    .acknowledge_incident(acknowledge(incident))
+                    .await
+                    .unwrap_err()
+                    .code()
+            }
+        };
+        assert_eq!(refused(None).await, Code::Unauthenticated);
+        assert_eq!(
+            refused(Some(person(PersonRole::Viewer, Scope::All))).await,
+            Code::PermissionDenied
+        );
+        let elsewhere = person(PersonRole::Operator, Scope::site(SiteId(stage.sensor.site.0 + 1)));
+        assert_eq!(refused(Some(elsewhere.clone())).await, Code::NotFound);
+        let mut client = client(&stage, Some(elsewhere));
+        let seen = client
+            .list_incidents(v1::ListIncidentsRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(seen.incidents, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_a_new_incident() {
+    with_stage("watch", Clock::system(), |stage| async move {
+        let parts = Parts {
+            store: stage.store.clone(),
+            clock: stage.clock.clone(),
+            seed: 1,
+        };
+        let (server, pager) = tocsin_pager::build(Config::default(), parts).unwrap();
+        let stop = tokio_util::sync::CancellationToken::new();
+        let running = tokio::spawn(pager.run(stop.clone()));
+        let service = server.map_request(|mut request: Request<Body>| {
+            request.extensions_mut().insert(person(PersonRole::Viewer, Scope::All));
+            request
+        });
+        let mut client = IncidentsServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)));
+        let mut changes = client
+            .watch_incidents(v1::WatchIncidentsRequest {})
+            .await
+            .unwrap()
+            .into_inner();
+        let first = changes.next().await.unwrap().unwrap().change;
+        stage.open().await;
+        assert!(changes.next().await.unwrap().unwrap().change > first);
+        stop.cancel();
+        running.await.unwrap();
+    })
+    .await;
+}

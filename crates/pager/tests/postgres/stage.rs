@@ -1,0 +1,269 @@
+//! A fresh database per test with one machine in it, and pagers to run on it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tocsin_domain::fleet::Sensor;
+use tocsin_domain::{
+    BundleDigest, BundleId, Clock, Detector, IncidentId, IncidentState, Level, Scope, Severity, Slug, SpectrumSpec,
+    ThresholdSetId, Timestamp,
+};
+use tocsin_judge::journal::Event;
+use tocsin_judge::page::{dedup_key, page_key};
+use tocsin_judge::{PagePayload, PageReason};
+use tocsin_pager::{Config, Destination, Parts};
+use tocsin_store::Store;
+use tocsin_store::fleet::{NewSensor, NewSite};
+use tocsin_store::incident::{NewIncident, incident_insert, incident_lock, incident_update};
+use tocsin_store::machine::{EventKind, NewEvent, journal_append, machine_state_update, machines_lock};
+use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub fn slug(text: &str) -> Slug {
+    Slug::parse("name", text).unwrap()
+}
+
+pub struct Stage {
+    pub store: Store,
+    pub clock: Clock,
+    pub sensor: Sensor,
+}
+
+/// Runs `test` on a stage of its own; says so and passes when there is no server to test on.
+pub async fn with_stage<F: Future<Output = ()>>(name: &str, clock: Clock, test: impl FnOnce(Stage) -> F) {
+    let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
+        eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
+        return;
+    };
+    // Another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let options: PgConnectOptions = server.parse().unwrap();
+    let database = format!("tocsin_pager_{}_{name}", std::process::id());
+    let mut admin = PgConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {database}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let pool = PgPoolOptions::new()
+        .max_connections(12)
+        .connect_with(options.database(&database))
+        .await
+        .unwrap();
+    let store = Store::from_pool(pool);
+    store.migrate().await.unwrap();
+    let sensor = sensor(&store, clock.now()).await;
+    // A test that fails leaves its database behind, to be looked at.
+    test(Stage {
+        store: store.clone(),
+        clock,
+        sensor,
+    })
+    .await;
+    store.close().await;
+    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+}
+
+async fn sensor(store: &Store, now: Timestamp) -> Sensor {
+    let site = NewSite {
+        name: slug("north"),
+        title: "North".to_owned(),
+        time_zone: "UTC".to_owned(),
+        oldest: Duration::from_hours(24),
+        furthest: Duration::from_mins(5),
+        auto_register_cap: 0,
+    };
+    store.site_create(&site, now).await.unwrap();
+    store
+        .class_create(&slug("pump"), Duration::from_secs(10), now)
+        .await
+        .unwrap();
+    store
+        .spec_create(&slug("spec"), &SpectrumSpec::corpus_default(64), now)
+        .await
+        .unwrap();
+    let new = NewSensor {
+        site: slug("north"),
+        machine: slug("p-1"),
+        device: None,
+        name: slug("drive-end"),
+        class: slug("pump"),
+        spec: slug("spec"),
+    };
+    store.sensor_create(&Scope::All, &new, now).await.unwrap().sensor
+}
+
+impl Stage {
+    /// Opens an incident of the machine, with its journal and its page.
+    pub async fn open(&self) -> IncidentId {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        let machine = self.sensor.machine;
+        let state = machines_lock(&mut tx, &[machine]).await.unwrap()[0];
+        let new = NewIncident {
+            machine,
+            severity: Severity::Page,
+            opened_at: now,
+            paged_at: Some(now),
+            deciding_sensor: self.sensor.id,
+            deciding_detector: Detector::Residual,
+            level: Level(2.5),
+            threshold_set: ThresholdSetId(1),
+            bundle: BundleId(1),
+            replay: false,
+        };
+        let incident = incident_insert(&mut tx, &new).await.unwrap();
+        let event = NewEvent {
+            incident: Some(incident.id),
+            at: now,
+            kind: EventKind::Opened,
+            payload_json: serde_json::to_string(&Event::Opened {
+                severity: Severity::Page,
+            })
+            .unwrap(),
+        };
+        journal_append(&mut tx, machine, state.last_seq, &[event])
+            .await
+            .unwrap();
+        machine_state_update(&mut tx, machine, Some(now), Some(incident.id))
+            .await
+            .unwrap();
+        page_insert(&mut tx, &page(incident.id, PageReason::Opened, now), now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        incident.id
+    }
+
+    /// Clears an incident, with its page.
+    pub async fn clear(&self, incident: IncidentId) {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await.unwrap();
+        let (state, mut listing) = incident_lock(&mut tx, &Scope::All, incident).await.unwrap();
+        listing.incident.state = IncidentState::clear(listing.incident.state, now).unwrap();
+        incident_update(&mut tx, &listing.incident).await.unwrap();
+        machine_state_update(&mut tx, state.machine, state.newest_step, None)
+            .await
+            .unwrap();
+        page_insert(&mut tx, &page(incident, PageReason::Cleared, now), now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Starts a pager.
+    pub fn pager(&self, config: Config) -> Running {
+        let parts = Parts {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            seed: 7,
+        };
+        let (_, pager) = tocsin_pager::build(config, parts).unwrap();
+        let stop = CancellationToken::new();
+        Running {
+            task: tokio::spawn(pager.run(stop.clone())),
+            stop,
+        }
+    }
+
+    /// The pages of an incident, once `done` says so of them.
+    pub async fn pages_when(&self, incident: IncidentId, done: impl Fn(&[PageDelivery]) -> bool) -> Vec<PageDelivery> {
+        eventually(|| async {
+            let pages = self.store.pages_by_incident(&Scope::All, incident).await.unwrap();
+            done(&pages).then_some(pages)
+        })
+        .await
+    }
+}
+
+/// A pager at work.
+pub struct Running {
+    pub task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Ends it as a crash does: in the middle of whatever it was doing.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// Asks until there is an answer; gives up, loudly, after a minute.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asking)
+        .await
+        .expect("it never happened")
+}
+
+pub fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> NewPage {
+    let payload = PagePayload {
+        incident_id: incident,
+        site: slug("north"),
+        machine: slug("p-1"),
+        class: slug("pump"),
+        severity: Severity::Page,
+        opened_at: now,
+        reason,
+        step: now,
+        deciding_sensor: slug("drive-end"),
+        deciding_detector: Detector::Residual,
+        level: 2.5,
+        top_bins: Vec::new(),
+        threshold_set_id: ThresholdSetId(1),
+        bundle_digest: BundleDigest([1; 32]),
+        replay: false,
+        delayed_by_ms: None,
+        dedup_key: dedup_key(incident),
+    };
+    NewPage {
+        page_key: page_key(incident, Severity::Page),
+        incident,
+        action: PageAction::parse(reason.action().as_str()).unwrap(),
+        payload_json: serde_json::to_string(&payload).unwrap(),
+    }
+}
+
+/// Impatient settings for one webhook.
+pub fn webhook(url: &str) -> Config {
+    let destination = Destination::Webhook {
+        name: "hook".to_owned(),
+        url: url.to_owned(),
+        token_file: None,
+    };
+    Config {
+        destinations: vec![destination],
+        ..impatient()
+    }
+}
+
+pub fn impatient() -> Config {
+    Config {
+        poll_ms: 20,
+        request_timeout_ms: 500,
+        lease_ms: 5_000,
+        backoff_first_ms: 10,
+        backoff_limit_ms: 300_000,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,64 @@
+//! What the recalibrator is told.
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::Invalid;
+use tocsin_judge::Persistence;
+
+/// Settings of the recalibrator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The persistence rules that new sets get.
+    pub persistence: Persistence,
+    /// The most logged readings one set is computed from or tested over; a longer period is refused. They are held in
+    /// memory, about 150 bytes each.
+    pub logged_readings_limit: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            persistence: Persistence::default(),
+            logged_readings_limit: 500_000,
+        }
+    }
+}
+
+impl Config {
+    /// Checks the settings; the error names the field.
+    pub fn parse(self) -> Result<Self, Invalid> {
+        if self.logged_readings_limit == 0 {
+            return Err(Invalid::new("recalibrator.logged_readings_limit", "must be at least 1"));
+        }
+        let persistence = self
+            .persistence
+            .parse()
+            .map_err(|invalid| Invalid::new(format!("recalibrator.{}", invalid.field), invalid.reason))?;
+        Ok(Self { persistence, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_settings_are_refused_by_their_field() {
+        let config = Config::default();
+        assert_eq!(config.clone().parse().unwrap(), config);
+        let none = Config {
+            logged_readings_limit: 0,
+            ..config.clone()
+        };
+        assert_eq!(none.parse().unwrap_err().field, "recalibrator.logged_readings_limit");
+        let rules = Persistence {
+            k: 0,
+            ..Persistence::default()
+        };
+        let idle = Config {
+            persistence: rules,
+            ..config
+        };
+        assert_eq!(idle.parse().unwrap_err().field, "recalibrator.persistence.k");
+    }
+}

@@ -1,0 +1,107 @@
+//! What can go wrong, and how callers are told.
+
+use std::time::Duration;
+
+use tocsin_contracts::Malformed;
+use tocsin_domain::access::Forbidden;
+use tocsin_domain::lifecycle::ThresholdState;
+use tocsin_domain::{Slug, ThresholdSetId};
+use tocsin_judge::threshold_set::CalibrationError;
+use tocsin_transport::retry;
+use tonic::Status;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message says something impossible.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Nobody is known to have made the call.
+    #[error("the call has no principal")]
+    NoPrincipal,
+    /// The caller may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The class has no champion, and no bundle was named.
+    #[error("class {0} has no champion: name a bundle")]
+    NoChampion(Slug),
+    /// There is nothing to compute from.
+    #[error("there are no healthy scores to compute limits from: {0}")]
+    NoScores(&'static str),
+    /// The period holds more than fits in memory.
+    #[error("logged: the period holds more than {limit} readings: choose a shorter one")]
+    TooManyScores {
+        /// The most that are taken.
+        limit: u32,
+    },
+    /// The scores carry no limits.
+    #[error("no limits can be computed: {0}")]
+    Calibration(#[from] CalibrationError),
+    /// The set is not where it would have to be.
+    #[error("threshold set {set} is {}, not {}", found.as_str(), expected.as_str())]
+    WrongState {
+        /// The set.
+        set: ThresholdSetId,
+        /// Where it is.
+        found: ThresholdState,
+        /// Where it would have to be.
+        expected: ThresholdState,
+    },
+    /// No other limits were in force before.
+    #[error("class {0} had no other limits before the present ones")]
+    NothingBefore(Slug),
+    /// A stored set can't be read.
+    #[error("threshold set {set}: {part}: {reason}")]
+    Unreadable {
+        /// The set.
+        set: ThresholdSetId,
+        /// `definition` or `provenance`.
+        part: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] tocsin_store::Error),
+    /// The bundle can't be had.
+    #[error(transparent)]
+    Bundle(#[from] tocsin_models::StoreError),
+    /// The computation was broken off.
+    #[error("the computation broke off: {0}")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        use tocsin_models::StoreError as Bundle;
+        use tocsin_store::Error as Store;
+        let message = error.to_string();
+        match error {
+            Error::Malformed(malformed) => malformed.into(),
+            Error::NoPrincipal => Self::unauthenticated(message),
+            Error::Forbidden(_) => Self::permission_denied(message),
+            Error::TooManyScores { .. } => Self::invalid_argument(message),
+            Error::NoChampion(_)
+            | Error::NoScores(_)
+            | Error::Calibration(_)
+            | Error::WrongState { .. }
+            | Error::NothingBefore(_)
+            | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::Store(Store::NotFound { .. }) => Self::not_found(message),
+            Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
+            Error::Store(Store::Unavailable { .. }) | Error::Bundle(Bundle::ObjectStore { .. }) => {
+                tracing::warn!(error = message, "a call failed for now");
+                retry::hint(Self::unavailable(message), Duration::from_secs(1))
+            }
+            Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::Bundle(
+                Bundle::Address { .. } | Bundle::NotFound { .. } | Bundle::Damaged { .. } | Bundle::Bundle { .. },
+            )
+            | Error::Unreadable { .. }
+            | Error::BrokenOff(_) => {
+                tracing::error!(error = message, "a call failed");
+                Self::internal(message)
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Where a threshold set's numbers came from and what was done with it, as the set's row keeps it.
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
+use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
+use tocsin_judge::{Member, ThresholdSet};
+
+use crate::Trial;
+use crate::scores::Healthy;
+
+/// The healthy scores a set was computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// Those the trainer held out and put into the bundle.
+    HeldOut,
+    /// Those logged from `from` up to but without `to`, of machines that had no incident in that time.
+    Logged {
+        /// Start of the period.
+        from: Timestamp,
+        /// End of the period.
+        to: Timestamp,
+    },
+}
+
+/// What stands behind one detector's lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DetectorSource {
+    /// The detector.
+    pub detector: Detector,
+    /// Healthy scores it gave.
+    pub scores: u64,
+    /// Enough for its page line; otherwise that line is extrapolated by the fitted tail.
+    pub page_line_supported: bool,
+}
+
+/// Who agreed to a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a set's numbers came from, and what was done with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// How the lines were found.
+    pub method: String,
+    /// The scores they were found from.
+    pub source: Source,
+    /// Capture time of the first and the last reading used.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// Readings used.
+    pub readings: u64,
+    /// Machines they came from.
+    pub machines: u64,
+    /// Sensors they came from.
+    pub sensors: u64,
+    /// What stands behind each detector.
+    pub detectors: Vec<DetectorSource>,
+    /// The bundle's number.
+    pub bundle_id: BundleId,
+    /// The bundle whose scores they are.
+    pub bundle_digest: BundleDigest,
+    /// Who proposed the set.
+    pub proposed_by: String,
+    /// When.
+    pub proposed_at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// What it would have done, once tested.
+    pub trial: Option<Trial>,
+    /// Who agreed to it, once approved.
+    pub approval: Option<Approval>,
+}
+
+/// What a provenance says beside what the scores and the set say themselves.
+pub(crate) struct Proposal {
+    pub(crate) source: Source,
+    pub(crate) bundle_id: BundleId,
+    pub(crate) bundle_digest: BundleDigest,
+    pub(crate) by: String,
+    pub(crate) at: Timestamp,
+    pub(crate) reason: String,
+}
+
+impl Provenance {
+    pub(crate) fn new(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet) -> Self {
+        let readings = &healthy.readings;
+        Self {
+            method: format!(
+                "percentiles of healthy scores: alert {}, page {}; generalised Pareto tail beyond the body",
+                100.0 * (1.0 - ALERT_ALPHA),
+                100.0 * (1.0 - PAGE_ALPHA)
+            ),
+            source: proposal.source,
+            window: readings
+                .first()
+                .zip(readings.last())
+                .map(|(a, b)| (a.key.captured_at, b.key.captured_at)),
+            readings: readings.len() as u64,
+            machines: healthy.machines() as u64,
+            sensors: healthy.sensors() as u64,
+            detectors: set.members.iter().map(|member| behind(member, healthy)).collect(),
+            bundle_id: proposal.bundle_id,
+            bundle_digest: proposal.bundle_digest,
+            proposed_by: proposal.by,
+            proposed_at: proposal.at,
+            reason: proposal.reason,
+            trial: None,
+            approval: None,
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("names, times and finite numbers have a JSON form")
+    }
+}
+
+fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
+    let detector = member.detector;
+    let scores = healthy
+        .readings
+        .iter()
+        .filter(|reading| reading.scores.get(detector).is_some())
+        .count() as u64;
+    DetectorSource {
+        detector,
+        scores,
+        page_line_supported: member.page_line_supported,
+    }
+}

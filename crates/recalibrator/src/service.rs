@@ -1,0 +1,318 @@
+//! The gRPC face.
+
+use tocsin_contracts::Malformed;
+use tocsin_contracts::recalibrator::v1;
+use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
+use tocsin_domain::lifecycle::ThresholdState;
+use tocsin_domain::{Clock, PersonRole, Principal, Scope, Slug, ThresholdSetId};
+use tocsin_judge::ThresholdSet;
+use tocsin_models::BundleStore;
+use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
+use tocsin_store::bundle::Bundle;
+use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
+use tonic::{Request, Response, Status};
+
+use crate::provenance::Proposal;
+use crate::scores::Healthy;
+use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
+
+/// What the recalibrator works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Postgres.
+    pub store: Store,
+    /// Bundles.
+    pub bundles: BundleStore,
+    /// Now.
+    pub clock: Clock,
+}
+
+/// The service to register. Nothing runs beside it.
+pub fn build(config: Config, parts: Parts) -> RecalibratorServiceServer<Service> {
+    RecalibratorServiceServer::new(Service { config, parts })
+}
+
+/// The gRPC service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    config: Config,
+    parts: Parts,
+}
+
+/// Who asks, with at least `role`.
+fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) -> Result<Principal, Error> {
+    let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
+    principal.require(role, action)?;
+    Ok(principal.clone())
+}
+
+fn class_name(text: &str) -> Result<Slug, Error> {
+    Ok(Slug::parse("class", text).map_err(Malformed::from)?)
+}
+
+fn definition(record: &ThresholdSetRecord) -> Result<ThresholdSet, Error> {
+    serde_json::from_str(&record.definition_json).map_err(|error| unreadable(record, "definition", &error))
+}
+
+fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
+    serde_json::from_str(&record.provenance_json).map_err(|error| unreadable(record, "provenance", &error))
+}
+
+fn unreadable(record: &ThresholdSetRecord, part: &'static str, error: &serde_json::Error) -> Error {
+    Error::Unreadable {
+        set: record.id,
+        part,
+        reason: error.to_string(),
+    }
+}
+
+fn expect_state(record: &ThresholdSetRecord, expected: ThresholdState) -> Result<(), Error> {
+    if record.state == expected {
+        return Ok(());
+    }
+    Err(Error::WrongState {
+        set: record.id,
+        found: record.state,
+        expected,
+    })
+}
+
+impl Service {
+    async fn do_propose(&self, by: &Principal, request: v1::ProposeRequest) -> Result<ThresholdSetRecord, Error> {
+        let source = wire::source(request.source)?;
+        let class = self.parts.store.class_by_name(&class_name(&request.class)?).await?;
+        let bundle = match request.bundle.as_str() {
+            "" => self.champion(&class.name).await?,
+            text => self.parts.store.bundle_find(Some(class.id), text).await?,
+        };
+        let healthy = self.healthy(&by.scope(), &bundle, source).await?;
+        let persistence = self.config.persistence;
+        let (healthy, set) = tokio::task::spawn_blocking(move || {
+            let set = ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence);
+            (healthy, set)
+        })
+        .await?;
+        let set = set?;
+        let now = self.parts.clock.now();
+        let proposal = Proposal {
+            source,
+            bundle_id: bundle.id,
+            bundle_digest: bundle.digest,
+            by: by.actor(),
+            at: now,
+            reason: request.reason.clone(),
+        };
+        let new = NewThresholdSet {
+            class: class.id,
+            bundle: bundle.id,
+            definition_json: serde_json::to_string(&set).expect("finite numbers and names have a JSON form"),
+            provenance_json: Provenance::new(proposal, &healthy, &set).to_json(),
+            reason: request.reason,
+            created_by: by.actor(),
+        };
+        let record = self.parts.store.threshold_set_insert(&new, now).await?;
+        self.audit(by, "threshold_set.propose", &record).await;
+        Ok(record)
+    }
+
+    async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
+        let found = self.parts.store.class_by_name(class).await?;
+        let binding = self.parts.store.binding_current(found.id).await?;
+        let (champion, _) = binding
+            .and_then(|binding| binding.champion)
+            .ok_or_else(|| Error::NoChampion(class.clone()))?;
+        Ok(self.parts.store.bundle_by_id(champion).await?)
+    }
+
+    async fn healthy(&self, scope: &Scope, bundle: &Bundle, source: Source) -> Result<Healthy, Error> {
+        let (healthy, none) = match source {
+            Source::HeldOut => {
+                let loaded = self.parts.bundles.get(&bundle.digest).await?;
+                (Healthy::held_out(loaded.held_out()), "the bundle brings none along")
+            }
+            Source::Logged { .. } => {
+                let whose = (bundle.class, bundle.id);
+                let logged = Healthy::logged(&self.parts.store, scope, whose, source, &self.config).await?;
+                (
+                    logged,
+                    "none were logged in that period under that bundle, on machines without an incident",
+                )
+            }
+        };
+        if healthy.readings.is_empty() {
+            return Err(Error::NoScores(none));
+        }
+        Ok(healthy)
+    }
+
+    async fn do_test(&self, by: &Principal, id: ThresholdSetId) -> Result<ThresholdSetRecord, Error> {
+        let record = self.parts.store.threshold_set_get(id).await?;
+        expect_state(&record, ThresholdState::Proposed)?;
+        let (set, mut provenance) = (definition(&record)?, provenance(&record)?);
+        let bundle = self.parts.store.bundle_by_id(record.bundle).await?;
+        let step = self.parts.store.class_by_id(record.class).await?.step;
+        let healthy = self.healthy(&by.scope(), &bundle, provenance.source).await?;
+        let who_when = (by.actor(), self.parts.clock.now());
+        let trial = tokio::task::spawn_blocking(move || Trial::run(&set, step, &healthy.readings, who_when)).await?;
+        provenance.trial = Some(trial);
+        self.advance(by, &record, ThresholdState::Tested, &provenance).await
+    }
+
+    async fn do_approve(&self, by: &Principal, request: v1::ApproveRequest) -> Result<ThresholdSetRecord, Error> {
+        let record = self
+            .parts
+            .store
+            .threshold_set_get(ThresholdSetId(request.threshold_set_id))
+            .await?;
+        expect_state(&record, ThresholdState::Tested)?;
+        let mut provenance = provenance(&record)?;
+        provenance.approval = Some(Approval {
+            by: by.actor(),
+            at: self.parts.clock.now(),
+            reason: request.reason,
+        });
+        self.advance(by, &record, ThresholdState::Approved, &provenance).await
+    }
+
+    async fn advance(
+        &self,
+        by: &Principal,
+        record: &ThresholdSetRecord,
+        to: ThresholdState,
+        provenance: &Provenance,
+    ) -> Result<ThresholdSetRecord, Error> {
+        let json = provenance.to_json();
+        let moved = self
+            .parts
+            .store
+            .threshold_set_set_state(record.id, record.state, to, Some(&json))
+            .await?;
+        self.audit(by, &format!("threshold_set.{}", to.as_str()), &moved).await;
+        Ok(moved)
+    }
+
+    async fn do_activate(&self, by: &Principal, request: v1::ActivateRequest) -> Result<ThresholdSetRecord, Error> {
+        let store = &self.parts.store;
+        let set = ThresholdSetId(request.threshold_set_id);
+        store
+            .threshold_activate(set, &by.actor(), &request.reason, self.parts.clock.now())
+            .await?;
+        let record = store.threshold_set_get(set).await?;
+        self.audit(by, "threshold_set.activate", &record).await;
+        Ok(record)
+    }
+
+    async fn do_rollback(&self, by: &Principal, request: v1::RollbackRequest) -> Result<ThresholdSetRecord, Error> {
+        let store = &self.parts.store;
+        let class = store.class_by_name(&class_name(&request.class)?).await?;
+        let history = store.binding_history(Some(class.id), None).await?;
+        let judges = |binding: &tocsin_store::binding::Binding| (binding.champion, binding.threshold_set);
+        let before = history
+            .first()
+            .and_then(|present| history.iter().find(|b| judges(b) != judges(present)));
+        // Going back to a time without limits would leave the class unjudged; that is nobody's wish here.
+        before
+            .and_then(|binding| binding.threshold_set)
+            .ok_or_else(|| Error::NothingBefore(class.name.clone()))?;
+        let binding = store
+            .binding_rollback(class.id, &by.actor(), &request.reason, self.parts.clock.now())
+            .await?;
+        let set = binding.threshold_set.ok_or(Error::NothingBefore(class.name))?;
+        let record = store.threshold_set_get(set).await?;
+        self.audit(by, "threshold_set.rollback", &record).await;
+        Ok(record)
+    }
+
+    /// Puts what was done on record. It has been done, and the binding's history names the actor as well, so a record
+    /// that can't be written doesn't fail the call.
+    async fn audit(&self, by: &Principal, action: &str, record: &ThresholdSetRecord) {
+        let detail = serde_json::json!({ "class": record.class_name, "state": record.state, "bundle": record.bundle });
+        let entry = NewAuditEntry {
+            actor: by.actor(),
+            action: action.to_owned(),
+            subject: format!("threshold_set:{}", record.id),
+            detail_json: detail.to_string(),
+        };
+        if let Err(error) = self.parts.store.audit_append(&entry, self.parts.clock.now()).await {
+            tracing::error!(%error, action, threshold_set = record.id.0, actor = entry.actor, "audit entry lost");
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RecalibratorService for Service {
+    #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]
+    async fn propose(&self, request: Request<v1::ProposeRequest>) -> Result<Response<v1::ProposeResponse>, Status> {
+        let by = principal(&request, PersonRole::Engineer, "propose alarm limits")?;
+        let set = self.do_propose(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::ProposeResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
+    async fn test(&self, request: Request<v1::TestRequest>) -> Result<Response<v1::TestResponse>, Status> {
+        let by = principal(&request, PersonRole::Engineer, "test alarm limits")?;
+        let set = self
+            .do_test(&by, ThresholdSetId(request.into_inner().threshold_set_id))
+            .await?;
+        Ok(Response::new(v1::TestResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
+    async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::ApproveResponse>, Status> {
+        let by = principal(&request, PersonRole::Engineer, "approve alarm limits")?;
+        let set = self.do_approve(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::ApproveResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
+    async fn activate(&self, request: Request<v1::ActivateRequest>) -> Result<Response<v1::ActivateResponse>, Status> {
+        let by = principal(&request, PersonRole::Engineer, "activate alarm limits")?;
+        let set = self.do_activate(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::ActivateResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+
+    #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]
+    async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
+        let by = principal(&request, PersonRole::Engineer, "roll back alarm limits")?;
+        let set = self.do_rollback(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::RollbackResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+
+    async fn list_threshold_sets(
+        &self,
+        request: Request<v1::ListThresholdSetsRequest>,
+    ) -> Result<Response<v1::ListThresholdSetsResponse>, Status> {
+        principal(&request, PersonRole::Viewer, "list alarm limits")?;
+        let store = &self.parts.store;
+        let class = match request.into_inner().class.as_str() {
+            "" => None,
+            text => Some(store.class_by_name(&class_name(text)?).await.map_err(Error::from)?.id),
+        };
+        let sets = store.threshold_set_list(class).await.map_err(Error::from)?;
+        let threshold_sets = sets.into_iter().map(wire::threshold_set).collect();
+        Ok(Response::new(v1::ListThresholdSetsResponse { threshold_sets }))
+    }
+
+    async fn get_threshold_set(
+        &self,
+        request: Request<v1::GetThresholdSetRequest>,
+    ) -> Result<Response<v1::GetThresholdSetResponse>, Status> {
+        principal(&request, PersonRole::Viewer, "look at alarm limits")?;
+        let id = ThresholdSetId(request.into_inner().threshold_set_id);
+        let set = self.parts.store.threshold_set_get(id).await.map_err(Error::from)?;
+        Ok(Response::new(v1::GetThresholdSetResponse {
+            threshold_set: Some(wire::threshold_set(set)),
+        }))
+    }
+}

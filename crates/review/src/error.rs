@@ -1,0 +1,73 @@
+//! What can go wrong, and how callers are told.
+
+use std::time::Duration;
+
+use tocsin_contracts::Malformed;
+use tocsin_domain::access::Forbidden;
+use tocsin_domain::{Invalid, ThresholdSetId};
+use tocsin_transport::retry;
+use tonic::Status;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message says something impossible.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Nobody is known to have made the call.
+    #[error("the call has no principal")]
+    NoPrincipal,
+    /// The caller may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The sensor has no reading at that time.
+    #[error("no reading of {sensor} was found")]
+    NoReading {
+        /// `site/machine/sensor`.
+        sensor: String,
+    },
+    /// The database refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] tocsin_store::Error),
+    /// A stored threshold set can't be read.
+    #[error("threshold set {set}: definition: {reason}")]
+    UnreadableSet {
+        /// The set.
+        set: ThresholdSetId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A stored spectrum does not fit its sensor's spec.
+    #[error("stored spectrum of {sensor}: {invalid}")]
+    UnreadableSpectrum {
+        /// `site/machine/sensor`.
+        sensor: String,
+        /// What is wrong with it.
+        invalid: Invalid,
+    },
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        use tocsin_store::Error as Store;
+        let message = error.to_string();
+        match error {
+            Error::Malformed(malformed) => malformed.into(),
+            Error::NoPrincipal => Self::unauthenticated(message),
+            Error::Forbidden(_) => Self::permission_denied(message),
+            Error::NoReading { .. } | Error::Store(Store::NotFound { .. }) => Self::not_found(message),
+            Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
+            Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::Store(Store::Unavailable { .. }) => {
+                tracing::warn!(error = message, "a call failed for now");
+                retry::hint(Self::unavailable(message), Duration::from_secs(1))
+            }
+            Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::UnreadableSet { .. }
+            | Error::UnreadableSpectrum { .. } => {
+                tracing::error!(error = message, "a call failed");
+                Self::internal(message)
+            }
+        }
+    }
+}
