@@ -15,7 +15,7 @@ help: ## what there is
 
 build: ## the binary, in release mode
 	@scripts/setup build
-	cargo build --release --locked --bin tocsin
+	cargo build --release --locked --workspace --bins
 	@echo "built $(TOCSIN)"
 
 demo: build ## two simulated plants, faults injected, pages arriving; ends with ctrl-c (DEMO_ARGS="--once --seed 7")
@@ -33,7 +33,7 @@ check: ## what a developer runs before a commit
 
 test: ## sets up what it needs and runs everything
 	@scripts/setup build postgres test
-	cargo build --release --locked --bin tocsin
+	cargo build --release --locked --workspace --bins
 	scripts/with-postgres cargo nextest run --release --locked --workspace
 
 sqlx: ## writes .sqlx anew after a query or the schema has changed

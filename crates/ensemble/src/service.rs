@@ -117,7 +117,7 @@ impl Ensemble {
             let pipeline = pipeline.clone();
             // On the heap: a group's future holds every stage it goes through.
             Box::pin(async move {
-                pipeline.assess(group).await;
+                Box::pin(pipeline.assess(group)).await;
                 drop(permit);
             })
         };
@@ -146,7 +146,7 @@ impl Pipeline {
         }
         let assessed = self.assessor.assess(group, &active).await;
         self.metrics.assessed(&assessed);
-        self.committer.commit(assessed).await;
+        Box::pin(self.committer.commit(assessed)).await;
     }
 }
 

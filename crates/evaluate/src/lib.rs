@@ -1,1 +1,16 @@
-//! Placeholder.
+//! How well do the detectors and the ensemble part failing machines from healthy ones?
+//!
+//! A corpus says by its `split` column which readings train, which set the lines (`cal`), and which test
+//! (`test_healthy` against `end`, and against `incipient`). Everything is scored through the canonical codec and the
+//! bundle that would be served, and the ensemble decides by the same code as the services. Training is a closure that
+//! the caller wires in, so that nothing here knows how a network is fitted.
+//!
+//! **Invariant:** no test reading is seen by training or by the lines.
+
+mod measure;
+mod parts;
+mod report;
+
+pub use measure::{EvaluateError, measure};
+pub use parts::{Part, Parts};
+pub use report::{Figures, Lines, Report, Row, summarise};

@@ -70,12 +70,13 @@ impl Member {
         })
     }
 
-    /// Level of a raw score: linear in its tail score -log10 P, 1 at the alert line, 2 at the page line, never below 0.
+    /// Level of a raw score: linear in its tail score -log10 P, 1 at the alert line, 2 at the page line; a score that
+    /// most healthy readings exceed has a level below 0.
     pub fn level(&self, score: f32) -> Level {
         let alert = -ALERT_ALPHA.log10();
         let page = -PAGE_ALPHA.log10();
         let tail_score = self.tail.score(f64::from(score));
-        Level((1.0 + (tail_score - alert) / (page - alert)).max(0.0) as f32)
+        Level((1.0 + (tail_score - alert) / (page - alert)) as f32)
     }
 }
 

@@ -1,0 +1,68 @@
+//! The parts of a corpus that an evaluation needs, in canonical form.
+
+use tocsin_domain::spectrum::AmplitudeScale;
+use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec};
+
+/// Spectra of one part, as the scorer would see them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Part {
+    /// Linear amplitudes in canonical units, rows x bins.
+    pub linear: Vec<f32>,
+    /// Number of spectra.
+    pub rows: usize,
+}
+
+/// The parts of a corpus by their `split`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts {
+    spec: SpectrumSpec,
+    /// Healthy readings that set the lines.
+    pub cal: Part,
+    /// Healthy readings that test.
+    pub test_healthy: Part,
+    /// Readings near the end of life.
+    pub end: Part,
+    /// Readings shortly before it.
+    pub incipient: Part,
+}
+
+impl Parts {
+    /// Empty parts for spectra of `spec`.
+    pub fn new(spec: SpectrumSpec) -> Self {
+        let empty = Part::default;
+        Self { spec, cal: empty(), test_healthy: empty(), end: empty(), incipient: empty() }
+    }
+
+    /// Takes rows of a corpus; those of other splits are passed over.
+    pub fn from_rows<'a>(
+        spec: &SpectrumSpec,
+        rows: impl IntoIterator<Item = &'a tocsin_corpus::Row>,
+    ) -> Result<Self, Invalid> {
+        let codec = Codec::for_spec(spec);
+        let mut parts = Self::new(spec.clone());
+        for row in rows {
+            if let Some(part) = row.split.as_deref().and_then(|split| parts.named(split)) {
+                let spectrum = Spectrum::parse(&row.bins, AmplitudeScale::Linear, spec)?;
+                let (canonical, _clipped) = codec.encode(&spectrum);
+                part.linear.extend(codec.decode(canonical.codes()));
+                part.rows += 1;
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Bins of a spectrum.
+    pub fn bins(&self) -> usize {
+        usize::from(self.spec.bins)
+    }
+
+    fn named(&mut self, split: &str) -> Option<&mut Part> {
+        match split {
+            "cal" => Some(&mut self.cal),
+            "test_healthy" => Some(&mut self.test_healthy),
+            "end" | "test_fault" => Some(&mut self.end),
+            "incipient" => Some(&mut self.incipient),
+            _ => None,
+        }
+    }
+}

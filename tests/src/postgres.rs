@@ -1,0 +1,76 @@
+//! A database of its own for each test, on the server of `TOCSIN_TEST_DATABASE_URL`, or on a private cluster in a
+//! temporary folder when that is not set.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tocsin::cluster::Cluster;
+use tocsin_store::{PgPool, Store};
+
+/// Tells databases of one process apart.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A fresh, migrated database.
+#[derive(Debug)]
+pub struct Postgres {
+    url: String,
+    cluster: Option<(Cluster, TempDir)>,
+}
+
+impl Postgres {
+    /// Makes one.
+    pub async fn fresh() -> Result<Self> {
+        let name = format!("story_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        if let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") {
+            let pool = PgPool::connect(&server).await.with_context(|| format!("connecting to {server}"))?;
+            let statement = format!("create database {name}");
+            sqlx_execute(&pool, &statement).await?;
+            pool.close().await;
+            let (base, _) = server.rsplit_once('/').context("TOCSIN_TEST_DATABASE_URL names no database")?;
+            return Self { url: format!("{base}/{name}"), cluster: None }.migrated().await;
+        }
+        // Not the temporary folder itself: the cluster's user has to get in.
+        let folder = tempfile::Builder::new().prefix("tocsin-story").tempdir().context("a temporary folder")?;
+        open_to_all(&folder)?;
+        let cluster = Cluster::start(&folder.path().join("postgres")).await?;
+        cluster.create_database(&name).await?;
+        Self { url: cluster.url_of(&name), cluster: Some((cluster, folder)) }.migrated().await
+    }
+
+    async fn migrated(self) -> Result<Self> {
+        let store = self.store().await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(self)
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A pool of connections to it.
+    pub async fn store(&self) -> Result<Store> {
+        let config = tocsin_store::Config { url: self.url.clone(), ..tocsin_store::Config::default() };
+        Ok(Store::connect(&config).await?)
+    }
+
+    /// Stops a private cluster.
+    pub async fn stop(self) -> Result<()> {
+        match self.cluster {
+            Some((cluster, _folder)) => cluster.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn open_to_all(folder: &TempDir) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).context("opening the folder")
+}
+
+async fn sqlx_execute(pool: &PgPool, statement: &str) -> Result<()> {
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await.with_context(|| statement.to_owned())?;
+    Ok(())
+}

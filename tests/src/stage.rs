@@ -1,0 +1,152 @@
+//! The whole platform in this process.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tocsin::credential::ServiceCredential;
+use tocsin::rollout::{self, Rollout};
+use tocsin::{Config, Platform, Role, Running};
+use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
+use tocsin_contracts::access::v1::{CreateTokenRequest, Token};
+use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
+use tocsin_contracts::fleet::v1::{
+    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, MachineClass, Sensor, Site, Spec,
+};
+use tocsin_contracts::ingest::StreamProperties;
+use tocsin_models::BundleStore;
+use tocsin_pager::Destination;
+use tocsin_store::Store;
+use tocsin_transport::{Channel, auth};
+
+use crate::{Plant, Postgres, Receiver, binary};
+
+/// The class, spec and site every stage has.
+pub const CLASS: &str = "pump";
+/// The spec's name.
+pub const SPEC: &str = "pump-64";
+/// The site's name.
+pub const SITE: &str = "works";
+
+/// Every role on a fresh database, in memory objects, and a receiver of pages.
+#[derive(Debug)]
+pub struct Stage {
+    /// The platform.
+    pub running: Running,
+    /// Its database.
+    pub postgres: Postgres,
+    /// Connections of the story's own.
+    pub store: Store,
+    /// Where pages go.
+    pub receiver: Receiver,
+}
+
+impl Stage {
+    /// Starts everything, with the site, class and spec, and no sensors and no model yet.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(|_| ()).await
+    }
+
+    /// The same, with settings of the story's own.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        let postgres = Postgres::fresh().await?;
+        let receiver = Receiver::start().await?;
+        let mut config = Config::load(None, |_| None)?;
+        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.console.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.telemetry.metrics_listen = None;
+        config.registry.verify.command = Some(binary::path()?);
+        config.pager.destinations =
+            vec![Destination::Webhook { name: "receiver".to_owned(), url: receiver.url(), token_file: None }];
+        change(&mut config);
+        let store = postgres.store().await?;
+        let running = Platform::builder(config)
+            .roles(Role::ALL)
+            .credential(ServiceCredential::generate()?)
+            .store(postgres.store().await?)
+            .bundles(BundleStore::open("memory://")?)
+            .start()
+            .await?;
+        let stage = Self { running, postgres, store, receiver };
+        stage.declare().await?;
+        Ok(stage)
+    }
+
+    /// The same, with a trained bundle and alarm limits in force and two machines of two sensors.
+    pub async fn judging() -> Result<Self> {
+        let stage = Self::start().await?;
+        for machine in ["m1", "m2"] {
+            for sensor in ["h", "v"] {
+                stage.sensor(machine, sensor).await?;
+            }
+        }
+        stage.bundle(1).await?;
+        Ok(stage)
+    }
+
+    async fn declare(&self) -> Result<()> {
+        let mut fleet = FleetServiceClient::new(self.running.service_channel());
+        let site = Site { name: SITE.to_owned(), title: "Works".to_owned(), time_zone: "UTC".to_owned(), ..Site::default() };
+        fleet.create_site(CreateSiteRequest { site: Some(site) }).await?;
+        let class = MachineClass { name: CLASS.to_owned(), step_ms: 10_000 };
+        fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
+        let definition_json = serde_json::to_string(&Plant::spec()).context("the spec")?;
+        let spec = Spec { name: SPEC.to_owned(), definition_json };
+        fleet.create_spec(CreateSpecRequest { spec: Some(spec) }).await?;
+        Ok(())
+    }
+
+    /// Registers a sensor of the site.
+    pub async fn sensor(&self, machine: &str, sensor: &str) -> Result<()> {
+        let sensor = Sensor {
+            site: SITE.to_owned(),
+            machine: machine.to_owned(),
+            sensor: sensor.to_owned(),
+            class: CLASS.to_owned(),
+            spec: SPEC.to_owned(),
+            ..Sensor::default()
+        };
+        let mut fleet = FleetServiceClient::new(self.running.service_channel());
+        fleet.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await?;
+        Ok(())
+    }
+
+    /// Trains a bundle and registers it with alarm limits.
+    pub async fn bundle(&self, seed: u64) -> Result<Rollout> {
+        let archive = Plant::bundle(CLASS, seed)?;
+        rollout::register(&self.running.service_channel(), CLASS, &archive).await
+    }
+
+    /// A gateway's token of the site that may replay and send history.
+    pub async fn token(&self) -> Result<auth::Token> {
+        self.token_with(|_| ()).await
+    }
+
+    /// The same, with grants of the story's own.
+    pub async fn token_with(&self, change: impl FnOnce(&mut Token)) -> Result<auth::Token> {
+        let mut token = Token {
+            site: SITE.to_owned(),
+            name: "gateway".to_owned(),
+            may_replay: true,
+            may_send_historical: true,
+            ..Token::default()
+        };
+        change(&mut token);
+        let mut access = AccessServiceClient::new(self.running.service_channel());
+        let made = access.create_token(CreateTokenRequest { token: Some(token) }).await?.into_inner();
+        auth::Token::parse(&made.secret).context("the secret")
+    }
+
+    /// A publisher with a gateway's token, on the capture clock.
+    pub async fn publisher(&self) -> Result<tocsin::publish::Publisher> {
+        let channel: Channel = self.running.channel(&self.token().await?);
+        let properties = StreamProperties { clock_is_capture: true, historical: false };
+        Ok(tocsin::publish::Publisher::new(channel, properties))
+    }
+
+    /// Stops everything.
+    pub async fn stop(self) -> Result<()> {
+        self.running.shutdown().await;
+        self.store.close().await;
+        self.postgres.stop().await
+    }
+}
