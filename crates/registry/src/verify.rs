@@ -223,6 +223,9 @@ fn judge(remains: Remains) -> Result<Report, Error> {
         report,
         complaint,
     } = remains;
+    if report.len() as u64 >= MAX_REPORT {
+        return Ok(Report::rejected("the verifier's report is too long"));
+    }
     if status.success() {
         return Ok(match serde_json::from_slice(&report) {
             Ok(Report::Rejected { reason }) => Report::rejected(reason),
@@ -290,7 +293,7 @@ mod tests {
         assert!(
             rejection("head -c 3000000 /dev/zero")
                 .await
-                .contains("no readable report")
+                .contains("report is too long")
         );
         assert!(
             rejection("echo index out of bounds >&2; exit 101")

@@ -45,12 +45,30 @@ impl Bundles {
         };
         let (class, scratch) = received.map_err(|_| slow())??;
 
-        let _turn = self
-            .turns
-            .acquire()
-            .await
-            .map_err(Error::internal("waiting for a turn"))?;
-        let claims = self.read(&class, &scratch).await?;
+        // Whole or not at all: a caller who gives up must not leave the bundle pending.
+        let (this, principal) = (self.clone(), principal.clone());
+        let settled = tokio::spawn(async move { this.settle(&principal, &class, &scratch).await });
+        let row = settled.await.map_err(Error::internal("settling a push"))??;
+        match row.state {
+            BundleState::Verified => Ok(row),
+            BundleState::Rejected => Err(Error::Rejected {
+                digest: row.digest,
+                reason: row.reason,
+            }),
+            BundleState::Pending => Err(Error::precondition(format!("bundle {} is still pending", row.id))),
+        }
+    }
+
+    /// Keeps what was received, blob first and row second, and has it tried when nobody has yet.
+    async fn settle(
+        &self,
+        principal: &Principal,
+        class: &MachineClass,
+        scratch: &NamedTempFile,
+    ) -> Result<Bundle, Error> {
+        let turn = self.turns.acquire().await;
+        let _turn = turn.map_err(Error::internal("waiting for a turn"))?;
+        let claims = self.read(class, scratch).await?;
         self.blobs.put(&claims.archive).await?;
         let new = NewBundle {
             class: class.id,
@@ -60,18 +78,9 @@ impl Bundles {
         };
         drop(claims.archive);
         let row = self.context.store.bundle_insert(&new, self.context.now()).await?;
-        let row = if row.state == BundleState::Pending {
-            self.verify(principal, row, &scratch).await?
-        } else {
-            row
-        };
         match row.state {
-            BundleState::Verified => Ok(row),
-            BundleState::Rejected => Err(Error::Rejected {
-                digest: row.digest,
-                reason: row.reason,
-            }),
-            BundleState::Pending => Err(Error::precondition(format!("bundle {} is still pending", row.id))),
+            BundleState::Pending => self.verify(principal, row, scratch).await,
+            BundleState::Verified | BundleState::Rejected => Ok(row),
         }
     }
 

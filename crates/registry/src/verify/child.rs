@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tocsin_models::VerifyLimits;
 
 use super::{Job, Report};
@@ -60,6 +60,8 @@ pub fn restrict(job: &Job) -> Result<()> {
         ("core size", Resource::Core, 0),
     ];
     for (name, resource, most) in limits {
+        // Where the system allows less already, that holds: nobody may raise it.
+        let most = getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),
