@@ -1,0 +1,96 @@
+//! One reading: observed and reconstructed spectrum, the error of each bin, and what each detector said.
+
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tocsin_contracts::review::v1::GetVerdictRequest;
+use tocsin_contracts::time::to_wire;
+use tocsin_domain::Timestamp;
+
+use super::{json, millis};
+use crate::failure::{Failure, Part};
+use crate::session::Session;
+use crate::view;
+
+/// What the address says: the newest reading at or before `at` (microseconds since the epoch), or the newest of all.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    sensor: String,
+    at: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Reading {
+    captured_at: Option<f64>,
+    received_at: Option<f64>,
+    verdict: String,
+    decided_by: String,
+    threshold_set: i32,
+    bundle: i32,
+    degraded: bool,
+    rpm: Option<f32>,
+    load: Option<f32>,
+    detectors: Vec<Detector>,
+    observed: Vec<f32>,
+    reconstructed: Vec<f32>,
+    bin_error: Vec<f32>,
+    centre: Vec<f64>,
+    axis_unit: String,
+    amplitude_unit: String,
+}
+
+#[derive(Serialize)]
+struct Detector {
+    label: String,
+    score: f32,
+    level: f32,
+    alert_line: f32,
+    page_line: f32,
+    role: String,
+}
+
+/// `GET …/spectrum`.
+pub(crate) async fn show(
+    session: Session,
+    Path((site, machine)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Failure> {
+    let request = GetVerdictRequest {
+        site,
+        machine,
+        sensor: asked.sensor,
+        at: asked.at.map(|at| to_wire(Timestamp::from_micros(at))),
+    };
+    let answer = session
+        .review()
+        .get_verdict(request)
+        .await
+        .map_err(Part::Review.failed())?
+        .into_inner();
+    let detectors = answer.detectors.into_iter().map(|level| Detector {
+        label: view::detector(&level.detector).to_owned(),
+        score: level.score,
+        level: level.level,
+        alert_line: level.alert_line,
+        page_line: level.page_line,
+        role: level.role,
+    });
+    Ok(json(&Reading {
+        captured_at: millis(answer.captured_at),
+        received_at: millis(answer.received_at),
+        decided_by: view::detector(&answer.decided_by).to_owned(),
+        verdict: answer.verdict,
+        threshold_set: answer.threshold_set_id,
+        bundle: answer.bundle_id,
+        degraded: answer.degraded,
+        rpm: answer.rpm,
+        load: answer.load,
+        detectors: detectors.collect(),
+        observed: answer.observed,
+        reconstructed: answer.reconstructed,
+        bin_error: answer.bin_error,
+        centre: answer.bin_centre,
+        axis_unit: answer.axis_unit,
+        amplitude_unit: answer.amplitude_unit,
+    }))
+}

@@ -1,0 +1,18 @@
+//! The pages, one module each.
+
+pub(crate) mod account;
+pub(crate) mod fleet;
+pub(crate) mod incident;
+pub(crate) mod incidents;
+pub(crate) mod limits;
+pub(crate) mod login;
+pub(crate) mod machine;
+pub(crate) mod models;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Any other address. Asks for the session first, so that it tells a stranger nothing.
+pub(crate) async fn unknown(_session: Session) -> Failure {
+    Failure::NotFound(String::new())
+}

@@ -1,0 +1,209 @@
+//! The journal and the pages of an incident, as one list in order of time; runs of steps are drawn together.
+
+use maud::{Markup, html};
+use serde::Deserialize;
+use tocsin_contracts::incidents::v1::{DeliveryAttempt, GetIncidentResponse, Incident, JournalEvent, Page};
+use tocsin_domain::Timestamp;
+
+use crate::view::{self, detector, level, moment};
+
+/// Of a journal entry's payload, what is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Payload {
+    severity: Option<String>,
+    by: Option<String>,
+    note: Option<String>,
+    level: Option<f32>,
+    detector: Option<String>,
+}
+
+enum Entry<'a> {
+    /// Judged steps in a row: when the last was, how many, and their levels.
+    Steps {
+        until: Timestamp,
+        count: usize,
+        lowest: f32,
+        highest: f32,
+        detector: String,
+    },
+    Event(&'a JournalEvent, Payload),
+    Page(&'a Page),
+    Attempt(&'a Page, &'a DeliveryAttempt),
+}
+
+pub(super) fn list(incident: &Incident, answer: &GetIncidentResponse) -> Markup {
+    let entries = entries(answer);
+    html! {
+        ol.timeline {
+            @for (at, entry) in &entries { li.(class(entry)) { (moment(*at)) (line(incident, entry)) } }
+        }
+        @if answer.pages.is_empty() { p.hint { "No page was sent: pages go out for incidents at page level, to the destinations that are configured." } }
+    }
+}
+
+fn entries(answer: &GetIncidentResponse) -> Vec<(Option<Timestamp>, Entry<'_>)> {
+    let mut entries = journal(&answer.events);
+    for page in &answer.pages {
+        entries.push((view::at(page.created_at), Entry::Page(page)));
+        entries.extend(
+            page.attempts
+                .iter()
+                .map(|attempt| (view::at(attempt.at), Entry::Attempt(page, attempt))),
+        );
+    }
+    // Stable: the journal's own order holds where times are equal.
+    entries.sort_by_key(|(at, _)| *at);
+    entries
+}
+
+fn journal(events: &[JournalEvent]) -> Vec<(Option<Timestamp>, Entry<'_>)> {
+    let mut entries: Vec<(Option<Timestamp>, Entry<'_>)> = Vec::new();
+    for event in events {
+        let payload: Payload = serde_json::from_str(&event.payload_json).unwrap_or_default();
+        let at = view::at(event.at);
+        if event.kind != "step" {
+            entries.push((at, Entry::Event(event, payload)));
+            continue;
+        }
+        let (Some(now), Some(this)) = (at, payload.level) else {
+            continue;
+        };
+        if let Some((
+            _,
+            Entry::Steps {
+                until,
+                count,
+                lowest,
+                highest,
+                detector,
+            },
+        )) = entries.last_mut()
+        {
+            *until = now;
+            *count += 1;
+            *lowest = lowest.min(this);
+            if this > *highest {
+                *highest = this;
+                *detector = payload.detector.unwrap_or_default();
+            }
+        } else {
+            let detector = payload.detector.unwrap_or_default();
+            entries.push((
+                at,
+                Entry::Steps {
+                    until: now,
+                    count: 1,
+                    lowest: this,
+                    highest: this,
+                    detector,
+                },
+            ));
+        }
+    }
+    entries
+}
+
+fn class(entry: &Entry<'_>) -> &'static str {
+    match entry {
+        Entry::Steps { .. } => "steps",
+        Entry::Event(event, _) => match event.kind.as_str() {
+            "opened" | "escalated" => "raised",
+            "acknowledged" => "taken",
+            "cleared" => "cleared",
+            _ => "other",
+        },
+        Entry::Page(_) => "paged",
+        Entry::Attempt(_, attempt) if attempt.outcome == "delivered" => "delivered",
+        Entry::Attempt(..) => "failed",
+    }
+}
+
+fn line(incident: &Incident, entry: &Entry<'_>) -> Markup {
+    html! {
+        div {
+            @match entry {
+                Entry::Steps { until, count, lowest, highest, detector: by } => {
+                    (count) @if *count == 1 { " step judged, level " (level(*highest)) }
+                    @else { " steps judged, levels " (level(*lowest)) " to " (level(*highest)) }
+                    span.sub { "highest by " (detector(by)) @if *count > 1 { "; until " (moment(Some(*until))) } }
+                },
+                Entry::Event(event, payload) => (journal_line(incident, event, payload)),
+                Entry::Page(page) => {
+                    strong { "Page written: " (page.action) } " for " (page.destination) " " (view::tag(&page.state))
+                    span.sub { "key " code { (page.page_key) } }
+                },
+                Entry::Attempt(page, attempt) => {
+                    @match attempt.outcome.as_str() {
+                        "delivered" => strong { "Delivered" },
+                        "refused" => strong { "Refused by the receiver" },
+                        _ => strong { "Outcome unknown: the repeat may double it" },
+                    }
+                    " " (page.action) " to " (page.destination)
+                    @if !attempt.answer.is_empty() { span.sub { (attempt.answer) } }
+                },
+            }
+        }
+    }
+}
+
+fn journal_line(incident: &Incident, event: &JournalEvent, payload: &Payload) -> Markup {
+    let by = payload.by.as_deref().unwrap_or("someone");
+    html! {
+        @match event.kind.as_str() {
+            "opened" => {
+                strong { "Opened at " (payload.severity.as_deref().unwrap_or("alert")) " level" }
+                span.sub { "decided by " (incident.deciding_sensor) ", " (detector(&incident.deciding_detector)) }
+            },
+            "escalated" => strong { "Escalated to page level" },
+            "acknowledged" => {
+                strong { "Acknowledged by " (by) }
+                @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
+            },
+            "cleared" => strong { "Cleared" },
+            other => strong { (other) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tocsin_contracts::time::to_wire;
+
+    use super::*;
+
+    fn event(seconds: i64, kind: &str, payload: &str) -> JournalEvent {
+        JournalEvent {
+            seq: seconds,
+            at: Some(to_wire(Timestamp::from_micros(seconds * 1_000_000))),
+            kind: kind.to_owned(),
+            payload_json: payload.to_owned(),
+        }
+    }
+
+    #[test]
+    fn steps_in_a_row_are_one_entry_and_an_unreadable_payload_breaks_nothing() {
+        let events = [
+            event(1, "step", r#"{"level":1.2,"detector":"residual"}"#),
+            event(2, "step", r#"{"level":3.4,"detector":"pca"}"#),
+            event(3, "opened", r#"{"severity":"page"}"#),
+            event(4, "step", r#"{"level":null}"#),
+            event(5, "step", "not json"),
+            event(6, "cleared", "not json"),
+        ];
+        let entries = journal(&events);
+        assert_eq!(entries.len(), 3);
+        let Entry::Steps {
+            count,
+            lowest,
+            highest,
+            detector,
+            ..
+        } = &entries[0].1
+        else {
+            panic!("the first entry is a run of steps");
+        };
+        assert_eq!((*count, detector.as_str()), (2, "pca"));
+        assert!((*lowest - 1.2).abs() < 1e-6 && (*highest - 3.4).abs() < 1e-6);
+    }
+}

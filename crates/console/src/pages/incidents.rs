@@ -1,0 +1,103 @@
+//! The list of incidents.
+
+use axum::extract::Query;
+use maud::{Markup, html};
+use serde::Deserialize;
+use tocsin_contracts::incidents::v1::{Incident, ListIncidentsRequest};
+
+use crate::failure::{Failure, Part};
+use crate::layout::{Nav, page};
+use crate::session::Session;
+use crate::view::{self, badge, detector, incident_state, level, machine_href, moment, moment_and_age};
+
+/// Incidents on one page of the list.
+const LIMIT: u32 = 100;
+
+/// What the address says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    show: String,
+    #[serde(default)]
+    before: i64,
+}
+
+/// `GET /incidents`.
+pub(crate) async fn show(session: Session, Query(asked): Query<Asked>) -> Result<Markup, Failure> {
+    let all = asked.show == "all";
+    let request = ListIncidentsRequest {
+        open_only: !all,
+        limit: LIMIT,
+        before_incident_id: asked.before,
+        ..ListIncidentsRequest::default()
+    };
+    let mut client = session.incidents();
+    let (who, incidents) = tokio::try_join!(session.who(), async {
+        client.list_incidents(request).await.map_err(Part::Incidents.failed())
+    })?;
+    let incidents = incidents.into_inner().incidents;
+    let older = (incidents.len() == LIMIT as usize)
+        .then(|| incidents.iter().map(|incident| incident.incident_id).min())
+        .flatten();
+    let which = if all { "all" } else { "open" };
+    let body = html! {
+        div.heading { h1 { "Incidents" } }
+        div.toolbar {
+            nav.segments aria-label="Which incidents" {
+                @for (value, name) in [("open", "Open"), ("all", "All")] {
+                    a href=(format!("/incidents?show={value}")) aria-current=[(value == which).then_some("true")] { (name) }
+                }
+            }
+        }
+        div #incidents data-live {
+            @if incidents.is_empty() && !all {
+                section.card { p { (view::icon("normal")) " No incident is open." } p.hint { "Closed ones are under " a href="/incidents?show=all" { "All" } "." } }
+            } @else { (table(&incidents, true)) }
+            @if let Some(older) = older { p { a.button href=(format!("/incidents?show={which}&before={older}")) { "Older" } } }
+        }
+    };
+    Ok(page("Incidents", Nav::Incidents, &who, &body))
+}
+
+/// Incidents as rows; of one machine, or of many.
+pub(crate) fn table(incidents: &[Incident], of_many: bool) -> Markup {
+    html! {
+        @if incidents.is_empty() { p.none { "None so far." } }
+        @else {
+            div.table-frame {
+                table.incidents {
+                    thead {
+                        tr {
+                            th scope="col" { "Severity" } th scope="col" { "Incident" }
+                            @if of_many { th scope="col" { "Machine" } }
+                            th scope="col" { "Opened" } th scope="col" { "Closed" }
+                            th.num scope="col" { "Peak level" } th scope="col" { "Decided by" } th scope="col" { "Taken by" }
+                        }
+                    }
+                    tbody { @for incident in incidents { (row(incident, of_many)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(incident: &Incident, of_many: bool) -> Markup {
+    let open = incident.state != "normal";
+    html! {
+        tr data-open=[open.then_some("true")] {
+            td { (badge(&incident.severity)) @if incident.replay { " " (view::tag("replay")) } }
+            th scope="row" {
+                a href=(format!("/incidents/{}", incident.incident_id)) { "#" (incident.incident_id) }
+                span.sub { (incident_state(&incident.state)) }
+            }
+            @if of_many {
+                td { a href=(machine_href(&incident.site, &incident.machine)) { (incident.machine) } span.sub { (incident.site) } }
+            }
+            td data-label="opened" { (moment_and_age(view::at(incident.opened_at))) }
+            td data-label="closed" { @if incident.closed_at.is_some() { (moment(view::at(incident.closed_at))) } @else if open { span.none { "still open" } } @else { span.none { "–" } } }
+            td.num data-label="peak level" { (level(incident.peak_level)) }
+            td data-label="decided by" { (incident.deciding_sensor) span.sub { (detector(&incident.deciding_detector)) } }
+            td data-label="taken by" { @if incident.acknowledged_by.is_empty() { span.none { "nobody" } } @else { (incident.acknowledged_by) } }
+        }
+    }
+}

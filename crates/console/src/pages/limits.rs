@@ -1,0 +1,135 @@
+//! Alarm limits: the threshold sets of each class, their lines, and where the numbers came from.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use serde_json::Value;
+use tocsin_contracts::recalibrator::v1::{ListThresholdSetsRequest, ThresholdSet};
+
+use crate::failure::{Failure, Part};
+use crate::layout::{Nav, page};
+use crate::session::Session;
+use crate::view::{self, detector, moment, tag};
+
+/// `GET /limits`.
+pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
+    let mut client = session.recalibrator();
+    let (who, sets) = tokio::try_join!(session.who(), async {
+        client
+            .list_threshold_sets(ListThresholdSetsRequest::default())
+            .await
+            .map_err(Part::Recalibrator.failed())
+    })?;
+    let mut classes: BTreeMap<String, Vec<ThresholdSet>> = BTreeMap::new();
+    for set in sets.into_inner().threshold_sets {
+        classes.entry(set.class.clone()).or_default().push(set);
+    }
+    let body = html! {
+        div.heading { h1 { "Alarm limits" } p.sub { "Immutable sets of lines by class and model; one is active, and every verdict names the set that judged it." } }
+        @if classes.is_empty() {
+            section.card { p { "There are no alarm limits yet." } p.hint { "They are proposed from healthy scores once a class has a model, then tested, approved and activated: " code { "tocsin thresholds" } "." } }
+        }
+        @for (name, sets) in &classes {
+            section.card {
+                div.card-head { h2 { (name) } }
+                @for set in sets { (threshold_set(set)) }
+            }
+        }
+    };
+    Ok(page("Alarm limits", Nav::Limits, &who, &body))
+}
+
+fn threshold_set(set: &ThresholdSet) -> Markup {
+    let definition: Value = serde_json::from_str(&set.definition_json).unwrap_or_default();
+    let provenance: Value = serde_json::from_str(&set.provenance_json).unwrap_or_default();
+    html! {
+        details.set id=(format!("set-{}", set.threshold_set_id)) open[matches!(set.state.as_str(), "active" | "proposed" | "tested" | "approved")] {
+            summary {
+                strong { "#" (set.threshold_set_id) } " " (tag(&set.state))
+                span.sub { "for model " a href=(format!("/models#bundle-{}", set.bundle_id)) { "#" (set.bundle_id) } ", " (moment(view::at(set.created_at))) " by " (set.created_by) @if !set.reason.is_empty() { ": " (set.reason) } }
+            }
+            (members("Lines", &definition["members"], &provenance))
+            @if definition["without_network"].as_array().is_some_and(|members| !members.is_empty()) {
+                details { summary { "Without the network (when no scorer answers)" } (members("Lines without the network", &definition["without_network"], &provenance)) }
+            }
+            (persistence(&definition["persistence"]))
+            details { summary { "Provenance" } (tree(&provenance)) }
+        }
+    }
+}
+
+fn members(caption: &str, members: &Value, provenance: &Value) -> Markup {
+    let none = Vec::new();
+    let members = members.as_array().unwrap_or(&none);
+    let line = |member: &Value, name: &str| member[name].as_f64().map_or_else(|| "–".to_owned(), view::number);
+    html! {
+        div.table-frame {
+            table {
+                caption.visually-hidden { (caption) }
+                thead { tr { th scope="col" { "Detector" } th scope="col" { "Role" } th.num scope="col" { "Alert line (99.5 %)" } th.num scope="col" { "Page line (99.95 %)" } th.num scope="col" { "Healthy readings" } } }
+                tbody {
+                    @for member in members {
+                        @let name = member["detector"].as_str().unwrap_or("?");
+                        tr {
+                            th scope="row" { (detector(name)) }
+                            td { (tag(member["role"].as_str().unwrap_or("?"))) }
+                            td.num data-label="alert line" { (line(member, "alert_line")) }
+                            td.num data-label="page line" {
+                                (line(member, "page_line"))
+                                @if member["page_line_supported"] == Value::Bool(false) {
+                                    span.sub.warn { (view::icon("alert")) " extrapolated: too few readings" }
+                                }
+                            }
+                            td.num data-label="healthy readings" { @match scores(provenance, name) { Some(scores) => (view::count(scores)), None => "–" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Healthy scores behind a detector's lines.
+fn scores(provenance: &Value, detector: &str) -> Option<u64> {
+    let sources = provenance["detectors"].as_array()?;
+    sources.iter().find(|source| source["detector"] == detector)?["scores"].as_u64()
+}
+
+fn persistence(rules: &Value) -> Markup {
+    let count = |name: &str| rules[name].as_u64();
+    html! {
+        @if let (Some(k), Some(n), Some(clear)) = (count("k"), count("n"), count("clear_steps")) {
+            p.hint {
+                "An incident opens when " (k) " of " (n) " judged steps stand at or above a line, and clears after " (clear)
+                " in a row below level " (rules["page_clear_level"].as_f64().map_or_else(|| "?".to_owned(), |level| format!("{level}")))
+                " (page) or " (rules["alert_clear_level"].as_f64().map_or_else(|| "?".to_owned(), |level| format!("{level}"))) " (alert)."
+            }
+        }
+    }
+}
+
+/// Any JSON as nested facts: a provenance says what it says, in the words of whoever wrote it.
+fn tree(value: &Value) -> Markup {
+    html! {
+        @match value {
+            Value::Object(fields) => {
+                dl.facts.tree { @for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) { dt { (name.replace('_', " ")) } dd { (tree(value)) } } }
+            },
+            Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+                ul { @for item in items { li { (tree(item)) } } }
+            },
+            Value::Array(items) => { (items.iter().map(plain).collect::<Vec<_>>().join(", ")) },
+            other => (plain(other)),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "–".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_u64() => view::count(number.as_u64().unwrap_or_default()),
+        other => other.to_string(),
+    }
+}

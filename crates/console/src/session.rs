@@ -1,0 +1,190 @@
+//! The session: the access service's token in a cookie that scripts can't read.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::header::{COOKIE, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
+use tocsin_contracts::access::v1::{WhoAmIRequest, WhoAmIResponse};
+use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
+use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
+use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
+use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+use tocsin_contracts::review::v1::review_service_client::ReviewServiceClient;
+use tocsin_domain::PersonRole;
+use tocsin_transport::Channel;
+use tocsin_transport::auth::Token;
+
+use crate::console::{App, Console, Services};
+use crate::failure::{Failure, Part};
+
+/// Whoever looks: their token, and the services as they see them.
+pub(crate) struct Session {
+    token: Token,
+    services: Services,
+}
+
+impl Session {
+    fn channel(&self, channel: &Channel) -> Channel {
+        channel.clone().with_token(&self.token)
+    }
+
+    pub(crate) fn access(&self) -> AccessServiceClient<Channel> {
+        AccessServiceClient::new(self.channel(&self.services.access))
+    }
+
+    pub(crate) fn fleet(&self) -> FleetServiceClient<Channel> {
+        // A machine's row is some 150 bytes: room for a hundred thousand of them.
+        FleetServiceClient::new(self.channel(&self.services.fleet)).max_decoding_message_size(16 << 20)
+    }
+
+    pub(crate) fn incidents(&self) -> IncidentsServiceClient<Channel> {
+        IncidentsServiceClient::new(self.channel(&self.services.incidents)).max_decoding_message_size(32 << 20)
+    }
+
+    pub(crate) fn review(&self) -> ReviewServiceClient<Channel> {
+        // 1,000 columns of 4,096 bins are 16 MB.
+        ReviewServiceClient::new(self.channel(&self.services.review)).max_decoding_message_size(32 << 20)
+    }
+
+    pub(crate) fn registry(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel(&self.services.registry)).max_decoding_message_size(16 << 20)
+    }
+
+    pub(crate) fn recalibrator(&self) -> RecalibratorServiceClient<Channel> {
+        RecalibratorServiceClient::new(self.channel(&self.services.recalibrator)).max_decoding_message_size(16 << 20)
+    }
+
+    /// Name and role, for the top of every page.
+    pub(crate) async fn who(&self) -> Result<WhoAmIResponse, Failure> {
+        let answer = self.access().who_am_i(WhoAmIRequest {}).await;
+        Ok(answer.map_err(Part::Access.failed())?.into_inner())
+    }
+}
+
+impl FromRequestParts<App> for Session {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let token = cookie(app, &parts.headers).ok_or(Failure::SignIn { expired: false })?;
+        Ok(Self {
+            token,
+            services: app.services.clone(),
+        })
+    }
+}
+
+/// Whether this person's role reaches `needed`.
+pub(crate) fn may(who: &WhoAmIResponse, needed: PersonRole) -> bool {
+    PersonRole::parse(&who.role).is_ok_and(|role| role >= needed)
+}
+
+fn cookie_name(app: &Console) -> &'static str {
+    // The prefix makes browsers refuse the cookie unless it came over TLS and for this host alone.
+    if app.secure {
+        "__Host-tocsin_session"
+    } else {
+        "tocsin_session"
+    }
+}
+
+fn cookie(app: &Console, headers: &HeaderMap) -> Option<Token> {
+    let name = cookie_name(app);
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let value = pairs
+        .flat_map(|list| list.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))?;
+    Token::parse(value).ok()
+}
+
+/// The header that keeps `token` for `seconds`; no token forgets it.
+pub(crate) fn set_cookie(app: &Console, token: Option<&Token>, seconds: u64) -> HeaderValue {
+    let secure = if app.secure { "; Secure" } else { "" };
+    let (value, seconds) = token.map_or(("", 0), |token| (token.expose(), seconds));
+    let name = cookie_name(app);
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    let mut value = HeaderValue::try_from(text).expect("a token is visible ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+/// Marks an answer as "sign in first".
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SignInFirst {
+    /// There was a session, which the services don't know any more.
+    pub(crate) expired: bool,
+}
+
+/// Turns such answers into the way to sign in and back.
+pub(crate) async fn send_to_sign_in(State(app): State<App>, request: Request, next: Next) -> Response {
+    let back = way_back(request.method(), request.uri());
+    let response = next.run(request).await;
+    let Some(first) = response.extensions().get::<SignInFirst>().copied() else {
+        return response;
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("next", &back);
+    if first.expired {
+        query.append_pair("expired", "1");
+    }
+    let mut redirect = Redirect::to(&format!("/login?{}", query.finish())).into_response();
+    if first.expired {
+        redirect.headers_mut().append(SET_COOKIE, set_cookie(&app, None, 0));
+    }
+    redirect
+}
+
+fn way_back(method: &Method, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    match *method {
+        Method::GET => path.to_owned(),
+        // What was posted is lost; the page it was posted from is the way back.
+        _ => uri
+            .path()
+            .strip_suffix("/acknowledge")
+            .filter(|page| page.starts_with("/incidents/"))
+            .unwrap_or("/")
+            .to_owned(),
+    }
+}
+
+/// Only a path of ours is a way back: `//elsewhere` and `/\elsewhere` are other hosts to a browser.
+pub(crate) fn sound_way_back(next: &str) -> &str {
+    let ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.starts_with("/login")
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_ours_is_a_way_back() {
+        for next in ["/", "/incidents/7?at=1", "/sites/a/machines/b"] {
+            assert_eq!(sound_way_back(next), next);
+        }
+        for next in [
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "",
+            "/a\nb",
+            "/login",
+        ] {
+            assert_eq!(sound_way_back(next), "/", "{next:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_acknowledgement_leads_back_to_its_incident() {
+        let uri = Uri::from_static("/incidents/7/acknowledge");
+        assert_eq!(way_back(&Method::POST, &uri), "/incidents/7");
+        assert_eq!(way_back(&Method::POST, &Uri::from_static("/logout")), "/");
+    }
+}

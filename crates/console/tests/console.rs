@@ -1,0 +1,519 @@
+//! The console over made-up services: who gets in, what pages say, and that nothing slips through.
+
+#[path = "stage/fixture.rs"]
+mod fixture;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use fixture::{Fixture, Fleet};
+use http::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use tocsin_console::{Config, Services, build};
+use tocsin_domain::{Clock, Timestamp};
+use tocsin_transport::{Channel, channel};
+use tower::ServiceExt;
+
+const HOST_NAME: &str = "console.test";
+const OURS: &str = "http://console.test";
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::parse("now", "2026-11-20T12:00:00Z").expect("a time"))
+}
+
+fn console(fleet: Fleet) -> Router {
+    configured(fleet, &Config::default())
+}
+
+fn configured(fleet: Fleet, config: &Config) -> Router {
+    build(config, Fixture::new(fleet, clock()).services(), clock()).expect("the configuration is sound")
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+async fn send(console: &Router, request: Request<Body>) -> Answer {
+    let response: Response = console
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("the router is infallible");
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.expect("a whole body").to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+fn request(method: &Method, path: &str, session: Option<&str>, body: &str) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path).header(HOST, HOST_NAME);
+    if let Some(session) = session {
+        request = request.header(COOKIE, format!("theme=x; tocsin_session=session-{session}"));
+    }
+    if *method == Method::POST {
+        request = request
+            .header(ORIGIN, OURS)
+            .header("content-type", "application/x-www-form-urlencoded");
+    }
+    request.body(Body::from(body.to_owned())).expect("a request")
+}
+
+async fn get(console: &Router, path: &str, session: &str) -> Answer {
+    send(console, request(&Method::GET, path, Some(session), "")).await
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer
+        .headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// What lies between `main`'s tags.
+fn main_of(page: &str) -> String {
+    let start = page.find("<main").expect("a main part");
+    let end = page.rfind("</main>").expect("its end");
+    page[start..end].replace("><", ">\n<")
+}
+
+const PAGES: [&str; 8] = [
+    "/",
+    "/incidents",
+    "/incidents?show=all",
+    "/incidents/41",
+    "/models",
+    "/limits",
+    "/account",
+    "/sites/porto/machines/mill-07",
+];
+
+#[tokio::test]
+async fn every_page_and_number_needs_a_session_and_leads_back_after_signing_in() {
+    let console = console(Fleet::Small);
+    let numbers = [
+        "/sites/porto/machines/mill-07/series?range=1h",
+        "/sites/porto/machines/mill-07/spectrogram?sensor=horizontal&from=0&to=1",
+        "/sites/porto/machines/mill-07/spectrum?sensor=horizontal",
+        "/live",
+        "/no/such/page",
+    ];
+    for path in PAGES.into_iter().chain(numbers) {
+        let answer = send(&console, request(&Method::GET, path, None, "")).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        let query: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("next", path)
+            .finish();
+        assert_eq!(header(&answer, LOCATION.as_str()), format!("/login?{query}"));
+        assert!(answer.text.is_empty(), "{path} says something to a stranger");
+    }
+}
+
+#[tokio::test]
+async fn every_page_renders_for_who_is_signed_in() {
+    for fleet in [Fleet::Small, Fleet::Empty] {
+        let console = console(fleet);
+        for path in PAGES {
+            let answer = get(&console, path, "vera").await;
+            let missing = fleet == Fleet::Empty && path.starts_with("/sites");
+            let expected = if missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
+            assert_eq!(answer.status, expected, "{fleet:?} {path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn signing_in_sets_a_cookie_that_scripts_cannot_read_and_goes_back() {
+    let console = console(Fleet::Small);
+    let form = "name=olga&password=bell&next=%2Fincidents%2F41";
+    let answer = send(&console, request(&Method::POST, "/login", None, form)).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(header(&answer, LOCATION.as_str()), "/incidents/41");
+    assert_eq!(
+        header(&answer, SET_COOKIE.as_str()),
+        "tocsin_session=session-olga; Path=/; HttpOnly; SameSite=Lax; Max-Age=28800"
+    );
+}
+
+#[tokio::test]
+async fn over_tls_the_cookie_is_secure_and_bound_to_the_host() {
+    let config = Config {
+        public_url: Some("https://console.test".to_owned()),
+        ..Config::default()
+    };
+    let console = configured(Fleet::Small, &config);
+    let mut sign_in = request(&Method::POST, "/login", None, "name=olga&password=bell&next=");
+    sign_in
+        .headers_mut()
+        .insert(ORIGIN, "https://console.test".parse().expect("a value"));
+    let answer = send(&console, sign_in).await;
+    let cookie = header(&answer, SET_COOKIE.as_str());
+    assert!(
+        cookie.starts_with("__Host-tocsin_session=session-olga; Path=/; HttpOnly;"),
+        "{cookie}"
+    );
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    assert!(header(&answer, "strict-transport-security").starts_with("max-age="));
+    let plain = get(&console, "/", "olga").await;
+    assert_eq!(
+        plain.status,
+        StatusCode::SEE_OTHER,
+        "the cookie of the insecure name is none"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_outside_way_back_are_refused() {
+    let console = console(Fleet::Small);
+    let wrong = send(
+        &console,
+        request(&Method::POST, "/login", None, "name=%3Cb%3E&password=x&next=%2F"),
+    )
+    .await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(wrong.text.contains("value=\"&lt;b&gt;\"") && !header(&wrong, "set-cookie").contains("session-"));
+    let eager = send(
+        &console,
+        request(&Method::POST, "/login", None, "name=eager&password=x"),
+    )
+    .await;
+    assert_eq!(eager.status, StatusCode::TOO_MANY_REQUESTS);
+    let elsewhere = "name=olga&password=bell&next=%2F%2Fevil.example%2F";
+    let answer = send(&console, request(&Method::POST, "/login", None, elsewhere)).await;
+    assert_eq!(header(&answer, LOCATION.as_str()), "/");
+}
+
+#[tokio::test]
+async fn a_session_the_services_no_longer_know_is_forgotten_and_leads_to_sign_in() {
+    let console = console(Fleet::Small);
+    let answer = get(&console, "/incidents/41?at=1&sensor=a", "nobody").await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        header(&answer, LOCATION.as_str()),
+        "/login?next=%2Fincidents%2F41%3Fat%3D1%26sensor%3Da&expired=1"
+    );
+    assert!(
+        header(&answer, SET_COOKIE.as_str()).starts_with("tocsin_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
+    );
+    let page = send(&console, request(&Method::GET, "/login?next=%2F&expired=1", None, "")).await;
+    assert!(page.text.contains("Your session has ended"));
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_changes_nothing() {
+    let fixture = Fixture::new(Fleet::Small, clock());
+    let console = build(&Config::default(), fixture.services(), clock()).expect("a console");
+    let acknowledge = || request(&Method::POST, "/incidents/41/acknowledge", Some("olga"), "note=mine");
+    let cases: [(&str, Option<&str>); 4] = [
+        ("origin", Some("https://evil.example")),
+        ("origin", Some("null")),
+        ("origin", None),
+        ("sec-fetch-site", Some("cross-site")),
+    ];
+    for (name, value) in cases {
+        let mut forged = acknowledge();
+        forged.headers_mut().remove(name);
+        if let Some(value) = value {
+            forged.headers_mut().insert(name, value.parse().expect("a value"));
+        }
+        let answer = send(&console, forged).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value:?}");
+        assert!(fixture.acknowledged.lock().expect("not poisoned").is_none());
+    }
+    for path in ["/login", "/logout"] {
+        let mut forged = request(&Method::POST, path, Some("olga"), "name=olga&password=bell");
+        forged.headers_mut().remove(ORIGIN);
+        assert_eq!(send(&console, forged).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let mut ours = acknowledge();
+    ours.headers_mut()
+        .insert("sec-fetch-site", "same-origin".parse().expect("a value"));
+    let answer = send(&console, ours).await;
+    assert_eq!(
+        (answer.status, header(&answer, LOCATION.as_str())),
+        (StatusCode::SEE_OTHER, "/incidents/41")
+    );
+    let taken = fixture.acknowledged.lock().expect("not poisoned").clone();
+    assert_eq!(taken, Some(("olga".to_owned(), "mine".to_owned())));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_no_acknowledge_button_and_cannot_go_around_it() {
+    let console = console(Fleet::Small);
+    let form = "action=\"/incidents/41/acknowledge\"";
+    assert!(get(&console, "/incidents/41", "olga").await.text.contains(form));
+    let seen = get(&console, "/incidents/41", "vera").await;
+    assert!(!seen.text.contains(form) && seen.text.contains("can look but not acknowledge"));
+    let forced = request(&Method::POST, "/incidents/41/acknowledge", Some("vera"), "note=");
+    let answer = send(&console, forced).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.text.contains("vera may not acknowledge"));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_shows_in_the_timeline_with_its_note() {
+    let console = console(Fleet::Small);
+    let post = request(
+        &Method::POST,
+        "/incidents/41/acknowledge",
+        Some("olga"),
+        "note=bearing+%3Cb%3Enoisy%3C%2Fb%3E",
+    );
+    assert_eq!(send(&console, post).await.status, StatusCode::SEE_OTHER);
+    let page = get(&console, "/incidents/41", "olga").await.text;
+    assert!(
+        page.contains("Acknowledged by olga") && page.contains("bearing &lt;b&gt;noisy&lt;/b&gt;"),
+        "{page}"
+    );
+    assert!(!page.contains("action=\"/incidents/41/acknowledge\""));
+    let refused = request(&Method::POST, "/incidents/29/acknowledge", Some("olga"), "");
+    assert_eq!(send(&console, refused).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn no_name_title_or_note_becomes_html() {
+    let console = console(Fleet::Hostile);
+    let hostile_machine = "/sites/lyon/machines/%3Cscript%3Ealert(1)%3C%2Fscript%3E%22'&";
+    for path in ["/", "/incidents", "/incidents/41", hostile_machine] {
+        let answer = get(&console, path, "olga").await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        for forbidden in ["<script>alert", "<img src=x", "</blockquote><img"] {
+            assert!(!answer.text.contains(forbidden), "{path}: {forbidden}");
+        }
+    }
+    assert!(get(&console, "/", "olga").await.text.contains("&lt;script&gt;alert(1)"));
+}
+
+#[tokio::test]
+async fn every_answer_has_its_security_headers_and_no_page_needs_inline_code() {
+    let console = console(Fleet::Small);
+    let stranger = send(&console, request(&Method::GET, "/login", None, "")).await;
+    let answers = [
+        get(&console, "/", "olga").await,
+        get(&console, "/incidents/41", "olga").await,
+        stranger,
+    ];
+    for answer in &answers {
+        let policy = header(answer, "content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("script-src 'self'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(header(answer, "x-content-type-options"), "nosniff");
+        assert_eq!(header(answer, "cache-control"), "no-store");
+        for inline in [" style=", " onclick=", " onload=", "<style", "javascript:"] {
+            assert!(!answer.text.contains(inline), "{inline}");
+        }
+        assert!(
+            answer
+                .text
+                .split("<script")
+                .skip(1)
+                .all(|script| script.starts_with(" src=\"/assets/"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_ever_under_their_hash_and_come_compressed() {
+    let console = console(Fleet::Small);
+    let page = get(&console, "/sites/porto/machines/mill-07", "olga").await.text;
+    let assets: Vec<&str> = page
+        .split(['"', '\''])
+        .filter(|text| text.starts_with("/assets/"))
+        .collect();
+    assert!(assets.len() >= 7, "{assets:?}");
+    for asset in assets {
+        let plain = send(&console, request(&Method::GET, asset, None, "")).await;
+        assert_eq!(plain.status, StatusCode::OK, "{asset}");
+        assert_eq!(header(&plain, "cache-control"), "public, max-age=31536000, immutable");
+        let mut squeezed = request(&Method::GET, asset, None, "");
+        squeezed
+            .headers_mut()
+            .insert("accept-encoding", "br, gzip".parse().expect("a value"));
+        assert_eq!(header(&send(&console, squeezed).await, "content-encoding"), "gzip");
+    }
+    let stale = send(&console, request(&Method::GET, "/assets/0/console.css", None, "")).await;
+    assert_eq!(header(&stale, "cache-control"), "no-cache");
+    let none = send(&console, request(&Method::GET, "/assets/0/secrets.txt", None, "")).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn machines_that_are_silent_or_were_never_heard_are_not_healthy() {
+    let page = get(&console(Fleet::Small), "/", "olga").await.text;
+    let row = |name: &str| {
+        let start = page
+            .find(&format!("data-key=\"porto/{name}\""))
+            .expect("the machine's row");
+        let row = &page[start..];
+        row[..row.find("</tr>").expect("its end")].to_owned()
+    };
+    assert!(row("mill-02").contains("data-kind=\"nodata\"") && row("mill-02").contains("silent; was normal"));
+    assert!(row("mill-11").contains("no reading yet"));
+    assert!(row("pump-01").contains("data-kind=\"normal\""));
+    let first = page.find("<tbody").expect("rows");
+    assert!(
+        page[first..].find("mill-07") < page[first..].find("turbine-2"),
+        "unacknowledged pages come first"
+    );
+}
+
+#[tokio::test]
+async fn another_sites_machine_looks_like_none() {
+    let console = console(Fleet::Small);
+    for path in [
+        "/sites/porto/machines/secret",
+        "/sites/oslo/machines/mill-07",
+        "/incidents/999",
+        "/incidents/abc",
+        "/nowhere",
+    ] {
+        let answer = get(&console, path, "olga").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.text.contains("Not found"));
+    }
+    let numbers = get(&console, "/sites/oslo/machines/mill-07/series?range=1h", "olga").await;
+    assert_eq!(numbers.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_named_and_the_rest_goes_on() {
+    let good = Fixture::new(Fleet::Small, clock()).channel();
+    let nowhere = channel::Config {
+        // A port nothing listens on.
+        urls: vec!["http://127.0.0.1:9".to_owned()],
+        ..channel::Config::default()
+    };
+    let services = Services {
+        registry: Channel::remote(&nowhere).expect("a channel"),
+        review: Channel::remote(&nowhere).expect("a channel"),
+        ..Services::all(&good)
+    };
+    let console = build(&Config::default(), services, clock()).expect("a console");
+    let answer = get(&console, "/models", "olga").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        answer.text.contains("registry (models)") && answer.text.contains("readings that were acknowledged are stored")
+    );
+    for path in ["/", "/incidents/41", "/sites/porto/machines/mill-07"] {
+        assert_eq!(
+            get(&console, path, "olga").await.status,
+            StatusCode::OK,
+            "{path} needs no registry and no review"
+        );
+    }
+}
+
+#[tokio::test]
+async fn numbers_for_the_charts_come_by_period() {
+    let console = console(Fleet::Small);
+    let base = "/sites/porto/machines/mill-07";
+    let hour = get(&console, &format!("{base}/series?range=1h"), "olga").await;
+    let series: serde_json::Value = serde_json::from_str(&hour.text).expect("JSON");
+    assert_eq!(series["sensors"][0]["sensor"], "horizontal");
+    assert_eq!(series["sensors"][0]["at"].as_array().map(Vec::len), Some(12));
+    let detectors = series["sensors"][0]["detectors"].as_array().expect("detectors");
+    assert_eq!(detectors.len(), 4);
+    let all = get(&console, &format!("{base}/series?range=all"), "olga").await;
+    let series: serde_json::Value = serde_json::from_str(&all.text).expect("JSON");
+    let unjudged = &series["sensors"][0]["level"][0];
+    assert!(unjudged.is_null(), "{unjudged}");
+    assert!(
+        get(&console, &format!("{base}/series?range=forever"), "olga")
+            .await
+            .status
+            .is_client_error()
+    );
+    let reading = get(&console, &format!("{base}/spectrum?sensor=vertical"), "olga").await;
+    let reading: serde_json::Value = serde_json::from_str(&reading.text).expect("JSON");
+    assert_eq!(reading["axis_unit"], "Hz");
+    assert_eq!(reading["observed"].as_array().map(Vec::len), Some(128));
+}
+
+#[tokio::test]
+async fn the_live_stream_says_what_changed() {
+    let console = console(Fleet::Small);
+    let response = console
+        .oneshot(request(&Method::GET, "/live", Some("olga"), ""))
+        .await
+        .expect("the router is infallible");
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let mut text = String::new();
+    while !(text.contains("event: incidents\ndata: 7") && text.contains("event: readings\ndata: 101")) {
+        let frame = tokio::time::timeout(Duration::from_secs(20), body.frame())
+            .await
+            .expect("events arrive");
+        let data = frame
+            .expect("the stream goes on")
+            .expect("a frame")
+            .into_data()
+            .expect("data");
+        text.push_str(&String::from_utf8_lossy(&data));
+    }
+    assert!(text.starts_with("event: hello"), "{text}");
+}
+
+#[tokio::test]
+async fn a_large_fleet_is_one_compressed_page_with_every_machine() {
+    let console = console(Fleet::Large);
+    let mut asked = request(&Method::GET, "/", Some("olga"), "");
+    asked
+        .headers_mut()
+        .insert("accept-encoding", "gzip".parse().expect("a value"));
+    let squeezed = send(&console, asked).await;
+    assert_eq!(header(&squeezed, "content-encoding"), "gzip");
+    let plain = get(&console, "/", "olga").await;
+    assert_eq!(plain.text.matches("data-key=").count(), 1200);
+    assert!(
+        plain
+            .text
+            .contains("1\u{202f}200 machines with 2\u{202f}400 sensors on 6 sites")
+    );
+}
+
+#[tokio::test]
+async fn beyond_loopback_the_console_does_not_start_without_tls() {
+    let config = Config {
+        listen: "0.0.0.0:0".parse().expect("an address"),
+        ..Config::default()
+    };
+    let services = Fixture::new(Fleet::Empty, clock()).services();
+    let refused = tocsin_console::bind(&config, services, clock()).await;
+    let error = refused.expect_err("no start").to_string();
+    assert!(error.contains("`tls` must be set"), "{error}");
+}
+
+#[tokio::test]
+async fn signing_out_forgets_the_session() {
+    let answer = send(
+        &console(Fleet::Small),
+        request(&Method::POST, "/logout", Some("olga"), ""),
+    )
+    .await;
+    assert_eq!(header(&answer, LOCATION.as_str()), "/login");
+    assert!(header(&answer, SET_COOKIE.as_str()).contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn the_guidance_of_an_empty_platform_reads_as_it_did() {
+    insta::assert_snapshot!(main_of(&get(&console(Fleet::Empty), "/", "olga").await.text));
+}
+
+#[tokio::test]
+async fn the_fleet_and_the_alarm_limits_read_as_they_did() {
+    let console = console(Fleet::Small);
+    insta::assert_snapshot!("fleet", main_of(&get(&console, "/", "olga").await.text));
+    insta::assert_snapshot!("limits", main_of(&get(&console, "/limits", "olga").await.text));
+    insta::assert_snapshot!("models", main_of(&get(&console, "/models", "olga").await.text));
+}

@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use tocsin_contracts::access::v1::access_service_server::AccessService;
+use tocsin_contracts::access::v1::{
+    CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
+    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListTokensRequest, ListTokensResponse,
+    RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
+    WhoAmIRequest, WhoAmIResponse,
+};
+use tocsin_contracts::time::to_wire;
+use tonic::{Request, Response, Status};
+
+use super::{Caller, Fixture, PEOPLE, refuse};
+
+fn who(caller: &Caller) -> WhoAmIResponse {
+    WhoAmIResponse {
+        kind: "person".into(),
+        name: caller.name.clone(),
+        role: caller.role.clone(),
+        all_sites: caller.role == "engineer",
+        sites: vec!["lyon".into(), "porto".into()],
+    }
+}
+
+#[tonic::async_trait]
+impl AccessService for Fixture {
+    async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
+        let given = request.into_inner();
+        if given.name == "eager" {
+            return Err(Status::resource_exhausted("too many attempts"));
+        }
+        let person = PEOPLE
+            .iter()
+            .find(|(name, _)| *name == given.name && given.password == "bell");
+        let (name, role) = person.ok_or_else(|| Status::unauthenticated("no such name and password"))?;
+        let caller = Caller {
+            name: (*name).to_owned(),
+            role: (*role).to_owned(),
+        };
+        Ok(Response::new(SignInResponse {
+            session: format!("session-{name}"),
+            expires_at: Some(to_wire(self.clock.now() + Duration::from_hours(8))),
+            who: Some(who(&caller)),
+        }))
+    }
+
+    async fn sign_out(&self, _: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
+        Ok(Response::new(SignOutResponse {}))
+    }
+
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let caller = request
+            .extensions()
+            .get::<Caller>()
+            .ok_or_else(|| Status::internal("no caller"))?;
+        Ok(Response::new(who(caller)))
+    }
+
+    refuse! {
+        create_account, CreateAccountRequest, CreateAccountResponse;
+        list_accounts, ListAccountsRequest, ListAccountsResponse;
+        disable_account, DisableAccountRequest, DisableAccountResponse;
+        create_token, CreateTokenRequest, CreateTokenResponse;
+        list_tokens, ListTokensRequest, ListTokensResponse;
+        revoke_token, RevokeTokenRequest, RevokeTokenResponse;
+    }
+}

@@ -1,0 +1,241 @@
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
+use tocsin_contracts::incidents::v1::{
+    AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, DeliveryAttempt, Evidence, GetIncidentRequest,
+    GetIncidentResponse, Incident, JournalEvent, ListIncidentsRequest, ListIncidentsResponse, Page,
+    WatchIncidentsRequest, WatchIncidentsResponse,
+};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+
+use super::{Caller, Fixture, Fleet, noise, review};
+
+/// Incident 41's acknowledgement: by whom, with which note.
+pub(crate) type Acknowledged = Arc<Mutex<Option<(String, String)>>>;
+
+const HOSTILE: &str = "</blockquote><img src=x onerror=alert(1)>";
+
+impl Fixture {
+    pub(super) fn state_of_41(&self) -> &'static str {
+        if self.acknowledged.lock().expect("not poisoned").is_some() {
+            "active_acknowledged"
+        } else {
+            "active_unacknowledged"
+        }
+    }
+
+    fn all(&self) -> Vec<Incident> {
+        let incident = |id: i64, site: &str, machine: &str, severity: &str, state: &str, age_s: u64| Incident {
+            incident_id: id,
+            site: site.into(),
+            machine: machine.into(),
+            severity: severity.into(),
+            state: state.into(),
+            opened_at: self.ago(age_s),
+            deciding_sensor: "horizontal".into(),
+            deciding_detector: "residual".into(),
+            peak_level: 1.8,
+            latest_level: 0.4,
+            threshold_set_id: 4,
+            bundle_id: 12,
+            class: "cnc-spindle".into(),
+            ..Incident::default()
+        };
+        let taken = self.acknowledged.lock().expect("not poisoned").clone();
+        let hostile = self.fleet == Fleet::Hostile;
+        let worst = Incident {
+            paged_at: self.ago(5_100),
+            peak_level: 4.02,
+            latest_level: 3.84,
+            acknowledged_at: taken.as_ref().and_then(|_| self.ago(30)),
+            acknowledged_by: if hostile {
+                HOSTILE.into()
+            } else {
+                taken.map(|(by, _)| by).unwrap_or_default()
+            },
+            ..incident(41, "porto", "mill-07", "page", self.state_of_41(), 6_000)
+        };
+        let closed = |incident: Incident, age_s| Incident {
+            closed_at: self.ago(age_s),
+            acknowledged_by: "olga".into(),
+            ..incident
+        };
+        vec![
+            worst,
+            incident(40, "porto", "lathe-03", "alert", "active_unacknowledged", 9_400),
+            Incident {
+                acknowledged_by: "erik".into(),
+                latest_level: 2.31,
+                peak_level: 2.9,
+                ..incident(39, "lyon", "turbine-2", "page", "active_acknowledged", 40_000)
+            },
+            incident(36, "lyon", "turbine-5", "alert", "returned_unacknowledged", 70_000),
+            Incident {
+                replay: true,
+                ..closed(incident(29, "porto", "mill-07", "alert", "normal", 600_000), 580_000)
+            },
+        ]
+    }
+
+    fn events(&self) -> Vec<JournalEvent> {
+        let event = |seq: i64, age_s: u64, kind: &str, payload: String| JournalEvent {
+            seq,
+            at: self.ago(age_s),
+            kind: kind.into(),
+            payload_json: payload,
+        };
+        let step = |seq: i64| {
+            let level = 1.1 + 2.7 * (seq as f64 / 60.0) + 0.3 * noise(3, seq as u64);
+            event(
+                seq,
+                6_300 - 90 * seq as u64,
+                "step",
+                format!(r#"{{"kind":"step","level":{level},"detector":"residual"}}"#),
+            )
+        };
+        let mut events: Vec<JournalEvent> = (0..4).map(step).collect();
+        events.push(event(
+            4,
+            6_000,
+            "opened",
+            r#"{"kind":"opened","severity":"alert"}"#.into(),
+        ));
+        events.extend((5..14).map(step));
+        events.push(event(14, 5_100, "escalated", r#"{"kind":"escalated"}"#.into()));
+        events.extend((15..60).map(step));
+        if let Some((by, note)) = &*self.acknowledged.lock().expect("not poisoned") {
+            let note = serde_json::Value::from(note.as_str());
+            events.push(event(
+                60,
+                30,
+                "acknowledged",
+                format!(r#"{{"kind":"acknowledged","by":"{by}","note":{note}}}"#),
+            ));
+        }
+        if self.fleet == Fleet::Hostile {
+            let note = serde_json::Value::from(HOSTILE);
+            events.push(event(
+                61,
+                20,
+                "acknowledged",
+                format!(r#"{{"kind":"acknowledged","by":"x","note":{note}}}"#),
+            ));
+        }
+        events
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        (0..40u64)
+            .map(|i| {
+                let age_s = 6_000 - 140 * i;
+                let sensor = if i % 3 == 0 { "vertical" } else { "horizontal" };
+                let verdict = if i > 8 { "page" } else { "alert" };
+                Evidence {
+                    sensor: sensor.into(),
+                    captured_at: self.ago(age_s),
+                    verdict: verdict.into(),
+                    detector: if i % 7 == 3 { "overall_level" } else { "residual" }.into(),
+                    level: 1.2 + 0.06 * i as f32 + 0.2 * noise(5, i) as f32,
+                    bin_error: if i == 2 { vec![] } else { review::errors(i) },
+                }
+            })
+            .collect()
+    }
+
+    fn pages(&self) -> Vec<Page> {
+        let attempt = |age_s, outcome: &str, answer: &str| DeliveryAttempt {
+            at: self.ago(age_s),
+            outcome: outcome.into(),
+            answer: answer.into(),
+        };
+        vec![
+            Page {
+                page_key: "tocsin-incident-41-page".into(),
+                created_at: self.ago(5_100),
+                action: "trigger".into(),
+                attempts: vec![
+                    attempt(5_099, "unknown", "no answer within 5 s"),
+                    attempt(5_088, "delivered", "202 Accepted"),
+                ],
+                state: "delivered".into(),
+                destination: "on-call webhook".into(),
+            },
+            Page {
+                page_key: "tocsin-incident-41-page".into(),
+                created_at: self.ago(5_100),
+                action: "trigger".into(),
+                attempts: vec![attempt(5_099, "refused", "503 Service Unavailable")],
+                state: "waiting".into(),
+                destination: "alertmanager".into(),
+            },
+        ]
+    }
+}
+
+#[tonic::async_trait]
+impl IncidentsService for Fixture {
+    async fn list_incidents(
+        &self,
+        request: Request<ListIncidentsRequest>,
+    ) -> Result<Response<ListIncidentsResponse>, Status> {
+        let asked = request.into_inner();
+        let mut incidents = if self.fleet == Fleet::Empty { vec![] } else { self.all() };
+        incidents.retain(|one| {
+            (asked.machine.is_empty() || one.machine == asked.machine) && !(asked.open_only && one.state == "normal")
+        });
+        Ok(Response::new(ListIncidentsResponse { incidents }))
+    }
+
+    async fn get_incident(
+        &self,
+        request: Request<GetIncidentRequest>,
+    ) -> Result<Response<GetIncidentResponse>, Status> {
+        let id = request.into_inner().incident_id;
+        let found = self.all().into_iter().find(|one| one.incident_id == id);
+        let incident = found.ok_or_else(|| Status::not_found(format!("no incident {id} in your sites")))?;
+        let of_41 = id == 41;
+        Ok(Response::new(GetIncidentResponse {
+            incident: Some(incident),
+            events: if of_41 { self.events() } else { vec![] },
+            evidence: if of_41 { self.evidence() } else { vec![] },
+            pages: if of_41 { self.pages() } else { vec![] },
+        }))
+    }
+
+    async fn acknowledge_incident(
+        &self,
+        request: Request<AcknowledgeIncidentRequest>,
+    ) -> Result<Response<AcknowledgeIncidentResponse>, Status> {
+        let caller = request
+            .extensions()
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(|| Status::internal("no caller"))?;
+        if caller.role == "viewer" {
+            return Err(Status::permission_denied(format!(
+                "{} may not acknowledge",
+                caller.name
+            )));
+        }
+        let AcknowledgeIncidentRequest { incident_id, note } = request.into_inner();
+        if incident_id != 41 {
+            return Err(Status::failed_precondition("acknowledge: the incident is closed"));
+        }
+        *self.acknowledged.lock().expect("not poisoned") = Some((caller.name, note));
+        Ok(Response::new(AcknowledgeIncidentResponse {
+            incident: self.all().into_iter().next(),
+        }))
+    }
+
+    type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;
+
+    async fn watch_incidents(
+        &self,
+        _: Request<WatchIncidentsRequest>,
+    ) -> Result<Response<Self::WatchIncidentsStream>, Status> {
+        let first = tokio_stream::once(Ok(WatchIncidentsResponse { change: 7 }));
+        Ok(Response::new(Box::pin(first.chain(tokio_stream::pending()))))
+    }
+}

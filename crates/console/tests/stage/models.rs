@@ -1,0 +1,156 @@
+use std::pin::Pin;
+
+use tocsin_contracts::recalibrator::v1::recalibrator_service_server::RecalibratorService;
+use tocsin_contracts::registry::v1::registry_service_server::RegistryService;
+use tocsin_contracts::{recalibrator, registry};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::{Fixture, Fleet, refuse};
+
+impl Fixture {
+    fn bundle(&self, id: i32, state: &str, alias: &str, age_s: u64) -> registry::v1::Bundle {
+        let (variant, loss) = if id == 12 { ("conv", 0.0413) } else { ("dense", 0.0467) };
+        let manifest = format!(
+            r#"{{"variant":"{variant}","bins":128,"latent":12,"metrics":{{"validation_loss":{loss},"pca_validation_loss":0.0605}},"lineage":{{"rows_by_split":{{"train":48200,"validation":6100}}}}}}"#
+        );
+        registry::v1::Bundle {
+            bundle_id: id,
+            digest: format!("{:064x}", 0x9f3a_6c1d_7be0_4421_u64.wrapping_mul(id as u64 + 1)),
+            class: "cnc-spindle".into(),
+            state: state.into(),
+            reason: if state == "rejected" {
+                "autoencoder.onnx: output \"target\" is missing".into()
+            } else {
+                String::new()
+            },
+            pushed_at: self.ago(age_s),
+            pushed_by: "erik".into(),
+            manifest_json: manifest,
+            alias: alias.into(),
+        }
+    }
+
+    fn binding(&self, version: i64, champion: i32, set: i32, age_s: u64, reason: &str) -> registry::v1::Binding {
+        registry::v1::Binding {
+            class: "cnc-spindle".into(),
+            version,
+            champion_bundle_id: champion,
+            challenger_bundle_id: if version == 4 { 11 } else { 0 },
+            threshold_set_id: set,
+            changed_at: self.ago(age_s),
+            changed_by: "erik".into(),
+            reason: reason.into(),
+            ..registry::v1::Binding::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RegistryService for Fixture {
+    async fn list_bundles(
+        &self,
+        _: Request<registry::v1::ListBundlesRequest>,
+    ) -> Result<Response<registry::v1::ListBundlesResponse>, Status> {
+        let bundles = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![
+                self.bundle(13, "rejected", "", 20_000),
+                self.bundle(12, "verified", "champion", 90_000),
+                self.bundle(11, "verified", "challenger", 800_000),
+            ]
+        };
+        Ok(Response::new(registry::v1::ListBundlesResponse { bundles }))
+    }
+
+    async fn list_bindings(
+        &self,
+        _: Request<registry::v1::ListBindingsRequest>,
+    ) -> Result<Response<registry::v1::ListBindingsResponse>, Status> {
+        let bindings = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![
+                self.binding(4, 12, 4, 45_000, "new limits after a month of readings"),
+                self.binding(3, 12, 3, 88_000, ""),
+                self.binding(2, 11, 2, 700_000, "first model"),
+            ]
+        };
+        Ok(Response::new(registry::v1::ListBindingsResponse { bindings }))
+    }
+
+    async fn push_bundle(
+        &self,
+        _: Request<tonic::Streaming<registry::v1::PushBundleRequest>>,
+    ) -> Result<Response<registry::v1::PushBundleResponse>, Status> {
+        Err(Status::unimplemented("no page calls this"))
+    }
+
+    type WatchBindingsStream = Pin<Box<dyn Stream<Item = Result<registry::v1::WatchBindingsResponse, Status>> + Send>>;
+
+    async fn watch_bindings(
+        &self,
+        _: Request<registry::v1::WatchBindingsRequest>,
+    ) -> Result<Response<Self::WatchBindingsStream>, Status> {
+        Err(Status::unimplemented("no page calls this"))
+    }
+
+    refuse! {
+        get_bundle, registry::v1::GetBundleRequest, registry::v1::GetBundleResponse;
+        promote, registry::v1::PromoteRequest, registry::v1::PromoteResponse;
+        set_challenger, registry::v1::SetChallengerRequest, registry::v1::SetChallengerResponse;
+        rollback, registry::v1::RollbackRequest, registry::v1::RollbackResponse;
+    }
+}
+
+const MEMBERS: &str = r#"[
+    {"detector":"residual","role":"page","alert_line":0.3127,"page_line":0.5341,"page_line_supported":true},
+    {"detector":"overall_level","role":"page","alert_line":2.81,"page_line":3.62,"page_line_supported":true},
+    {"detector":"isolation","role":"corroborate","alert_line":0.6112,"page_line":0.6544,"page_line_supported":false},
+    {"detector":"pca","role":"evidence","alert_line":14.2,"page_line":22.9,"page_line_supported":true}]"#;
+
+fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalibrator::v1::ThresholdSet {
+    let without: String = MEMBERS.replace("residual", "mahalanobis");
+    recalibrator::v1::ThresholdSet {
+        threshold_set_id: id,
+        class: "cnc-spindle".into(),
+        bundle_id: 12,
+        state: state.into(),
+        created_at: fixture.ago(age_s),
+        created_by: "erik".into(),
+        reason: "a month of healthy readings".into(),
+        definition_json: format!(r#"{{"members":{MEMBERS},"without_network":{without},"persistence":{{"k":5,"n":8,"clear_steps":20,"page_clear_level":1.5,"alert_clear_level":0.5}}}}"#),
+        provenance_json: r#"{"method":"percentiles of healthy scores: alert 99.5, page 99.95","source":{"kind":"held_out"},"window":["2026-10-01T00:00:00Z","2026-11-01T00:00:00Z"],"readings":6100,"machines":14,"sensors":28,"detectors":[{"detector":"residual","scores":6100},{"detector":"overall_level","scores":6100},{"detector":"isolation","scores":1400},{"detector":"pca","scores":6100}],"trial":null}"#.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl RecalibratorService for Fixture {
+    async fn list_threshold_sets(
+        &self,
+        _: Request<recalibrator::v1::ListThresholdSetsRequest>,
+    ) -> Result<Response<recalibrator::v1::ListThresholdSetsResponse>, Status> {
+        let threshold_sets = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![
+                threshold_set(self, 5, "tested", 3_000),
+                threshold_set(self, 4, "active", 46_000),
+                threshold_set(self, 3, "retired", 89_000),
+            ]
+        };
+        Ok(Response::new(recalibrator::v1::ListThresholdSetsResponse {
+            threshold_sets,
+        }))
+    }
+
+    refuse! {
+        propose, recalibrator::v1::ProposeRequest, recalibrator::v1::ProposeResponse;
+        test, recalibrator::v1::TestRequest, recalibrator::v1::TestResponse;
+        approve, recalibrator::v1::ApproveRequest, recalibrator::v1::ApproveResponse;
+        activate, recalibrator::v1::ActivateRequest, recalibrator::v1::ActivateResponse;
+        rollback, recalibrator::v1::RollbackRequest, recalibrator::v1::RollbackResponse;
+        get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
+    }
+}

@@ -1,0 +1,215 @@
+use std::pin::Pin;
+use std::time::Duration;
+
+use tocsin_contracts::review::v1::review_service_server::ReviewService;
+use tocsin_contracts::review::v1::{
+    DetectorLevel, GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse,
+    GetVerdictRequest, GetVerdictResponse, SensorSeries, SeriesPoint, WatchReadingsRequest, WatchReadingsResponse,
+};
+use tocsin_contracts::time::{from_wire, to_wire};
+use tocsin_domain::Timestamp;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+
+use super::{Fixture, noise};
+
+const BINS: usize = 128;
+/// A reading every five minutes, for nine days.
+const EVERY_S: u64 = 300;
+const READINGS: u64 = 9 * 24 * 12;
+
+fn centre(bin: usize) -> f64 {
+    20.0 + 40.0 * bin as f64
+}
+
+/// Shaft harmonics, a growing bearing line with sidebands, and noise. `fault` from 0.
+fn spectrum(seed: u64, fault: f64) -> Vec<f32> {
+    (0..BINS)
+        .map(|bin| {
+            let frequency = centre(bin);
+            let line = |at: f64, height: f64| height * (-((frequency - at) / 28.0).powi(2)).exp();
+            let shaft: f64 = (1..8).map(|n| line(300.0 * f64::from(n), 0.32 / f64::from(n))).sum();
+            let bearing: f64 = [(2_340.0, 1.0), (2_040.0, 0.45), (2_640.0, 0.5), (4_680.0, 0.4)]
+                .iter()
+                .map(|(at, height)| fault * line(*at, *height))
+                .sum();
+            let floor = 0.012 * (0.6 + 0.8 * noise(seed, bin as u64)) * (1.0 + 1.5 * (-frequency / 900.0).exp());
+            (floor + (shaft + bearing) * (0.85 + 0.3 * noise(seed + 99, bin as u64))) as f32
+        })
+        .collect()
+}
+
+pub(super) fn errors(seed: u64) -> Vec<f32> {
+    let (observed, healthy) = (spectrum(seed, 0.4), spectrum(1, 0.0));
+    observed
+        .iter()
+        .zip(&healthy)
+        .map(|(o, h)| ((o / 0.02).ln_1p() - (h / 0.02).ln_1p()).powi(2))
+        .collect()
+}
+
+struct Point {
+    at: Timestamp,
+    i: u64,
+    fault: f64,
+}
+
+impl Fixture {
+    fn readings(&self) -> impl Iterator<Item = Point> {
+        let newest = self.time_ago(4);
+        (0..READINGS).rev().filter(|i| !(400..430).contains(i)).map(move |i| {
+            let at = newest - Duration::from_secs(i * EVERY_S);
+            Point {
+                at,
+                i,
+                fault: (1.0 - i as f64 / 40.0).max(0.0) * 0.6,
+            }
+        })
+    }
+
+    fn within(
+        &self,
+        from: Option<prost_types::Timestamp>,
+        to: Option<prost_types::Timestamp>,
+    ) -> (Vec<Point>, Timestamp, Timestamp) {
+        let from = from
+            .and_then(|from| from_wire("from", from).ok())
+            .unwrap_or(Timestamp::MIN);
+        let to = to.and_then(|to| from_wire("to", to).ok()).unwrap_or(Timestamp::MAX);
+        (
+            self.readings()
+                .filter(|point| from <= point.at && point.at <= to)
+                .collect(),
+            from,
+            to,
+        )
+    }
+}
+
+fn detector(name: &str, role: &str, level: f64, alert: f64) -> DetectorLevel {
+    DetectorLevel {
+        detector: name.into(),
+        score: (alert * (0.3 + 0.7 * level)) as f32,
+        level: level as f32,
+        alert_line: alert as f32,
+        page_line: (1.7 * alert) as f32,
+        role: role.into(),
+    }
+}
+
+fn detectors(point: &Point, sensor: u64) -> Vec<DetectorLevel> {
+    let base = |seed: u64| 0.25 + 0.55 * noise(seed + sensor, point.i).powi(2);
+    let fault = point.fault * if sensor == 0 { 6.0 } else { 3.6 };
+    vec![
+        detector("residual", "page", base(1) + fault, 0.31),
+        detector("overall_level", "page", base(2) + 0.5 * fault, 2.81),
+        detector("isolation", "corroborate", base(3) + 0.4 * fault, 0.61),
+        detector("pca", "evidence", base(4) + 0.8 * fault, 14.2),
+    ]
+}
+
+fn series(points: &[Point], sensor: u64, name: &str) -> SensorSeries {
+    let at = |point: &Point| {
+        let unjudged = point.i > READINGS - 60;
+        let detectors = if unjudged { vec![] } else { detectors(point, sensor) };
+        let level = detectors.iter().map(|one| one.level).reduce(f32::max);
+        let verdict = match level {
+            None => "unjudged",
+            Some(level) if level >= 2.0 => "page",
+            Some(level) if level >= 1.0 => "alert",
+            Some(_) => "normal",
+        };
+        SeriesPoint {
+            at: Some(to_wire(point.at)),
+            level,
+            detectors,
+            verdict: verdict.into(),
+            threshold_set_id: if unjudged {
+                0
+            } else if point.i > 150 {
+                3
+            } else {
+                4
+            },
+            degraded: (90..96).contains(&point.i),
+        }
+    };
+    SensorSeries {
+        sensor: name.into(),
+        points: points.iter().map(at).collect(),
+    }
+}
+
+#[tonic::async_trait]
+impl ReviewService for Fixture {
+    async fn get_machine_series(
+        &self,
+        request: Request<GetMachineSeriesRequest>,
+    ) -> Result<Response<GetMachineSeriesResponse>, Status> {
+        let asked = request.into_inner();
+        let (mut points, from, to) = self.within(asked.from, asked.to);
+        let stride = points.len().div_ceil(asked.points.max(1) as usize).max(1);
+        points = points.into_iter().step_by(stride).collect();
+        let sensors = vec![series(&points, 0, "horizontal"), series(&points, 1, "vertical")];
+        Ok(Response::new(GetMachineSeriesResponse {
+            sensors,
+            from: Some(to_wire(from)),
+            to: Some(to_wire(to)),
+        }))
+    }
+
+    async fn get_spectrogram(
+        &self,
+        request: Request<GetSpectrogramRequest>,
+    ) -> Result<Response<GetSpectrogramResponse>, Status> {
+        let asked = request.into_inner();
+        let (points, _, _) = self.within(asked.from, asked.to);
+        let stride = points.len().div_ceil(asked.columns.max(1) as usize).max(1);
+        let points: Vec<Point> = points.into_iter().step_by(stride).collect();
+        Ok(Response::new(GetSpectrogramResponse {
+            at: points.iter().map(|point| to_wire(point.at)).collect(),
+            amplitude: points.iter().flat_map(|point| spectrum(point.i, point.fault)).collect(),
+            bin_centre: (0..BINS).map(centre).collect(),
+            axis_unit: "Hz".into(),
+            amplitude_unit: "g".into(),
+        }))
+    }
+
+    async fn get_verdict(&self, request: Request<GetVerdictRequest>) -> Result<Response<GetVerdictResponse>, Status> {
+        let asked = request.into_inner();
+        let (points, _, _) = self.within(None, asked.at);
+        let point = points.last().ok_or_else(|| Status::not_found("no reading by then"))?;
+        let observed = spectrum(point.i, point.fault.max(0.05));
+        Ok(Response::new(GetVerdictResponse {
+            captured_at: Some(to_wire(point.at)),
+            received_at: Some(to_wire(point.at + Duration::from_millis(180))),
+            verdict: if point.fault > 0.2 { "page" } else { "normal" }.into(),
+            decided_by: "residual".into(),
+            detectors: detectors(point, 0),
+            threshold_set_id: 4,
+            bundle_id: 12,
+            reconstructed: spectrum(1, 0.0),
+            bin_error: errors(point.i),
+            observed,
+            bin_centre: (0..BINS).map(centre).collect(),
+            axis_unit: "Hz".into(),
+            amplitude_unit: "g".into(),
+            rpm: Some(18_000.0),
+            load: Some(0.62),
+            degraded: false,
+        }))
+    }
+
+    type WatchReadingsStream = Pin<Box<dyn Stream<Item = Result<WatchReadingsResponse, Status>> + Send>>;
+
+    async fn watch_readings(
+        &self,
+        _: Request<WatchReadingsRequest>,
+    ) -> Result<Response<Self::WatchReadingsStream>, Status> {
+        let first = tokio_stream::once(Ok(WatchReadingsResponse { change: 100 }));
+        let second = tokio_stream::once(Ok(WatchReadingsResponse { change: 101 }));
+        Ok(Response::new(Box::pin(
+            first.chain(second).chain(tokio_stream::pending()),
+        )))
+    }
+}
