@@ -238,21 +238,42 @@ fn row(attention: Attention, machine: &MachineOverview, site: &str) -> Markup {
 /// What to do when there is nothing yet.
 fn first_run(sites: &[Site]) -> Markup {
     let site = sites.first().map_or("my-plant", |site| site.name.as_str());
+    let reading = "{\"readings\": [{\"sensor\": \"pump-1/drive-end\", \"captured_at\": \"2026-03-01T12:00:00Z\", \"bins\": [0.01, 0.02, …]}]}";
+    let command = |text: String| html! { pre { code { (text) } } };
     html! {
         div.heading { h1 { "Fleet" } p.sub { "No machine is known yet" } }
         section.card.first-run #rows data-live {
             h2 { "From nothing to the first verdict" }
             ol {
                 @if sites.is_empty() {
-                    li { p { "Make a site: a plant, with its time zone." } pre { code { "tocsin sites create --site my-plant --time-zone Europe/Lisbon" } } }
+                    li {
+                        p { "Declare a site: a plant, with the most sensors its gateways may register by themselves." }
+                        (command(format!("tocsin sites create {site} --time-zone Europe/Lisbon --auto-register-cap 200")))
+                    }
                 }
-                li { p { "Make a gateway token for it. The secret is shown once." } pre { code { "tocsin tokens create --site " (site) } } }
+                li {
+                    p { "Declare a class (machines of one construction) and a specification (what a spectrum is: axis, bins, unit)." }
+                    (command("tocsin classes create pumps\ntocsin specs create pump-spectrum --file spec.json".to_owned()))
+                }
+                li {
+                    p { "Make a gateway token. The secret is shown once." }
+                    (command(format!(
+                        "tocsin tokens create --site {site} \\\n    --auto-register-class pumps --auto-register-spec pump-spectrum"
+                    )))
+                }
                 li {
                     p { "Send a reading: one spectrum, linear amplitudes." }
-                    pre { code { "curl -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n     -d @reading.json http://127.0.0.1:7700/v1/readings" } }
-                    p { "Or a file of them: " code { "tocsin import --csv readings.csv" } ", or a whole history: " code { "tocsin replay --corpus spectra.parquet" } "." }
+                    (command(format!(
+                        "curl http://127.0.0.1:7700/v1/readings -H \"authorization: Bearer $TOKEN\" \\\n    -H 'content-type: application/json' \\\n    -d '{reading}'"
+                    )))
+                    p { "Or a file of them with " code { "tocsin import --csv" } ", or a whole history with " code { "tocsin replay --corpus" } "." }
                 }
-                li { p { "Once there are a few thousand healthy readings, train a model: " code { "tocsin train --class … --register" } ". Until then readings are stored and shown as unjudged, never as healthy." } }
+                li {
+                    p {
+                        "Once there are a few thousand healthy readings, train the class's model: " code { "tocsin train --register" }
+                        ". Until then readings are stored and shown as unjudged, never as healthy."
+                    }
+                }
             }
             p.hint { "This page notices by itself when the first reading arrives." }
         }

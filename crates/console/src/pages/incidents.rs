@@ -94,7 +94,7 @@ fn row(incident: &Incident, of_many: bool) -> Markup {
                 td { a href=(machine_href(&incident.site, &incident.machine)) { (incident.machine) } span.sub { (incident.site) } }
             }
             td data-label="opened" { (moment_and_age(view::at(incident.opened_at))) }
-            td data-label="closed" { @if incident.closed_at.is_some() { (moment(view::at(incident.closed_at))) } @else if open { span.none { "still open" } } @else { span.none { "–" } } }
+            td data-label=[incident.closed_at.is_some().then_some("closed")] { @if incident.closed_at.is_some() { (moment(view::at(incident.closed_at))) } @else if open { span.none { "still open" } } @else { span.none { "–" } } }
             td.num data-label="peak level" { (level(incident.peak_level)) }
             td data-label="decided by" { (incident.deciding_sensor) span.sub { (detector(&incident.deciding_detector)) } }
             td data-label="taken by" { @if incident.acknowledged_by.is_empty() { span.none { "nobody" } } @else { (incident.acknowledged_by) } }
