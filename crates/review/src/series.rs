@@ -103,7 +103,7 @@ mod tests {
             prop_assert!(shown.len() <= points as usize);
             let highest = residuals.iter().copied().fold(0.0, f32::max);
             let expected = Judged::new(reading(1, 0, highest), Some(set)).level().unwrap().0;
-            let best = shown.iter().filter_map(|point| point.level).fold(0.0, f32::max);
+            let best = shown.iter().filter_map(|point| point.level).fold(f32::NEG_INFINITY, f32::max);
             prop_assert_eq!(best.to_bits(), expected.to_bits());
         }
     }

@@ -111,7 +111,12 @@ async fn stage(store: Store) -> Stage {
     };
     let bundle = store.bundle_insert(&bundle, at(0)).await.unwrap().id;
     let healthy: Vec<Scores> = (0..4_000)
-        .map(|i| scores(-(1.0 - (i as f32 + 0.5) / 4_000.0).ln()))
+        .map(|i| {
+            let exponential = -(1.0 - (i as f32 + 0.5) / 4_000.0).ln();
+            let mut scores = scores(exponential);
+            scores.set(Detector::OverallLevel, exponential); // the lines for without the network need one
+            scores
+        })
         .collect();
     let limits = ThresholdSet::from_healthy_percentiles(&healthy, Persistence::default()).unwrap();
     let set = NewThresholdSet {

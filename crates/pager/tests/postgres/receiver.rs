@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 /// How the receiver treats a request.
 #[derive(Debug, Clone, Copy)]
-pub enum Manner {
+pub(crate) enum Manner {
     Status(u16),
     RetryAfter(u16, &'static str),
     /// It takes the request and never answers.
@@ -22,11 +22,11 @@ pub enum Manner {
 
 /// A request it got.
 #[derive(Debug, Clone)]
-pub struct Got {
-    pub key: String,
-    pub body: Value,
+pub(crate) struct Got {
+    pub(crate) key: String,
+    pub(crate) body: Value,
     /// It was answered with success.
-    pub accepted: bool,
+    pub(crate) accepted: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,14 +38,14 @@ struct Shared {
 
 /// The receiver; ends with the test's runtime.
 #[derive(Debug, Clone)]
-pub struct Receiver {
-    pub url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     shared: Shared,
 }
 
 impl Receiver {
     /// Treats the first requests by `manners`, one after the other, and then says yes.
-    pub async fn start(manners: impl IntoIterator<Item = Manner>) -> Self {
+    pub(crate) async fn start(manners: impl IntoIterator<Item = Manner>) -> Self {
         let shared = Shared {
             manners: Arc::new(Mutex::new(manners.into_iter().collect())),
             ..Shared::default()
@@ -58,11 +58,11 @@ impl Receiver {
     }
 
     /// Treats every request like this, from now on.
-    pub fn always(&self, manner: Option<Manner>) {
+    pub(crate) fn always(&self, manner: Option<Manner>) {
         *self.shared.always.lock().unwrap() = manner;
     }
 
-    pub fn got(&self) -> Vec<Got> {
+    pub(crate) fn got(&self) -> Vec<Got> {
         self.shared.got.lock().unwrap().clone()
     }
 }

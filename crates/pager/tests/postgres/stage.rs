@@ -22,18 +22,18 @@ use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub fn slug(text: &str) -> Slug {
+pub(crate) fn slug(text: &str) -> Slug {
     Slug::parse("name", text).unwrap()
 }
 
-pub struct Stage {
-    pub store: Store,
-    pub clock: Clock,
-    pub sensor: Sensor,
+pub(crate) struct Stage {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) sensor: Sensor,
 }
 
 /// Runs `test` on a stage of its own; says so and passes when there is no server to test on.
-pub async fn with_stage<F: Future<Output = ()>>(name: &str, clock: Clock, test: impl FnOnce(Stage) -> F) {
+pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, clock: Clock, test: impl FnOnce(Stage) -> F) {
     let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
         eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
         return;
@@ -100,7 +100,7 @@ async fn sensor(store: &Store, now: Timestamp) -> Sensor {
 
 impl Stage {
     /// Opens an incident of the machine, with its journal and its page.
-    pub async fn open(&self) -> IncidentId {
+    pub(crate) async fn open(&self) -> IncidentId {
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         let machine = self.sensor.machine;
@@ -141,7 +141,7 @@ impl Stage {
     }
 
     /// Clears an incident, with its page.
-    pub async fn clear(&self, incident: IncidentId) {
+    pub(crate) async fn clear(&self, incident: IncidentId) {
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         let (state, mut listing) = incident_lock(&mut tx, &Scope::All, incident).await.unwrap();
@@ -157,7 +157,7 @@ impl Stage {
     }
 
     /// Starts a pager.
-    pub fn pager(&self, config: Config) -> Running {
+    pub(crate) fn pager(&self, config: Config) -> Running {
         let parts = Parts {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -172,7 +172,11 @@ impl Stage {
     }
 
     /// The pages of an incident, once `done` says so of them.
-    pub async fn pages_when(&self, incident: IncidentId, done: impl Fn(&[PageDelivery]) -> bool) -> Vec<PageDelivery> {
+    pub(crate) async fn pages_when(
+        &self,
+        incident: IncidentId,
+        done: impl Fn(&[PageDelivery]) -> bool,
+    ) -> Vec<PageDelivery> {
         eventually(|| async {
             let pages = self.store.pages_by_incident(&Scope::All, incident).await.unwrap();
             done(&pages).then_some(pages)
@@ -182,27 +186,27 @@ impl Stage {
 }
 
 /// A pager at work.
-pub struct Running {
-    pub task: JoinHandle<()>,
+pub(crate) struct Running {
+    pub(crate) task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
 impl Running {
     /// Asks it to stop, and waits until it has.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
 
     /// Ends it as a crash does: in the middle of whatever it was doing.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 
 /// Asks until there is an answer; gives up, loudly, after a minute.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {
@@ -216,7 +220,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() 
         .expect("it never happened")
 }
 
-pub fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> NewPage {
+pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> NewPage {
     let payload = PagePayload {
         incident_id: incident,
         site: slug("north"),
@@ -245,7 +249,7 @@ pub fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> NewPage
 }
 
 /// Impatient settings for one webhook.
-pub fn webhook(url: &str) -> Config {
+pub(crate) fn webhook(url: &str) -> Config {
     let destination = Destination::Webhook {
         name: "hook".to_owned(),
         url: url.to_owned(),
@@ -257,7 +261,7 @@ pub fn webhook(url: &str) -> Config {
     }
 }
 
-pub fn impatient() -> Config {
+pub(crate) fn impatient() -> Config {
     Config {
         poll_ms: 20,
         request_timeout_ms: 500,
