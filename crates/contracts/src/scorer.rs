@@ -31,7 +31,7 @@ impl Spectra {
             return Err(Malformed::new("bins", format!("{bins} is outside 32 to 4096")));
         }
         let bins = bins as usize;
-        if codes.len() % bins != 0 {
+        if !codes.len().is_multiple_of(bins) {
             return Err(Malformed::new(
                 "codes",
                 format!("{} codes are no whole rows of {bins} bins", codes.len()),
@@ -62,7 +62,7 @@ impl Spectra {
     /// Full scales for the wire: one when all rows share it.
     fn full_scale_to_wire(&self) -> Vec<f32> {
         match self.full_scale.first() {
-            Some(first) if self.full_scale.iter().all(|scale| scale == first) => vec![*first],
+            Some(first) if self.full_scale.iter().all(|scale| scale.to_bits() == first.to_bits()) => vec![*first],
             _ => self.full_scale.clone(),
         }
     }
