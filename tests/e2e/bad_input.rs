@@ -20,7 +20,9 @@ use tonic::Code;
 /// The stage still takes a reading.
 async fn lives(stage: &Stage) -> Result<()> {
     let mut publisher = stage.publisher().await?;
-    let ack = publisher.publish(vec![Plant::reading("m2/h", 1_000, Plant::healthy(1_000))]).await?;
+    let ack = publisher
+        .publish(vec![Plant::reading("m2/h", 1_000, Plant::healthy(1_000))])
+        .await?;
     assert_eq!(ack.stored + ack.duplicates, 1);
     Ok(())
 }
@@ -28,7 +30,10 @@ async fn lives(stage: &Stage) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn times_far_off_are_refused_by_their_field() -> Result<()> {
     let stage = Stage::judging().await?;
-    let properties = StreamProperties { clock_is_capture: false, historical: false };
+    let properties = StreamProperties {
+        clock_is_capture: false,
+        historical: false,
+    };
     let mut publisher = tocsin::publish::Publisher::new(stage.running.channel(&stage.token().await?), properties);
     let at = |text: &str| {
         let at = Timestamp::parse("t", text).expect("a time");
@@ -37,10 +42,16 @@ async fn times_far_off_are_refused_by_their_field() -> Result<()> {
         reading
     };
     let now = Clock::system().now().to_string();
-    let ack = publisher.publish(vec![at("1970-01-01T00:00:00Z"), at("2100-01-01T00:00:00Z"), at(&now)]).await?;
+    let ack = publisher
+        .publish(vec![at("1970-01-01T00:00:00Z"), at("2100-01-01T00:00:00Z"), at(&now)])
+        .await?;
     assert_eq!(ack.stored, 1);
     for (rejection, index) in ack.rejections.iter().zip([0, 1]) {
-        assert_eq!((rejection.index, rejection.code()), (index, RejectionCode::OutOfTime), "{rejection:?}");
+        assert_eq!(
+            (rejection.index, rejection.code()),
+            (index, RejectionCode::OutOfTime),
+            "{rejection:?}"
+        );
         assert_eq!(rejection.field, "captured_at");
     }
     stage.stop().await
@@ -52,18 +63,34 @@ async fn an_unknown_or_revoked_token_is_unauthenticated() -> Result<()> {
     use tocsin_contracts::access::v1::{CreateTokenRequest, RevokeTokenRequest, Token as WireToken};
     let stage = Stage::judging().await?;
     let reading = || vec![Plant::reading("m1/h", 0, Plant::healthy(0))];
-    let properties = StreamProperties { clock_is_capture: false, historical: false };
+    let properties = StreamProperties {
+        clock_is_capture: false,
+        historical: false,
+    };
     let unknown = stage.running.channel(&Token::parse("tocsin_nobody")?);
-    let refused = tocsin::publish::Publisher::new(unknown, properties).publish(reading()).await.unwrap_err();
+    let refused = tocsin::publish::Publisher::new(unknown, properties)
+        .publish(reading())
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
 
     let mut access = AccessServiceClient::new(stage.running.service_channel());
-    let token = WireToken { site: "works".to_owned(), name: "lost".to_owned(), ..WireToken::default() };
-    let made = access.create_token(CreateTokenRequest { token: Some(token) }).await?.into_inner();
+    let token = WireToken {
+        site: "works".to_owned(),
+        name: "lost".to_owned(),
+        ..WireToken::default()
+    };
+    let made = access
+        .create_token(CreateTokenRequest { token: Some(token) })
+        .await?
+        .into_inner();
     let token_id = made.token.expect("the token").token_id;
     access.revoke_token(RevokeTokenRequest { token_id }).await?;
     let revoked = stage.running.channel(&Token::parse(&made.secret)?);
-    let refused = tocsin::publish::Publisher::new(revoked, properties).publish(reading()).await.unwrap_err();
+    let refused = tocsin::publish::Publisher::new(revoked, properties)
+        .publish(reading())
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     lives(&stage).await?;
     stage.stop().await
@@ -75,13 +102,26 @@ async fn another_sites_sensor_is_unknown() -> Result<()> {
     use tocsin_contracts::fleet::v1::{CreateSiteRequest, Site};
     let stage = Stage::judging().await?;
     let mut fleet = FleetServiceClient::new(stage.running.service_channel());
-    let site = Site { name: "elsewhere".to_owned(), title: "Elsewhere".to_owned(), time_zone: "UTC".to_owned(), ..Site::default() };
+    let site = Site {
+        name: "elsewhere".to_owned(),
+        title: "Elsewhere".to_owned(),
+        time_zone: "UTC".to_owned(),
+        ..Site::default()
+    };
     fleet.create_site(CreateSiteRequest { site: Some(site) }).await?;
     let token = stage.token_with(|token| token.site = "elsewhere".to_owned()).await?;
-    let properties = StreamProperties { clock_is_capture: true, historical: false };
+    let properties = StreamProperties {
+        clock_is_capture: true,
+        historical: false,
+    };
     let mut publisher = tocsin::publish::Publisher::new(stage.running.channel(&token), properties);
-    let ack = publisher.publish(vec![Plant::reading("m1/h", 0, Plant::healthy(0))]).await?;
-    assert_eq!((ack.stored, ack.rejections[0].code()), (0, RejectionCode::UnknownSensor));
+    let ack = publisher
+        .publish(vec![Plant::reading("m1/h", 0, Plant::healthy(0))])
+        .await?;
+    assert_eq!(
+        (ack.stored, ack.rejections[0].code()),
+        (0, RejectionCode::UnknownSensor)
+    );
     stage.stop().await
 }
 
@@ -91,8 +131,13 @@ async fn an_oversized_batch_is_refused_whole() -> Result<()> {
     let mut publisher = stage.publisher().await?;
     let many: Vec<_> = (0..5_001).map(|n| Plant::reading("m1/h", n, vec![0.1; 64])).collect();
     let refused = publisher.publish(many).await.unwrap_err();
-    assert!(refused.message().contains("5001") || refused.message().contains("5000"), "{refused:?}");
-    let rows: i64 = sqlx::query_scalar("select count(*) from reading").fetch_one(stage.store.pool()).await?;
+    assert!(
+        refused.message().contains("5001") || refused.message().contains("5000"),
+        "{refused:?}"
+    );
+    let rows: i64 = sqlx::query_scalar("select count(*) from reading")
+        .fetch_one(stage.store.pool())
+        .await?;
     assert_eq!(rows, 0);
     lives(&stage).await?;
     stage.stop().await
@@ -103,7 +148,11 @@ async fn garbage_on_the_port_kills_nothing() -> Result<()> {
     let stage = Stage::judging().await?;
     let addr = stage.running.grpc_addr();
     tokio::task::spawn_blocking(move || -> Result<()> {
-        for garbage in [b"\x00\xff\x13garbage\r\n\r\n".to_vec(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff".to_vec(), vec![0x16; 4096]] {
+        for garbage in [
+            b"\x00\xff\x13garbage\r\n\r\n".to_vec(),
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff".to_vec(),
+            vec![0x16; 4096],
+        ] {
             let mut socket = std::net::TcpStream::connect(addr)?;
             socket.set_read_timeout(Some(Duration::from_millis(300)))?;
             socket.write_all(&garbage)?;
@@ -128,13 +177,18 @@ async fn a_corrupt_or_hostile_bundle_is_rejected_with_a_reason() -> Result<()> {
     let archive = BundleArchive::from_bytes(&good, tocsin_models::ArchiveLimits::default())?;
     let folder = tempfile::tempdir()?;
     archive.to_dir(folder.path())?;
-    std::fs::write(folder.path().join("autoencoder.onnx"), [0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3])?;
+    std::fs::write(
+        folder.path().join("autoencoder.onnx"),
+        [0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3],
+    )?;
     let hostile = match BundleArchive::from_dir(folder.path()) {
         Ok(archive) => archive.to_bytes(),
         Err(_) => corrupt.clone(),
     };
     for bytes in [corrupt, hostile, b"not an archive".to_vec(), Vec::new()] {
-        let header = Message::Header(PushBundleHeader { class: CLASS.to_owned() });
+        let header = Message::Header(PushBundleHeader {
+            class: CLASS.to_owned(),
+        });
         let messages: Vec<PushBundleRequest> = std::iter::once(header)
             .chain(bytes.chunks(1 << 16).map(|chunk| Message::Chunk(chunk.to_vec())))
             .map(|message| PushBundleRequest { message: Some(message) })
@@ -144,7 +198,10 @@ async fn a_corrupt_or_hostile_bundle_is_rejected_with_a_reason() -> Result<()> {
             .await;
         match answer {
             Err(status) => {
-                assert!(matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition), "{status:?}");
+                assert!(
+                    matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition),
+                    "{status:?}"
+                );
                 assert!(!status.message().is_empty());
             }
             Ok(answer) => {

@@ -15,7 +15,10 @@ async fn a_failing_machine_pages_once_with_evidence_and_clears_when_it_is_well()
     let stage = Stage::judging().await?;
     let mut publisher = stage.publisher().await?;
     let both = |n, bins: fn(u64) -> Vec<f32>| {
-        [Plant::reading("m1/h", n, bins(n)), Plant::reading("m1/v", n, Plant::healthy(n))]
+        [
+            Plant::reading("m1/h", n, bins(n)),
+            Plant::reading("m1/v", n, Plant::healthy(n)),
+        ]
     };
     let healthy: Vec<_> = (0..30).flat_map(|n| both(n, Plant::healthy)).collect();
     publisher.publish(healthy).await?;
@@ -26,38 +29,70 @@ async fn a_failing_machine_pages_once_with_evidence_and_clears_when_it_is_well()
     }
     let pages = stage.receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
     let page = &pages[0];
-    assert_eq!((page["machine"].as_str(), page["severity"].as_str()), (Some("m1"), Some("page")), "{page:#}");
+    assert_eq!(
+        (page["machine"].as_str(), page["severity"].as_str()),
+        (Some("m1"), Some("page")),
+        "{page:#}"
+    );
     assert_eq!(page["evidence"]["deciding_sensor"], "h");
     assert_eq!(page["replay"], true);
     // The fifth failing step opened it.
     let fifth = Plant::start() + std::time::Duration::from_secs(340);
     assert_eq!(page["evidence"]["step"], fifth.to_string());
-    let bins: Vec<u64> = page["evidence"]["top_bins"].as_array().unwrap().iter().filter_map(|b| b["index"].as_u64()).collect();
-    assert!(!bins.is_empty() && bins.iter().all(|bin| (30..44).contains(bin)), "{bins:?}");
+    let bins: Vec<u64> = page["evidence"]["top_bins"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|b| b["index"].as_u64())
+        .collect();
+    assert!(
+        !bins.is_empty() && bins.iter().all(|bin| (30..44).contains(bin)),
+        "{bins:?}"
+    );
 
     let mut incidents = IncidentsServiceClient::new(stage.running.service_channel());
-    let listed = incidents.list_incidents(ListIncidentsRequest::default()).await?.into_inner().incidents;
+    let listed = incidents
+        .list_incidents(ListIncidentsRequest::default())
+        .await?
+        .into_inner()
+        .incidents;
     assert_eq!(listed.len(), 1);
     let incident_id = listed[0].incident_id;
-    let whole = incidents.get_incident(GetIncidentRequest { incident_id }).await?.into_inner();
+    let whole = incidents
+        .get_incident(GetIncidentRequest { incident_id })
+        .await?
+        .into_inner();
     assert!(!whole.evidence.is_empty() && whole.evidence.iter().any(|e| e.bin_error.len() == 64));
     assert!(whole.events.iter().any(|event| event.kind == "opened"));
     let note = "looking at it".to_owned();
-    let taken = incidents.acknowledge_incident(AcknowledgeIncidentRequest { incident_id, note }).await?.into_inner();
+    let taken = incidents
+        .acknowledge_incident(AcknowledgeIncidentRequest { incident_id, note })
+        .await?
+        .into_inner();
     assert_eq!(taken.incident.unwrap().state, "active_acknowledged");
 
     for n in 40..70 {
         publisher.publish(both(n, Plant::healthy).to_vec()).await?;
     }
-    let pages = stage.receiver.wait_until("the end", |pages| pages.iter().any(|page| is_action(page, "resolve"))).await?;
+    let pages = stage
+        .receiver
+        .wait_until("the end", |pages| pages.iter().any(|page| is_action(page, "resolve")))
+        .await?;
     let triggers = pages.iter().filter(|page| is_action(page, "trigger")).count();
     assert_eq!(triggers, 1, "{pages:#?}");
-    let whole = incidents.get_incident(GetIncidentRequest { incident_id }).await?.into_inner();
+    let whole = incidents
+        .get_incident(GetIncidentRequest { incident_id })
+        .await?
+        .into_inner();
     assert_eq!(whole.incident.unwrap().state, "normal");
     let seqs: Vec<i64> = sqlx::query_scalar("select seq from machine_event order by machine_id, seq")
         .fetch_all(stage.store.pool())
         .await?;
-    assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>(), "the journal is dense");
+    assert_eq!(
+        seqs,
+        (1..=seqs.len() as i64).collect::<Vec<_>>(),
+        "the journal is dense"
+    );
     stage.stop().await
 }
 
@@ -68,7 +103,11 @@ async fn how_readings_are_cut_into_batches_changes_no_incident() -> Result<()> {
     let readings = |machine: &str| -> Vec<_> {
         (0..90)
             .map(|n| {
-                let bins = if (30..45).contains(&n) { Plant::failing(n) } else { Plant::healthy(n) };
+                let bins = if (30..45).contains(&n) {
+                    Plant::failing(n)
+                } else {
+                    Plant::healthy(n)
+                };
                 Plant::reading(&format!("{machine}/h"), n, bins)
             })
             .collect()
@@ -91,12 +130,17 @@ async fn how_readings_are_cut_into_batches_changes_no_incident() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn history_is_stored_and_never_pages() -> Result<()> {
     let stage = Stage::judging().await?;
-    let properties = tocsin_contracts::ingest::StreamProperties { clock_is_capture: true, historical: true };
+    let properties = tocsin_contracts::ingest::StreamProperties {
+        clock_is_capture: true,
+        historical: true,
+    };
     let channel = stage.running.channel(&stage.token().await?);
     let mut publisher = tocsin::publish::Publisher::new(channel, properties);
     let failing: Vec<_> = (0..20).map(|n| Plant::reading("m1/h", n, Plant::failing(n))).collect();
     assert_eq!(publisher.publish(failing).await?.stored, 20);
-    let incidents: i64 = sqlx::query_scalar("select count(*) from incident").fetch_one(stage.store.pool()).await?;
+    let incidents: i64 = sqlx::query_scalar("select count(*) from incident")
+        .fetch_one(stage.store.pool())
+        .await?;
     assert_eq!(incidents, 0);
     stage.stop().await
 }

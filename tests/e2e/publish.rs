@@ -18,7 +18,10 @@ async fn a_reading_is_stored_once_however_often_it_is_sent() -> Result<()> {
     other.bins[3] *= 2.0;
     let conflict = publisher.publish(vec![readings[6].clone(), other]).await?;
     assert_eq!((conflict.stored, conflict.duplicates), (0, 1));
-    assert_eq!((conflict.rejections[0].index, conflict.rejections[0].code()), (1, RejectionCode::Conflict));
+    assert_eq!(
+        (conflict.rejections[0].index, conflict.rejections[0].code()),
+        (1, RejectionCode::Conflict)
+    );
 
     let (rows, judged): (i64, i64) =
         sqlx::query_as("select count(*), count(*) filter (where threshold_set_id > 0 and residual is not null and isolation is not null) from reading")
@@ -38,10 +41,15 @@ async fn a_bad_reading_is_named_and_the_rest_of_its_batch_goes_on() -> Result<()
     let mut not_a_number = good(2);
     not_a_number.bins[9] = f32::NAN;
     let unknown = Plant::reading("m9/h", 3, Plant::healthy(3));
-    let ack = publisher.publish(vec![good(0), short, not_a_number, unknown, good(4)]).await?;
+    let ack = publisher
+        .publish(vec![good(0), short, not_a_number, unknown, good(4)])
+        .await?;
     assert_eq!(ack.stored, 2);
-    let told: Vec<(u32, RejectionCode, &str)> =
-        ack.rejections.iter().map(|r| (r.index, r.code(), r.field.as_str())).collect();
+    let told: Vec<(u32, RejectionCode, &str)> = ack
+        .rejections
+        .iter()
+        .map(|r| (r.index, r.code(), r.field.as_str()))
+        .collect();
     let expected = [
         (1, RejectionCode::Malformed, "bins"),
         (2, RejectionCode::Malformed, "bins[9]"),
@@ -66,7 +74,11 @@ async fn json_over_http_follows_the_same_rules() -> Result<()> {
     let answer = client.post(&url).bearer_auth(token.expose()).json(&body).send().await?;
     assert_eq!(answer.status(), 200);
     let answer: serde_json::Value = answer.json().await?;
-    assert_eq!((answer["stored"].as_u64(), answer["rejections"][0]["index"].as_u64()), (Some(1), Some(1)), "{answer}");
+    assert_eq!(
+        (answer["stored"].as_u64(), answer["rejections"][0]["index"].as_u64()),
+        (Some(1), Some(1)),
+        "{answer}"
+    );
     assert_eq!(answer["rejections"][0]["field"], "captured_at");
     let refused = client.post(&url).json(&body).send().await?;
     assert_eq!(refused.status(), 401);

@@ -8,10 +8,16 @@ use anyhow::{Context, Result, bail};
 /// Where the `tocsin` that belongs to this test build lies.
 pub fn path() -> Result<PathBuf> {
     let test = std::env::current_exe().context("the test's own path")?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("the test lies in target/profile/deps")?;
+    let folder = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .context("the test lies in target/profile/deps")?;
     let binary = folder.join("tocsin");
     if !binary.exists() {
-        bail!("{} is not built: run `make test`, or cargo build --release --workspace --bins", binary.display());
+        bail!(
+            "{} is not built: run `make test`, or cargo build --release --workspace --bins",
+            binary.display()
+        );
     }
     Ok(binary)
 }
@@ -23,7 +29,11 @@ pub struct Process(Child);
 impl Process {
     /// Starts `tocsin` with these arguments; what it logs goes to `log`.
     pub fn start(arguments: &[&str], log: &std::path::Path) -> Result<Self> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).context("the log file")?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .context("the log file")?;
         let child = Command::new(path()?)
             .args(arguments)
             .stdin(Stdio::null())
@@ -43,7 +53,10 @@ impl Process {
 
     /// Asks it to stop and waits.
     pub fn terminate(mut self) -> Result<()> {
-        let asked = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().context("kill -TERM")?;
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status()
+            .context("kill -TERM")?;
         if !asked.success() {
             bail!("the process was gone before it was asked to stop");
         }
@@ -67,10 +80,21 @@ impl Drop for Process {
 /// Runs `tocsin` to its end; standard output, or an error with standard error in it.
 pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
     let mut command = tokio::process::Command::new(path()?);
-    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.with_context(|| format!("running tocsin {}", arguments.join(" ")))?;
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = command
+        .output()
+        .await
+        .with_context(|| format!("running tocsin {}", arguments.join(" ")))?;
     if !output.status.success() {
-        bail!("tocsin {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "tocsin {} failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     String::from_utf8(output.stdout).context("standard output")
 }

@@ -15,6 +15,9 @@ pub fn file(name: &str) -> Option<PathBuf> {
         return Some(path);
     }
     assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
-    eprintln!("skipped: {} is not there; set TOCSIN_DATA to the folder with the vibration data", path.display());
+    eprintln!(
+        "skipped: {} is not there; set TOCSIN_DATA to the folder with the vibration data",
+        path.display()
+    );
     None
 }

@@ -1,7 +1,11 @@
 //! A small plant whose healthy spectra are easy to learn and whose failures are easy to make.
 
+use std::ops::Range;
+use std::path::Path;
+
 use tocsin_contracts::ingest::v1::Reading;
 use tocsin_contracts::time;
+use tocsin_corpus::{Row, SensorName, Writer};
 use tocsin_domain::{SpectrumSpec, Timestamp};
 use tocsin_models::{BundleArchive, Variant};
 use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
@@ -41,12 +45,48 @@ impl Plant {
     /// A reading of `sensor` at step `number` of ten seconds.
     pub fn reading(sensor: &str, number: u64, bins: Vec<f32>) -> Reading {
         let at = Self::start() + std::time::Duration::from_secs(10) * number as u32;
-        Reading { sensor: sensor.to_owned(), captured_at: Some(time::to_wire(at)), bins, ..Reading::default() }
+        Reading {
+            sensor: sensor.to_owned(),
+            captured_at: Some(time::to_wire(at)),
+            bins,
+            ..Reading::default()
+        }
     }
 
     /// What its sensors declare.
     pub fn spec() -> SpectrumSpec {
         SpectrumSpec::corpus_default(BINS as u16)
+    }
+
+    /// Writes steps of three machines of `site` to a corpus; machine 0 fails from step `failing` on, the others 400 and 800
+    /// steps later. The steps before 300 are of split `train`, those before 1,100 of `cal`. Answers the number of rows.
+    pub fn corpus(path: &Path, site: &str, steps: Range<u64>, failing: u64) -> anyhow::Result<u64> {
+        let mut writer = Writer::create(path)?;
+        for number in steps {
+            for machine in 0..3 {
+                let fails = number >= failing + 400 * machine;
+                let noise = number * 3 + machine;
+                let split = match number {
+                    0..300 => "train",
+                    300..1_100 => "cal",
+                    _ => "test",
+                };
+                writer.write(&Row {
+                    sensor: SensorName::parse(&format!("{site}/m{machine}/h"))?,
+                    captured_at: Self::start() + std::time::Duration::from_secs(10) * number as u32,
+                    bins: if fails {
+                        Self::failing(noise)
+                    } else {
+                        Self::healthy(noise)
+                    },
+                    rpm: None,
+                    load: None,
+                    label: None,
+                    split: Some(split.to_owned()),
+                })?;
+            }
+        }
+        Ok(writer.finish()?)
     }
 
     /// A bundle trained on its healthy spectra, in about a second.
@@ -61,7 +101,10 @@ impl Plant {
             let at = Self::start() + std::time::Duration::from_secs(number);
             calibration.push("works/m1/h", at, &Self::healthy(number))?;
         }
-        let options = FitOptions { epochs: 20, ..FitOptions::of(Variant::Dense) };
+        let options = FitOptions {
+            epochs: 20,
+            ..FitOptions::of(Variant::Dense)
+        };
         let request = TrainRequest {
             class: class.parse()?,
             train: &rows,

@@ -21,21 +21,42 @@ pub struct Postgres {
 impl Postgres {
     /// Makes one.
     pub async fn fresh() -> Result<Self> {
-        let name = format!("story_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "story_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         if let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") {
-            let pool = PgPool::connect(&server).await.with_context(|| format!("connecting to {server}"))?;
+            let pool = PgPool::connect(&server)
+                .await
+                .with_context(|| format!("connecting to {server}"))?;
             let statement = format!("create database {name}");
             sqlx_execute(&pool, &statement).await?;
             pool.close().await;
-            let (base, _) = server.rsplit_once('/').context("TOCSIN_TEST_DATABASE_URL names no database")?;
-            return Self { url: format!("{base}/{name}"), cluster: None }.migrated().await;
+            let (base, _) = server
+                .rsplit_once('/')
+                .context("TOCSIN_TEST_DATABASE_URL names no database")?;
+            return Self {
+                url: format!("{base}/{name}"),
+                cluster: None,
+            }
+            .migrated()
+            .await;
         }
         // Not the temporary folder itself: the cluster's user has to get in.
-        let folder = tempfile::Builder::new().prefix("tocsin-story").tempdir().context("a temporary folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("tocsin-story")
+            .tempdir()
+            .context("a temporary folder")?;
         open_to_all(&folder)?;
         let cluster = Cluster::start(&folder.path().join("postgres")).await?;
         cluster.create_database(&name).await?;
-        Self { url: cluster.url_of(&name), cluster: Some((cluster, folder)) }.migrated().await
+        Self {
+            url: cluster.url_of(&name),
+            cluster: Some((cluster, folder)),
+        }
+        .migrated()
+        .await
     }
 
     async fn migrated(self) -> Result<Self> {
@@ -52,7 +73,10 @@ impl Postgres {
 
     /// A pool of connections to it.
     pub async fn store(&self) -> Result<Store> {
-        let config = tocsin_store::Config { url: self.url.clone(), ..tocsin_store::Config::default() };
+        let config = tocsin_store::Config {
+            url: self.url.clone(),
+            ..tocsin_store::Config::default()
+        };
         Ok(Store::connect(&config).await?)
     }
 
@@ -71,6 +95,9 @@ fn open_to_all(folder: &TempDir) -> Result<()> {
 }
 
 async fn sqlx_execute(pool: &PgPool, statement: &str) -> Result<()> {
-    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await.with_context(|| statement.to_owned())?;
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .execute(pool)
+        .await
+        .with_context(|| statement.to_owned())?;
     Ok(())
 }

@@ -29,9 +29,14 @@ struct Inner {
 impl Receiver {
     /// Binds and serves until the process ends.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("binding the receiver")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("binding the receiver")?;
         let addr = listener.local_addr().context("binding the receiver")?;
-        let inner = Arc::new(Inner { pages: Mutex::default(), answer: AtomicU16::new(200) });
+        let inner = Arc::new(Inner {
+            pages: Mutex::default(),
+            answer: AtomicU16::new(200),
+        });
         let routes = Router::new().route("/pages", post(take)).with_state(inner.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { addr, inner })
@@ -56,7 +61,9 @@ impl Receiver {
     pub fn triggers(&self) -> Vec<String> {
         let pages = self.pages();
         let triggers = pages.iter().filter(|page| page["action"] == "trigger");
-        triggers.filter_map(|page| page["page_key"].as_str().map(str::to_owned)).collect()
+        triggers
+            .filter_map(|page| page["page_key"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Waits until `enough` says so, at most 20 s.

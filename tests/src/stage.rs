@@ -27,6 +27,21 @@ pub const SPEC: &str = "pump-64";
 /// The site's name.
 pub const SITE: &str = "works";
 
+/// Defaults on ports that the system chooses.
+fn quiet_config() -> Result<Config> {
+    let mut config = Config::load(None, |_| None)?;
+    config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.console.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.telemetry.metrics_listen = None;
+    Ok(config)
+}
+
+/// An address that nobody listens at now.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
+    listener.local_addr().context("looking for a free port")
+}
+
 /// Every role on a fresh database, in memory objects, and a receiver of pages.
 #[derive(Debug)]
 pub struct Stage {
@@ -38,35 +53,46 @@ pub struct Stage {
     pub store: Store,
     /// Where pages go.
     pub receiver: Receiver,
+    credential: ServiceCredential,
+    bundles: BundleStore,
 }
 
 impl Stage {
     /// Starts everything, with the site, class and spec, and no sensors and no model yet.
     pub async fn start() -> Result<Self> {
-        Self::start_with(|_| ()).await
+        Self::start_with(Role::ALL, |_| ()).await
     }
 
-    /// The same, with settings of the story's own.
-    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+    /// The same, with roles and settings of the story's own.
+    pub async fn start_with(roles: impl IntoIterator<Item = Role>, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let postgres = Postgres::fresh().await?;
         let receiver = Receiver::start().await?;
-        let mut config = Config::load(None, |_| None)?;
-        config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.console.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.telemetry.metrics_listen = None;
+        let mut config = quiet_config()?;
         config.registry.verify.command = Some(binary::path()?);
-        config.pager.destinations =
-            vec![Destination::Webhook { name: "receiver".to_owned(), url: receiver.url(), token_file: None }];
+        config.pager.destinations = vec![Destination::Webhook {
+            name: "receiver".to_owned(),
+            url: receiver.url(),
+            token_file: None,
+        }];
         change(&mut config);
         let store = postgres.store().await?;
+        let credential = ServiceCredential::generate()?;
+        let bundles = BundleStore::open("memory://")?;
         let running = Platform::builder(config)
-            .roles(Role::ALL)
-            .credential(ServiceCredential::generate()?)
+            .roles(roles)
+            .credential(credential.clone())
             .store(postgres.store().await?)
-            .bundles(BundleStore::open("memory://")?)
+            .bundles(bundles.clone())
             .start()
             .await?;
-        let stage = Self { running, postgres, store, receiver };
+        let stage = Self {
+            running,
+            postgres,
+            store,
+            receiver,
+            credential,
+            bundles,
+        };
         stage.declare().await?;
         Ok(stage)
     }
@@ -83,14 +109,39 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Another platform of the same deployment, which knows the first one's registry.
+    pub async fn beside(&self, roles: impl IntoIterator<Item = Role>, listen: SocketAddr) -> Result<Running> {
+        let mut config = quiet_config()?;
+        config.server.listen = listen;
+        config.peers.registry = vec![format!("http://{}", self.running.grpc_addr())];
+        Platform::builder(config)
+            .roles(roles)
+            .credential(self.credential.clone())
+            .store(self.postgres.store().await?)
+            .bundles(self.bundles.clone())
+            .start()
+            .await
+    }
+
     async fn declare(&self) -> Result<()> {
         let mut fleet = FleetServiceClient::new(self.running.service_channel());
-        let site = Site { name: SITE.to_owned(), title: "Works".to_owned(), time_zone: "UTC".to_owned(), ..Site::default() };
+        let site = Site {
+            name: SITE.to_owned(),
+            title: "Works".to_owned(),
+            time_zone: "UTC".to_owned(),
+            ..Site::default()
+        };
         fleet.create_site(CreateSiteRequest { site: Some(site) }).await?;
-        let class = MachineClass { name: CLASS.to_owned(), step_ms: 10_000 };
+        let class = MachineClass {
+            name: CLASS.to_owned(),
+            step_ms: 10_000,
+        };
         fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
         let definition_json = serde_json::to_string(&Plant::spec()).context("the spec")?;
-        let spec = Spec { name: SPEC.to_owned(), definition_json };
+        let spec = Spec {
+            name: SPEC.to_owned(),
+            definition_json,
+        };
         fleet.create_spec(CreateSpecRequest { spec: Some(spec) }).await?;
         Ok(())
     }
@@ -106,7 +157,9 @@ impl Stage {
             ..Sensor::default()
         };
         let mut fleet = FleetServiceClient::new(self.running.service_channel());
-        fleet.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await?;
+        fleet
+            .create_sensor(CreateSensorRequest { sensor: Some(sensor) })
+            .await?;
         Ok(())
     }
 
@@ -132,14 +185,20 @@ impl Stage {
         };
         change(&mut token);
         let mut access = AccessServiceClient::new(self.running.service_channel());
-        let made = access.create_token(CreateTokenRequest { token: Some(token) }).await?.into_inner();
+        let made = access
+            .create_token(CreateTokenRequest { token: Some(token) })
+            .await?
+            .into_inner();
         auth::Token::parse(&made.secret).context("the secret")
     }
 
     /// A publisher with a gateway's token, on the capture clock.
     pub async fn publisher(&self) -> Result<tocsin::publish::Publisher> {
         let channel: Channel = self.running.channel(&self.token().await?);
-        let properties = StreamProperties { clock_is_capture: true, historical: false };
+        let properties = StreamProperties {
+            clock_is_capture: true,
+            historical: false,
+        };
         Ok(tocsin::publish::Publisher::new(channel, properties))
     }
 

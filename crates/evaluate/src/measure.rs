@@ -50,14 +50,21 @@ struct Scored {
 
 /// Figures of one bundle, by name: the network's variant, the detectors beside it, and the ensemble's decision.
 pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figures>, EvaluateError> {
-    for (name, part) in [("cal", &parts.cal), ("test_healthy", &parts.test_healthy), ("end", &parts.end)] {
+    for (name, part) in [
+        ("cal", &parts.cal),
+        ("test_healthy", &parts.test_healthy),
+        ("end", &parts.end),
+    ] {
         if part.rows == 0 {
             return Err(EvaluateError::Empty(name));
         }
     }
     let bins = usize::from(bundle.manifest().bins);
     if bins != parts.bins() {
-        return Err(EvaluateError::Bins { bundle: bins, corpus: parts.bins() });
+        return Err(EvaluateError::Bins {
+            bundle: bins,
+            corpus: parts.bins(),
+        });
     }
     let network = Network::load(bundle)?;
     let score = |part: &Part| score(bundle, &network, part);
@@ -100,9 +107,8 @@ fn score(bundle: &Bundle, network: &Network, part: &Part) -> Result<Vec<Scores>,
 
 /// A detector alone, under its own lines.
 fn of_detector(detector: Detector, scored: &Scored) -> Result<Figures, EvaluateError> {
-    let column = |scores: &[Scores]| -> Vec<f64> {
-        scores.iter().filter_map(|s| s.get(detector)).map(f64::from).collect()
-    };
+    let column =
+        |scores: &[Scores]| -> Vec<f64> { scores.iter().filter_map(|s| s.get(detector)).map(f64::from).collect() };
     let cal = column(&scored.cal);
     let member = Member::fit(detector, Role::Page, &cal).map_err(|e| EvaluateError::Tail(detector, e))?;
     let lines = Lines {
@@ -111,7 +117,12 @@ fn of_detector(detector: Detector, scored: &Scored) -> Result<Figures, EvaluateE
         alert_supported: member.tail.sufficient_for(tocsin_judge::threshold_set::ALERT_ALPHA),
         page_supported: member.page_line_supported,
     };
-    Ok(figures(&column(&scored.healthy), &column(&scored.end), &column(&scored.incipient), lines))
+    Ok(figures(
+        &column(&scored.healthy),
+        &column(&scored.end),
+        &column(&scored.incipient),
+        lines,
+    ))
 }
 
 /// What the platform would decide: the level under a threshold set computed from the calibration part.
@@ -119,7 +130,11 @@ fn of_ensemble(scored: &Scored) -> Result<Figures, EvaluateError> {
     let set = ThresholdSet::from_healthy_percentiles(&scored.cal, Persistence::default())?;
     let levels = |scores: &[Scores]| -> Vec<f64> {
         let level = |s: &Scores| set.judge(s, Condition::default(), false).level;
-        scores.iter().filter_map(level).map(|level| f64::from(level.0)).collect()
+        scores
+            .iter()
+            .filter_map(level)
+            .map(|level| f64::from(level.0))
+            .collect()
     };
     let supported = |alpha: f64| set.members.iter().all(|member| member.tail.sufficient_for(alpha));
     let lines = Lines {
@@ -128,7 +143,12 @@ fn of_ensemble(scored: &Scored) -> Result<Figures, EvaluateError> {
         alert_supported: supported(tocsin_judge::threshold_set::ALERT_ALPHA),
         page_supported: supported(tocsin_judge::threshold_set::PAGE_ALPHA),
     };
-    Ok(figures(&levels(&scored.healthy), &levels(&scored.end), &levels(&scored.incipient), lines))
+    Ok(figures(
+        &levels(&scored.healthy),
+        &levels(&scored.end),
+        &levels(&scored.incipient),
+        lines,
+    ))
 }
 
 fn figures(healthy: &[f64], end: &[f64], incipient: &[f64], lines: Lines) -> Figures {

@@ -30,7 +30,13 @@ impl Parts {
     /// Empty parts for spectra of `spec`.
     pub fn new(spec: SpectrumSpec) -> Self {
         let empty = Part::default;
-        Self { spec, cal: empty(), test_healthy: empty(), end: empty(), incipient: empty() }
+        Self {
+            spec,
+            cal: empty(),
+            test_healthy: empty(),
+            end: empty(),
+            incipient: empty(),
+        }
     }
 
     /// Takes rows of a corpus; those of other splits are passed over.

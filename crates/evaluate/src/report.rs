@@ -86,13 +86,23 @@ pub fn summarise(seeds: usize, runs: &[BTreeMap<String, Figures>]) -> Report {
             columns.entry(name.clone()).or_default().push(*figures);
         }
     }
-    let detectors: BTreeMap<String, Row> =
-        columns.into_iter().map(|(name, figures)| (name, row(&figures))).collect();
+    let detectors: BTreeMap<String, Row> = columns
+        .into_iter()
+        .map(|(name, figures)| (name, row(&figures)))
+        .collect();
     let auroc = |name: &str| detectors.get(name).and_then(|row| row.auroc).unwrap_or(0.0);
     let members = detectors.keys().filter(|name| *name != "ensemble");
-    let best_member = members.max_by(|a, b| auroc(a).total_cmp(&auroc(b))).cloned().unwrap_or_default();
+    let best_member = members
+        .max_by(|a, b| auroc(a).total_cmp(&auroc(b)))
+        .cloned()
+        .unwrap_or_default();
     let ensemble_gap = auroc(&best_member) - auroc("ensemble");
-    Report { seeds, detectors, best_member, ensemble_gap }
+    Report {
+        seeds,
+        detectors,
+        best_member,
+        ensemble_gap,
+    }
 }
 
 fn row(figures: &[Figures]) -> Row {
@@ -127,7 +137,12 @@ mod tests {
     use super::*;
 
     fn figures(auroc: f64) -> Figures {
-        let lines = Lines { alert: 1.0, page: 2.0, alert_supported: true, page_supported: false };
+        let lines = Lines {
+            alert: 1.0,
+            page: 2.0,
+            alert_supported: true,
+            page_supported: false,
+        };
         Figures {
             auroc: Some(auroc),
             average_precision: Some(0.5),
@@ -143,13 +158,19 @@ mod tests {
     #[test]
     fn seeds_are_averaged_and_the_gap_to_the_best_member_is_told() {
         let run = |dense, ensemble| {
-            BTreeMap::from([("dense".to_owned(), figures(dense)), ("ensemble".to_owned(), figures(ensemble))])
+            BTreeMap::from([
+                ("dense".to_owned(), figures(dense)),
+                ("ensemble".to_owned(), figures(ensemble)),
+            ])
         };
         let report = summarise(2, &[run(0.98, 0.97), run(0.96, 0.97)]);
         let dense = &report.detectors["dense"];
         assert!((dense.auroc.unwrap() - 0.97).abs() < 1e-12);
         assert!((dense.auroc_sd.unwrap() - 0.02 / 2f64.sqrt()).abs() < 1e-12);
         assert!(dense.insufficient_9995 && !dense.insufficient_995);
-        assert_eq!((report.best_member.as_str(), report.ensemble_gap.abs() < 1e-12), ("dense", true));
+        assert_eq!(
+            (report.best_member.as_str(), report.ensemble_gap.abs() < 1e-12),
+            ("dense", true)
+        );
     }
 }

@@ -195,3 +195,100 @@ fn known_name(name: &str) -> Result<&'static str, BundleError> {
 fn sha256_hex(content: &[u8]) -> String {
     hex::encode(Sha256::digest(content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn read(bytes: &[u8]) -> Result<BundleArchive, String> {
+        BundleArchive::from_bytes(bytes, ArchiveLimits::default()).map_err(|e| e.to_string())
+    }
+
+    /// A tar with one entry of this name and kind, however unwise.
+    fn tar_with(name: &[u8], kind: tar::EntryType) -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_size(0);
+        header.set_entry_type(kind);
+        header.set_cksum();
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append(&header, [].as_slice()).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_tar_and_a_folder_give_back_the_same_files_and_digest() {
+        let archive = fixture::archive();
+        let bytes = archive.to_bytes();
+        assert_eq!(bytes, archive.to_bytes());
+        assert_eq!(read(&bytes).unwrap(), archive);
+        let folder = tempfile::tempdir().unwrap();
+        archive.to_dir(&folder.path().join("new")).unwrap();
+        let again = BundleArchive::from_dir(&folder.path().join("new")).unwrap();
+        assert_eq!(again.digest(), archive.digest());
+        let missing = BundleArchive::from_dir(folder.path()).unwrap_err().to_string();
+        assert!(missing.contains("autoencoder.onnx"), "{missing}");
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_listing() {
+        let files = FILES.map(|name| (name.to_owned(), name.as_bytes().to_vec()));
+        let archive = BundleArchive::new(files).unwrap();
+        let listing: String = FILES
+            .iter()
+            .map(|name| format!("{name} {} {}\n", name.len(), sha256_hex(name.as_bytes())))
+            .collect();
+        assert_eq!(archive.digest().to_string(), sha256_hex(listing.as_bytes()));
+    }
+
+    #[test]
+    fn one_byte_of_any_file_changes_the_digest() {
+        let archive = fixture::archive();
+        for name in FILES {
+            let mut other = archive.clone();
+            other.files.get_mut(name).unwrap()[0] ^= 1;
+            assert_ne!(other.digest(), archive.digest(), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_links_folders_and_strange_names_are_refused() {
+        for name in [
+            "../manifest.json",
+            "/manifest.json",
+            "./manifest.json",
+            "a/manifest.json",
+            "passwd",
+            "Manifest.json",
+        ] {
+            let error = read(&tar_with(name.as_bytes(), tar::EntryType::Regular)).unwrap_err();
+            assert!(error.contains("is not a file of a bundle"), "{error}");
+        }
+        for kind in [
+            tar::EntryType::Symlink,
+            tar::EntryType::Link,
+            tar::EntryType::Directory,
+            tar::EntryType::GNULongName,
+        ] {
+            let error = read(&tar_with(b"manifest.json", kind)).unwrap_err();
+            assert!(error.contains("is not a plain file"), "{error}");
+        }
+        assert!(
+            read(&tar_with(b"manifest.json", tar::EntryType::Regular))
+                .unwrap_err()
+                .contains("is missing")
+        );
+        let twice = BundleArchive::new([(MANIFEST_FILE.to_owned(), vec![]), (MANIFEST_FILE.to_owned(), vec![])]);
+        assert!(twice.unwrap_err().to_string().contains("is there twice"));
+    }
+
+    #[test]
+    fn what_is_no_tar_is_refused() {
+        assert!(read(b"").unwrap_err().contains("is missing"));
+        assert!(read(&[0x55; 4096]).is_err());
+        let mut short = fixture::archive().to_bytes();
+        short.truncate(short.len() / 2);
+        assert!(read(&short).is_err());
+    }
+}

@@ -76,3 +76,37 @@ impl Decoder {
         Ok(spectra)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, BINS, LATENT};
+
+    #[test]
+    fn latents_become_spectra_one_by_one_as_in_a_batch() {
+        let mut decoder = Decoder::from_onnx(&onnx::to_bytes(&fixture::decoder()), BINS, LATENT).unwrap();
+        let latents: Vec<f16> = (0..40 * LATENT).map(|at| f16::from_f32((at as f32).sin())).collect();
+        let spectra = decoder.run(&latents).unwrap();
+        assert_eq!(spectra.len(), 40 * BINS);
+        for (latent, spectrum) in latents.chunks_exact(LATENT).zip(spectra.chunks_exact(BINS)) {
+            assert_eq!(decoder.run(latent).unwrap(), spectrum);
+            assert!(spectrum.iter().all(|amplitude| *amplitude >= 0.0));
+        }
+        assert!(
+            decoder
+                .run(&latents[1..])
+                .unwrap_err()
+                .to_string()
+                .starts_with("latents: 159 values")
+        );
+    }
+
+    #[test]
+    fn a_decoder_for_another_number_of_bins_is_refused() {
+        let error = Decoder::from_onnx(&onnx::to_bytes(&fixture::decoder()), BINS + 1, LATENT).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "decoder.onnx: output \"spectrum\" holds 32 values a row, must hold 33"
+        );
+    }
+}

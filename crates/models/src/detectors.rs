@@ -166,3 +166,70 @@ impl ClassDetectors {
         serde_json::to_vec(self).expect("fitted detectors hold only finite numbers")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, BINS};
+
+    fn scores(detectors: &ClassDetectors, rows: &[f32]) -> Vec<Scores> {
+        let mut scores = vec![Scores::default(); rows.len() / BINS];
+        detectors.score_batch(rows, &mut DetectorScratch::default(), &mut scores);
+        scores
+    }
+
+    #[test]
+    fn a_row_alone_gives_the_bits_it_gives_in_a_batch() {
+        let detectors = fixture::detectors();
+        let rows = fixture::spectra(67, 5);
+        let mut scratch = DetectorScratch::default();
+        for (row, batched) in rows.chunks_exact(BINS).zip(scores(&detectors, &rows)) {
+            let mut alone = Scores::default();
+            detectors.score_into(row, &mut scratch, &mut alone);
+            assert_eq!(alone, batched);
+            assert_eq!(alone.mask().0, 0b1100_0110);
+        }
+    }
+
+    #[test]
+    fn other_scores_of_the_row_are_left_alone() {
+        let mut own = Scores::default();
+        own.set(Detector::Residual, 0.5);
+        fixture::detectors().score_into(&fixture::spectra(1, 6), &mut DetectorScratch::default(), &mut own);
+        assert_eq!(own.get(Detector::Residual), Some(0.5));
+    }
+
+    #[test]
+    fn an_unlike_row_scores_higher_with_every_detector() {
+        let detectors = fixture::detectors();
+        let healthy = scores(&detectors, &fixture::spectra(50, 7));
+        let loud: Vec<f32> = fixture::spectra(1, 8).iter().map(|s| s * 20.0).collect();
+        for (detector, score) in scores(&detectors, &loud)[0].iter() {
+            assert!(healthy.iter().all(|row| row.get(detector) < Some(score)), "{detector}");
+        }
+    }
+
+    #[test]
+    fn stored_detectors_score_as_before_and_wrong_ones_are_refused() {
+        let detectors = fixture::detectors();
+        let json = detectors.to_json();
+        let back = ClassDetectors::from_json(&json).unwrap();
+        let rows = fixture::spectra(40, 9);
+        assert_eq!(scores(&back, &rows), scores(&detectors, &rows));
+        let text = String::from_utf8(json).unwrap();
+        for (from, to, words) in [
+            ("{\"format\":1", "{\"format\":3", "format: 3"),
+            ("\"s0\":0.001", "\"s0\":-0.001", "s0: -0.001"),
+            ("\"bins\":32,\"s0\"", "\"bins\":33,\"s0\"", "isolation.bins: 32"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let error = ClassDetectors::from_json(text.replace(from, to).as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("detectors.json: ") && error.contains(words),
+                "{error}"
+            );
+        }
+    }
+}

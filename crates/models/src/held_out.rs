@@ -140,3 +140,65 @@ impl HeldOut {
         by_sensor
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(sensor: u32, second: i64, score: f32) -> HeldOutRow {
+        let mut scores = Scores::default();
+        scores.set(Detector::Isolation, score);
+        HeldOutRow {
+            sensor,
+            captured_at: Timestamp::from_micros(second * 1_000_000),
+            scores,
+        }
+    }
+
+    #[test]
+    fn scores_survive_storage_bit_for_bit_and_absent_ones_stay_absent() {
+        let rows = (0..200)
+            .map(|at| row(at % 2, i64::from(at), 1.0 / (at as f32 + 3.0)))
+            .collect();
+        let held_out = HeldOut::new(vec!["a/b/c".to_owned(), "a/b/d".to_owned()], rows);
+        let json = held_out.to_json();
+        assert_eq!(HeldOut::from_json(&json).unwrap(), held_out);
+        assert!(json.len() < 200 * 80, "{} bytes", json.len());
+        assert_eq!(held_out.rows[0].scores.get(Detector::Residual), None);
+    }
+
+    #[test]
+    fn rows_come_in_time_order_and_too_many_are_thinned_evenly() {
+        let rows = (0..3 * HeldOut::MAX_ROWS as i64)
+            .rev()
+            .map(|second| row(0, second, 0.5))
+            .collect();
+        let held_out = HeldOut::new(vec!["a/b/c".to_owned()], rows);
+        assert_eq!(held_out.rows.len(), HeldOut::MAX_ROWS);
+        let seconds: Vec<i64> = held_out
+            .rows
+            .iter()
+            .take(3)
+            .map(|row| row.captured_at.as_micros() / 1_000_000)
+            .collect();
+        assert_eq!(seconds, [0, 3, 6]);
+    }
+
+    #[test]
+    fn a_detector_of_another_time_is_left_out_and_a_wrong_row_named() {
+        let json = r#"{"format":1,"detectors":["isolation","oracle"],"sensors":["a/b/c"],"rows":[[0,5,[0.5,9.0]]]}"#;
+        let held_out = HeldOut::from_json(json.as_bytes()).unwrap();
+        assert_eq!(held_out.of(Detector::Isolation), [0.5]);
+        assert_eq!(held_out.by_sensor()["a/b/c"].len(), 1);
+        for (from, to, words) in [
+            ("[[0,5", "[[1,5", "rows[0]: sensor 1 of 1"),
+            ("[0.5,9.0]", "[0.5]", "rows[0]: 1 scores of 2"),
+            ("\"format\":1", "\"format\":9", "format: 9"),
+        ] {
+            let error = HeldOut::from_json(json.replace(from, to).as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

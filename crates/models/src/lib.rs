@@ -18,6 +18,8 @@ pub mod bundle;
 pub mod decoder;
 pub mod detectors;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod held_out;
 pub mod manifest;
 pub mod onnx;

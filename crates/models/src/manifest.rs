@@ -94,13 +94,14 @@ pub struct Lineage {
 /// How the training went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Mean squared error on the healthy rows held out for early stopping, in the target space.
+    /// Mean squared error on the healthy rows held out for early stopping, in the target space, by a network that
+    /// wasn't trained on them.
     pub validation_loss: f64,
-    /// The same on the rows trained on, in the epoch that was kept.
+    /// The same on all rows, in the last epoch of the network that was kept.
     pub training_loss: f64,
-    /// The epoch that was kept, from 1.
+    /// The epoch at which the held-out rows were rebuilt best, from 1: as many the network that was kept was trained.
     pub best_epoch: u32,
-    /// Epochs run.
+    /// Epochs run to find it.
     pub epochs: u32,
 }
 
@@ -194,5 +195,86 @@ impl Manifest {
             return Err(format!("s0: {} must be finite and positive", self.s0));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    /// As format 1 was first written.
+    const FIRST: &str = r#"{
+        "format": 1, "class": "bearing", "variant": "conv", "bins": 64, "latent": 12, "full_scale": 10.0, "s0": 0.001,
+        "unit": "g", "codec": 1, "target_space": "standardised_log",
+        "lineage": {
+            "corpora": [{"name": "healthy.parquet", "sha256": "00", "rows": 3808}],
+            "rows_by_split": {"train": 3808, "cal": 2924}, "sensors": ["femto/bearing1_1/horizontal"], "seed": 1,
+            "trainer": "tocsin-trainer 0.1.0", "created_at": "2026-11-22T10:00:00Z"
+        },
+        "metrics": {"validation_loss": 0.4, "training_loss": 0.3, "best_epoch": 60, "epochs": 90},
+        "files": {"autoencoder.onnx": {"bytes": 1, "sha256": "00"}}
+    }"#;
+
+    fn changed(pointer: &str, value: Option<serde_json::Value>) -> Result<Manifest, String> {
+        let mut json: serde_json::Value = serde_json::from_str(FIRST).unwrap();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let parent = json.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        match value {
+            Some(value) => parent.insert(field.to_owned(), value),
+            None => parent.remove(field),
+        };
+        Manifest::from_json(json.to_string().as_bytes()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_manifest_of_the_first_days_is_still_read() {
+        let manifest = Manifest::from_json(FIRST.as_bytes()).unwrap();
+        assert_eq!(
+            (manifest.variant, manifest.bins, manifest.latent),
+            (Variant::Conv, 64, 12)
+        );
+        assert_eq!(manifest.lineage.rows_by_split["cal"], 2924);
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn fields_nobody_knows_are_ignored_and_missing_ones_are_named() {
+        assert!(changed("/novelty", Some(1.into())).is_ok());
+        assert!(changed("/lineage/novelty", Some(1.into())).is_ok());
+        for field in ["/bins", "/s0", "/lineage/seed", "/metrics/epochs", "/files"] {
+            let error = changed(field, None).unwrap_err();
+            let name = field.rsplit('/').next().unwrap();
+            assert!(
+                error.starts_with("manifest.json: ") && error.contains(&format!("`{name}`")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_form_or_a_number_out_of_range_is_refused() {
+        let cases = [
+            ("/format", 2.into(), "format: 2"),
+            ("/bins", 8.into(), "bins: 8"),
+            ("/latent", 65.into(), "latent: 65"),
+            ("/s0", 0.0.into(), "s0: 0"),
+            ("/full_scale", (-1.0).into(), "full_scale: -1"),
+            ("/variant", "vae".into(), "vae"),
+        ];
+        for (field, value, words) in cases {
+            let error = changed(field, Some(value)).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_read_back_as_it_was_packed() {
+        let parts = fixture::parts();
+        let bundle = crate::Bundle::from_archive(fixture::archive()).unwrap();
+        assert_eq!(bundle.detectors(), &parts.detectors);
+        assert_eq!(bundle.held_out(), &parts.held_out);
+        assert_eq!(bundle.manifest().files.len(), 4);
+        assert_eq!(bundle.digest(), fixture::archive().digest());
     }
 }

@@ -158,7 +158,7 @@ impl Network {
             scored.errors.push(error);
         }
         let latents = &outputs[self.latent_place][..count * self.latent];
-        scored.latents.extend(latents.iter().map(|value| f16::from_f32(*value)));
+        scored.latents.extend(latents.iter().map(|value| half_float(*value)));
     }
 
     fn bin_errors(&self, outputs: &[&[f32]], row: usize, into: &mut [f32]) {
@@ -172,6 +172,12 @@ impl Network {
     fn row<'a>(&self, outputs: &[&'a [f32]], place: usize, row: usize) -> &'a [f32] {
         &outputs[place][row * self.bins..][..self.bins]
     }
+}
+
+/// The nearest half float; what is beyond the largest becomes the largest, so that a stored latent can be decoded.
+fn half_float(value: f32) -> f16 {
+    let largest = f16::MAX.to_f32();
+    f16::from_f32(value.clamp(-largest, largest))
 }
 
 /// Mean of the squared differences, summed in an order that depends on the length alone.
@@ -191,4 +197,99 @@ fn mean_squared_error(target: &[f32], reconstruction: &[f32]) -> f32 {
         }
     }
     sums[0] / target.len() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, BINS, LATENT};
+
+    fn session() -> Session {
+        let bytes = onnx::to_bytes(&fixture::autoencoder());
+        Network::from_onnx(&bytes, BINS, LATENT).unwrap().session().unwrap()
+    }
+
+    #[test]
+    fn a_spectrum_alone_in_32_or_in_256_gives_identical_bits() {
+        let rows = fixture::spectra(256, 11);
+        let mut session = session();
+        let wanted: Vec<usize> = (0..256).collect();
+        let whole = session.run(&rows, &wanted).unwrap();
+        for size in [1, 32, 77] {
+            let mut parts = Scored {
+                latent_size: LATENT,
+                ..Scored::default()
+            };
+            for chunk in rows.chunks(size * BINS) {
+                let wanted: Vec<usize> = (0..chunk.len() / BINS).collect();
+                let scored = session.run(chunk, &wanted).unwrap();
+                parts.errors.extend(scored.errors);
+                parts.latents.extend(scored.latents);
+                parts.bin_errors.extend(scored.bin_errors);
+            }
+            assert_eq!(parts, whole, "in batches of {size}");
+        }
+        let shifted = session.run(&rows[5 * BINS..], &[]).unwrap();
+        assert_eq!(shifted.errors, whole.errors[5..]);
+    }
+
+    #[test]
+    fn the_error_is_the_mean_of_the_bin_errors_of_the_rows_asked_for() {
+        let rows = fixture::spectra(70, 12);
+        let scored = session().run(&rows, &[69, 3, 40]).unwrap();
+        assert_eq!(scored.bin_errors.len(), 3 * BINS);
+        for (bin_errors, row) in scored.bin_errors.chunks_exact(BINS).zip([69, 3, 40]) {
+            let mean = bin_errors.iter().sum::<f32>() / BINS as f32;
+            assert!((mean / scored.errors[row] - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_target_is_the_logarithm_the_model_computes() {
+        // A model whose reconstruction is zero: the error is then the mean square of ln(1 + 1000 s).
+        let mut model = fixture::autoencoder();
+        model.graph.as_mut().unwrap().initializer[3] = fixture::tensor("up", &[LATENT, BINS], &[0.0; LATENT * BINS]);
+        let network = Network::from_onnx(&onnx::to_bytes(&model), BINS, LATENT).unwrap();
+        let rows = fixture::spectra(1, 13);
+        let expected = rows
+            .iter()
+            .map(|s| (1000.0 * f64::from(*s)).ln_1p().powi(2))
+            .sum::<f64>()
+            / BINS as f64;
+        let error = f64::from(network.session().unwrap().run(&rows, &[]).unwrap().errors[0]);
+        assert!((error / expected - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn rows_of_another_length_and_rows_that_are_not_there_are_refused() {
+        let mut session = session();
+        assert!(
+            session
+                .run(&[0.0; BINS + 1], &[])
+                .unwrap_err()
+                .to_string()
+                .starts_with("rows: 33 values")
+        );
+        assert!(
+            session
+                .run(&[0.0; BINS], &[1])
+                .unwrap_err()
+                .to_string()
+                .starts_with("bin_error_rows: 1 of 1")
+        );
+        assert!(session.run(&[], &[]).unwrap().errors.is_empty());
+    }
+
+    #[test]
+    fn sessions_of_one_network_run_on_their_own_threads() {
+        let bytes = onnx::to_bytes(&fixture::autoencoder());
+        let network = Network::from_onnx(&bytes, BINS, LATENT).unwrap();
+        let rows = fixture::spectra(40, 14);
+        let run = || network.session().unwrap().run(&rows, &[]).unwrap();
+        let (a, b) = std::thread::scope(|scope| {
+            let (a, b) = (scope.spawn(run), scope.spawn(run));
+            (a.join().unwrap(), b.join().unwrap())
+        });
+        assert_eq!(a, b);
+    }
 }

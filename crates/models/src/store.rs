@@ -171,3 +171,84 @@ fn what_differs(archive: &BundleArchive) -> String {
         Err(e) => format!("{found}; {e}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn overwrite(folder: &std::path::Path, digest: &BundleDigest, bytes: &[u8]) {
+        std::fs::write(folder.join("bundles").join(format!("{digest}.tar")), bytes).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_bundle_is_found_again_by_its_digest_in_every_kind_of_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plain").display().to_string();
+        let url = Url::from_file_path(folder.path().join("by url")).unwrap().to_string();
+        for address in ["memory://", &path, &url] {
+            let store = BundleStore::open(address).unwrap();
+            let archive = fixture::archive();
+            let digest = store.put(&archive).await.unwrap();
+            assert_eq!(
+                store.put(&archive).await.unwrap(),
+                digest,
+                "a second time changes nothing"
+            );
+            assert_eq!(store.get(&digest).await.unwrap().archive(), &archive);
+            assert_eq!(store.clone().get_archive(&digest).await.unwrap(), archive);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_bundle_is_refused_with_its_digest_and_the_file_that_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BundleStore::open(&folder.path().display().to_string()).unwrap();
+        let archive = fixture::archive();
+        let digest = store.put(&archive).await.unwrap();
+
+        let mut bytes = archive.to_bytes();
+        let place = bytes
+            .windows(8)
+            .position(|w| w == b"MatMul\x1a\x08" || w.starts_with(b"MatMul"))
+            .unwrap();
+        bytes[place] = b'N';
+        overwrite(folder.path(), &digest, &bytes);
+        let error = store.get(&digest).await.unwrap_err().to_string();
+        assert!(
+            error.contains(&digest.to_string()) && error.contains("autoencoder.onnx differs"),
+            "{error}"
+        );
+
+        let mut parts = fixture::parts();
+        parts.manifest.lineage.seed += 1;
+        overwrite(folder.path(), &digest, &parts.pack().to_bytes());
+        let error = store.get(&digest).await.unwrap_err().to_string();
+        assert!(error.contains("so the manifest differs"), "{error}");
+
+        overwrite(folder.path(), &digest, b"no tar");
+        assert!(matches!(store.get(&digest).await, Err(StoreError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said_to_be_not_there() {
+        let store = BundleStore::open("memory://").unwrap();
+        let digest = fixture::archive().digest();
+        assert!(matches!(store.get(&digest).await, Err(StoreError::NotFound { digest: asked }) if asked == digest));
+    }
+
+    #[test]
+    fn an_address_that_is_none_of_the_kinds_is_refused() {
+        for address in ["http://example.org/x", "s3://", "gs://bucket"] {
+            assert!(
+                matches!(BundleStore::open(address), Err(StoreError::Address { .. })),
+                "{address}"
+            );
+        }
+        let settings = [("aws_colour".to_owned(), "red".to_owned())].into();
+        let error = BundleStore::open_with("s3://bucket/prefix", &settings)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("\"aws_colour\" is not a setting"), "{error}");
+    }
+}

@@ -132,3 +132,6 @@ fn verify_unguarded(bytes: &[u8], limits: VerifyLimits) -> Result<VerifyReport, 
         parameters,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,11 @@ impl FoldedMachine {
             (Some(Transition::Cleared), Some(decision)) => self.clear(tx, assessed, decision, &window).await?,
             (_, decision) => {
                 self.note_level(decision);
-                self.journal_step(assessed, &window);
+                // A quiet step of a quiet machine is no event, whatever else its batch brought: how readings were cut
+                // into batches changes no journal.
+                if self.incident.is_some() || assessed.is_flagged() {
+                    self.journal_step(assessed, &window);
+                }
             }
         }
         self.keep_evidence(assessed);

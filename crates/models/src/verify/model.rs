@@ -139,6 +139,7 @@ fn check_graph(graph: &GraphProto, limits: VerifyLimits) -> Result<Census, Strin
         census.parameters += check_node(node, &mut constants, limits).map_err(named)?;
         *census.operators.entry(node.op_type.clone()).or_default() += 1;
     }
+    check_wiring(graph)?;
     if census.parameters > limits.parameters {
         return Err(format!(
             "{} weights, the limit is {}",
@@ -146,6 +147,44 @@ fn check_graph(graph: &GraphProto, limits: VerifyLimits) -> Result<Census, Strin
         ));
     }
     Ok(census)
+}
+
+/// Every value is made once, before it is used.
+fn check_wiring(graph: &GraphProto) -> Result<(), String> {
+    let mut made = BTreeSet::new();
+    let inputs = graph.input.iter().map(|input| &input.name);
+    for name in inputs.chain(graph.initializer.iter().map(|tensor| &tensor.name)) {
+        if name.is_empty() || !made.insert(name) {
+            return Err(format!("the value {name:?} is made twice or has no name"));
+        }
+    }
+    for node in &graph.node {
+        // An input with an empty name is an optional one left out.
+        if let Some(unknown) = node
+            .input
+            .iter()
+            .find(|input| !input.is_empty() && !made.contains(input))
+        {
+            return Err(format!(
+                "{} {:?}: its input {unknown:?} is not made before it",
+                node.op_type, node.name
+            ));
+        }
+        if let Some(again) = node
+            .output
+            .iter()
+            .find(|output| !output.is_empty() && !made.insert(output))
+        {
+            return Err(format!(
+                "{} {:?}: its output {again:?} is made twice",
+                node.op_type, node.name
+            ));
+        }
+    }
+    match graph.output.iter().find(|output| !made.contains(&output.name)) {
+        Some(unknown) => Err(format!("the output {:?} is never made", unknown.name)),
+        None => Ok(()),
+    }
 }
 
 /// Checks one operator; returns the elements of tensors in its attributes.

@@ -1,0 +1,192 @@
+//! A small bundle for the tests of this crate, with weights drawn by a seeded generator.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tocsin_domain::{Detector, Scores, Slug, Timestamp};
+
+use crate::bundle::BundleParts;
+use crate::onnx::proto::tensor_proto::DataType;
+use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use crate::onnx::proto::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    type_proto,
+};
+use crate::{BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, TargetSpace, Variant};
+use crate::{bundle, onnx};
+
+pub(crate) const BINS: usize = 32;
+pub(crate) const LATENT: usize = 4;
+
+/// Linear spectra around 0.02, rows x `BINS`.
+pub(crate) fn spectra(rows: usize, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..rows * BINS)
+        .map(|at| 0.01 + 0.02 * rng.random::<f32>() * (1.0 + (at % 7) as f32))
+        .collect()
+}
+
+/// ln(1 + 1000 s), a tanh layer down and a linear one up.
+pub(crate) fn autoencoder() -> ModelProto {
+    let nodes = vec![
+        node("Mul", &[onnx::BINS, "inverse_s0"], "ratio"),
+        node("Add", &["ratio", "one"], "from_one"),
+        node("Log", &["from_one"], onnx::TARGET),
+        node("MatMul", &[onnx::TARGET, "down"], "projected"),
+        node("Tanh", &["projected"], onnx::LATENT),
+        node("MatMul", &[onnx::LATENT, "up"], onnx::RECONSTRUCTION),
+    ];
+    let weights = vec![
+        tensor("inverse_s0", &[], &[1000.0]),
+        tensor("one", &[], &[1.0]),
+        tensor("down", &[BINS, LATENT], &random(BINS * LATENT, 1)),
+        tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
+    ];
+    let outputs = [
+        (onnx::TARGET, BINS),
+        (onnx::RECONSTRUCTION, BINS),
+        (onnx::LATENT, LATENT),
+    ];
+    model(nodes, weights, (onnx::BINS, BINS), &outputs)
+}
+
+/// A linear layer, rectified.
+pub(crate) fn decoder() -> ModelProto {
+    let nodes = vec![
+        node("MatMul", &[onnx::LATENT, "up"], "raw"),
+        node("Relu", &["raw"], onnx::SPECTRUM),
+    ];
+    let weights = vec![tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2))];
+    model(nodes, weights, (onnx::LATENT, LATENT), &[(onnx::SPECTRUM, BINS)])
+}
+
+pub(crate) fn detectors() -> ClassDetectors {
+    ClassDetectors::fit(&spectra(300, 3), BINS, 0.001, &mut StdRng::seed_from_u64(4)).expect("random rows have spread")
+}
+
+pub(crate) fn parts() -> BundleParts {
+    let lineage = Lineage {
+        corpora: Vec::new(),
+        rows_by_split: [("train".to_owned(), 300)].into(),
+        sensors: vec!["plant/mill/x".to_owned()],
+        seed: 7,
+        trainer: "fixture 1".to_owned(),
+        created_at: Timestamp::from_micros(1_700_000_000_000_000),
+    };
+    let manifest = Manifest {
+        format: Manifest::FORMAT,
+        class: Slug::parse("class", "mill").expect("a name"),
+        variant: Variant::Dense,
+        bins: BINS as u16,
+        latent: LATENT as u16,
+        full_scale: 10.0,
+        s0: 0.001,
+        unit: "g".to_owned(),
+        codec: 1,
+        target_space: TargetSpace::StandardisedLog,
+        lineage,
+        metrics: Metrics {
+            validation_loss: 0.25,
+            training_loss: 0.2,
+            best_epoch: 3,
+            epochs: 5,
+        },
+        files: Default::default(),
+    };
+    let mut scores = Scores::default();
+    scores.set(Detector::Residual, 0.125);
+    scores.set(Detector::Mahalanobis, 5.7);
+    let row = |sensor, second: i64| HeldOutRow {
+        sensor,
+        captured_at: Timestamp::from_micros(second * 1_000_000),
+        scores,
+    };
+    bundle::BundleParts {
+        manifest,
+        autoencoder: onnx::to_bytes(&autoencoder()),
+        decoder: onnx::to_bytes(&decoder()),
+        detectors: detectors(),
+        held_out: HeldOut::new(
+            vec!["plant/mill/x".to_owned(), "plant/mill/y".to_owned()],
+            vec![row(1, 20), row(0, 10)],
+        ),
+    }
+}
+
+pub(crate) fn archive() -> BundleArchive {
+    parts().pack()
+}
+
+pub(crate) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: output.to_owned(),
+        op_type: op_type.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: dims.iter().map(|dim| *dim as i64).collect(),
+        data_type: DataType::Float as i32,
+        raw_data: data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+fn model(
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+    input: (&str, usize),
+    outputs: &[(&str, usize)],
+) -> ModelProto {
+    let graph = GraphProto {
+        name: "fixture".to_owned(),
+        node,
+        initializer,
+        input: vec![rows_of(input.0, input.1)],
+        output: outputs.iter().map(|(name, columns)| rows_of(name, *columns)).collect(),
+        ..Default::default()
+    };
+    let opset_import = vec![OperatorSetIdProto {
+        domain: String::new(),
+        version: 17,
+    }];
+    ModelProto {
+        ir_version: 8,
+        opset_import,
+        graph: Some(graph),
+        ..Default::default()
+    }
+}
+
+fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
+    let dimension = |value| Dimension {
+        value: Some(value),
+        ..Default::default()
+    };
+    let dim = vec![
+        dimension(dimension::Value::DimParam("N".to_owned())),
+        dimension(dimension::Value::DimValue(columns as i64)),
+    ];
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim }),
+    };
+    let r#type = TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+        ..Default::default()
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(r#type),
+        ..Default::default()
+    }
+}
+
+fn random(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random::<f32>() * 0.4 - 0.2).collect()
+}

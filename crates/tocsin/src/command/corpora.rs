@@ -1,0 +1,110 @@
+//! Corpus files as arguments: which, which sensors of them, and what their spectra are.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use tocsin_corpus::{Filter, Glob, Row, read_all};
+use tocsin_domain::SpectrumSpec;
+use tocsin_models::CorpusFile;
+
+/// Corpora to read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Corpora {
+    /// Parquet files of readings
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub(super) corpus: Vec<PathBuf>,
+    /// Only sensors whose site/machine/sensor matches; * stands for anything
+    #[arg(long, value_name = "GLOB")]
+    pub(super) sensors: Option<String>,
+    /// JSON file with the spectrum specification [default: acceleration in g, peak, 0 to 12.8 kHz, full scale 10 g]
+    #[arg(long, value_name = "FILE")]
+    pub(super) spec: Option<PathBuf>,
+}
+
+impl Corpora {
+    /// The rows of some splits, or all of them.
+    pub(super) fn read(&self, splits: Option<&[&str]>) -> Result<Vec<Row>> {
+        let filter = self.filter(splits)?;
+        let bar = bar(0, "reading {pos}/{len} rows");
+        let rows = read_all(&self.corpus, &filter, |progress| {
+            bar.set_length(progress.rows_total);
+            bar.set_position(progress.rows_read);
+        })?;
+        bar.finish_and_clear();
+        if rows.is_empty() {
+            bail!(
+                "--corpus: no row passes --sensors and the splits {}",
+                splits.unwrap_or_default().join(", ")
+            );
+        }
+        Ok(rows)
+    }
+
+    /// What rows are wanted.
+    pub(super) fn filter(&self, splits: Option<&[&str]>) -> Result<Filter> {
+        let sensors = self
+            .sensors
+            .as_deref()
+            .map(|glob| Glob::parse("--sensors", glob))
+            .transpose()?;
+        let splits = splits.map(|splits| splits.iter().map(|split| (*split).to_owned()).collect());
+        Ok(Filter { sensors, splits })
+    }
+
+    /// The specification: the one given, or the corpus default for the rows' bins.
+    pub(super) fn spec(&self, rows: &[Row]) -> Result<SpectrumSpec> {
+        let bins = rows.first().map_or(0, |row| row.bins.len());
+        let bins = u16::try_from(bins).with_context(|| format!("--corpus: {bins} bins are too many"))?;
+        let spec = match &self.spec {
+            None => SpectrumSpec::corpus_default(bins),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("--spec {}", path.display()))?;
+                serde_json::from_str(&text).with_context(|| format!("--spec {}", path.display()))?
+            }
+        };
+        Ok(spec.parse()?)
+    }
+
+    /// The files' digests, for the record of what a model was trained on.
+    pub(super) fn digests(&self, rows: &[Row]) -> Result<Vec<CorpusFile>> {
+        let total = rows.len() as u64;
+        self.corpus.iter().map(|path| digest(path, total)).collect()
+    }
+}
+
+fn digest(path: &Path, rows: u64) -> Result<CorpusFile> {
+    let reading = || format!("--corpus {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut buffer).with_context(reading)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+    }
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(CorpusFile {
+        name,
+        sha256: hex::encode(hash.finalize()),
+        rows,
+    })
+}
+
+/// A progress bar on a terminal, nothing elsewhere.
+pub(super) fn bar(length: u64, template: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {template}"));
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

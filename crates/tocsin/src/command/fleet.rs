@@ -1,0 +1,372 @@
+//! `tocsin sites`, `classes`, `specs`, `sensors` and `machines`: the fleet's assets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
+use tocsin_contracts::fleet::v1::{
+    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, ListClassesRequest,
+    ListMachinesRequest, ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass, MachineOverview, Sensor,
+    Site, Spec,
+};
+
+use super::{Ask, duration, given, nested, when};
+use crate::client::explain;
+
+#[derive(Debug, Args)]
+pub(super) struct Sites {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: SiteCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// Declare a site
+    Create(NewSite),
+    /// List sites
+    List,
+}
+
+#[derive(Debug, Args)]
+struct NewSite {
+    /// Its name: 1 to 63 of a-z, 0-9, '-', '_' and '.'
+    name: String,
+    /// The name on screen [default: the name]
+    #[arg(long)]
+    title: Option<String>,
+    /// IANA time zone
+    #[arg(long, default_value = "UTC")]
+    time_zone: String,
+    /// Oldest capture time taken, before now [default: 30d]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    oldest: Option<Duration>,
+    /// Furthest capture time taken, after now [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    furthest: Option<Duration>,
+    /// The most sensors that gateways may register by themselves
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    auto_register_cap: u32,
+}
+
+impl Sites {
+    pub(super) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        match self.what {
+            SiteCommand::Create(new) => {
+                let site = Site {
+                    title: new.title.unwrap_or_else(|| new.name.clone()),
+                    name: new.name,
+                    time_zone: new.time_zone,
+                    oldest_s: new.oldest.map_or(0, |length| length.as_secs()),
+                    furthest_s: new.furthest.map_or(0, |length| length.as_secs()),
+                    auto_register_cap: new.auto_register_cap,
+                };
+                let answer = client.create_site(CreateSiteRequest { site: Some(site) }).await;
+                let answer = answer
+                    .map_err(|status| explain("declaring the site", &status))?
+                    .into_inner();
+                self.ask.output.item("site", site_view(answer.site.unwrap_or_default()))
+            }
+            SiteCommand::List => {
+                let answer = client.list_sites(ListSitesRequest {}).await;
+                let sites = answer
+                    .map_err(|status| explain("listing sites", &status))?
+                    .into_inner()
+                    .sites;
+                let columns = &[
+                    "name",
+                    "title",
+                    "time_zone",
+                    "oldest_s",
+                    "furthest_s",
+                    "auto_register_cap",
+                ];
+                self.ask
+                    .output
+                    .list("sites", sites.into_iter().map(site_view).collect(), columns)
+            }
+        }
+    }
+}
+
+fn site_view(site: Site) -> Value {
+    json!({
+        "name": site.name,
+        "title": site.title,
+        "time_zone": site.time_zone,
+        "oldest_s": site.oldest_s,
+        "furthest_s": site.furthest_s,
+        "auto_register_cap": site.auto_register_cap,
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Classes {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: ClassCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClassCommand {
+    /// Declare a class
+    Create {
+        /// Its name
+        name: String,
+        /// One decision interval [default: 10s]
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        step: Option<Duration>,
+    },
+    /// List classes
+    List,
+}
+
+impl Classes {
+    pub(super) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        let view = |class: MachineClass| json!({ "name": class.name, "step_ms": class.step_ms });
+        match self.what {
+            ClassCommand::Create { name, step } => {
+                let step_ms = step.map_or(0, |length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+                let class = MachineClass { name, step_ms };
+                let answer = client.create_class(CreateClassRequest { class: Some(class) }).await;
+                let answer = answer
+                    .map_err(|status| explain("declaring the class", &status))?
+                    .into_inner();
+                self.ask.output.item("class", view(answer.class.unwrap_or_default()))
+            }
+            ClassCommand::List => {
+                let answer = client.list_classes(ListClassesRequest {}).await;
+                let classes = answer
+                    .map_err(|status| explain("listing classes", &status))?
+                    .into_inner()
+                    .classes;
+                self.ask
+                    .output
+                    .list("classes", classes.into_iter().map(view).collect(), &["name", "step_ms"])
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Specs {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: SpecCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpecCommand {
+    /// Declare a spectrum specification
+    Create {
+        /// Its name
+        name: String,
+        /// JSON file: axis, bins, quantity, unit, amplitude and the rest
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List specifications
+    List,
+}
+
+impl Specs {
+    pub(super) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        let view = |spec: Spec| json!({ "name": spec.name, "definition": nested(&spec.definition_json) });
+        match self.what {
+            SpecCommand::Create { name, file } => {
+                let definition_json =
+                    std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+                let spec = Spec { name, definition_json };
+                let answer = client.create_spec(CreateSpecRequest { spec: Some(spec) }).await;
+                let answer = answer
+                    .map_err(|status| explain("declaring the specification", &status))?
+                    .into_inner();
+                self.ask.output.item("spec", view(answer.spec.unwrap_or_default()))
+            }
+            SpecCommand::List => {
+                let answer = client.list_specs(ListSpecsRequest {}).await;
+                let specs = answer
+                    .map_err(|status| explain("listing specifications", &status))?
+                    .into_inner()
+                    .specs;
+                self.ask
+                    .output
+                    .list("specs", specs.into_iter().map(view).collect(), &["name", "definition"])
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sensors {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: SensorCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SensorCommand {
+    /// Declare a sensor, and its machine if that is new
+    Create(NewSensor),
+    /// List a site's sensors
+    List {
+        /// The site
+        #[arg(long)]
+        site: String,
+        /// Only this machine
+        #[arg(long, default_value = "", hide_default_value = true)]
+        machine: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct NewSensor {
+    /// The site
+    #[arg(long)]
+    site: String,
+    /// The machine
+    #[arg(long)]
+    machine: String,
+    /// The sensor's name on its machine
+    #[arg(long)]
+    sensor: String,
+    /// The transducer whose channel it is [default: the sensor's name]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    device: String,
+    /// The machine's class
+    #[arg(long)]
+    class: String,
+    /// The sensor's specification
+    #[arg(long)]
+    spec: String,
+}
+
+impl Sensors {
+    pub(super) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        match self.what {
+            SensorCommand::Create(new) => {
+                let sensor = Sensor {
+                    site: new.site,
+                    machine: new.machine,
+                    sensor: new.sensor,
+                    device: new.device,
+                    class: new.class,
+                    spec: new.spec,
+                    auto_registered: false,
+                };
+                let answer = client.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await;
+                let answer = answer
+                    .map_err(|status| explain("declaring the sensor", &status))?
+                    .into_inner();
+                self.ask
+                    .output
+                    .item("sensor", sensor_view(answer.sensor.unwrap_or_default()))
+            }
+            SensorCommand::List { site, machine } => {
+                let answer = client.list_sensors(ListSensorsRequest { site, machine }).await;
+                let sensors = answer
+                    .map_err(|status| explain("listing sensors", &status))?
+                    .into_inner()
+                    .sensors;
+                let columns = &[
+                    "site",
+                    "machine",
+                    "sensor",
+                    "device",
+                    "class",
+                    "spec",
+                    "auto_registered",
+                ];
+                self.ask
+                    .output
+                    .list("sensors", sensors.into_iter().map(sensor_view).collect(), columns)
+            }
+        }
+    }
+}
+
+fn sensor_view(sensor: Sensor) -> Value {
+    json!({
+        "site": sensor.site,
+        "machine": sensor.machine,
+        "sensor": sensor.sensor,
+        "device": sensor.device,
+        "class": sensor.class,
+        "spec": sensor.spec,
+        "auto_registered": sensor.auto_registered,
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Machines {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: MachineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MachineCommand {
+    /// List machines and what is known of them now
+    List {
+        /// Only this site
+        #[arg(long, default_value = "", hide_default_value = true)]
+        site: String,
+    },
+}
+
+impl Machines {
+    pub(super) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        let MachineCommand::List { site } = self.what;
+        let answer = client
+            .list_machines(ListMachinesRequest {
+                site,
+                machine: String::new(),
+            })
+            .await;
+        let machines = answer
+            .map_err(|status| explain("listing machines", &status))?
+            .into_inner()
+            .machines;
+        let views = machines.into_iter().map(machine_view).collect::<Result<_>>()?;
+        let columns = &[
+            "site",
+            "machine",
+            "class",
+            "sensors",
+            "newest_reading_at",
+            "verdict",
+            "incident_id",
+            "incident_severity",
+        ];
+        self.ask.output.list("machines", views, columns)
+    }
+}
+
+fn machine_view(machine: MachineOverview) -> Result<Value> {
+    Ok(json!({
+        "site": machine.site,
+        "machine": machine.machine,
+        "class": machine.class,
+        "sensors": machine.sensors,
+        "newest_reading_at": when(machine.newest_reading_at)?,
+        "received_at": when(machine.received_at)?,
+        "verdict": given(machine.verdict),
+        "incident_id": given(machine.open_incident_id),
+        "incident_severity": given(machine.incident_severity),
+        "incident_state": given(machine.incident_state),
+        "incident_level": given(machine.incident_level),
+    }))
+}

@@ -1,0 +1,52 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn help(command: &mut clap::Command, name: &str, out: &mut String) {
+    out.push_str(&format!("===== {name}\n{}\n", command.render_help()));
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for sub in names.iter().filter(|sub| *sub != "help") {
+        let inner = command.find_subcommand_mut(sub).expect("it is listed");
+        help(inner, &format!("{name} {sub}"), out);
+    }
+}
+
+#[test]
+fn the_command_line_is_sound_and_its_help_is_this() {
+    let mut command = Cli::command();
+    command.build();
+    command.clone().debug_assert();
+    let mut out = String::new();
+    help(&mut command, "tocsin", &mut out);
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn the_forms_that_scripts_rely_on_are_read() {
+    for line in [
+        "tocsin up --data-dir d --console 127.0.0.1:8080",
+        "tocsin serve --role ingest,scorer --config tocsin.toml",
+        "tocsin migrate",
+        "tocsin import --csv readings.csv --target http://127.0.0.1:7700 --token-file t",
+        "tocsin tokens create --site s --may-replay --auto-register-class c --auto-register-spec sp --expires-in 30d",
+        "tocsin tokens list --site s --format json",
+        "tocsin tokens revoke 3",
+        "tocsin accounts list --format json",
+        "tocsin models list --format json",
+        "tocsin models rollback cnc --reason worse",
+        "tocsin thresholds activate 3",
+        "tocsin thresholds rollback cnc",
+        "tocsin incidents ack 17 --note seen",
+        "tocsin incidents list --format json --target http://127.0.0.1:1 --token-file t",
+    ] {
+        if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_has_a_code_of_its_own() {
+    let error = Cli::try_parse_from(["tocsin", "tokens", "create"]).expect_err("no site");
+    assert_eq!(error.exit_code(), 2);
+}

@@ -1,0 +1,127 @@
+//! What a command prints: one JSON document, or a table for people. Everything else goes to standard error.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Output {
+    /// How to print the answer
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A form of the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns, for people
+    #[default]
+    Table,
+    /// One document, for scripts
+    Json,
+}
+
+impl Output {
+    /// Prints a list: `{"<name>": [...]}`, or a table of `columns`, each a field's name.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn list(self, name: &str, items: Vec<Value>, columns: &[&str]) -> Result<()> {
+        match self.format {
+            Format::Json => document(&json!({ name: items })),
+            Format::Table if items.is_empty() => {
+                eprintln!("no {name}");
+                Ok(())
+            }
+            Format::Table => text(&table(&items, columns)),
+        }
+    }
+
+    /// Prints one thing: `{"<name>": {...}}`, or a line per field.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn item(self, name: &str, item: Value) -> Result<()> {
+        match self.format {
+            Format::Json => document(&json!({ name: item })),
+            Format::Table => match item {
+                Value::Object(fields) => text(&lines(&fields)),
+                other => text(&(cell(Some(&other)) + "\n")),
+            },
+        }
+    }
+}
+
+/// Prints `value` as the one JSON document.
+///
+/// # Errors
+/// If standard output is closed.
+pub fn document(value: &Value) -> Result<()> {
+    text(&format!("{value:#}\n"))
+}
+
+fn text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing to standard output")
+}
+
+fn lines(fields: &Map<String, Value>) -> String {
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let line = |(name, value): (&String, &Value)| format!("{name:width$}  {}\n", cell(Some(value)));
+    fields.iter().map(line).collect()
+}
+
+fn table(items: &[Value], columns: &[&str]) -> String {
+    let heads = columns.iter().map(|column| column.replace('_', " "));
+    let mut rows: Vec<Vec<String>> = vec![heads.collect()];
+    rows.extend(
+        items
+            .iter()
+            .map(|item| columns.iter().map(|column| cell(item.get(column))).collect()),
+    );
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A value on one line.
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => text.replace('\n', " "),
+        Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
+        Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(","),
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_aligned_columns_and_a_sign_for_nothing() {
+        let items = [
+            json!({"name": "a", "sites": ["x", "y"], "revoked_at": null, "may_replay": true}),
+            json!({"name": "longer", "sites": [], "may_replay": false}),
+        ];
+        let text = table(&items, &["name", "sites", "revoked_at", "may_replay"]);
+        insta::assert_snapshot!(text, @r"
+        name    sites  revoked at  may replay
+        a       x,y    -           yes
+        longer  -      -           no
+        ");
+    }
+}

@@ -1,0 +1,93 @@
+//! The binary as a script sees it: exit codes, and what goes where.
+
+use std::process::{Command, Output};
+
+/// In an environment of its own, so that a developer's variables and data folder don't matter.
+fn tocsin(arguments: &[&str]) -> Output {
+    let home = tempfile::tempdir().expect("a temp folder");
+    Command::new(env!("CARGO_BIN_EXE_tocsin"))
+        .args(arguments)
+        .env_clear()
+        .env("HOME", home.path())
+        .env("TOCSIN_DATA_DIR", home.path())
+        .output()
+        .expect("the binary runs")
+}
+
+fn told(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("text")
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_a_failure_with_1() {
+    assert_eq!(tocsin(&["tokens", "create"]).status.code(), Some(2));
+    let failed = tocsin(&["tokens", "list", "--site", "lisbon"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.stdout.is_empty());
+    assert_eq!(told(&failed).lines().count(), 1, "{}", told(&failed));
+    assert!(told(&failed).contains("--token-file"), "{}", told(&failed));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "some-token").expect("written");
+    let token = token.to_str().expect("text");
+    // Port 9 (discard) is below those a test may be given.
+    let failed = tocsin(&[
+        "models",
+        "list",
+        "--format",
+        "json",
+        "--target",
+        "http://127.0.0.1:9",
+        "--token-file",
+        token,
+    ]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.stdout.is_empty());
+    assert!(
+        told(&failed).contains("127.0.0.1:9") && told(&failed).contains("--target"),
+        "{}",
+        told(&failed)
+    );
+}
+
+#[test]
+fn the_configuration_is_printed_and_a_bad_one_is_refused_with_its_place() {
+    let printed = tocsin(&["config"]);
+    assert!(printed.status.success());
+    assert!(String::from_utf8_lossy(&printed.stdout).contains("[server]"));
+
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let file = folder.path().join("tocsin.toml");
+    std::fs::write(&file, "[server]\nlisen = '127.0.0.1:1'\n").expect("written");
+    let failed = tocsin(&["serve", "--role", "scorer", "--config", file.to_str().expect("text")]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        told(&failed).contains("line 2") && told(&failed).contains("lisen"),
+        "{}",
+        told(&failed)
+    );
+}
+
+#[test]
+fn a_postgres_that_is_down_is_told_and_waited_for_so_long_and_no_longer() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let file = folder.path().join("tocsin.toml");
+    let text = "[database]\nurl = 'postgres://tocsin:hush@127.0.0.1:9/x'\nconnect_deadline_ms = 800\nacquire_timeout_ms = 100\n\
+                [access]\nservice_credential_file = 'CREDENTIAL'\n";
+    let credential = folder.path().join("credential");
+    std::fs::write(&credential, "0123456789abcdef0123456789abcdef").expect("written");
+    std::fs::write(&file, text.replace("CREDENTIAL", credential.to_str().expect("text"))).expect("written");
+    let failed = tocsin(&["serve", "--role", "review", "--config", file.to_str().expect("text")]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(told(&failed).contains("waiting for postgres"), "{}", told(&failed));
+    assert!(
+        told(&failed).contains("127.0.0.1:9 did not answer"),
+        "{}",
+        told(&failed)
+    );
+    assert!(!told(&failed).contains("hush"));
+}

@@ -1,0 +1,184 @@
+//! Trained networks as ONNX files, by the contract of a bundle.
+//!
+//! Everything between linear amplitude and the network's own space is inside: `autoencoder.onnx` takes the logarithm
+//! and standardises, `decoder.onnx` undoes both. The batch is a free dimension, `N`.
+
+mod graph;
+
+use burn::tensor::Tensor;
+use tocsin_detect::Standardise;
+use tocsin_models::onnx;
+
+use crate::network::{Autoencoder, Conv, Dense, Down, KERNEL, Linear, Up, padded_bins};
+use graph::Graph;
+
+/// What lies between linear amplitude and the network's space.
+#[derive(Debug, Clone, Copy)]
+pub struct Preprocessing<'a> {
+    /// The s0 of ln(1 + s / s0), canonical units.
+    pub s0: f32,
+    /// Full scale in canonical units: reconstructions end there.
+    pub full_scale: f32,
+    /// Mean and deviation of each bin's logarithm.
+    pub standardise: &'a Standardise,
+}
+
+/// The autoencoder as a file: `bins` to `target`, `reconstruction` and `latent`.
+pub(crate) fn autoencoder(network: &Autoencoder, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
+    let standardise = preprocessing.standardise;
+    let bins = standardise.bins();
+    let mut graph = Graph::new("autoencoder");
+    let scale: Vec<f32> = standardise.sd().iter().map(|sd| 1.0 / sd).collect();
+    let shift: Vec<f32> = standardise
+        .mean()
+        .iter()
+        .zip(&scale)
+        .map(|(mean, scale)| -mean * scale)
+        .collect();
+    let ratio = graph.with_weight("Mul", onnx::BINS, "inverse_s0", &[], &[1.0 / preprocessing.s0]);
+    let from_one = graph.with_weight("Add", &ratio, "one", &[], &[1.0]);
+    let log = graph.op("Log", &[&from_one]);
+    let scaled = graph.with_weight("Mul", &log, "inverse_sd", &[bins], &scale);
+    let target = graph.with_weight("Add", &scaled, "shift", &[bins], &shift);
+    let (code, rebuilt) = match network {
+        Autoencoder::Dense(dense) => {
+            let code = encode_dense(&mut graph, dense, &target);
+            let rebuilt = decode_dense(&mut graph, dense, &code);
+            (code, rebuilt)
+        }
+        Autoencoder::Conv(conv) => {
+            let code = encode_conv(&mut graph, conv, &target, bins);
+            let rebuilt = decode_conv(&mut graph, conv, &code, bins);
+            (code, rebuilt)
+        }
+    };
+    graph.finish(
+        (onnx::BINS, bins),
+        &[
+            (&target, onnx::TARGET, bins),
+            (&rebuilt, onnx::RECONSTRUCTION, bins),
+            (&code, onnx::LATENT, latent),
+        ],
+    )
+}
+
+/// The decoder as a file: `latent` to `spectrum`, from zero to full scale.
+pub(crate) fn decoder(network: &Autoencoder, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
+    let standardise = preprocessing.standardise;
+    let bins = standardise.bins();
+    let mut graph = Graph::new("decoder");
+    let rebuilt = match network {
+        Autoencoder::Dense(dense) => decode_dense(&mut graph, dense, onnx::LATENT),
+        Autoencoder::Conv(conv) => decode_conv(&mut graph, conv, onnx::LATENT, bins),
+    };
+    let scaled = graph.with_weight("Mul", &rebuilt, "sd", &[bins], standardise.sd());
+    let log = graph.with_weight("Add", &scaled, "mean", &[bins], standardise.mean());
+    // The canonical form holds nothing beyond full scale; without an end the exponential could overflow.
+    let top = (preprocessing.full_scale / preprocessing.s0).ln_1p();
+    let held = graph.clip(&log, 0.0, top);
+    let exponential = graph.op("Exp", &[&held]);
+    let ratio = graph.with_weight("Sub", &exponential, "one", &[], &[1.0]);
+    let spectrum = graph.with_weight("Mul", &ratio, "s0", &[], &[preprocessing.s0]);
+    graph.finish((onnx::LATENT, latent), &[(&spectrum, onnx::SPECTRUM, bins)])
+}
+
+fn encode_dense(graph: &mut Graph, dense: &Dense, rows: &str) -> String {
+    let hidden = linear(graph, &dense.encoder_hidden, "encoder_hidden", rows);
+    let hidden = graph.op("Relu", &[&hidden]);
+    linear(graph, &dense.encoder_latent, "encoder_latent", &hidden)
+}
+
+fn decode_dense(graph: &mut Graph, dense: &Dense, latent: &str) -> String {
+    let hidden = linear(graph, &dense.decoder_hidden, "decoder_hidden", latent);
+    let hidden = graph.op("Relu", &[&hidden]);
+    linear(graph, &dense.decoder_bins, "decoder_bins", &hidden)
+}
+
+fn encode_conv(graph: &mut Graph, conv: &Conv, rows: &str, bins: usize) -> String {
+    let mut positions = padded_bins(bins);
+    let mut values = rows.to_owned();
+    if positions > bins {
+        values = graph.pad(&values, &[0, 0, 0, positions - bins]);
+    }
+    let mut channels = 1;
+    for (at, layer) in conv.down.iter().enumerate() {
+        values = down(graph, layer, at, &values, positions, channels);
+        positions /= 2;
+        channels = layer.bias.dims()[0];
+    }
+    let flat = graph.reshape(&values, &[positions * channels]);
+    linear(graph, &conv.encoder_latent, "encoder_latent", &flat)
+}
+
+fn decode_conv(graph: &mut Graph, conv: &Conv, latent: &str, bins: usize) -> String {
+    let flat = linear(graph, &conv.decoder_flat, "decoder_flat", latent);
+    let mut values = graph.op("Relu", &[&flat]);
+    let mut positions = padded_bins(bins) >> conv.up.len();
+    for (at, layer) in conv.up.iter().enumerate() {
+        values = up(graph, layer, at, &values, positions);
+        positions *= 2;
+        if at + 1 < conv.up.len() {
+            values = graph.op("Relu", &[&values]);
+        }
+    }
+    let flat = graph.reshape(&values, &[positions]);
+    if positions == bins {
+        flat
+    } else {
+        graph.slice(&flat, 1, 0, bins)
+    }
+}
+
+/// A convolution as one product: see the network's own words.
+fn down(graph: &mut Graph, layer: &Down, at: usize, values: &str, positions: usize, channels: usize) -> String {
+    let half = positions / 2;
+    let pairs = graph.reshape(values, &[half, 2 * channels]);
+    let pairs = graph.pad(&pairs, &[0, 1, 0, 0, 1, 0]);
+    let before = graph.slice(&pairs, 1, 0, half);
+    let own = graph.slice(&pairs, 1, 1, half + 1);
+    let after = graph.slice(&pairs, 1, 2, half + 2);
+    let after = graph.slice(&after, 2, 0, channels);
+    let taps = graph.concat(&[&before, &own, &after], 2);
+    let taps = graph.reshape(&taps, &[KERNEL * channels]);
+    let outputs = layer.bias.dims()[0];
+    let name = format!("down_{at}");
+    let out = product(graph, &name, &taps, &layer.weight.val(), &values_of(layer.bias.val()));
+    let out = graph.op("Relu", &[&out]);
+    graph.reshape(&out, &[half, outputs])
+}
+
+/// A transposed convolution as one product.
+fn up(graph: &mut Graph, layer: &Up, at: usize, values: &str, positions: usize) -> String {
+    let channels = layer.even.dims()[0] / 3;
+    let outputs = layer.bias.dims()[0];
+    let values = graph.reshape(values, &[positions, channels]);
+    let values = graph.pad(&values, &[0, 1, 0, 0, 1, 0]);
+    let taps: Vec<String> = (0..3)
+        .map(|from| graph.slice(&values, 1, from, from + positions))
+        .collect();
+    let taps = graph.concat(&[&taps[0], &taps[1], &taps[2]], 2);
+    let taps = graph.reshape(&taps, &[3 * channels]);
+    let bias = values_of(layer.bias.val()).repeat(2);
+    let out = product(graph, &format!("up_{at}"), &taps, &layer.joined(), &bias);
+    graph.reshape(&out, &[2 * positions, outputs])
+}
+
+fn linear(graph: &mut Graph, layer: &Linear, name: &str, rows: &str) -> String {
+    product(graph, name, rows, &layer.weight.val(), &values_of(layer.bias.val()))
+}
+
+fn product(graph: &mut Graph, name: &str, rows: &str, weight: &Tensor<2>, bias: &[f32]) -> String {
+    let dims = weight.dims();
+    let out = graph.with_weight(
+        "MatMul",
+        rows,
+        &format!("{name}_weight"),
+        &dims,
+        &values_of(weight.clone()),
+    );
+    graph.with_weight("Add", &out, &format!("{name}_bias"), &[bias.len()], bias)
+}
+
+fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("weights are 32-bit floats")
+}

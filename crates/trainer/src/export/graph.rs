@@ -1,0 +1,184 @@
+//! A graph under construction.
+
+use tocsin_models::onnx;
+use tocsin_models::onnx::proto::attribute_proto::AttributeType;
+use tocsin_models::onnx::proto::tensor_proto::DataType;
+use tocsin_models::onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use tocsin_models::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, type_proto,
+};
+
+/// ONNX file version: what every runtime of the last years reads.
+const IR_VERSION: i64 = 8;
+/// Operator set version.
+const OPSET: i64 = 17;
+
+/// Operators and weights added so far. Values are known by name; each operator's result gets one.
+pub(super) struct Graph {
+    name: &'static str,
+    nodes: Vec<NodeProto>,
+    weights: Vec<TensorProto>,
+}
+
+impl Graph {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            nodes: Vec::new(),
+            weights: Vec::new(),
+        }
+    }
+
+    /// Adds an operator with one result.
+    pub(super) fn op(&mut self, op_type: &str, inputs: &[&str]) -> String {
+        self.op_with(op_type, inputs, Vec::new())
+    }
+
+    /// Adds an operator on a value and a weight.
+    pub(super) fn with_weight(
+        &mut self,
+        op_type: &str,
+        value: &str,
+        name: &str,
+        dims: &[usize],
+        data: &[f32],
+    ) -> String {
+        let raw = data.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let weight = self.weight(name, DataType::Float, dims, raw);
+        self.op(op_type, &[value, &weight])
+    }
+
+    /// The value as rows x `dims`; where rows x dims does not fill it, the first dimension grows.
+    pub(super) fn reshape(&mut self, value: &str, dims: &[usize]) -> String {
+        let shape: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|dim| *dim as i64)).collect();
+        let shape = self.integers(&shape);
+        self.op("Reshape", &[value, &shape])
+    }
+
+    /// Zeros before and after: for each dimension the count before, then for each the count after.
+    pub(super) fn pad(&mut self, value: &str, pads: &[usize]) -> String {
+        let pads: Vec<i64> = pads.iter().map(|pad| *pad as i64).collect();
+        let pads = self.integers(&pads);
+        self.op("Pad", &[value, &pads])
+    }
+
+    /// Positions `from..to` of one dimension.
+    pub(super) fn slice(&mut self, value: &str, axis: i64, from: usize, to: usize) -> String {
+        let from = self.integers(&[from as i64]);
+        let to = self.integers(&[to as i64]);
+        let axis = self.integers(&[axis]);
+        self.op("Slice", &[value, &from, &to, &axis])
+    }
+
+    /// Values side by side along one dimension.
+    pub(super) fn concat(&mut self, values: &[&str], axis: i64) -> String {
+        let axis = AttributeProto {
+            name: "axis".to_owned(),
+            r#type: AttributeType::Int as i32,
+            i: axis,
+            ..Default::default()
+        };
+        self.op_with("Concat", values, vec![axis])
+    }
+
+    /// The value held between two bounds.
+    pub(super) fn clip(&mut self, value: &str, low: f32, high: f32) -> String {
+        let low = self.weight("low", DataType::Float, &[], low.to_le_bytes().to_vec());
+        let high = self.weight("high", DataType::Float, &[], high.to_le_bytes().to_vec());
+        self.op("Clip", &[value, &low, &high])
+    }
+
+    /// The file: one input, and values given out under a name with a number of columns.
+    pub(super) fn finish(mut self, input: (&str, usize), outputs: &[(&str, &str, usize)]) -> Vec<u8> {
+        // Values get their public names where they are made: an Identity would be one more copy.
+        for (value, name, _) in outputs {
+            for node in &mut self.nodes {
+                let places = node
+                    .input
+                    .iter_mut()
+                    .chain(&mut node.output)
+                    .filter(|place| place == value);
+                places.for_each(|place| (*name).clone_into(place));
+            }
+        }
+        let graph = GraphProto {
+            name: self.name.to_owned(),
+            node: self.nodes,
+            initializer: self.weights,
+            input: vec![rows_of(input.0, input.1)],
+            output: outputs
+                .iter()
+                .map(|(_, name, columns)| rows_of(name, *columns))
+                .collect(),
+            ..Default::default()
+        };
+        let model = ModelProto {
+            ir_version: IR_VERSION,
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: OPSET,
+            }],
+            producer_name: env!("CARGO_PKG_NAME").to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(graph),
+            ..Default::default()
+        };
+        onnx::to_bytes(&model)
+    }
+
+    fn op_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let name = format!("{}_{}", op_type.to_lowercase(), self.nodes.len());
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+            output: vec![name.clone()],
+            name: name.clone(),
+            op_type: op_type.to_owned(),
+            attribute,
+            ..Default::default()
+        });
+        name
+    }
+
+    fn integers(&mut self, values: &[i64]) -> String {
+        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let name = format!("integers_{}", self.weights.len());
+        self.weight(&name, DataType::Int64, &[values.len()], raw)
+    }
+
+    fn weight(&mut self, name: &str, data_type: DataType, dims: &[usize], raw_data: Vec<u8>) -> String {
+        self.weights.push(TensorProto {
+            name: name.to_owned(),
+            dims: dims.iter().map(|dim| *dim as i64).collect(),
+            data_type: data_type as i32,
+            raw_data,
+            ..Default::default()
+        });
+        name.to_owned()
+    }
+}
+
+/// 32-bit floats, N x columns.
+fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
+    let dimension = |value| Dimension {
+        value: Some(value),
+        ..Default::default()
+    };
+    let dim = vec![
+        dimension(dimension::Value::DimParam("N".to_owned())),
+        dimension(dimension::Value::DimValue(columns as i64)),
+    ];
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim }),
+    };
+    let r#type = TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+        ..Default::default()
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(r#type),
+        ..Default::default()
+    }
+}

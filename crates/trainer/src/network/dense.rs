@@ -1,0 +1,38 @@
+//! The fully connected autoencoder: bins - hidden - latent - hidden - bins, rectified between.
+
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+use super::Linear;
+
+/// bins - hidden - latent - hidden - bins.
+#[derive(Module, Debug)]
+pub(crate) struct Dense {
+    /// Bins to hidden, rectified.
+    pub(crate) encoder_hidden: Linear,
+    /// Hidden to latent, not rectified.
+    pub(crate) encoder_latent: Linear,
+    /// Latent to hidden, rectified.
+    pub(crate) decoder_hidden: Linear,
+    /// Hidden to bins, not rectified.
+    pub(crate) decoder_bins: Linear,
+}
+
+impl Dense {
+    pub(super) fn new<R: Rng>(bins: usize, latent: usize, rng: &mut R, device: &Device) -> Self {
+        let hidden = (bins / 2).clamp(latent, 256.max(latent));
+        Self {
+            encoder_hidden: Linear::new(bins, hidden, rng, device),
+            encoder_latent: Linear::new(hidden, latent, rng, device),
+            decoder_hidden: Linear::new(latent, hidden, rng, device),
+            decoder_bins: Linear::new(hidden, bins, rng, device),
+        }
+    }
+
+    pub(super) fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+        let latent = self.encoder_latent.forward(relu(self.encoder_hidden.forward(rows)));
+        self.decoder_bins.forward(relu(self.decoder_hidden.forward(latent)))
+    }
+}
