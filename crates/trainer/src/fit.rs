@@ -50,6 +50,7 @@ impl FitOptions {
             Variant::Conv => Self {
                 epochs: 120,
                 patience: 15,
+                learning_rate: 2e-3,
                 ..dense
             },
         }

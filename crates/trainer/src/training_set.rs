@@ -132,7 +132,7 @@ mod tests {
         let mut set = TrainingSet::new(&spec);
         set.push("a/b/c", Timestamp::from_micros(0), &[0.1234; 32]).unwrap();
         let codec = Codec::for_spec(&spec);
-        assert_eq!(set.linear()[0], codec.decode(&[152])[0]);
+        assert_eq!(set.linear()[0], codec.decode(&[153])[0]);
         let error = set
             .push("a/b/c", Timestamp::from_micros(1), &[f32::NAN; 32])
             .unwrap_err();
