@@ -120,7 +120,7 @@ impl Plant {
     }
 }
 
-/// A number in 0 to 1 that looks random (SplitMix64).
+/// A number in 0 to 1 that looks random (`SplitMix64`).
 fn noise(number: u64) -> f32 {
     let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -54,8 +54,8 @@ pub(crate) fn site() -> SiteDirectory {
         name: Slug::parse("site", "plant").expect("a name"),
         title: "Plant".to_owned(),
         time_zone: "UTC".to_owned(),
-        oldest: Duration::from_secs(86_400),
-        furthest: Duration::from_secs(60),
+        oldest: Duration::from_hours(24),
+        furthest: Duration::from_mins(1),
         auto_register_cap: 0,
     });
     let spec = Arc::new(SpecRef::new(SpectrumSpec::corpus_default(BINS as u16)));
@@ -75,7 +75,7 @@ pub(crate) fn site() -> SiteDirectory {
             );
         }
     }
-    let later = tokio::time::Instant::now() + Duration::from_secs(3_600);
+    let later = tokio::time::Instant::now() + Duration::from_hours(1);
     site.forget(TokenId(1), path("m0/gone"), later, Unknown::Undeclared);
     site
 }

@@ -146,7 +146,7 @@ impl PlanState {
         let views = views.map_err(engine)?;
         let slices = views
             .iter()
-            .map(|view| view.as_slice::<f32>())
+            .map(tract_onnx::prelude::PlainView::as_slice::<f32>)
             .collect::<TractResult<Vec<_>>>();
         take(&slices.map_err(engine)?);
         Ok(())

@@ -177,15 +177,14 @@ impl Verifier {
             .spawn()
             .map_err(failed)?;
         let wall = Duration::from_millis(self.config.wall_ms);
-        match tokio::time::timeout(wall, converse(&mut child, &job)).await {
-            Ok(remains) => judge(remains.map_err(failed)?),
-            Err(_) => {
-                child.kill().await.map_err(failed)?;
-                Ok(Report::rejected(format!(
-                    "verification took longer than {} ms",
-                    self.config.wall_ms
-                )))
-            }
+        if let Ok(remains) = tokio::time::timeout(wall, converse(&mut child, &job)).await {
+            judge(remains.map_err(failed)?)
+        } else {
+            child.kill().await.map_err(failed)?;
+            Ok(Report::rejected(format!(
+                "verification took longer than {} ms",
+                self.config.wall_ms
+            )))
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::data_dir::DataDir;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Target {
-    /// Address of the server [default: that of the data folder's `tocsin up`, or http://127.0.0.1:7700]
+    /// Address of the server [default: that of the data folder's `tocsin up`, or <http://127.0.0.1:7700>]
     #[arg(
         long,
         global = true,
@@ -28,7 +28,7 @@ pub struct Target {
     /// PEM file with the authorities that sign the server; for https
     #[arg(long, global = true, value_name = "FILE", env = "TOCSIN_CA", hide_env_values = true)]
     pub ca: Option<PathBuf>,
-    /// File with the bearer token to show [default: the variable TOCSIN_TOKEN, or the data folder's service credential]
+    /// File with the bearer token to show [default: the variable `TOCSIN_TOKEN`, or the data folder's service credential]
     #[arg(
         long,
         global = true,

@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 10;
 /// The longest pause between two of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A batch that isn't answered within this time is sent again.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// A sender of batches.
 #[derive(Debug)]

@@ -87,7 +87,7 @@ mod tests {
         supervisor.spawn("the pager", |_| async { panic!("a bug") });
         let error = supervisor.failed().await.to_string();
         assert!(error.contains("the pager panicked"), "{error}");
-        supervisor.stop(Duration::from_secs(60)).await;
+        supervisor.stop(Duration::from_mins(1)).await;
 
         let mut supervisor = Supervisor::default();
         supervisor.spawn("the watch", |_| async { Err(anyhow!("lost")) });

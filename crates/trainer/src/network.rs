@@ -16,6 +16,7 @@ pub(crate) use dense::Dense;
 
 /// An autoencoder of either kind.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Autoencoder {
     /// Fully connected.
     Dense(Dense),

@@ -50,14 +50,13 @@ impl TrainingSet {
     /// Adds a row that is in canonical form already.
     pub fn push_codes(&mut self, sensor: &str, captured_at: Timestamp, codes: &[u8]) -> Result<(), Invalid> {
         tocsin_domain::codec::check_length(codes, &self.spec)?;
-        let sensor = match self.numbers.get(sensor) {
-            Some(number) => *number,
-            None => {
-                let number = self.sensors.len() as u32;
-                self.sensors.push(sensor.to_owned());
-                self.numbers.insert(sensor.to_owned(), number);
-                number
-            }
+        let sensor = if let Some(number) = self.numbers.get(sensor) {
+            *number
+        } else {
+            let number = self.sensors.len() as u32;
+            self.sensors.push(sensor.to_owned());
+            self.numbers.insert(sensor.to_owned(), number);
+            number
         };
         self.rows.push(Row { sensor, captured_at });
         let start = self.linear.len();

@@ -54,9 +54,10 @@ fn with_level(name: &str, value: f32) -> v1::Reading {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of bad readings")]
 async fn every_bad_reading_is_named_by_its_place_code_and_field_while_the_good_ones_go_on() {
     use RejectionCode::{Malformed, OutOfTime, UnknownSensor};
-    let (day, seconds) = (Duration::from_secs(86_400), Duration::from_secs);
+    let (day, seconds) = (Duration::from_hours(24), Duration::from_secs);
     let bad = [
         (
             v1::Reading {
@@ -226,10 +227,7 @@ async fn on_the_capture_clock_only_a_machines_own_newest_reading_bounds_the_past
         clock_is_capture: true,
         ..StreamProperties::default()
     });
-    let (start, hour) = (
-        Timestamp::from_micros(1_000_000_000_000_000),
-        Duration::from_secs(3_600),
-    );
+    let (start, hour) = (Timestamp::from_micros(1_000_000_000_000_000), Duration::from_hours(1));
     let at = |machine: &str, time| v1::Reading {
         sensor: format!("{machine}/s0"),
         ..captured(time)

@@ -81,8 +81,8 @@ async fn unknown_sensors_are_registered_up_to_the_sites_cap_if_the_token_says_so
         name: slug("plant"),
         title: "Plant".to_owned(),
         time_zone: "UTC".to_owned(),
-        oldest: Duration::from_secs(86_400),
-        furthest: Duration::from_secs(60),
+        oldest: Duration::from_hours(24),
+        furthest: Duration::from_mins(1),
         auto_register_cap: 2,
     };
     let site = store.site_create(&new, now()).await.expect("a site");

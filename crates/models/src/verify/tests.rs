@@ -62,13 +62,13 @@ fn a_whole_bundle_passes_and_the_report_says_what_it_is() {
 fn operators_domains_and_versions_off_the_list_are_refused() {
     assert_refused("not on the list", |m| graph(m).node[4].op_type = "Loop".to_owned());
     assert_refused("not on the list", |m| {
-        graph(m).node[4].op_type = "RandomNormalLike".to_owned()
+        graph(m).node[4].op_type = "RandomNormalLike".to_owned();
     });
     assert_refused("domain \"com.evil\"", |m| {
-        graph(m).node[4].domain = "com.evil".to_owned()
+        graph(m).node[4].domain = "com.evil".to_owned();
     });
     assert_refused("opset_import: domain", |m| {
-        m.opset_import[0].domain = "com.evil".to_owned()
+        m.opset_import[0].domain = "com.evil".to_owned();
     });
     assert_refused("opset_import: version 99", |m| m.opset_import[0].version = 99);
     assert_refused("opset_import: is missing", |m| m.opset_import.clear());
@@ -120,12 +120,12 @@ fn functions_are_seen_although_the_reader_skips_them() {
 fn tensors_that_lie_about_their_size_are_refused() {
     assert_refused("negative or too large", |m| graph(m).initializer[2].dims = vec![-1, 4]);
     assert_refused("negative or too large", |m| {
-        graph(m).initializer[2].dims = vec![i64::MAX, i64::MAX]
+        graph(m).initializer[2].dims = vec![i64::MAX, i64::MAX];
     });
     assert_refused("bytes of data", |m| graph(m).initializer[2].dims = vec![31, 4]);
     assert_refused("data type 8", |m| graph(m).initializer[2].data_type = 8);
     assert_refused("dimensions, the most is", |m| {
-        graph(m).initializer[0].dims = vec![1; 60]
+        graph(m).initializer[0].dims = vec![1; 60];
     });
 }
 
@@ -159,7 +159,7 @@ fn a_model_off_the_contract_is_refused() {
         graph(m).output.pop();
     });
     assert_refused("output \"nowhere\" is never made", |m| {
-        graph(m).output[0].name = "nowhere".to_owned()
+        graph(m).output[0].name = "nowhere".to_owned();
     });
     assert_refused("is not made before it", |m| graph(m).node.reverse());
     assert_refused("is made twice", |m| graph(m).node[1].output[0] = "ratio".to_owned());
@@ -181,7 +181,7 @@ fn a_model_off_the_contract_is_refused() {
 #[test]
 fn outputs_that_are_not_numbers_are_refused() {
     assert_refused("the error of spectrum", |m| {
-        graph(m).initializer[1] = fixture::tensor("one", &[], &[-1.0])
+        graph(m).initializer[1] = fixture::tensor("one", &[], &[-1.0]);
     });
     assert_refused("the error of spectrum", |m| {
         let weights = fixture::tensor("up", &[fixture::LATENT, fixture::BINS], &[f32::NAN; 128]);

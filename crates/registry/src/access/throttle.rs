@@ -40,7 +40,7 @@ impl Throttle {
         let clear_at = names.get(name).copied().unwrap_or(now).max(now);
         let owed = clear_at.since(now);
         if owed > self.credit {
-            return Err(owed - self.credit);
+            return Err(owed.checked_sub(self.credit).unwrap());
         }
         if names.len() >= MAX_NAMES && !names.contains_key(name) {
             names.retain(|_, clear_at| *clear_at > now);

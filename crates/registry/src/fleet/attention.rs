@@ -91,7 +91,7 @@ mod tests {
             machine("page-taken", fresh, Some((Severity::Page, true, 9.0))),
             machine("page-quiet", Some(NOW), Some((Severity::Page, false, 2.5))),
         ];
-        sort(&mut machines, now, Duration::from_secs(600));
+        sort(&mut machines, now, Duration::from_mins(10));
         let order: Vec<&str> = machines.iter().map(|machine| machine.machine.name.as_str()).collect();
         let expected = [
             "page-quiet",

@@ -236,7 +236,7 @@ async fn several_tokens_of_a_site_live_and_end_each_by_itself() {
         .unwrap()
         .into_inner();
     let mut expiring = token("lisbon", "second");
-    let in_an_hour = stage.clock.now() + Duration::from_secs(3600);
+    let in_an_hour = stage.clock.now() + Duration::from_hours(1);
     expiring.token.as_mut().unwrap().expires_at = Some(time::to_wire(in_an_hour));
     let second = service.create_token(expiring).await.unwrap().into_inner();
     let mut other_token = token("lisbon", "third");
@@ -273,7 +273,7 @@ async fn several_tokens_of_a_site_live_and_end_each_by_itself() {
     };
     assert_eq!(code(&first.secret).await.unwrap_err(), Code::Unauthenticated);
     assert!(code(&second.secret).await.is_ok());
-    stage.clock.advance(Duration::from_secs(3600));
+    stage.clock.advance(Duration::from_hours(1));
     assert_eq!(code(&second.secret).await.unwrap_err(), Code::Unauthenticated);
 
     let listed = service
@@ -286,7 +286,7 @@ async fn several_tokens_of_a_site_live_and_end_each_by_itself() {
         listed.iter().map(|token| token.name.as_str()).collect::<Vec<_>>(),
         ["third", "second", "first"]
     );
-    assert_eq!(listed[2].revoked_at.is_some(), true);
+    assert!(listed[2].revoked_at.is_some());
     stage.finish().await;
 }
 

@@ -265,6 +265,7 @@ async fn what_is_no_bundle_for_the_class_is_refused_and_leaves_no_row() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_bundle_is_promoted_with_limits_made_for_it_and_rolled_back_in_one_step() {
     let (one, two) = (archive("marker-0", "cnc"), archive("marker-1", "cnc"));
     let Some(stage) = Stage::start(config(&[&one, &two])).await else {

@@ -39,7 +39,7 @@ const CALIBRATION: f64 = 0.25;
 /// Faults injected, each of another kind.
 const FAULTS: usize = 5;
 /// How long to wait for the last pages.
-const LAST_PAGES: Duration = Duration::from_secs(60);
+const LAST_PAGES: Duration = Duration::from_mins(1);
 /// Steps streamed per second of watching, unless `--once`.
 const WATCHED_STEPS_PER_SECOND: f64 = 60.0;
 
@@ -105,9 +105,10 @@ impl Demo {
         config.telemetry.metrics_listen = None;
         // What the demo says is the story; the roles speak up when something is wrong.
         config.telemetry.log = std::env::var("TOCSIN_LOG").unwrap_or_else(|_| "warn".to_owned());
-        config.console.listen = match self.once {
-            true => SocketAddr::from(([127, 0, 0, 1], 0)),
-            false => self.console,
+        config.console.listen = if self.once {
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        } else {
+            self.console
         };
         let url = receiver.url();
         config.pager.destinations = vec![Destination::Webhook {
@@ -226,9 +227,10 @@ impl Scratch {
         let folder = given.unwrap_or_else(|| std::env::temp_dir().join(name));
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         // Beside the folder, which is removed at the end: what was injected can be compared with what was found.
-        let schedule = match keep {
-            true => folder.join("faults.json"),
-            false => std::env::temp_dir().join(format!("tocsin-demo-faults-{seed}.json")),
+        let schedule = if keep {
+            folder.join("faults.json")
+        } else {
+            std::env::temp_dir().join(format!("tocsin-demo-faults-{seed}.json"))
         };
         Ok(Self { folder, keep, schedule })
     }

@@ -24,7 +24,7 @@ mod tests {
     #[test]
     fn a_length_of_time_has_a_unit() {
         assert_eq!(parse("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(parse("30d"), Ok(Duration::from_hours(720)));
         for bad in [
             "",
             "5",

@@ -13,7 +13,7 @@ pub(super) struct Migrate {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database, instead of the configuration's [env: TOCSIN_DATABASE_URL]
+    /// The database, instead of the configuration's [env: `TOCSIN_DATABASE_URL`]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 }

@@ -206,8 +206,8 @@ fn reading(fleet: &Fleet, schedule: &Schedule, place: usize, name: &str, at: Tim
         bins: simulated.bins,
         db_reference: None,
         condition: Some(Condition {
-            rpm: Some(simulated.point.rpm as f32),
-            load: Some(simulated.point.load as f32),
+            rpm: Some(simulated.point.rpm),
+            load: Some(simulated.point.load),
         }),
         overall: Vec::new(),
     }

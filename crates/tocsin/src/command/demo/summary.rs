@@ -134,7 +134,7 @@ pub(super) async fn delivered(channel: &Channel, patience: Duration) -> Result<(
             incident_id: incident.incident_id,
         };
         while tokio::time::Instant::now() < deadline {
-            let answer = client.get_incident(request.clone()).await;
+            let answer = client.get_incident(request).await;
             let pages = answer
                 .map_err(|status| explain("reading an incident", &status))?
                 .into_inner()
