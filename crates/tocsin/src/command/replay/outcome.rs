@@ -19,6 +19,8 @@ const PAGE: u32 = 500;
 /// How long `--wait` waits for deliveries, and how often it looks.
 const PATIENCE: Duration = Duration::from_mins(5);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long it takes at most until a page is owed to every destination.
+const SHARED_OUT: Duration = Duration::from_secs(8);
 
 /// First alert, first page and every incident of the timeline's machines, within its span.
 pub(super) async fn machines(channel: &Channel, site: &Slug, timeline: &Timeline, wait: bool) -> Result<Vec<Value>> {
@@ -82,27 +84,25 @@ fn within(incidents: Vec<Incident>, timeline: &Timeline) -> Vec<Incident> {
         .collect()
 }
 
-/// Waits until no page of these incidents waits to be delivered.
+/// Waits until no page of these incidents waits to be delivered. A page that is owed to nobody, because no destination
+/// is configured, is waited for only as long as it takes to be shared out.
 async fn delivered(channel: &Channel, incidents: &[Incident]) -> Result<()> {
     let mut client = IncidentsServiceClient::new(channel.clone());
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let began = tokio::time::Instant::now();
     for incident in incidents.iter().filter(|incident| incident.paged_at.is_some()) {
+        let request = GetIncidentRequest {
+            incident_id: incident.incident_id,
+        };
         loop {
-            let request = GetIncidentRequest {
-                incident_id: incident.incident_id,
-            };
-            let answer = client
-                .get_incident(request)
-                .await
-                .map_err(|status| explain("reading an incident", &status))?;
-            if answer.into_inner().pages.iter().all(|page| page.state != "waiting") {
+            let answer = client.get_incident(request).await;
+            let pages = answer.map_err(|status| explain("reading an incident", &status))?.into_inner().pages;
+            let mut waiting = pages.iter().filter(|page| page.state == "waiting").peekable();
+            if waiting.peek().is_none() {
                 break;
             }
-            if tokio::time::Instant::now() > deadline {
-                eprintln!(
-                    "pages of incident {} are still waiting to be delivered",
-                    incident.incident_id
-                );
+            let owed_to_nobody = waiting.all(|page| page.destination.is_empty());
+            if began.elapsed() > PATIENCE || (owed_to_nobody && began.elapsed() > SHARED_OUT) {
+                eprintln!("pages of incident {} were not delivered", incident.incident_id);
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;
