@@ -95,7 +95,10 @@ async fn delivered(channel: &Channel, incidents: &[Incident]) -> Result<()> {
         };
         loop {
             let answer = client.get_incident(request).await;
-            let pages = answer.map_err(|status| explain("reading an incident", &status))?.into_inner().pages;
+            let pages = answer
+                .map_err(|status| explain("reading an incident", &status))?
+                .into_inner()
+                .pages;
             let mut waiting = pages.iter().filter(|page| page.state == "waiting").peekable();
             if waiting.peek().is_none() {
                 break;
