@@ -33,7 +33,7 @@ check: ## what a developer runs before a commit
 
 test: ## sets up what it needs and runs everything
 	@scripts/setup build postgres test
-	scripts/with-postgres cargo nextest run --release --locked --workspace
+	SQLX_OFFLINE=true scripts/with-postgres cargo nextest run --release --locked --workspace
 
 sqlx: ## writes .sqlx anew after a query or the schema has changed
 	@scripts/setup build postgres
