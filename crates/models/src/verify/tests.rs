@@ -179,6 +179,7 @@ fn a_model_off_the_contract_is_refused() {
     assert_refused("mixes rows", |m| {
         let graph = graph(m);
         graph.node[5].output[0] = "scaled".to_owned();
+        graph.node[5].name = "scaled".to_owned();
         graph.node.push(over_rows("ReduceMean", "scaled", "mean"));
         graph
             .node
