@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 export TOCSIN_CACHE ?= $(HOME)/.cache/tocsin
 export CARGO_TARGET_DIR ?= $(TOCSIN_CACHE)/target
-export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin:$(PATH)
+export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin:$(TOCSIN_CACHE)/tools/python/bin:$(PATH)
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
