@@ -63,7 +63,9 @@ impl Channel {
             let server = find();
             async move {
                 let Some(server) = server else {
-                    return Err(Status::unavailable("the server of this process isn't up").into());
+                    let mut status = Status::unavailable("the server of this process isn't up");
+                    status.set_source(Arc::new(Unsent));
+                    return Err(status.into());
                 };
                 request.extensions_mut().insert(InProcess);
                 let Ok(response) = server.oneshot(request.map(axum::body::Body::new)).await;
@@ -149,6 +151,19 @@ impl Service<Request<Body>> for Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("to", &self.to).finish_non_exhaustive()
+    }
+}
+
+/// The source of a status that says: no connection could be made, so nothing of the call was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the call was not sent")]
+struct Unsent;
+
+impl Unsent {
+    fn is_source_of(error: &BoxError) -> bool {
+        let status = error.downcast_ref::<Status>();
+        let source = status.and_then(|status| std::error::Error::source(status));
+        source.is_some_and(|source| source.is::<Self>())
     }
 }
 

@@ -5,7 +5,8 @@
 //! stops in two stages, soft and hard.
 //!
 //! A [`Channel`] speaks to such a server over TCP and TLS, or to one in the same process, through the same stack: the caller can't tell.
-//! [`Replicas`] holds the channels of several equal servers, and [`retry`](fn@retry::retry) repeats an idempotent call.
+//! [`Replicas`] holds the channels of several equal servers, and [`retry`](fn@retry::retry) repeats an idempotent call. A
+//! [`Watch`](watch::Watch) keeps callers told of changes over a stream.
 //!
 //! This crate knows no message and no principal of ours: what a credential means is said by an [`auth::Verifier`], and the principal it
 //! yields rides as a request extension.
@@ -20,6 +21,7 @@ mod refusal;
 pub mod retry;
 pub mod server;
 pub mod tls;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,7 @@ use std::time::Duration;
 use tocsin_contracts::registry::v1::{WatchBindingsRequest, WatchBindingsResponse};
 use tocsin_store::Store;
 use tocsin_store::binding::Binding;
-use tocsin_transport::auth::Reverify;
-use tocsin_transport::server::Draining;
+use tocsin_transport::watch;
 use tokio::sync::{mpsc, watch as signal};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,18 +25,13 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 impl Bundles {
     pub(super) fn watch(&self, request: &Request<WatchBindingsRequest>) -> BoxStream<WatchBindingsResponse> {
         let (sender, receiver) = mpsc::channel(1);
-        let draining = request.extensions().get::<Draining>().cloned();
-        let reverify = request.extensions().get::<Reverify>().cloned();
+        let end = watch::end(request.extensions());
         let watcher = self.clone();
         tokio::spawn(async move {
-            let end = async {
-                tokio::select! {
-                    () = drained(draining) => Status::unavailable("the server is stopping"),
-                    status = revoked(reverify) => status,
-                    status = watcher.tell(&sender) => status,
-                }
+            let status = tokio::select! {
+                ended = end => ended.err().unwrap_or_else(|| Status::unavailable("the server is stopping")),
+                status = watcher.tell(&sender) => status,
             };
-            let status = end.await;
             // A watcher that has gone needs no goodbye.
             let _ = sender.send(Err(status)).await;
         });
@@ -73,20 +67,6 @@ impl Bundles {
                 () = tokio::time::sleep(poll) => {}
             }
         }
-    }
-}
-
-async fn drained(draining: Option<Draining>) {
-    match draining {
-        Some(draining) => draining.started().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn revoked(reverify: Option<Reverify>) -> Status {
-    match reverify {
-        Some(reverify) => reverify.revoked().await.into(),
-        None => std::future::pending().await,
     }
 }
 

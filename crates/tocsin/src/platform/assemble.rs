@@ -130,7 +130,7 @@ impl Assembly {
                     store: self.store()?,
                     bundles: self.bundles()?,
                     scorers: self.reach(role, Role::Scorer, local)?,
-                    registry: self.reach_one(role, Role::Registry, local)?,
+                    registry: self.reach(role, Role::Registry, local)?.channel(),
                     clock: self.clock.clone(),
                 };
                 let (service, ensemble) = tocsin_ensemble::build(&config.ensemble, parts);
@@ -210,23 +210,13 @@ impl Assembly {
         Ok(replicas.map(|channel| channel.with_token(token).on_request(inject)))
     }
 
-    /// The same, for a caller that keeps to one of them.
-    fn reach_one(&self, caller: Role, role: Role, local: &Channel) -> Result<Channel> {
-        self.reach(caller, role, local)?
-            .in_order()
-            .into_iter()
-            .next()
-            .context("there is none")
-    }
-
     /// The console's channels carry no credential: each call shows that of the person who looks.
     fn console_services(&self, local: &Channel) -> Result<Services> {
         let to = |role: Role| -> Result<Channel> {
             let channel = if self.roles.contains(&role) {
                 local.clone()
             } else {
-                let replicas = self.config.peers.remote(Role::Console, role)?;
-                replicas.in_order().into_iter().next().context("there is none")?
+                self.config.peers.remote(Role::Console, role)?.channel()
             };
             Ok(channel.on_request(inject))
         };

@@ -1,13 +1,14 @@
 //! A channel over TCP and TLS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tower::{BoxError, ServiceExt};
 
-use super::{Channel, Config, Error};
+use super::{Channel, Config, Error, Unsent};
 use crate::tls;
 
 /// A silent server is asked this often whether it is there.
@@ -80,17 +81,25 @@ fn client_tls(config: &Config, url: &str) -> Result<ClientTlsConfig, Error> {
 /// cancels isn't here any more to be told): that is UNAVAILABLE, and another replica may answer.
 fn lost(url: &str, error: tonic::transport::Error) -> BoxError {
     let cause = innermost(&error);
+    let unsent = causes(&error).any(|cause| cause.is::<ConnectError>());
     let code = match Status::from_error(error.into()).code() {
         Code::Unknown | Code::Cancelled => Code::Unavailable,
         code => code,
     };
-    Status::new(code, format!("{url}: {cause}")).into()
+    let mut status = Status::new(code, format!("{url}: {cause}"));
+    if unsent {
+        status.set_source(Arc::new(Unsent));
+    }
+    status.into()
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+/// The error itself, and what each of the chain was caused by.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

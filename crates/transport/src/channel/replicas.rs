@@ -9,13 +9,16 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{BoxError, Service};
+use tower::{BoxError, Service, ServiceExt};
 
-use super::{Channel, Config, Error, remote};
+use super::{Channel, Config, Error, Unsent, remote};
 use crate::{BoxFuture, retry};
 
 /// For this long a replica that failed comes after those that didn't.
 const SHUNNED: Duration = Duration::from_secs(5);
+
+/// The longest request that goes over the one channel of [`Replicas::channel`], in bytes.
+const LONGEST_REQUEST: usize = 8 << 20;
 
 /// The channels of equal servers, which note for themselves how their calls fared. Cheap to clone; all clones know the same.
 #[derive(Debug, Clone)]
@@ -101,6 +104,14 @@ impl Replicas {
         order.into_iter().map(|(_, replica)| replica.channel.clone()).collect()
     }
 
+    /// One channel to all of them, for a caller that wants to know of one. Each call goes to the first [in order](Self::in_order), and on
+    /// to the next as long as no connection can be made: then nothing of it was sent. A call that was sent is never repeated, but the
+    /// one after it goes elsewhere. The request is held until it is answered, so a stream of requests can't go this way.
+    pub fn channel(&self) -> Channel {
+        let to: Vec<&str> = self.replicas.iter().map(|replica| replica.channel.to()).collect();
+        Channel::new(Any(self.clone()), &to.join(", "))
+    }
+
     /// Makes an idempotent call on one replica after the other, in [order](Self::in_order), until one answers with anything but "not
     /// here, not now" ([`retry::is_worth_repeating`]). Each is tried once; for more, wrap it in [`retry::retry`].
     ///
@@ -152,6 +163,37 @@ impl Replica {
             &to,
         );
         Self { channel, record }
+    }
+}
+
+/// The service of [`Replicas::channel`].
+#[derive(Clone)]
+struct Any(Replicas);
+
+impl Service<Request<Body>> for Any {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let replicas = self.0.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = axum::body::to_bytes(axum::body::Body::new(body), LONGEST_REQUEST).await?;
+            let mut unsent = None;
+            for channel in replicas.in_order() {
+                let body = Body::new(axum::body::Body::from(body.clone()));
+                match channel.oneshot(Request::from_parts(head.clone(), body)).await {
+                    Err(error) if Unsent::is_source_of(&error) => unsent = Some(error),
+                    answered => return answered,
+                }
+            }
+            Err(unsent.unwrap_or_else(|| Status::unavailable("there is no replica").into()))
+        })
     }
 }
 

@@ -307,6 +307,90 @@ async fn a_call_that_one_replica_cannot_take_goes_to_another_and_the_caller_sees
 }
 
 #[tokio::test]
+async fn the_one_channel_to_all_replicas_goes_round_those_that_are_gone() {
+    let gone = Running::start(Server::open(config())).await;
+    gone.shutdown.cancel();
+    gone.task.await.expect("run returns");
+    let alive = Running::start(Server::open(config())).await;
+    let urls = [gone.address, alive.address].map(|address| format!("http://{address}"));
+    let config = channel::Config {
+        urls: urls.to_vec(),
+        ..channel::Config::default()
+    };
+    let replicas = Replicas::remote(&config).expect("two urls");
+    let channel = replicas.channel();
+    assert_eq!(channel.to(), urls.join(", "));
+    for _ in 0..4 {
+        assert_eq!(
+            check(channel.clone(), "").await.expect("one is alive"),
+            ServingStatus::Serving
+        );
+    }
+    // An answer is an answer, whatever it says.
+    let status = check(channel.clone(), "nothing")
+        .await
+        .expect_err("an answer of its own");
+    assert_eq!(status.code(), Code::NotFound);
+    alive.shutdown.cancel();
+    alive.task.await.expect("run returns");
+    let status = check(channel, "").await.expect_err("none is alive");
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_watch_over_the_one_channel_is_opened_again_on_another_replica() {
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        running.push(Running::start(Server::open(config())).await);
+    }
+    let config = channel::Config {
+        urls: running
+            .iter()
+            .map(|server| format!("http://{}", server.address))
+            .collect(),
+        ..channel::Config::default()
+    };
+    let mut health = HealthClient::new(Replicas::remote(&config).expect("two urls").channel());
+    let mut opened = Vec::new();
+    for server in running {
+        let mut watch = health
+            .watch(HealthCheckRequest::default())
+            .await
+            .expect("one is alive")
+            .into_inner();
+        let first = watch.message().await.expect("an answer").expect("a status");
+        opened.push(first.status());
+        server.shutdown.cancel();
+        server.task.await.expect("run returns");
+    }
+    assert_eq!(opened, [ServingStatus::Serving; 2]);
+}
+
+#[tokio::test]
+async fn a_call_that_was_sent_is_not_repeated() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let refusing = || {
+        let calls = Arc::clone(&calls);
+        let refuse = post(move || {
+            calls.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Status::unavailable("half done").into_http::<axum::body::Body>())
+        });
+        let routes = Router::new().route("/grpc.health.v2.Health/Check", refuse);
+        Channel::in_process(
+            Server::open(config())
+                .routes(routes)
+                .assemble()
+                .expect("a sound server"),
+        )
+    };
+    let channel = Replicas::new([refusing(), refusing()]).expect("two").channel();
+    let request = http::Request::post("/grpc.health.v2.Health/Check").body(tonic::body::Body::empty());
+    let answer = channel.oneshot(request.expect("a request")).await.expect("an answer");
+    let status = Status::from_header_map(answer.headers()).expect("a status");
+    assert_eq!((status.code(), calls.load(Ordering::Relaxed)), (Code::Unavailable, 1));
+}
+
+#[tokio::test]
 async fn healthy_replicas_take_turns() {
     let names = ["a", "b", "c"];
     let replicas = Replicas::new(names.map(|name| {
