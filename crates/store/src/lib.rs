@@ -23,11 +23,13 @@ pub mod partition;
 mod pool;
 pub mod reading;
 mod row;
+mod schema;
 pub mod threshold;
 
 pub use changes::{Changes, Channel};
 pub use error::Error;
 pub use pool::{Config, MIGRATOR, Store};
+pub use schema::Schema;
 pub use sqlx::{PgConnection, PgPool};
 
 /// A transaction begun by [`Store::begin`]; dropped without `commit`, it rolls back.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::partition::Day;
@@ -63,26 +63,23 @@ pub struct Store {
 
 impl Store {
     /// Connects, trying again with growing pauses (0.1 s to 2 s) while Postgres does not answer, until the deadline.
-    /// Each failure is logged with its reason.
+    /// Each failure is logged with its reason. What waiting can't mend, such as a wrong password, fails at once.
     pub async fn connect(config: &Config) -> Result<Self> {
         let options: PgConnectOptions = config
             .url
             .parse()
             .map_err(|error: sqlx::Error| Error::Database(error.into()))?;
-        let address = format!("{}:{}", options.get_host(), options.get_port());
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
-            .connect_lazy_with(options);
-        let store = Self::from_pool(pool);
+        let address = address(&options);
         let deadline = Instant::now() + Duration::from_millis(config.connect_deadline_ms);
         let mut pause = Duration::from_millis(100);
-        loop {
-            let reason = match timeout_at(deadline, store.ping()).await {
-                Ok(Ok(())) => return Ok(store),
-                Ok(Err(Error::Unavailable { reason })) => reason,
-                Ok(Err(permanent)) => return Err(permanent),
-                Err(_) => "no answer".to_owned(),
+        // Not through the pool: that knows only that it has waited too long, not what for.
+        while let Err(error) = probe(&options, config, deadline).await {
+            let reason = match error {
+                Error::Unavailable { reason } => reason,
+                permanent => {
+                    let told = format!("postgres at {address}: {permanent}");
+                    return Err(sqlx::Error::Configuration(told.into()).into());
+                }
             };
             if Instant::now() + pause >= deadline {
                 let waited_s = config.connect_deadline_ms as f64 / 1000.0;
@@ -98,6 +95,11 @@ impl Store {
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
+            .connect_lazy_with(options);
+        Ok(Self::from_pool(pool))
     }
 
     /// A store over a pool that somebody else made.
@@ -140,25 +142,72 @@ impl Store {
     }
 }
 
+/// Connects once and asks for an answer, for as long as a caller would wait for a connection.
+async fn probe(options: &PgConnectOptions, config: &Config, deadline: Instant) -> Result<()> {
+    let attempt = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        connection.ping().await?;
+        connection.close().await
+    };
+    let patience = Duration::from_millis(config.acquire_timeout_ms);
+    match timeout_at(deadline.min(Instant::now() + patience), attempt).await {
+        Ok(answered) => Ok(answered?),
+        Err(_) => Err(Error::Unavailable {
+            reason: "it takes connections and says nothing, or is out of reach".to_owned(),
+        }),
+    }
+}
+
+/// Where Postgres is, for people: without the password.
+fn address(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(folder) => format!("{} (port {})", folder.display(), options.get_port()),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_postgres_that_is_down_is_named_when_the_deadline_has_passed() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let url = format!("postgres://tocsin:hush@127.0.0.1:{port}/x");
-        let config = Config {
-            url,
+    fn to(port: u16) -> Config {
+        Config {
+            url: format!("postgres://tocsin:hush@127.0.0.1:{port}/x"),
             connect_deadline_ms: 250,
             acquire_timeout_ms: 100,
             ..Config::default()
-        };
-        let error = Store::connect(&config).await.unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_postgres_that_is_down_is_named_with_the_reason_when_the_deadline_has_passed() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let error = Store::connect(&to(port)).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-        assert!(error.to_string().contains(&port.to_string()), "{error}");
-        assert!(!format!("{config:?} {error}").contains("hush"));
+        let told = error.to_string();
+        assert!(
+            told.contains(&format!("127.0.0.1:{port}")) && told.contains("refused"),
+            "{told}"
+        );
+        assert!(!format!("{:?} {error}", to(port)).contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn a_postgres_that_says_nothing_is_told_from_one_that_is_down() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let told = Store::connect(&to(port)).await.unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("127.0.0.1:{port}")) && told.contains("says nothing"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_socket_is_named_by_its_folder() {
+        let options: PgConnectOptions = "postgres:///x?host=/run/postgresql&port=5433".parse().unwrap();
+        assert_eq!(address(&options), "/run/postgresql (port 5433)");
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::{Error, Result, bail};
 use tocsin_domain::Clock;
 use tocsin_models::BundleStore;
-use tocsin_store::Store;
+use tocsin_store::{Schema, Store};
 use tocsin_transport::Channel;
 use tocsin_transport::auth::Token;
 use tokio_util::sync::CancellationToken;
@@ -128,7 +128,8 @@ impl Platform {
     /// says, and logs that it does.
     ///
     /// # Errors
-    /// If a setting is no good, an address can't be had, or Postgres doesn't answer.
+    /// If a setting is no good, an address can't be had, Postgres doesn't answer, or its schema is another than this
+    /// binary's.
     pub async fn start(self) -> Result<Running> {
         if self.roles.is_empty() {
             bail!("there is nothing to run: name at least one --role");
@@ -151,10 +152,14 @@ impl Platform {
             }
             (None, None) => None,
         };
-        if self.migrate
-            && let Some(store) = &connected
-        {
-            store.migrate().await?;
+        if let Some(store) = &connected {
+            if self.migrate {
+                store.migrate().await?;
+            }
+            match store.schema().await? {
+                Schema::Current => {}
+                other => bail!("{other}"),
+            }
         }
         let bundles = match (self.bundles, self.roles.iter().find(|role| role.needs_objects())) {
             (Some(bundles), _) => Some(bundles),
