@@ -78,6 +78,9 @@ pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Ser
 
 impl Pager {
     /// Runs until `shutdown`; returns when the pages on their way have been answered and recorded.
+    ///
+    /// # Panics
+    /// When one of its background tasks does.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut seeds = StdRng::seed_from_u64(self.seed);
         let mut tasks = JoinSet::new();
@@ -104,12 +107,7 @@ impl Pager {
         tasks.spawn(listen(store, Channel::Outbox, shutdown.clone(), move || {
             heard.notify_one();
         }));
-        self.fan_out(&wakes, &new_page, &shutdown).await;
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a background task of the pager broke");
-            }
-        }
+        beside(self.fan_out(&wakes, &new_page, &shutdown), tasks).await;
     }
 
     /// Makes each new page's deliveries and wakes the workers: when told of a page, and every now and then.
@@ -134,6 +132,12 @@ impl Pager {
     }
 }
 
+/// Runs the role's work beside its background tasks to the end of both. One that panics takes the role with it, at
+/// once: without a worker, a pager looks alive and pages nobody.
+async fn beside(work: impl Future<Output = ()>, background: JoinSet<()>) {
+    tokio::join!(work, background.join_all());
+}
+
 /// Calls `tell` whenever something on `channel` may have changed, and after each time it could not be heard.
 async fn listen(store: Store, channel: Channel, shutdown: CancellationToken, tell: impl Fn()) {
     let hear = async {
@@ -154,5 +158,27 @@ async fn listen(store: Store, channel: Channel, shutdown: CancellationToken, tel
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = hear => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_takes_the_role_with_it() {
+        let mut background = JoinSet::new();
+        background.spawn(std::future::pending());
+        background.spawn(async { panic!("a bug in a worker") });
+        let role = tokio::spawn(beside(std::future::pending(), background));
+        let panic = role.await.expect_err("the role ended").into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug in a worker"));
+    }
+
+    #[tokio::test]
+    async fn the_role_ends_when_its_work_and_all_beside_it_have() {
+        let mut background = JoinSet::new();
+        background.spawn(async {});
+        beside(async {}, background).await;
     }
 }
