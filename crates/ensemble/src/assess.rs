@@ -16,6 +16,7 @@ use tocsin_models::{Bundle, DetectorScratch};
 use tocsin_store::reading::NewReading;
 use tocsin_transport::Replicas;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::bindings::{Active, ActiveClass};
 use crate::gather::Job;
@@ -124,7 +125,7 @@ impl Assessor {
                 full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
             };
             let (this, bundle, rows) = (self.clone(), active.bundle.clone(), rows.to_vec());
-            chunks.spawn(async move { (rows, this.score_chunk(bundle, spectra).await) });
+            chunks.spawn(async move { (rows, this.score_chunk(bundle, spectra).await) }.in_current_span());
         }
         while let Some(chunk) = chunks.join_next().await {
             let (rows, scored) = chunk.expect("a scoring task neither panics nor is aborted");

@@ -12,6 +12,7 @@ use tocsin_store::reading::{InsertOutcome, NewReading, readings_insert};
 use tocsin_store::{Error, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::assess::Assessed;
 use crate::bindings::SetCache;
@@ -116,10 +117,11 @@ impl Committer {
     /// Folds a machine that somebody else has locked when its turn comes, without holding anybody up.
     fn wait_for(&self, machine: MachineId, readings: Vec<Assessed>) {
         let this = self.clone();
-        self.waits.spawn(async move {
+        let fold = async move {
             let _connection = this.blocked.acquire().await.expect("this semaphore is never closed");
             this.fold_alone(machine, readings).await;
-        });
+        };
+        self.waits.spawn(fold.in_current_span());
     }
 
     async fn fold_alone(&self, machine: MachineId, readings: Vec<Assessed>) {

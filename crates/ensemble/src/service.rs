@@ -10,9 +10,11 @@ use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_transport::{Channel, Replicas};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
+use tracing::{Instrument, Span};
 
 use crate::Config;
 use crate::assess::Assessor;
@@ -108,32 +110,51 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
 
 impl Ensemble {
     /// Runs until `shutdown`; returns when everything that was let in has been answered.
+    ///
+    /// # Panics
+    /// When one of its background tasks does.
     pub async fn run(self, shutdown: CancellationToken) {
-        let watcher = tokio::spawn(self.watcher.run(shutdown.clone()));
-        let rescorer = tokio::spawn(self.rescorer.run(shutdown.clone()));
+        let mut background = JoinSet::new();
+        background.spawn(self.watcher.run(shutdown.clone()));
+        background.spawn(self.rescorer.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
         let waits = pipeline.committer.waits.clone();
-        let assess = move |group, permit| {
+        let assess = move |group: Vec<Job>, permit| {
             let pipeline = pipeline.clone();
             // On the heap: a group's future holds every stage it goes through.
             Box::pin(async move {
-                Box::pin(pipeline.assess(group)).await;
+                let span = span_of(&group);
+                Box::pin(pipeline.assess(group)).instrument(span).await;
                 drop(permit);
             })
         };
-        self.gatherer.run(assess, shutdown).await;
-        waits.close();
-        waits.wait().await;
-        for background in [watcher, rescorer] {
-            if let Err(error) = background.await {
-                tracing::error!(%error, "a background task of the ensemble broke");
-            }
-        }
+        let work = async {
+            self.gatherer.run(assess, shutdown).await;
+            waits.close();
+            waits.wait().await;
+        };
+        beside(work, background).await;
     }
 }
 
+/// Runs the role's work beside its background tasks to the end of both. One that panics takes the role with it, at
+/// once: without the watch, an ensemble looks alive and judges by yesterday's limits.
+async fn beside(work: impl Future<Output = ()>, background: JoinSet<()>) {
+    tokio::join!(work, background.join_all());
+}
+
+/// Batches of many traces are worked on together: under the first one's span, with a link to each of the others.
+fn span_of(group: &[Job]) -> Span {
+    let mut spans = group.iter().map(|job| job.ticket.span());
+    let first = spans.next().and_then(Span::id);
+    let span = tracing::info_span!(parent: first, "group", batches = group.len());
+    for other in spans {
+        span.follows_from(other);
+    }
+    span
+}
+
 impl Pipeline {
-    #[tracing::instrument(skip_all, fields(batches = group.len()))]
     async fn assess(&self, group: Vec<Job>) {
         let Some(active) = self.bindings.current(FIRST_BINDINGS).await else {
             for job in group {
@@ -146,7 +167,8 @@ impl Pipeline {
         }
         let assessed = self.assessor.assess(group, &active).await;
         self.metrics.assessed(&assessed);
-        Box::pin(self.committer.commit(assessed)).await;
+        let span = tracing::info_span!("commit", readings = assessed.len());
+        Box::pin(self.committer.commit(assessed)).instrument(span).await;
     }
 }
 
@@ -175,5 +197,27 @@ impl EnsembleService for Service {
         Ok(Response::new(AssessResponse {
             outcomes: outcomes.into_iter().map(Into::into).collect(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_takes_the_role_with_it() {
+        let mut background = JoinSet::new();
+        background.spawn(std::future::pending());
+        background.spawn(async { panic!("a bug in the watch") });
+        let role = tokio::spawn(beside(std::future::pending(), background));
+        let panic = role.await.expect_err("the role ended").into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug in the watch"));
+    }
+
+    #[tokio::test]
+    async fn the_role_ends_when_its_work_and_all_beside_it_have() {
+        let mut background = JoinSet::new();
+        background.spawn(async {});
+        beside(async {}, background).await;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tocsin_contracts::ensemble::ReadingOutcome;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::error::Failure;
 
@@ -13,7 +14,14 @@ pub(crate) type Answer = Result<Vec<ReadingOutcome>, Failure>;
 
 /// One batch's outstanding answer. Clones are the same ticket.
 #[derive(Debug, Clone)]
-pub(crate) struct Ticket(Arc<Mutex<State>>);
+pub(crate) struct Ticket(Arc<Batch>);
+
+#[derive(Debug)]
+struct Batch {
+    state: Mutex<State>,
+    /// What the batch came in by: what is done for it belongs to that trace.
+    span: Span,
+}
 
 #[derive(Debug)]
 struct State {
@@ -32,13 +40,22 @@ pub(crate) struct Place {
 impl Ticket {
     /// A ticket for `readings` outcomes; an empty batch is answered at once.
     pub(crate) fn new(readings: usize, answer: oneshot::Sender<Answer>) -> Self {
-        let ticket = Self(Arc::new(Mutex::new(State {
+        let state = State {
             outcomes: vec![None; readings],
             outstanding: readings,
             answer: Some(answer),
-        })));
+        };
+        let ticket = Self(Arc::new(Batch {
+            state: Mutex::new(state),
+            span: Span::current(),
+        }));
         ticket.answer_if_done();
         ticket
+    }
+
+    /// The span that was current when the ticket was made.
+    pub(crate) fn span(&self) -> &Span {
+        &self.0.span
     }
 
     /// The place of reading `index`.
@@ -72,7 +89,7 @@ impl Ticket {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -110,7 +110,7 @@ impl Intake {
         Ok(Arrived {
             received_at: self.clock.now(),
             started: Instant::now(),
-            span: tracing::info_span!("batch", site = gateway.site.0, batch_id, readings = count),
+            span: tracing::info_span!("publish", site = gateway.site.0, batch_id, readings = count),
             readings: readings.into_iter().map(parse).collect(),
             pass,
         })

@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// What is told, and to whom.
@@ -109,11 +108,7 @@ impl Telemetry {
                 .with_tracer(provider.tracer("tocsin"))
                 .with_filter(ours)
         });
-        tracing_subscriber::registry()
-            .with(logs(config)?)
-            .with(traces)
-            .try_init()
-            .context("installing logs")?;
+        install(tracing_subscriber::registry().with(logs(config)?).with(traces))?;
         Ok(Self {
             metrics,
             meters,
@@ -145,10 +140,14 @@ pub fn install_logs() -> Result<()> {
         log: std::env::var("TOCSIN_LOG").unwrap_or_else(|_| "warn".to_owned()),
         ..Config::default()
     };
-    tracing_subscriber::registry()
-        .with(logs(&config)?)
-        .try_init()
-        .context("installing logs")
+    install(tracing_subscriber::registry().with(logs(&config)?))
+}
+
+/// Not by `try_init`, which takes the records of the `log` crate as well: whoever asks `log_enabled!` there and is told no
+/// leaves that answer behind in the filters of these layers, and the thread's next event or span is lost. The database
+/// driver asks at each statement.
+fn install(subscriber: impl tracing::Subscriber + Send + Sync) -> Result<()> {
+    tracing::subscriber::set_global_default(subscriber).context("installing logs")
 }
 
 fn logs(config: &Config) -> Result<Box<dyn Layer<Registry> + Send + Sync>> {
