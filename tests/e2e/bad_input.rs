@@ -214,15 +214,3 @@ async fn a_corrupt_or_hostile_bundle_is_rejected_with_a_reason() -> Result<()> {
     lives(&stage).await?;
     stage.stop().await
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_down_at_the_start_is_waited_for_and_then_named() -> Result<()> {
-    let config = tocsin_store::Config {
-        url: "postgres://nobody@127.0.0.1:9/none".to_owned(),
-        connect_deadline_ms: 700,
-        ..tocsin_store::Config::default()
-    };
-    let error = tocsin_store::Store::connect(&config).await.unwrap_err().to_string();
-    assert!(error.contains("127.0.0.1:9"), "{error}");
-    Ok(())
-}

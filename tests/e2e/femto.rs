@@ -105,9 +105,19 @@ async fn seven_bearings_are_replayed_whole_and_again_adds_nothing() -> Result<()
 
 /// `tocsin up` on the story's own database, and its data folder.
 pub(crate) async fn up(folder: &Path, database: &str, receiver: &Receiver) -> Result<(Process, String)> {
+    up_with(folder, database, receiver, "").await
+}
+
+/// The same, with more sections of its configuration.
+pub(crate) async fn up_with(
+    folder: &Path,
+    database: &str,
+    receiver: &Receiver,
+    sections: &str,
+) -> Result<(Process, String)> {
     let config = folder.join("tocsin.toml");
     let text = format!(
-        "[[pager.destinations]]\nkind = \"webhook\"\nname = \"receiver\"\nurl = \"{}\"\n[telemetry]\nmetrics_listen = \"127.0.0.1:0\"\n",
+        "[[pager.destinations]]\nkind = \"webhook\"\nname = \"receiver\"\nurl = \"{}\"\n[telemetry]\nmetrics_listen = \"127.0.0.1:0\"\n{sections}",
         receiver.url()
     );
     std::fs::write(&config, text)?;

@@ -1,11 +1,18 @@
 //! Stories: the real platform on a real Postgres, one module each.
 
 mod access;
+mod alertmanager;
 mod bad_input;
 mod degraded;
 mod demo;
 mod femto;
 mod incident;
 mod kill;
+mod onnx;
+mod otlp;
 mod publish;
 mod race;
+mod roles;
+mod s3;
+mod startup;
+mod units;

@@ -11,7 +11,7 @@ use tocsin_store::{PgPool, Store};
 /// Tells databases of one process apart.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// A fresh, migrated database.
+/// A database of a test's own.
 #[derive(Debug)]
 pub struct Postgres {
     url: String,
@@ -21,6 +21,15 @@ pub struct Postgres {
 impl Postgres {
     /// Makes one.
     pub async fn fresh() -> Result<Self> {
+        let made = Self::empty().await?;
+        let store = made.store().await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(made)
+    }
+
+    /// Makes one without a schema.
+    pub async fn empty() -> Result<Self> {
         let name = format!(
             "story_{}_{}",
             std::process::id(),
@@ -36,12 +45,10 @@ impl Postgres {
             let (base, _) = server
                 .rsplit_once('/')
                 .context("TOCSIN_TEST_DATABASE_URL names no database")?;
-            return Self {
+            return Ok(Self {
                 url: format!("{base}/{name}"),
                 cluster: None,
-            }
-            .migrated()
-            .await;
+            });
         }
         // Not the temporary folder itself: the cluster's user has to get in.
         let folder = tempfile::Builder::new()
@@ -51,19 +58,10 @@ impl Postgres {
         open_to_all(&folder)?;
         let cluster = Cluster::start(&folder.path().join("postgres")).await?;
         cluster.create_database(&name).await?;
-        Self {
+        Ok(Self {
             url: cluster.url_of(&name),
             cluster: Some((cluster, folder)),
-        }
-        .migrated()
-        .await
-    }
-
-    async fn migrated(self) -> Result<Self> {
-        let store = self.store().await?;
-        store.migrate().await?;
-        store.close().await;
-        Ok(self)
+        })
     }
 
     /// Its address.

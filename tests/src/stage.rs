@@ -1,8 +1,9 @@
 //! The whole platform in this process.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tocsin::credential::ServiceCredential;
 use tocsin::rollout::{self, Rollout};
 use tocsin::{Config, Platform, Role, Running};
@@ -27,6 +28,9 @@ pub const SPEC: &str = "pump-64";
 /// The site's name.
 pub const SITE: &str = "works";
 
+/// Below those that Linux gives to outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// Defaults on ports that the system chooses.
 fn quiet_config() -> Result<Config> {
     let mut config = Config::load(None, |_| None)?;
@@ -36,10 +40,20 @@ fn quiet_config() -> Result<Config> {
     Ok(config)
 }
 
-/// An address that nobody listens at now.
+/// An address that nobody listens at now. Its port is none that the system gives to outgoing connections: it is to be
+/// free still when it is bound, and when it is bound again after a kill.
 pub fn free_address() -> Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-    listener.local_addr().context("looking for a free port")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Tests run in processes of their own: a few ports for each.
+    let first = std::process::id().wrapping_mul(32);
+    for _ in 0..PORTS.len() {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32;
+        let address = SocketAddr::from(([127, 0, 0, 1], PORTS.start + number as u16));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// Every role on a fresh database, in memory objects, and a receiver of pages.
@@ -93,7 +107,7 @@ impl Stage {
             credential,
             bundles,
         };
-        stage.declare().await?;
+        declare(stage.running.service_channel()).await?;
         Ok(stage)
     }
 
@@ -123,44 +137,9 @@ impl Stage {
             .await
     }
 
-    async fn declare(&self) -> Result<()> {
-        let mut fleet = FleetServiceClient::new(self.running.service_channel());
-        let site = Site {
-            name: SITE.to_owned(),
-            title: "Works".to_owned(),
-            time_zone: "UTC".to_owned(),
-            ..Site::default()
-        };
-        fleet.create_site(CreateSiteRequest { site: Some(site) }).await?;
-        let class = MachineClass {
-            name: CLASS.to_owned(),
-            step_ms: 10_000,
-        };
-        fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
-        let definition_json = serde_json::to_string(&Plant::spec()).context("the spec")?;
-        let spec = Spec {
-            name: SPEC.to_owned(),
-            definition_json,
-        };
-        fleet.create_spec(CreateSpecRequest { spec: Some(spec) }).await?;
-        Ok(())
-    }
-
     /// Registers a sensor of the site.
     pub async fn sensor(&self, machine: &str, sensor: &str) -> Result<()> {
-        let sensor = Sensor {
-            site: SITE.to_owned(),
-            machine: machine.to_owned(),
-            sensor: sensor.to_owned(),
-            class: CLASS.to_owned(),
-            spec: SPEC.to_owned(),
-            ..Sensor::default()
-        };
-        let mut fleet = FleetServiceClient::new(self.running.service_channel());
-        fleet
-            .create_sensor(CreateSensorRequest { sensor: Some(sensor) })
-            .await?;
-        Ok(())
+        register_sensor(self.running.service_channel(), machine, sensor, SPEC).await
     }
 
     /// Trains a bundle and registers it with alarm limits.
@@ -176,20 +155,7 @@ impl Stage {
 
     /// The same, with grants of the story's own.
     pub async fn token_with(&self, change: impl FnOnce(&mut Token)) -> Result<auth::Token> {
-        let mut token = Token {
-            site: SITE.to_owned(),
-            name: "gateway".to_owned(),
-            may_replay: true,
-            may_send_historical: true,
-            ..Token::default()
-        };
-        change(&mut token);
-        let mut access = AccessServiceClient::new(self.running.service_channel());
-        let made = access
-            .create_token(CreateTokenRequest { token: Some(token) })
-            .await?
-            .into_inner();
-        auth::Token::parse(&made.secret).context("the secret")
+        make_token(self.running.service_channel(), change).await
     }
 
     /// A publisher with a gateway's token, on the capture clock.
@@ -208,4 +174,61 @@ impl Stage {
         self.store.close().await;
         self.postgres.stop().await
     }
+}
+
+/// Makes the site, the class and the specification through a channel of the service's own.
+pub async fn declare(channel: Channel) -> Result<()> {
+    let mut fleet = FleetServiceClient::new(channel);
+    let site = Site {
+        name: SITE.to_owned(),
+        title: "Works".to_owned(),
+        time_zone: "UTC".to_owned(),
+        ..Site::default()
+    };
+    fleet.create_site(CreateSiteRequest { site: Some(site) }).await?;
+    let class = MachineClass {
+        name: CLASS.to_owned(),
+        step_ms: 10_000,
+    };
+    fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
+    let definition_json = serde_json::to_string(&Plant::spec()).context("the spec")?;
+    let spec = Spec {
+        name: SPEC.to_owned(),
+        definition_json,
+    };
+    fleet.create_spec(CreateSpecRequest { spec: Some(spec) }).await?;
+    Ok(())
+}
+
+/// Registers a sensor of the site under a specification.
+pub async fn register_sensor(channel: Channel, machine: &str, sensor: &str, spec: &str) -> Result<()> {
+    let sensor = Sensor {
+        site: SITE.to_owned(),
+        machine: machine.to_owned(),
+        sensor: sensor.to_owned(),
+        class: CLASS.to_owned(),
+        spec: spec.to_owned(),
+        ..Sensor::default()
+    };
+    let request = CreateSensorRequest { sensor: Some(sensor) };
+    FleetServiceClient::new(channel).create_sensor(request).await?;
+    Ok(())
+}
+
+/// Makes a gateway's token of the site that may replay and send history, unless `change` takes that away.
+pub async fn make_token(channel: Channel, change: impl FnOnce(&mut Token)) -> Result<auth::Token> {
+    let mut token = Token {
+        site: SITE.to_owned(),
+        name: "gateway".to_owned(),
+        may_replay: true,
+        may_send_historical: true,
+        ..Token::default()
+    };
+    change(&mut token);
+    let request = CreateTokenRequest { token: Some(token) };
+    let made = AccessServiceClient::new(channel)
+        .create_token(request)
+        .await?
+        .into_inner();
+    auth::Token::parse(&made.secret).context("the secret")
 }
