@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tocsin_contracts::Malformed;
+use tocsin_domain::Invalid;
 use tocsin_domain::access::Forbidden;
 use tocsin_domain::incident::InvalidTransition;
-use tocsin_domain::{Invalid, ThresholdSetId};
 use tocsin_transport::retry;
 use tonic::Status;
 
@@ -46,14 +46,6 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
-    /// A stored threshold set can't be read.
-    #[error("threshold set {set}: definition: {reason}")]
-    UnreadableSet {
-        /// The set.
-        set: ThresholdSetId,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A page's payload can't be read.
     #[error("page {key}: payload: {reason}")]
     UnreadablePage {
@@ -80,7 +72,6 @@ impl From<Error> for Status {
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
-            | Error::UnreadableSet { .. }
             | Error::UnreadablePage { .. } => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)

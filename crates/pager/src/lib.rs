@@ -24,9 +24,7 @@ mod error;
 mod message;
 mod pager;
 mod service;
-mod sets;
 mod target;
-mod watch;
 mod wire;
 mod worker;
 

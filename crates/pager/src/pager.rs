@@ -9,13 +9,13 @@ use rand::rngs::StdRng;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
 use tocsin_domain::Clock;
 use tocsin_store::{Channel, Store};
+use tocsin_transport::watch::Watch;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::target::{Sender, Target};
-use crate::watch::Watch;
 use crate::worker::Worker;
 use crate::{BuildError, Config, Service};
 

@@ -6,19 +6,19 @@ use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_domain::{Clock, Condition, IncidentId, PersonRole, Principal, ReadingFlags};
 use tocsin_judge::journal::Event;
-use tocsin_judge::{PagePayload, PageReason};
+use tocsin_judge::{PagePayload, PageReason, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineState, NewEvent, journal_append};
 use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
+use tocsin_store::threshold::ThresholdSets;
+use tocsin_transport::watch::Watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::sets::Sets;
-use crate::watch::Watch;
 use crate::{Error, target, wire};
 
-/// The most journal entries and pieces of evidence shown of one incident: the newest.
+/// The most steps and pieces of evidence shown of one incident: the newest.
 const SHOWN: u32 = 1_000;
 
 /// The longest note kept, in characters.
@@ -29,7 +29,7 @@ const NOTE_CHARS: usize = 2_000;
 pub struct Service {
     store: Store,
     clock: Clock,
-    sets: Sets,
+    sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
 
@@ -43,7 +43,7 @@ fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) ->
 impl Service {
     pub(crate) fn new(store: Store, clock: Clock, watch: Watch) -> Self {
         Self {
-            sets: Sets::new(store.clone()),
+            sets: ThresholdSets::new(store.clone()),
             store,
             clock,
             watch,
@@ -57,7 +57,7 @@ impl Service {
     async fn get(&self, by: &Principal, id: IncidentId) -> Result<v1::GetIncidentResponse, Error> {
         let scope = by.scope();
         let incident = self.store.incident_get(&scope, id).await?;
-        let events = self.store.journal_by_incident(&scope, id, SHOWN).await?;
+        let journal = self.store.journal_by_incident(&scope, id, SHOWN).await?;
         let mut evidence = Vec::new();
         for piece in self.store.evidence_list(&scope, id, SHOWN).await? {
             evidence.push(self.show(piece).await?);
@@ -65,7 +65,8 @@ impl Service {
         let pages = self.store.pages_by_incident(&scope, id).await?;
         Ok(v1::GetIncidentResponse {
             incident: Some(wire::incident(incident)),
-            events: events.into_iter().map(wire::event).collect(),
+            events: journal.events.into_iter().map(wire::event).collect(),
+            earlier_steps: journal.earlier_steps,
             evidence,
             pages: pages.into_iter().map(wire::page).collect(),
         })
@@ -203,6 +204,7 @@ impl IncidentsService for Service {
         request: Request<v1::WatchIncidentsRequest>,
     ) -> Result<Response<Self::WatchIncidentsStream>, Status> {
         principal(&request, PersonRole::Viewer, "watch incidents")?;
-        Ok(Response::new(self.watch.stream(request.extensions())))
+        let message = |change| v1::WatchIncidentsResponse { change };
+        Ok(Response::new(self.watch.stream(request.extensions(), message)))
     }
 }

@@ -127,7 +127,7 @@ impl Worker {
         let leased = self
             .sender
             .store
-            .deliveries_lease_for(&self.target.name, now, self.config.lease(), room as u32)
+            .deliveries_lease(&self.target.name, now, self.config.lease(), room as u32)
             .await;
         let leased = leased.unwrap_or_else(|error| {
             tracing::warn!(%error, "can't lease pages");

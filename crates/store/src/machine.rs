@@ -90,6 +90,15 @@ pub struct Event {
     pub payload_json: String,
 }
 
+/// What the journal says of an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IncidentJournal {
+    /// Every entry that is no step, and the newest steps, in order.
+    pub events: Vec<Event>,
+    /// Steps before those.
+    pub earlier_steps: u64,
+}
+
 struct StateRow {
     machine_id: i32,
     newest_step: Option<Time>,
@@ -287,21 +296,45 @@ impl Store {
         rows.into_iter().map(Event::try_from).collect()
     }
 
-    /// The journal's entries about an incident, in order; at most `limit`, the newest of them.
-    pub async fn journal_by_incident(&self, scope: &Scope, incident: IncidentId, limit: u32) -> Result<Vec<Event>> {
-        let rows = sqlx::query_as!(
-            EventRow,
-            r#"select e.machine_id, e.seq, e.incident_id, e.at, e.kind, e.payload::text as "payload!"
-               from machine_event e join machine m using (machine_id)
-               where e.incident_id = $1 and ($2::int4[] is null or m.site_id = any($2))
-               order by e.seq desc limit $3"#,
+    /// The journal's entries about an incident: what happened to it whole, however long it is, and the newest `steps`
+    /// steps.
+    pub async fn journal_by_incident(
+        &self,
+        scope: &Scope,
+        incident: IncidentId,
+        steps: u32,
+    ) -> Result<IncidentJournal> {
+        let rows = sqlx::query!(
+            r#"with numbered as (
+                   select e.machine_id, e.seq, e.incident_id, e.at, e.kind, e.payload,
+                          row_number() over (partition by e.kind = 'step' order by e.seq desc) as newest
+                   from machine_event e join machine m using (machine_id)
+                   where e.incident_id = $1 and ($2::int4[] is null or m.site_id = any($2)))
+               select machine_id, seq, incident_id, at, kind, payload::text as "payload!",
+                      (select count(*) from numbered where kind = 'step' and newest > $3) as "earlier!"
+               from numbered where kind <> 'step' or newest <= $3 order by seq"#,
             incident.0,
             scope.to_filter() as _,
-            i64::from(limit),
+            i64::from(steps),
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().rev().map(Event::try_from).collect()
+        let earlier_steps = rows.first().map_or(0, |row| row.earlier as u64);
+        let events = rows.into_iter().map(|row| {
+            EventRow {
+                machine_id: row.machine_id,
+                seq: row.seq,
+                incident_id: row.incident_id,
+                at: row.at,
+                kind: row.kind,
+                payload: row.payload,
+            }
+            .try_into()
+        });
+        Ok(IncidentJournal {
+            events: events.collect::<Result<_>>()?,
+            earlier_steps,
+        })
     }
 
     /// A machine's state without its lock, for looking at.

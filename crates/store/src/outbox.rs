@@ -6,7 +6,6 @@ use sqlx::PgConnection;
 use tocsin_domain::{IncidentId, Invalid, Scope, Timestamp};
 
 use crate::changes::Channel;
-use crate::incident::IncidentListing;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -79,15 +78,6 @@ pub struct Page {
     pub created_at: Timestamp,
 }
 
-/// An incident that is open and was paged.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OpenPaged {
-    /// The incident.
-    pub incident: IncidentListing,
-    /// The page that triggered.
-    pub trigger: Page,
-}
-
 /// The columns of a [`Page`]; the queries name them one by one.
 pub(crate) struct PageRow {
     pub(crate) outbox_id: i64,
@@ -149,30 +139,5 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Page::try_from).collect()
-    }
-
-    /// Incidents in `scope` that are open and were paged, with the page that triggered: what a level-triggered
-    /// receiver is told again and again.
-    pub async fn incidents_open_paged(&self, scope: &Scope) -> Result<Vec<OpenPaged>> {
-        let mut conn = self.pool.acquire().await?;
-        let incidents = crate::incident::list::open_paged(&mut conn, scope).await?;
-        let numbers: Vec<i64> = incidents.iter().map(|listing| listing.incident.id.0).collect();
-        let rows = sqlx::query_as!(
-            PageRow,
-            r#"select outbox_id, page_key, incident_id, action, payload::text as "payload!", created_at
-               from outbox where incident_id = any($1) and action = 'trigger'"#,
-            &numbers
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        let triggers = rows.into_iter().map(Page::try_from).collect::<Result<Vec<_>>>()?;
-        let open = incidents.into_iter().filter_map(|incident| {
-            let trigger = triggers
-                .iter()
-                .find(|page| page.incident == incident.incident.id)?
-                .clone();
-            Some(OpenPaged { incident, trigger })
-        });
-        Ok(open.collect())
     }
 }

@@ -7,6 +7,10 @@ use crate::binding::{Binding, NewBinding, append, lock_class, switch_limits};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
+pub mod sets;
+
+pub use sets::ThresholdSets;
+
 /// A threshold set as it is proposed.
 #[derive(Debug, Clone)]
 pub struct NewThresholdSet {

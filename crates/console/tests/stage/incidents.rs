@@ -15,6 +15,10 @@ use super::{Caller, Fixture, Fleet, noise, review};
 /// Incident 41's acknowledgement: by whom, with which note.
 pub(crate) type Acknowledged = Arc<Mutex<Option<(String, String)>>>;
 
+/// Steps of incident 40, and how many of them are listed.
+const LONG_STEPS: u64 = 2_500;
+const LISTED_STEPS: u64 = 1_000;
+
 const HOSTILE: &str = "</blockquote><img src=x onerror=alert(1)>";
 
 impl Fixture {
@@ -126,6 +130,21 @@ impl Fixture {
         events
     }
 
+    /// An incident with more steps than are listed.
+    fn long_events(&self) -> Vec<JournalEvent> {
+        let event = |seq: u64, kind: &str, payload: &str| JournalEvent {
+            seq: seq as i64,
+            at: self.ago(9_400 - 3 * seq),
+            kind: kind.into(),
+            payload_json: payload.into(),
+        };
+        let step = |seq| event(seq, "step", r#"{"kind":"step","level":1.4,"detector":"residual"}"#);
+        let opened = event(0, "opened", r#"{"kind":"opened","severity":"alert"}"#);
+        std::iter::once(opened)
+            .chain((LONG_STEPS - LISTED_STEPS..LONG_STEPS).map(step))
+            .collect()
+    }
+
     fn evidence(&self) -> Vec<Evidence> {
         (0..40u64)
             .map(|i| {
@@ -198,7 +217,12 @@ impl IncidentsService for Fixture {
         let of_41 = id == 41;
         Ok(Response::new(GetIncidentResponse {
             incident: Some(incident),
-            events: if of_41 { self.events() } else { vec![] },
+            events: match id {
+                41 => self.events(),
+                40 => self.long_events(),
+                _ => vec![],
+            },
+            earlier_steps: if id == 40 { LONG_STEPS - LISTED_STEPS } else { 0 },
             evidence: if of_41 { self.evidence() } else { vec![] },
             pages: if of_41 { self.pages() } else { vec![] },
         }))

@@ -38,8 +38,6 @@ pub struct IncidentQuery {
     pub machine: Option<Slug>,
     /// Leave out what has cleared.
     pub open_only: bool,
-    /// Only those that reached page level.
-    pub paged_only: bool,
     /// Continue before this incident, for the next page.
     pub before: Option<IncidentId>,
     /// At most this many.
@@ -121,15 +119,14 @@ async fn list(conn: &mut PgConnection, scope: &Scope, query: &IncidentQuery) -> 
          join machine_class c using (class_id) join sensor s on s.sensor_id = n.deciding_sensor_id
          where ($1::int4[] is null or m.site_id = any($1)) and ($2::int8 is null or n.incident_id = $2)
            and ($3::text is null or i.name = $3) and ($4::text is null or m.name = $4)
-           and (not $5 or n.closed_at is null) and (not $6 or n.paged_at is not null)
-           and ($7::int8 is null or n.incident_id < $7)
-         order by n.incident_id desc limit $8",
+           and (not $5 or n.closed_at is null)
+           and ($6::int8 is null or n.incident_id < $6)
+         order by n.incident_id desc limit $7",
         scope.to_filter() as _,
         query.id.map(|id| id.0),
         query.site.as_ref().map(Slug::as_str),
         query.machine.as_ref().map(Slug::as_str),
         query.open_only,
-        query.paged_only,
         query.before.map(|before| before.0),
         i64::from(query.limit),
     )
@@ -146,17 +143,6 @@ async fn get(conn: &mut PgConnection, scope: &Scope, id: IncidentId) -> Result<I
     };
     let found = list(conn, scope, &query).await?.into_iter().next();
     found.ok_or_else(|| Error::not_found(format!("incident {id}")))
-}
-
-/// Every incident that is open and reached page level.
-pub(crate) async fn open_paged(conn: &mut PgConnection, scope: &Scope) -> Result<Vec<IncidentListing>> {
-    let query = IncidentQuery {
-        open_only: true,
-        paged_only: true,
-        limit: u32::MAX,
-        ..IncidentQuery::default()
-    };
-    list(conn, scope, &query).await
 }
 
 /// Locks the machine of an incident until the transaction ends, and reads both as they are then: for people who act

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tocsin_domain::{IncidentId, Invalid, Scope, Timestamp};
 
 use super::{Page, PageRow};
-use crate::row::{Time, time};
+use crate::row::time;
 use crate::{Error, Result, Store, Transaction};
 
 /// A delivery's number.
@@ -165,23 +165,6 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// Takes deliveries that are due and nobody else has, until `now + lease`; at most `limit`. An incident's pages go
-    /// to a destination one after the other. Each attempt is on record, outcome unknown, when this returns.
-    pub async fn deliveries_lease(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<LeasedDelivery>> {
-        self.lease(None, now, lease, limit).await
-    }
-
-    /// The same for one destination alone, so that one that is slow takes no other's place.
-    pub async fn deliveries_lease_for(
-        &self,
-        destination: &str,
-        now: Timestamp,
-        lease: Duration,
-        limit: u32,
-    ) -> Result<Vec<LeasedDelivery>> {
-        self.lease(Some(destination), now, lease, limit).await
-    }
-
     /// Makes this the one process that works for a destination, until the transaction ends; none when another is. For
     /// receivers of levels, where a page must not be overtaken.
     pub async fn destination_try_lock(&self, destination: &str) -> Result<Option<Transaction>> {
@@ -195,9 +178,12 @@ impl Store {
         Ok(locked.then_some(transaction))
     }
 
-    async fn lease(
+    /// Takes the deliveries of one destination that are due and nobody else has, until `now + lease`; at most `limit`,
+    /// so that a destination that is slow takes no other's place. An incident's pages go to a destination one after the
+    /// other. Each attempt is on record, outcome unknown, when this returns.
+    pub async fn deliveries_lease(
         &self,
-        destination: Option<&str>,
+        destination: &str,
         now: Timestamp,
         lease: Duration,
         limit: u32,
@@ -206,7 +192,7 @@ impl Store {
             r#"with due as (
                    select d.delivery_id from delivery d join outbox o using (outbox_id)
                    where d.state = 'waiting' and d.next_at <= $1 and (d.leased_until is null or d.leased_until <= $1)
-                     and ($4::text is null or d.destination = $4)
+                     and d.destination = $4
                      and not exists (
                          select 1 from delivery e join outbox p using (outbox_id)
                          where p.incident_id = o.incident_id and p.outbox_id < o.outbox_id
@@ -285,15 +271,6 @@ impl Store {
         .await?;
         transaction.commit().await?;
         Ok(())
-    }
-
-    /// When the next waiting delivery is due or its lease ends; none when nothing waits.
-    pub async fn deliveries_next_due(&self) -> Result<Option<Timestamp>> {
-        let next: Option<Time> =
-            sqlx::query_scalar!("select min(greatest(next_at, leased_until)) from delivery where state = 'waiting'")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(next.map(Timestamp::from))
     }
 
     /// The pages about an incident, in order, with their deliveries and every attempt.

@@ -19,6 +19,8 @@ struct Payload {
 }
 
 enum Entry<'a> {
+    /// Steps that are too many to be read back.
+    Earlier(u64),
     /// Judged steps in a row: when the last was, how many, and their levels.
     Steps {
         until: Timestamp,
@@ -43,7 +45,7 @@ pub(super) fn list(incident: &Incident, answer: &GetIncidentResponse) -> Markup 
 }
 
 fn entries(answer: &GetIncidentResponse) -> Vec<(Option<Timestamp>, Entry<'_>)> {
-    let mut entries = journal(&answer.events);
+    let mut entries = journal(&answer.events, answer.earlier_steps);
     for page in &answer.pages {
         entries.push((view::at(page.created_at), Entry::Page(page)));
         entries.extend(
@@ -57,7 +59,7 @@ fn entries(answer: &GetIncidentResponse) -> Vec<(Option<Timestamp>, Entry<'_>)> 
     entries
 }
 
-fn journal(events: &[JournalEvent]) -> Vec<(Option<Timestamp>, Entry<'_>)> {
+fn journal(events: &[JournalEvent], mut earlier_steps: u64) -> Vec<(Option<Timestamp>, Entry<'_>)> {
     let mut entries: Vec<(Option<Timestamp>, Entry<'_>)> = Vec::new();
     for event in events {
         let payload: Payload = serde_json::from_str(&event.payload_json).unwrap_or_default();
@@ -65,6 +67,9 @@ fn journal(events: &[JournalEvent]) -> Vec<(Option<Timestamp>, Entry<'_>)> {
         if event.kind != "step" {
             entries.push((at, Entry::Event(event, payload)));
             continue;
+        }
+        if earlier_steps > 0 {
+            entries.push((at, Entry::Earlier(std::mem::take(&mut earlier_steps))));
         }
         let (Some(now), Some(this)) = (at, payload.level) else {
             continue;
@@ -106,7 +111,7 @@ fn journal(events: &[JournalEvent]) -> Vec<(Option<Timestamp>, Entry<'_>)> {
 
 fn class(entry: &Entry<'_>) -> &'static str {
     match entry {
-        Entry::Steps { .. } => "steps",
+        Entry::Earlier(_) | Entry::Steps { .. } => "steps",
         Entry::Event(event, _) => match event.kind.as_str() {
             "opened" | "escalated" => "raised",
             "acknowledged" => "taken",
@@ -123,6 +128,8 @@ fn line(incident: &Incident, entry: &Entry<'_>) -> Markup {
     html! {
         div {
             @match entry {
+                Entry::Earlier(1) => "One step before this one is not listed",
+                Entry::Earlier(count) => { (view::count(*count)) " steps before this one are not listed" }
                 Entry::Steps { until, count, lowest, highest, detector: by } => {
                     (count) @if *count == 1 { " step judged, level " (level(*highest)) }
                     @else { " steps judged, levels " (level(*lowest)) " to " (level(*highest)) }
@@ -191,7 +198,7 @@ mod tests {
             event(5, "step", "not json"),
             event(6, "cleared", "not json"),
         ];
-        let entries = journal(&events);
+        let entries = journal(&events, 0);
         assert_eq!(entries.len(), 3);
         let Entry::Steps {
             count,
@@ -205,5 +212,27 @@ mod tests {
         };
         assert_eq!((*count, detector.as_str()), (2, "pca"));
         assert!((*lowest - 1.2).abs() < 1e-6 && (*highest - 3.4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn steps_that_are_too_many_to_be_listed_are_counted_after_what_came_before_them() {
+        let step = |second| event(second, "step", r#"{"level":1.2,"detector":"residual"}"#);
+        let events = [
+            event(1, "opened", r#"{"severity":"page"}"#),
+            step(7),
+            step(8),
+            event(9, "cleared", "{}"),
+        ];
+        let entries = journal(&events, 5);
+        let shown: Vec<_> = entries
+            .iter()
+            .map(|(_, entry)| match entry {
+                Entry::Event(event, _) => event.kind.clone(),
+                Entry::Earlier(count) => format!("{count} earlier"),
+                Entry::Steps { count, .. } => format!("{count} steps"),
+                Entry::Page(_) | Entry::Attempt(..) => "page".to_owned(),
+            })
+            .collect();
+        assert_eq!(shown, ["opened", "5 earlier", "2 steps", "cleared"]);
     }
 }
