@@ -262,6 +262,51 @@ window.TocsinCharts = (() => {
     ]);
   };
 
+  // --- Overall levels over time -------------------------------------------------------------------------------------------------------
+  /** One chart for each unit the sensors declare: lines of values, from zero where none is below. */
+  const overall = (element, data, { period, onPick, onZoom } = {}) => {
+    const units = new Map();
+    for (const sensor of data.sensors) {
+      for (const one of sensor.overall) {
+        const line = { name: `${sensor.sensor} ${one.label}`, at: one.at, level: one.value };
+        units.set(one.unit, [...(units.get(one.unit) ?? []), line]);
+      }
+    }
+    const frames = new Map([...element.children].map((frame) => [frame.dataset.unit, frame]));
+    element.replaceChildren(...[...units].map(([unit, lines]) => {
+      const frame = frames.get(unit) ?? h("div", { "data-unit": unit }, h("div", { class: "chart", "data-height": "150", role: "img", "aria-label": `Overall levels in ${unit} over time` }), h("div", { class: "chart-foot" }));
+      frame._lines = lines;
+      return frame;
+    }));
+    for (const frame of element.children) values(frame.children[0], frame.children[1], frame._lines, frame.dataset.unit, { period, onPick, onZoom });
+  };
+
+  const values = (element, foot, all, unit, { period, onPick, onZoom }) => {
+    const lines = all.filter(({ at }) => at.length);
+    foot.replaceChildren();
+    if (!lines.length) { message(element, `None in ${unit} in this period.`); return; }
+    const table = aligned(lines);
+    const range = period ?? [table[0][0], table[0][table[0].length - 1]];
+    const plot = mount(element, {
+      scales: { x: { time: true, range: () => range }, y: { range: (_, least, most) => { const low = Math.min(0, least ?? 0); return [low * 1.08, (most ?? 1) > low ? most * 1.08 : low + 1]; } } },
+      axes: [timeAxis(), valueAxis(element, unit, { values: (_, splits) => splits.map(number) })],
+      series: [{}, ...lines.map((line, i) => ({ label: line.name, stroke: colours(i), width: 1.6, dash: dashes[i % 6], points: { show: line.at.length < 60, size: 5, fill: colours(i) } }))],
+      cursor: cursor(),
+      hooks: {
+        setSelect: [zoomHook(onZoom)],
+        setCursor: [(plot) => {
+          const { left, top: height } = plot.cursor;
+          if (left < 0 || height < 0 || !element.matches(":hover")) { showTip(element, plot, -1); return; }
+          const at = plot.posToVal(left, "x") * 1000;
+          const near = lines.map((line) => [line, nearest(line.at, at)]);
+          showTip(element, plot, left, [h("strong", {}, time.format(near[0][0].at[near[0][1]])), ...near.map(([line, i]) => h("div", {}, `${line.name} ${number(line.level[i])} ${unit}`))]);
+        }],
+      },
+    }, table);
+    listen(plot, { onPick, onZoom });
+    legend(foot, lines.map((line, i) => key(colours(i), line.name, dashes[i % 6])));
+  };
+
   const svg = (path, attributes) => {
     const make = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
     const frame = make("svg");
@@ -410,5 +455,5 @@ window.TocsinCharts = (() => {
     legend(document.getElementById(`${element.id}-legend`), [key(css("--observed"), "observed"), reconstructed.length ? key(css("--rebuilt"), "reconstructed from healthy machines", [6, 3]) : null, errorElement && errors.length ? shape("squared error of each bin, in the model's space", css("--error"), "M6 2h8v10H6z") : null]);
   };
 
-  return { levels, spectrogram, spectrum, message, h, number, level, time };
+  return { levels, overall, spectrogram, spectrum, message, h, number, level, time };
 })();

@@ -1,7 +1,7 @@
 // Fetches the numbers of the machine and incident pages, and says what of them the charts show.
 "use strict";
 (() => {
-  const { levels, spectrogram, spectrum, message, h, number, level, time } = window.TocsinCharts;
+  const { levels, overall, spectrogram, spectrum, message, h, number, level, time } = window.TocsinCharts;
   const byId = (id) => document.getElementById(id);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -50,7 +50,12 @@
     const onZoom = (zoom) => { view.zoom = zoom && zoom[1] - zoom[0] > 1 ? zoom : null; load(); };
     const onPick = (at) => { view.at = at * 1000; loadSpectrum(); drawHeat(); };
 
-    const drawLevels = () => levels(byId("levels"), view.series, { period: period(), onPick, onZoom });
+    const drawLevels = () => {
+      levels(byId("levels"), view.series, { period: period(), onPick, onZoom });
+      // Most sensors declare none: then there is nothing to say about them.
+      byId("overall-card").hidden = !view.series.sensors.some((sensor) => sensor.overall.length);
+      overall(byId("overall"), view.series, { period: period(), onPick, onZoom });
+    };
     const drawHeat = () => view.heat && spectrogram(byId("spectrogram"), view.heat, { period: period(), onPick, onZoom, picked: view.at });
     const drawSpectrum = () => view.reading && spectrum(byId("spectrum"), byId("errors"), view.reading);
 
@@ -82,6 +87,7 @@
       const facts = [
         `${view.at ? "Chosen" : "Newest"} reading of ${view.sensor}: ${time.format(reading.captured_at)}`, `judged ${reading.verdict || "not yet"}${reading.decided_by ? ` (${reading.decided_by})` : ""}`,
         reading.degraded ? "degraded: without the network" : null, reading.rpm ? `${number(reading.rpm)} rpm` : null, reading.load ? `load ${number(reading.load)}` : null,
+        ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}`),
         reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null,
       ];
       byId("reading").replaceChildren(facts.filter(Boolean).join(" · "), ...(view.at ? [" ", back] : []));

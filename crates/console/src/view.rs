@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use maud::{Markup, PreEscaped, html};
 use prost_types::Timestamp as WireTimestamp;
+use tocsin_contracts::review::v1::OverallLevel;
 use tocsin_contracts::time;
 use tocsin_domain::Timestamp;
 
@@ -112,6 +113,14 @@ pub(crate) fn detector(name: &str) -> &str {
         "pca" => "PCA",
         "mahalanobis" => "Mahalanobis",
         other => other,
+    }
+}
+
+/// An overall level's name on screen, with its band.
+pub(crate) fn overall_level(level: &OverallLevel) -> String {
+    match (level.low_hz, level.high_hz) {
+        (Some(low), Some(high)) => format!("{} ({low} to {high} Hz)", level.name),
+        _ => level.name.clone(),
     }
 }
 

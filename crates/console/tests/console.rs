@@ -1,7 +1,9 @@
-//! The console over made-up services: who gets in, what pages say, and that nothing slips through.
+//! The console over made-up services: what pages say, and that nothing slips through; who gets in is in [`sign_in`].
 
 #[path = "stage/fixture.rs"]
 mod fixture;
+#[path = "console/sign_in.rs"]
+mod sign_in;
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use fixture::{Fixture, Fleet};
-use http::header::{COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{COOKIE, HOST, LOCATION, ORIGIN};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tocsin_console::{Config, Services, build};
@@ -131,134 +133,6 @@ async fn every_page_renders_for_who_is_signed_in() {
 }
 
 #[tokio::test]
-async fn signing_in_sets_a_cookie_that_scripts_cannot_read_and_goes_back() {
-    let console = console(Fleet::Small);
-    let form = "name=olga&password=bell&next=%2Fincidents%2F41";
-    let answer = send(&console, request(&Method::POST, "/login", None, form)).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert_eq!(header(&answer, LOCATION.as_str()), "/incidents/41");
-    assert_eq!(
-        header(&answer, SET_COOKIE.as_str()),
-        "tocsin_session=session-olga; Path=/; HttpOnly; SameSite=Lax; Max-Age=28800"
-    );
-}
-
-#[tokio::test]
-async fn over_tls_the_cookie_is_secure_and_bound_to_the_host() {
-    let config = Config {
-        public_url: Some("https://console.test".to_owned()),
-        ..Config::default()
-    };
-    let console = configured(Fleet::Small, &config);
-    let mut sign_in = request(&Method::POST, "/login", None, "name=olga&password=bell&next=");
-    sign_in
-        .headers_mut()
-        .insert(ORIGIN, "https://console.test".parse().expect("a value"));
-    let answer = send(&console, sign_in).await;
-    let cookie = header(&answer, SET_COOKIE.as_str());
-    assert!(
-        cookie.starts_with("__Host-tocsin_session=session-olga; Path=/; HttpOnly;"),
-        "{cookie}"
-    );
-    assert!(cookie.ends_with("; Secure"), "{cookie}");
-    assert!(header(&answer, "strict-transport-security").starts_with("max-age="));
-    let plain = get(&console, "/", "olga").await;
-    assert_eq!(
-        plain.status,
-        StatusCode::SEE_OTHER,
-        "the cookie of the insecure name is none"
-    );
-}
-
-#[tokio::test]
-async fn a_wrong_password_and_an_outside_way_back_are_refused() {
-    let console = console(Fleet::Small);
-    let wrong = send(
-        &console,
-        request(&Method::POST, "/login", None, "name=%3Cb%3E&password=x&next=%2F"),
-    )
-    .await;
-    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
-    assert!(wrong.text.contains("value=\"&lt;b&gt;\"") && !header(&wrong, "set-cookie").contains("session-"));
-    let eager = send(
-        &console,
-        request(&Method::POST, "/login", None, "name=eager&password=x"),
-    )
-    .await;
-    assert_eq!(eager.status, StatusCode::TOO_MANY_REQUESTS);
-    let elsewhere = "name=olga&password=bell&next=%2F%2Fevil.example%2F";
-    let answer = send(&console, request(&Method::POST, "/login", None, elsewhere)).await;
-    assert_eq!(header(&answer, LOCATION.as_str()), "/");
-}
-
-#[tokio::test]
-async fn a_session_the_services_no_longer_know_is_forgotten_and_leads_to_sign_in() {
-    let console = console(Fleet::Small);
-    let answer = get(&console, "/incidents/41?at=1&sensor=a", "nobody").await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert_eq!(
-        header(&answer, LOCATION.as_str()),
-        "/login?next=%2Fincidents%2F41%3Fat%3D1%26sensor%3Da&expired=1"
-    );
-    assert!(
-        header(&answer, SET_COOKIE.as_str()).starts_with("tocsin_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
-    );
-    let page = send(&console, request(&Method::GET, "/login?next=%2F&expired=1", None, "")).await;
-    assert!(page.text.contains("Your session has ended"));
-}
-
-#[tokio::test]
-async fn a_form_of_another_site_changes_nothing() {
-    let fixture = Fixture::new(Fleet::Small, clock());
-    let console = build(&Config::default(), fixture.services(), clock()).expect("a console");
-    let acknowledge = || request(&Method::POST, "/incidents/41/acknowledge", Some("olga"), "note=mine");
-    let cases: [(&str, Option<&str>); 4] = [
-        ("origin", Some("https://evil.example")),
-        ("origin", Some("null")),
-        ("origin", None),
-        ("sec-fetch-site", Some("cross-site")),
-    ];
-    for (name, value) in cases {
-        let mut forged = acknowledge();
-        forged.headers_mut().remove(name);
-        if let Some(value) = value {
-            forged.headers_mut().insert(name, value.parse().expect("a value"));
-        }
-        let answer = send(&console, forged).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value:?}");
-        assert!(fixture.acknowledged.lock().expect("not poisoned").is_none());
-    }
-    for path in ["/login", "/logout"] {
-        let mut forged = request(&Method::POST, path, Some("olga"), "name=olga&password=bell");
-        forged.headers_mut().remove(ORIGIN);
-        assert_eq!(send(&console, forged).await.status, StatusCode::FORBIDDEN, "{path}");
-    }
-    let mut ours = acknowledge();
-    ours.headers_mut()
-        .insert("sec-fetch-site", "same-origin".parse().expect("a value"));
-    let answer = send(&console, ours).await;
-    assert_eq!(
-        (answer.status, header(&answer, LOCATION.as_str())),
-        (StatusCode::SEE_OTHER, "/incidents/41")
-    );
-    let taken = fixture.acknowledged.lock().expect("not poisoned").clone();
-    assert_eq!(taken, Some(("olga".to_owned(), "mine".to_owned())));
-}
-
-#[tokio::test]
-async fn a_viewer_sees_no_acknowledge_button_and_cannot_go_around_it() {
-    let console = console(Fleet::Small);
-    let form = "action=\"/incidents/41/acknowledge\"";
-    assert!(get(&console, "/incidents/41", "olga").await.text.contains(form));
-    let seen = get(&console, "/incidents/41", "vera").await;
-    assert!(!seen.text.contains(form) && seen.text.contains("can look but not acknowledge"));
-    let forced = request(&Method::POST, "/incidents/41/acknowledge", Some("vera"), "note=");
-    let answer = send(&console, forced).await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert!(answer.text.contains("vera may not acknowledge"));
-}
-
-#[tokio::test]
 async fn an_acknowledgement_shows_in_the_timeline_with_its_note() {
     let console = console(Fleet::Small);
     let post = request(
@@ -276,6 +150,15 @@ async fn an_acknowledgement_shows_in_the_timeline_with_its_note() {
     assert!(!page.contains("action=\"/incidents/41/acknowledge\""));
     let refused = request(&Method::POST, "/incidents/29/acknowledge", Some("olga"), "");
     assert_eq!(send(&console, refused).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_long_incident_still_shows_how_it_opened() {
+    let page = get(&console(Fleet::Small), "/incidents/40", "olga").await.text;
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is on the page"));
+    let opened = place("Opened at alert level");
+    let earlier = place("1\u{202f}500 steps before this one are not listed");
+    assert!(opened < earlier && earlier < place("1000 steps judged"));
 }
 
 #[tokio::test]
@@ -434,9 +317,18 @@ async fn numbers_for_the_charts_come_by_period() {
             .status
             .is_client_error()
     );
+    let overall = &series["sensors"][0]["overall"];
+    assert_eq!(
+        (&overall[0]["label"], &overall[0]["unit"]),
+        (&"velocity_rms (10 to 1000 Hz)".into(), &"mm/s".into())
+    );
+    let lengths = [0, 1].map(|place| overall[place]["value"].as_array().map(Vec::len));
+    assert!(lengths[0] > lengths[1] && lengths[1] > Some(0), "{lengths:?}");
+    assert_eq!(series["sensors"][1]["overall"], serde_json::json!([]));
     let reading = get(&console, &format!("{base}/spectrum?sensor=vertical"), "olga").await;
     let reading: serde_json::Value = serde_json::from_str(&reading.text).expect("JSON");
     assert_eq!(reading["axis_unit"], "Hz");
+    assert_eq!(reading["overall"][1]["unit"], "°C");
     assert_eq!(reading["observed"].as_array().map(Vec::len), Some(128));
 }
 
@@ -480,29 +372,6 @@ async fn a_large_fleet_is_one_compressed_page_with_every_machine() {
             .text
             .contains("1\u{202f}200 machines with 2\u{202f}400 sensors on 6 sites")
     );
-}
-
-#[tokio::test]
-async fn beyond_loopback_the_console_does_not_start_without_tls() {
-    let config = Config {
-        listen: "0.0.0.0:0".parse().expect("an address"),
-        ..Config::default()
-    };
-    let services = Fixture::new(Fleet::Empty, clock()).services();
-    let refused = tocsin_console::bind(&config, services, clock()).await;
-    let error = refused.expect_err("no start").to_string();
-    assert!(error.contains("`tls` must be set"), "{error}");
-}
-
-#[tokio::test]
-async fn signing_out_forgets_the_session() {
-    let answer = send(
-        &console(Fleet::Small),
-        request(&Method::POST, "/logout", Some("olga"), ""),
-    )
-    .await;
-    assert_eq!(header(&answer, LOCATION.as_str()), "/login");
-    assert!(header(&answer, SET_COOKIE.as_str()).contains("Max-Age=0"));
 }
 
 #[tokio::test]

@@ -45,7 +45,11 @@ impl TryFrom<v1::AssessReading> for PlacedReading {
             spectrum: CanonicalSpectrum::from_codes(wire.codes),
             clipped: wire.clipped,
             condition: Condition::parse(wire.rpm, wire.load)?,
-            overall: wire.overall,
+            overall: wire
+                .overall
+                .into_iter()
+                .map(|level| Some(level).filter(|level| !level.is_nan()))
+                .collect(),
         };
         Ok(Self {
             reading,
@@ -74,7 +78,11 @@ impl From<PlacedReading> for v1::AssessReading {
             full_scale,
             rpm: reading.condition.rpm,
             load: reading.condition.load,
-            overall: reading.overall,
+            overall: reading
+                .overall
+                .into_iter()
+                .map(|level| level.unwrap_or(f32::NAN))
+                .collect(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Condition, Invalid, OverallLevel, Spectrum, SpectrumSpec, Timestamp};
+use tocsin_domain::{Condition, Invalid, OverallLevel, Spectrum, SpectrumSpec, Timestamp, Unit, overall};
 
 pub use crate::generated::ingest::v1;
 use crate::{Malformed, time};
@@ -23,7 +23,7 @@ pub struct SentReading {
     pub scale: AmplitudeScale,
     /// The operating condition, as far as known.
     pub condition: Condition,
-    /// Overall levels; each value is finite.
+    /// Overall levels by name; not checked yet.
     pub overall: Vec<OverallLevel>,
 }
 
@@ -31,6 +31,11 @@ impl SentReading {
     /// The spectrum, by the sensor's spec. Errors name `bins`, `bins[i]` or `db_reference`.
     pub fn spectrum(&self, spec: &SpectrumSpec) -> Result<Spectrum, Invalid> {
         Spectrum::parse(&self.bins, self.scale, spec)
+    }
+
+    /// The overall levels, canonical and in the spec's order. Errors name `overall.NAME`.
+    pub fn overall_levels(&self, spec: &SpectrumSpec) -> Result<Vec<Option<f32>>, Invalid> {
+        overall::in_order(&self.overall, &spec.overall)
     }
 }
 
@@ -63,15 +68,14 @@ fn overall_level((index, wire): (usize, v1::OverallLevel)) -> Result<OverallLeve
     if wire.name.is_empty() {
         return Err(Malformed::new(format!("overall[{index}].name"), "is missing"));
     }
-    if !wire.value.is_finite() {
-        return Err(Malformed::new(
-            format!("overall[{index}].value"),
-            format!("{} is not finite", wire.value),
-        ));
-    }
+    let unit = match wire.unit.as_str() {
+        "" => None,
+        unit => Some(Unit::parse(&format!("overall[{index}].unit"), unit)?),
+    };
     Ok(OverallLevel {
         name: wire.name,
         value: wire.value,
+        unit,
     })
 }
 
@@ -93,6 +97,7 @@ impl From<SentReading> for v1::Reading {
                 .map(|level| v1::OverallLevel {
                     name: level.name,
                     value: level.value,
+                    unit: level.unit.map(Unit::as_str).unwrap_or_default().to_owned(),
                 })
                 .collect(),
         }
@@ -153,17 +158,13 @@ mod tests {
         }
     }
 
-    fn overall(name: &str, value: f32) -> Vec<v1::OverallLevel> {
-        vec![
-            v1::OverallLevel {
-                name: "ok".into(),
-                value: 1.0,
-            },
-            v1::OverallLevel {
-                name: name.into(),
-                value,
-            },
-        ]
+    fn overall(name: &str, unit: &str) -> Vec<v1::OverallLevel> {
+        let level = |name: &str, unit: &str| v1::OverallLevel {
+            name: name.into(),
+            value: 1.0,
+            unit: unit.into(),
+        };
+        vec![level("ok", "g"), level(name, unit)]
     }
 
     #[test]
@@ -200,17 +201,17 @@ mod tests {
             ),
             (
                 v1::Reading {
-                    overall: overall("", 1.0),
+                    overall: overall("", ""),
                     ..wire()
                 },
                 "overall[1].name",
             ),
             (
                 v1::Reading {
-                    overall: overall("v", f32::INFINITY),
+                    overall: overall("v", "furlong"),
                     ..wire()
                 },
-                "overall[1].value",
+                "overall[1].unit",
             ),
         ];
         for (reading, field) in cases {
@@ -249,15 +250,20 @@ mod tests {
             reference in prop::option::of(1e-9f64..1.0),
             rpm in prop::option::of(0f32..1e5),
             load in prop::option::of(-1e3f32..1e3),
-            levels in prop::collection::vec(("[a-z_]{1,20}", -1e3f32..1e3), 0..4),
+            levels in prop::collection::vec(("[a-z_]{1,20}", -1e3f32..1e3, prop::option::of(0..Unit::ALL.len())), 0..4),
         ) {
+            let level = |(name, value, unit): (String, f32, Option<usize>)| OverallLevel {
+                name,
+                value,
+                unit: unit.map(|unit| Unit::ALL[unit]),
+            };
             let sent = SentReading {
                 sensor: SensorPath::parse(&sensor).unwrap(),
                 captured_at: Timestamp::from_micros(micros),
                 bins,
                 scale: reference.map_or(AmplitudeScale::Linear, |reference| AmplitudeScale::Decibel { reference }),
                 condition: Condition { rpm, load },
-                overall: levels.into_iter().map(|(name, value)| OverallLevel { name, value }).collect(),
+                overall: levels.into_iter().map(level).collect(),
             };
             prop_assert_eq!(SentReading::try_from(v1::Reading::from(sent.clone())).unwrap(), sent);
         }

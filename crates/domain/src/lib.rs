@@ -14,10 +14,12 @@ pub mod fleet;
 pub mod id;
 pub mod incident;
 pub mod lifecycle;
+pub mod overall;
 pub mod reading;
 pub mod spec;
 pub mod spectrum;
 pub mod time;
+pub mod unit;
 pub mod verdict;
 
 pub use access::{PersonRole, Principal, Scope};
@@ -29,10 +31,12 @@ pub use id::{
     TokenId,
 };
 pub use incident::{IncidentState, Severity};
-pub use reading::{Condition, ContentHash, OverallLevel, Reading, ReadingFlags, ReadingKey};
+pub use overall::{OverallLevel, OverallSpec};
+pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;
 pub use spectrum::Spectrum;
 pub use time::Timestamp;
+pub use unit::Unit;
 pub use verdict::{Level, UnjudgedReason, Verdict};
 
 /// A value from outside that can't become a domain value: the field and the reason, in words for the sender.

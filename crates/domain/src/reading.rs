@@ -44,15 +44,6 @@ impl Condition {
     }
 }
 
-/// An overall level the sensor measured over a band, which can't be recovered from bins.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OverallLevel {
-    /// Name of the declared level, such as `velocity_rms_10_1000`.
-    pub name: String,
-    /// Its value, in the unit declared for it.
-    pub value: f32,
-}
-
 /// Properties of a stored reading; the bits never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct ReadingFlags(pub i16);
@@ -94,12 +85,14 @@ pub struct Reading {
     pub clipped: bool,
     /// The operating condition, as far as known.
     pub condition: Condition,
-    /// Declared overall levels, in the order the sensor's spec declares them; NaN where the reading has none.
-    pub overall: Vec<f32>,
+    /// Canonical overall levels in the order the sensor's spec declares them, none where the reading has none; empty when
+    /// it has none at all ([`crate::overall::in_order`]).
+    pub overall: Vec<Option<f32>>,
 }
 
 impl Reading {
-    /// The hash of the content: the codec version, the codes, the condition and the overall levels.
+    /// The hash of the content: the codec version, the codes, the condition and the overall levels that are there, each
+    /// with its place.
     pub fn content_hash(&self) -> ContentHash {
         let mut hash = Sha256::new();
         hash.update([Codec::VERSION, u8::from(self.clipped)]);
@@ -109,8 +102,11 @@ impl Reading {
             hash.update([u8::from(value.is_some())]);
             hash.update(value.unwrap_or_default().to_le_bytes());
         }
-        for level in &self.overall {
-            hash.update(level.to_le_bytes());
+        for (place, level) in self.overall.iter().enumerate() {
+            if let Some(level) = level {
+                hash.update((place as u16).to_le_bytes());
+                hash.update(level.to_le_bytes());
+            }
         }
         let digest = hash.finalize();
         let first = digest[..8].try_into().expect("a SHA-256 has 32 bytes");
@@ -134,7 +130,7 @@ mod tests {
                 rpm: Some(1800.0),
                 load: None,
             },
-            overall: vec![1.5],
+            overall: vec![Some(1.5), None],
         }
     }
 
@@ -159,13 +155,28 @@ mod tests {
                 ..base.clone()
             },
             Reading {
-                overall: vec![1.6],
+                overall: vec![Some(1.6), None],
+                ..base.clone()
+            },
+            Reading {
+                overall: vec![None, Some(1.5)],
+                ..base.clone()
+            },
+            Reading {
+                overall: vec![None, None],
                 ..base.clone()
             },
         ];
         for other in others {
             assert_ne!(base.content_hash(), other.content_hash(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_reading_without_overall_levels_has_the_hash_it_always_had() {
+        let without = |overall| Reading { overall, ..reading() }.content_hash();
+        assert_eq!(without(Vec::new()), ContentHash(-5_964_743_263_676_589_165));
+        assert_eq!(without(vec![None; 3]), without(Vec::new()));
     }
 
     #[test]

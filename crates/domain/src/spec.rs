@@ -1,14 +1,14 @@
 //! What a sensor states once about every spectrum it will send, and the units it is made canonical in.
 //!
-//! Canonical units are g for acceleration, mm/s for velocity and um for displacement, all as peak amplitude (a power
-//! spectral density stays one). The same data declared in another unit therefore gives the same canonical spectrum.
+//! Canonical units are g for acceleration, mm/s for velocity, um for displacement and °C for temperature; amplitudes of
+//! spectra are peak (a power spectral density stays one), overall levels are what their quantity says. The same data
+//! declared in another unit therefore gives the same canonical spectrum and levels.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
-
-/// Standard gravity in m/s² (ISO 80000-3).
-const STANDARD_GRAVITY: f64 = 9.806_65;
+use crate::overall::OverallSpec;
+pub use crate::unit::Unit;
 
 /// What the bins are counted along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,51 +47,6 @@ pub enum Quantity {
         /// Upper corner in hertz.
         high_hz: f64,
     },
-}
-
-/// The unit of the amplitudes sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Standard gravity.
-    G,
-    /// Metres per second squared.
-    MetrePerSecondSquared,
-    /// Millimetres per second.
-    MillimetrePerSecond,
-    /// Metres per second.
-    MetrePerSecond,
-    /// Inches per second.
-    InchPerSecond,
-    /// Micrometres.
-    Micrometre,
-    /// Thousandths of an inch.
-    Mil,
-}
-
-impl Unit {
-    /// Canonical units (g, mm/s, um) in one of this unit.
-    fn canonical_per_unit(self) -> f64 {
-        match self {
-            Self::G | Self::MillimetrePerSecond | Self::Micrometre => 1.0,
-            Self::MetrePerSecondSquared => 1.0 / STANDARD_GRAVITY,
-            Self::MetrePerSecond => 1000.0,
-            Self::InchPerSecond | Self::Mil => 25.4,
-        }
-    }
-
-    fn measures(self, quantity: Quantity) -> bool {
-        match quantity {
-            Quantity::Acceleration | Quantity::AccelerationEnvelope { .. } => {
-                matches!(self, Self::G | Self::MetrePerSecondSquared)
-            }
-            Quantity::Velocity => matches!(
-                self,
-                Self::MillimetrePerSecond | Self::MetrePerSecond | Self::InchPerSecond
-            ),
-            Quantity::Displacement => matches!(self, Self::Micrometre | Self::Mil),
-        }
-    }
 }
 
 /// How a bin's amplitude is stated.
@@ -148,6 +103,9 @@ pub struct SpectrumSpec {
     pub full_scale: f64,
     /// Where the log transform ln(1 + s/s0) turns from linear to logarithmic, in `unit` and `amplitude`.
     pub s0: f64,
+    /// The overall levels its readings may carry; a reading keeps them in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overall: Vec<OverallSpec>,
 }
 
 impl SpectrumSpec {
@@ -171,6 +129,7 @@ impl SpectrumSpec {
             averages: 1,
             full_scale: 10.0,
             s0: 0.001,
+            overall: Vec::new(),
         }
     }
 
@@ -209,6 +168,7 @@ impl SpectrumSpec {
         if self.averages == 0 {
             return fail("averages", "must be at least 1".to_owned());
         }
+        OverallSpec::check(&self.overall)?;
         Ok(self)
     }
 
@@ -255,6 +215,7 @@ impl SpectrumSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::STANDARD_GRAVITY;
 
     #[test]
     fn a_spec_with_a_wrong_number_is_refused_by_its_field() {
@@ -307,6 +268,36 @@ mod tests {
             assert_eq!(spec.parse().unwrap_err().field, field);
         }
         assert_eq!(good.clone().parse().unwrap(), good);
+    }
+
+    #[test]
+    fn a_spec_written_before_overall_levels_is_read_and_written_as_it_was() {
+        let written = r#"{"axis":"hertz","f_min":0.0,"f_max":12800.0,"bins":64,"quantity":"acceleration","unit":"g","amplitude":"peak","aggregation":"mean","window":"hann","averages":1,"full_scale":10.0,"s0":0.001}"#;
+        let spec: SpectrumSpec = serde_json::from_str(written).unwrap();
+        assert_eq!(spec, SpectrumSpec::corpus_default(64));
+        assert_eq!(serde_json::to_string(&spec).unwrap(), written);
+    }
+
+    #[test]
+    fn the_example_with_overall_levels_is_a_good_spec() {
+        let written = include_str!("../../../docs/examples/pump-64-overall.json");
+        let spec: SpectrumSpec = serde_json::from_str(written).unwrap();
+        let names: Vec<_> = spec
+            .parse()
+            .unwrap()
+            .overall
+            .into_iter()
+            .map(|level| level.name.to_string())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "velocity_rms",
+                "acceleration_rms",
+                "acceleration_peak",
+                "bearing_temperature"
+            ]
+        );
     }
 
     #[test]

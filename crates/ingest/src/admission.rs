@@ -135,15 +135,8 @@ fn admit_one(
         );
         return Err(Fault::new(RejectionCode::UnknownSensor, "sensor", reason));
     };
-    if let Some(level) = sent.overall.first() {
-        // Taking it and keeping nothing of it would break the promise of the ack.
-        let reason = format!(
-            "{:?} is not declared: the sensor's spec declares no overall levels",
-            level.name
-        );
-        return Err(Fault::new(RejectionCode::Malformed, "overall[0].name", reason));
-    }
     let (spectrum, clipped) = spec.codec.encode(&sent.spectrum(&spec.spec)?);
+    let overall = sent.overall_levels(&spec.spec)?;
     check_time(sent.captured_at, received_at, &site.site, sensor.machine, terms)
         .map_err(|reason| Fault::new(RejectionCode::OutOfTime, "captured_at", reason))?;
     let reading = Reading {
@@ -154,7 +147,7 @@ fn admit_one(
         spectrum,
         clipped,
         condition: sent.condition,
-        overall: Vec::new(),
+        overall,
     };
     Ok(PlacedReading {
         reading,

@@ -11,9 +11,10 @@ use tocsin_contracts::ingest::v1;
 use tocsin_contracts::time::to_wire;
 use tocsin_domain::access::Gateway;
 use tocsin_domain::fleet::{Sensor, SensorPath, Site};
+use tocsin_domain::overall::OverallQuantity;
 use tocsin_domain::{
-    ClassId, Clock, Detector, MachineId, Principal, SensorId, SiteId, Slug, SpecId, SpectrumSpec, Timestamp, TokenId,
-    Verdict,
+    ClassId, Clock, Detector, MachineId, OverallSpec, Principal, SensorId, SiteId, Slug, SpecId, SpectrumSpec,
+    Timestamp, TokenId, Unit, Verdict,
 };
 use tocsin_store::{PgPool, Store};
 use tocsin_transport::auth::{Auth, Denied, Token, Verifier};
@@ -47,6 +48,23 @@ pub(crate) fn gateway() -> Gateway {
     }
 }
 
+/// What its sensors declare: `velocity_rms` in mm/s and `temperature` in °C beside the spectrum.
+fn spec() -> SpectrumSpec {
+    let level = |name: &str, quantity, unit| OverallSpec {
+        name: Slug::parse("level", name).expect("a name"),
+        quantity,
+        unit,
+        band: None,
+    };
+    SpectrumSpec {
+        overall: vec![
+            level("velocity_rms", OverallQuantity::VelocityRms, Unit::MillimetrePerSecond),
+            level("temperature", OverallQuantity::Temperature, Unit::DegreeCelsius),
+        ],
+        ..SpectrumSpec::corpus_default(BINS as u16)
+    }
+}
+
 /// Its bounds are a day back and a minute ahead. `m0/gone` is known not to be there.
 pub(crate) fn site() -> SiteDirectory {
     let site = SiteDirectory::new(Site {
@@ -58,7 +76,7 @@ pub(crate) fn site() -> SiteDirectory {
         furthest: Duration::from_mins(1),
         auto_register_cap: 0,
     });
-    let spec = Arc::new(SpecRef::new(SpectrumSpec::corpus_default(BINS as u16)));
+    let spec = Arc::new(SpecRef::new(spec()));
     for machine in 0..MACHINES {
         for sensor in 0..SENSORS {
             let numbers = Sensor {

@@ -2,10 +2,11 @@
 //!
 //! ```json
 //! {"readings": [{"sensor": "press-1/spindle", "captured_at": "2026-03-01T12:00:00Z", "bins": [0.01, 0.02],
-//!                "db_reference": 1e-6, "rpm": 1480, "load": 0.6, "overall": {"velocity_rms": 1.2}}]}
+//!                "db_reference": 1e-6, "rpm": 1480, "load": 0.6,
+//!                "overall": {"velocity_rms": 1.2, "temperature": {"value": 104, "unit": "degree_fahrenheit"}}}]}
 //! ```
 //!
-//! All but `sensor`, `captured_at` and `bins` may be left out. The answer is the stream's ack, and the verdict of each
+//! All but `sensor`, `captured_at` and `bins` may be left out. An overall level without a unit is in the declared one. The answer is the stream's ack, and the verdict of each
 //! reading stored now. A batch that is not taken is 413, 429 or 503, the latter two with `Retry-After`.
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use tocsin_contracts::ingest::v1::{Refusal, RefusalCode, RejectionCode};
 use tocsin_contracts::ingest::{SentReading, StreamProperties};
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Condition, OverallLevel, Principal, Timestamp, Verdict};
+use tocsin_domain::{Condition, OverallLevel, Principal, Timestamp, Unit, Verdict};
 use tocsin_transport::retry;
 
 use crate::admission::{NewestCaptures, Terms};
@@ -36,6 +37,14 @@ use crate::intake::{Answered, Intake};
 #[serde(deny_unknown_fields)]
 struct BatchJson {
     readings: Vec<Map<String, Value>>,
+}
+
+/// An overall level in a unit of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InUnit {
+    value: f32,
+    unit: Unit,
 }
 
 /// The answer.
@@ -121,11 +130,14 @@ fn sent(mut reading: Map<String, Value>) -> Result<SentReading, Malformed> {
     let db_reference: Option<f64> = optional(&mut reading, "db_reference")?;
     let rpm: Option<f32> = optional(&mut reading, "rpm")?;
     let load: Option<f32> = optional(&mut reading, "load")?;
-    let overall: Option<BTreeMap<String, f32>> = optional(&mut reading, "overall")?;
+    let overall: Option<BTreeMap<String, Value>> = optional(&mut reading, "overall")?;
     if let Some(name) = reading.keys().next() {
         return Err(Malformed::new(name, "is not a field of a reading"));
     }
-    let overall = overall.unwrap_or_default().into_iter();
+    let overall = overall
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(_, value)| !value.is_null());
     Ok(SentReading {
         sensor: SensorPath::parse(&sensor)?,
         captured_at: Timestamp::parse("captured_at", &captured_at)?,
@@ -138,8 +150,21 @@ fn sent(mut reading: Map<String, Value>) -> Result<SentReading, Malformed> {
             field: error.field.trim_start_matches("condition.").to_owned(),
             reason: error.reason,
         })?,
-        overall: overall.map(|(name, value)| OverallLevel { name, value }).collect(),
+        overall: overall.map(overall_level).collect::<Result<_, _>>()?,
     })
+}
+
+/// A number, or an object of a number and its unit.
+fn overall_level((name, value): (String, Value)) -> Result<OverallLevel, Malformed> {
+    let read = if value.is_object() {
+        serde_json::from_value(value).map(|InUnit { value, unit }| (value, Some(unit)))
+    } else {
+        serde_json::from_value(value).map(|value| (value, None))
+    };
+    match read {
+        Ok((value, unit)) => Ok(OverallLevel { name, value, unit }),
+        Err(error) => Err(Malformed::new(format!("overall.{name}"), error.to_string())),
+    }
 }
 
 fn required<T: DeserializeOwned>(reading: &mut Map<String, Value>, field: &str) -> Result<T, Malformed> {

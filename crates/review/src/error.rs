@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tocsin_contracts::Malformed;
+use tocsin_domain::Invalid;
 use tocsin_domain::access::Forbidden;
-use tocsin_domain::{Invalid, ThresholdSetId};
 use tocsin_transport::retry;
 use tonic::Status;
 
@@ -29,14 +29,6 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
-    /// A stored threshold set can't be read.
-    #[error("threshold set {set}: definition: {reason}")]
-    UnreadableSet {
-        /// The set.
-        set: ThresholdSetId,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A stored spectrum does not fit its sensor's spec.
     #[error("stored spectrum of {sensor}: {invalid}")]
     UnreadableSpectrum {
@@ -63,7 +55,6 @@ impl From<Error> for Status {
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
-            | Error::UnreadableSet { .. }
             | Error::UnreadableSpectrum { .. } => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)

@@ -9,11 +9,10 @@
 mod config;
 mod error;
 mod levels;
+mod overall;
 mod period;
 mod series;
 mod service;
-mod sets;
-mod watch;
 
 pub use config::Config;
 pub use error::Error;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tocsin_detect::Bearing;
-use tocsin_domain::spec::{Amplitude, Axis, Quantity, Unit};
-use tocsin_domain::{Invalid, Slug, SpectrumSpec, Timestamp};
+use tocsin_domain::spec::{Amplitude, Axis, Quantity};
+use tocsin_domain::{Invalid, Slug, SpectrumSpec, Timestamp, Unit};
 
 use crate::draws::Draws;
 use crate::program::{Climate, OperatingPoint, Program};

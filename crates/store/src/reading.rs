@@ -1,5 +1,5 @@
-//! Readings: one row each, the table that grows. Writing is in [`insert`], reading back in [`series`] and [`spectra`],
-//! what the network adds later in [`rescore`].
+//! Readings: one row each, the table that grows. Writing is in [`insert`], reading back in [`series`], [`overall`] and
+//! [`spectra`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores, SensorId,
@@ -10,11 +10,13 @@ use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
 pub mod insert;
+pub mod overall;
 pub mod rescore;
 pub mod series;
 pub mod spectra;
 
 pub use insert::{InsertOutcome, readings_insert};
+pub use overall::OverallPoint;
 pub use rescore::{DegradedReading, Rescored};
 pub use series::{LoggedScores, LoggedScoresQuery, readings_window};
 pub use spectra::{FullReading, SpectrumColumn};
@@ -55,8 +57,8 @@ pub struct NewReading {
     pub verdict: Verdict,
     /// The operating-condition cell.
     pub condition_cell: i16,
-    /// Declared overall levels in the spec's order, NaN where absent; empty when none are declared.
-    pub overall: Vec<f32>,
+    /// Canonical overall levels in the spec's order, none where absent; empty when the reading has none at all.
+    pub overall: Vec<Option<f32>>,
     /// Little-endian half floats; empty when the network did not judge.
     pub latent: Vec<u8>,
     /// One code per bin.

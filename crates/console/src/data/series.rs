@@ -7,7 +7,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tocsin_contracts::fleet::v1::ListMachinesRequest;
-use tocsin_contracts::review::v1::{GetMachineSeriesRequest, GetMachineSeriesResponse, SensorSeries};
+use tocsin_contracts::review::v1::{GetMachineSeriesRequest, GetMachineSeriesResponse, OverallSeries, SensorSeries};
 use tocsin_contracts::time::to_wire;
 use tocsin_domain::Timestamp;
 
@@ -176,6 +176,16 @@ struct Columns {
     threshold_set: Vec<i32>,
     degraded: Vec<bool>,
     detectors: Vec<DetectorColumns>,
+    /// The overall levels that the sensor declares.
+    overall: Vec<OverallColumns>,
+}
+
+#[derive(Serialize)]
+struct OverallColumns {
+    label: String,
+    unit: String,
+    at: Vec<Option<f64>>,
+    value: Vec<f32>,
 }
 
 #[derive(Serialize)]
@@ -237,6 +247,19 @@ impl From<SensorSeries> for Columns {
             threshold_set: points.iter().map(|point| point.threshold_set_id).collect(),
             degraded: points.iter().map(|point| point.degraded).collect(),
             detectors,
+            overall: series.overall.into_iter().map(OverallColumns::from).collect(),
+        }
+    }
+}
+
+impl From<OverallSeries> for OverallColumns {
+    fn from(series: OverallSeries) -> Self {
+        let level = series.level.unwrap_or_default();
+        Self {
+            label: view::overall_level(&level),
+            unit: level.unit,
+            at: series.points.iter().map(|point| millis(point.at)).collect(),
+            value: series.points.iter().map(|point| point.value).collect(),
         }
     }
 }

@@ -31,12 +31,22 @@ struct Reading {
     rpm: Option<f32>,
     load: Option<f32>,
     detectors: Vec<Detector>,
+    /// The overall levels that the sensor declares.
+    overall: Vec<Overall>,
     observed: Vec<f32>,
     reconstructed: Vec<f32>,
     bin_error: Vec<f32>,
     centre: Vec<f64>,
     axis_unit: String,
     amplitude_unit: String,
+}
+
+#[derive(Serialize)]
+struct Overall {
+    label: String,
+    unit: String,
+    /// Null where the reading does not have it.
+    value: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +85,14 @@ pub(crate) async fn show(
         page_line: level.page_line,
         role: level.role,
     });
+    let overall = answer.overall.into_iter().map(|one| {
+        let level = one.level.unwrap_or_default();
+        Overall {
+            label: view::overall_level(&level),
+            unit: level.unit,
+            value: one.value,
+        }
+    });
     Ok(json(&Reading {
         captured_at: millis(answer.captured_at),
         received_at: millis(answer.received_at),
@@ -86,6 +104,7 @@ pub(crate) async fn show(
         rpm: answer.rpm,
         load: answer.load,
         detectors: detectors.collect(),
+        overall: overall.collect(),
         observed: answer.observed,
         reconstructed: answer.reconstructed,
         bin_error: answer.bin_error,

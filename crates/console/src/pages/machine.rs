@@ -122,6 +122,14 @@ fn body(machine: &Machine, range: Range) -> Markup {
                 div.chart #levels data-height="260" role="img" aria-label="Level of each sensor over time" {}
                 div.chart-foot #levels-legend {}
             }
+            // Shown by the script once it knows that a sensor declares any.
+            section.card #overall-card hidden {
+                div.card-head {
+                    h2 { "Overall levels" }
+                    p.sub { "As the sensors measured them, the highest of each interval." }
+                }
+                div #overall {}
+            }
             section.card {
                 div.card-head {
                     h2 { "Spectra over time" }

@@ -4,7 +4,8 @@ use std::time::Duration;
 use tocsin_contracts::review::v1::review_service_server::ReviewService;
 use tocsin_contracts::review::v1::{
     DetectorLevel, GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse,
-    GetVerdictRequest, GetVerdictResponse, SensorSeries, SeriesPoint, WatchReadingsRequest, WatchReadingsResponse,
+    GetVerdictRequest, GetVerdictResponse, OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries,
+    SeriesPoint, WatchReadingsRequest, WatchReadingsResponse,
 };
 use tocsin_contracts::time::{from_wire, to_wire};
 use tocsin_domain::Timestamp;
@@ -108,6 +109,50 @@ fn detectors(point: &Point, sensor: u64) -> Vec<DetectorLevel> {
     ]
 }
 
+/// What the horizontal sensor declares beside its spectra.
+fn declared() -> [OverallLevel; 2] {
+    let velocity = OverallLevel {
+        name: "velocity_rms".into(),
+        quantity: "velocity_rms".into(),
+        unit: "mm/s".into(),
+        low_hz: Some(10.0),
+        high_hz: Some(1_000.0),
+    };
+    let temperature = OverallLevel {
+        name: "temperature".into(),
+        quantity: "temperature".into(),
+        unit: "°C".into(),
+        ..OverallLevel::default()
+    };
+    [velocity, temperature]
+}
+
+/// The second of two levels is missing in every third reading.
+fn overall_value(point: &Point, place: usize) -> Option<f32> {
+    let noisy = |height: f64| (height * (0.9 + 0.2 * noise(17 + place as u64, point.i))) as f32;
+    match place {
+        0 => Some(noisy(1.4 + 9.0 * point.fault)),
+        _ if point.i.is_multiple_of(3) => None,
+        _ => Some(noisy(41.0)),
+    }
+}
+
+fn overall(points: &[Point]) -> Vec<OverallSeries> {
+    let series = |(place, level): (usize, OverallLevel)| OverallSeries {
+        level: Some(level),
+        points: points
+            .iter()
+            .filter_map(|point| {
+                Some(OverallPoint {
+                    at: Some(to_wire(point.at)),
+                    value: overall_value(point, place)?,
+                })
+            })
+            .collect(),
+    };
+    declared().into_iter().enumerate().map(series).collect()
+}
+
 fn series(points: &[Point], sensor: u64, name: &str) -> SensorSeries {
     let at = |point: &Point| {
         let unjudged = point.i > READINGS - 60;
@@ -137,6 +182,7 @@ fn series(points: &[Point], sensor: u64, name: &str) -> SensorSeries {
     SensorSeries {
         sensor: name.into(),
         points: points.iter().map(at).collect(),
+        overall: if sensor == 0 { overall(points) } else { vec![] },
     }
 }
 
@@ -197,6 +243,14 @@ impl ReviewService for Fixture {
             rpm: Some(18_000.0),
             load: Some(0.62),
             degraded: false,
+            overall: declared()
+                .into_iter()
+                .enumerate()
+                .map(|(place, level)| OverallValue {
+                    level: Some(level),
+                    value: overall_value(point, place),
+                })
+                .collect(),
         }))
     }
 

@@ -8,7 +8,7 @@ fn placed() -> impl Strategy<Value = PlacedReading> {
     let micros = Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros();
     let codes = prop::collection::vec(any::<u8>(), 1..128);
     let condition = (prop::option::of(0f32..1e5), prop::option::of(-1e3f32..1e3));
-    let overall = prop::collection::vec(-1e3f32..1e3, 0..4);
+    let overall = prop::collection::vec(prop::option::of(-1e3f32..1e3), 0..4);
     (place, micros, codes, any::<bool>(), condition, overall).prop_map(
         |((sensor, machine, class, full_scale), micros, codes, clipped, (rpm, load), overall)| PlacedReading {
             reading: Reading {
@@ -46,11 +46,11 @@ fn a_level_the_reading_does_not_have_stays_absent_and_keeps_the_content_hash() {
     let wire = v1::AssessReading {
         codes: vec![1; 64],
         full_scale: 10.0,
-        overall: vec![f32::NAN],
+        overall: vec![f32::NAN, 1.5],
         ..Default::default()
     };
     let placed = PlacedReading::try_from(wire).unwrap();
-    assert!(placed.reading.overall[0].is_nan());
+    assert_eq!(placed.reading.overall, [None, Some(1.5)]);
     let again = PlacedReading::try_from(v1::AssessReading::from(placed.clone())).unwrap();
     assert_eq!(again.reading.content_hash(), placed.reading.content_hash());
 }

@@ -43,12 +43,17 @@ fn with_condition(rpm: Option<f32>, load: Option<f32>) -> v1::Reading {
     }
 }
 
-fn with_level(name: &str, value: f32) -> v1::Reading {
+fn level(name: &str, value: f32, unit: &str) -> v1::OverallLevel {
+    v1::OverallLevel {
+        name: name.to_owned(),
+        value,
+        unit: unit.to_owned(),
+    }
+}
+
+fn with_level(name: &str, value: f32, unit: &str) -> v1::Reading {
     v1::Reading {
-        overall: vec![v1::OverallLevel {
-            name: name.to_owned(),
-            value,
-        }],
+        overall: vec![level(name, value, unit)],
         ..good()
     }
 }
@@ -136,9 +141,16 @@ async fn every_bad_reading_is_named_by_its_place_code_and_field_while_the_good_o
         ),
         (with_condition(Some(-1.0), None), Malformed, "condition.rpm"),
         (with_condition(None, Some(f32::INFINITY)), Malformed, "condition.load"),
-        (with_level("", 1.0), Malformed, "overall[0].name"),
-        (with_level("velocity_rms", f32::NAN), Malformed, "overall[0].value"),
-        (with_level("velocity_rms", 1.0), Malformed, "overall[0].name"),
+        (with_level("", 1.0, ""), Malformed, "overall[0].name"),
+        (with_level("velocity_rms", 1.0, "furlong"), Malformed, "overall[0].unit"),
+        (with_level("velocity_rms", 1.0, "g"), Malformed, "overall.velocity_rms"),
+        (
+            with_level("velocity_rms", f32::NAN, ""),
+            Malformed,
+            "overall.velocity_rms",
+        ),
+        (with_level("velocity_rms", -0.1, ""), Malformed, "overall.velocity_rms"),
+        (with_level("undeclared", 1.0, ""), Malformed, "overall.undeclared"),
         (captured(now() - day - seconds(1)), OutOfTime, "captured_at"),
         (captured(now() + seconds(61)), OutOfTime, "captured_at"),
         (captured(Timestamp::from_micros(0)), OutOfTime, "captured_at"),
@@ -194,6 +206,30 @@ async fn a_good_reading_becomes_its_canonical_form_at_its_place() {
     assert_eq!((linear.rpm, linear.load), (Some(1480.0), Some(0.5)));
     // 20 dB re 1 g is 10 g: full scale to the dot.
     assert_eq!((&decibels.codes, decibels.rpm), (&vec![255; BINS], None));
+}
+
+#[tokio::test]
+async fn overall_levels_go_on_canonical_and_in_the_declared_order() {
+    let some = v1::Reading {
+        overall: vec![
+            level("temperature", 40.0, ""),
+            level("velocity_rms", 0.5, "inch_per_second"),
+        ],
+        ..good()
+    };
+    let one = with_level("temperature", 313.0, "kelvin");
+    let admitted = admit_all(vec![some, one, good()], &terms(StreamProperties::default())).await;
+    let overall: Vec<_> = admitted
+        .readings
+        .iter()
+        .map(|reading| reading.overall.clone())
+        .collect();
+    assert_eq!(overall[0], [12.7, 40.0]);
+    assert!(
+        overall[1][0].is_nan() && (overall[1][1] - 39.85).abs() < 1e-4,
+        "{overall:?}"
+    );
+    assert!(overall[2].is_empty());
 }
 
 #[tokio::test]

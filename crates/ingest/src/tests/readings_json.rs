@@ -55,7 +55,7 @@ async fn readings_are_acknowledged_with_verdicts_and_bad_ones_are_named() {
         with(reading("m1/s0", 4), "bins", json!([0.1, null])),
         with(reading("m1/s0", 4), "rpm", json!(-1)),
         with(reading("m1/s0", 4), "bin", json!([])),
-        with(reading("m1/s0", 4), "overall", json!({"velocity_rms": 1.2})),
+        with(reading("m1/s0", 4), "overall", json!({"undeclared": 1.2})),
         json!({"sensor": "m1/s0"}),
         reading("m0/gone", 3),
         with(reading("m1/s0", 3), "rpm", json!(1)),
@@ -75,7 +75,7 @@ async fn readings_are_acknowledged_with_verdicts_and_bad_ones_are_named() {
         [2, "malformed", "bins"],
         [3, "malformed", "rpm"],
         [4, "malformed", "bin"],
-        [5, "malformed", "overall[0].name"],
+        [5, "malformed", "overall.undeclared"],
         [6, "malformed", "captured_at"],
         [7, "unknown_sensor", "sensor"],
     ]);
@@ -85,6 +85,31 @@ async fn readings_are_acknowledged_with_verdicts_and_bad_ones_are_named() {
     let call = &ensemble.called(1).await[0];
     assert!(!call.clock_is_capture && !call.historical);
     assert_eq!((call.readings[0].rpm, call.readings[0].load), (Some(1480.0), Some(0.5)));
+}
+
+#[tokio::test]
+async fn an_overall_level_is_a_number_or_a_number_with_its_unit() {
+    let ensemble = FakeEnsemble::new();
+    let stack = stack(&ensemble, &Config::default());
+    let level = |ago_s, level: Value| with(reading("m1/s0", ago_s), "overall", json!({"velocity_rms": level}));
+    let body = batch(&[
+        level(9, json!(1.25)),
+        level(8, json!({"value": 0.5, "unit": "inch_per_second"})),
+        level(7, Value::Null),
+        level(6, json!("1.2")),
+        level(5, json!({"value": 0.5, "unit": "kelvin"})),
+        level(4, json!({"value": 0.5, "unit": "furlong"})),
+        level(3, json!(1e39)),
+    ]);
+    let (_, ack) = read(post(&stack, "gateway", body).await).await;
+    assert_eq!(ack["stored"], json!(3));
+    let rejections = ack["rejections"].as_array().expect("a list").iter();
+    let rejections: Vec<_> = rejections.map(|r| json!([r["index"], r["field"]])).collect();
+    let expected: Vec<_> = (3..7).map(|index| json!([index, "overall.velocity_rms"])).collect();
+    assert_eq!(rejections, expected);
+    let call = &ensemble.called(1).await[0];
+    let first = |place: usize| call.readings[place].overall.first().copied();
+    assert_eq!((first(0), first(1), first(2)), (Some(1.25), Some(12.7), None));
 }
 
 #[tokio::test]

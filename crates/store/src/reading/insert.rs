@@ -54,7 +54,7 @@ struct Row<'a> {
     condition_cell: i16,
     detector_mask: i16,
     predecessor_count: i16,
-    overall: Option<&'a [f32]>,
+    overall: Option<&'a [Option<f32>]>,
     latent: Option<&'a [u8]>,
     spectrum: &'a [u8],
 }

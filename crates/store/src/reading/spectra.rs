@@ -15,8 +15,8 @@ pub struct FullReading {
     pub condition: Condition,
     /// The earlier spectra it was judged with.
     pub predecessors: Option<Predecessors>,
-    /// Declared overall levels in the spec's order.
-    pub overall: Vec<f32>,
+    /// Canonical overall levels in the spec's order, none where absent; empty when the reading has none at all.
+    pub overall: Vec<Option<f32>>,
     /// Little-endian half floats; empty when the network did not judge.
     pub latent: Vec<u8>,
     /// The canonical spectrum; none once the archive has thinned it away.
@@ -41,15 +41,16 @@ impl Store {
         at: Option<Timestamp>,
     ) -> Result<Option<FullReading>> {
         let row = sqlx::query!(
-            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
-                    r.predecessors_from, r.predecessor_count, r.overall, r.latent, r.spectrum
-             from reading r
-             where r.sensor_id = $1 and r.captured_at <= $2
-               and exists (select 1 from sensor s join machine m using (machine_id)
-                           where s.sensor_id = $1 and ($3::int4[] is null or m.site_id = any($3)))
-             order by r.captured_at desc limit 1",
+            r#"select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
+                      r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
+                      r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
+                      r.predecessors_from, r.predecessor_count, r.overall as "overall: Vec<Option<f32>>", r.latent,
+                      r.spectrum
+               from reading r
+               where r.sensor_id = $1 and r.captured_at <= $2
+                 and exists (select 1 from sensor s join machine m using (machine_id)
+                             where s.sensor_id = $1 and ($3::int4[] is null or m.site_id = any($3)))
+               order by r.captured_at desc limit 1"#,
             sensor.0,
             time(at.unwrap_or(Timestamp::MAX)),
             scope.to_filter() as _,

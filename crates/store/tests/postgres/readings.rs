@@ -67,7 +67,7 @@ async fn a_reading_comes_back_as_it_was_stored() {
             },
             flags: ReadingFlags::CLIPPED.with(ReadingFlags::REPLAY),
             condition_cell: 2,
-            overall: vec![1.25, f32::NAN, 3e-7],
+            overall: vec![Some(1.25), None, Some(3e-7)],
             ..reading(one.id, at(5), 9)
         };
         store_all(&store, &[new.clone(), reading(one.id, at(6), 9)]).await;
@@ -87,10 +87,11 @@ async fn a_reading_comes_back_as_it_was_stored() {
         );
         assert_eq!((full.stored.baseline, full.stored.condition_cell), (Some(11), 2));
         assert_eq!((full.condition, full.predecessors), (new.condition, new.predecessors));
-        assert_eq!(
-            (full.overall[0], full.overall[1].is_nan(), full.overall[2]),
-            (1.25, true, 3e-7)
-        );
+        assert_eq!(full.overall, new.overall);
+        let nulls =
+            sqlx::query_scalar::<_, i64>("select count(*) from reading where overall[2] is null and overall[3] > 0")
+                .fetch_one(store.pool());
+        assert_eq!(nulls.await.unwrap(), 1);
         assert_eq!(
             (full.latent, full.spectrum.unwrap().into_codes()),
             (new.latent, new.spectrum)
@@ -183,6 +184,48 @@ async fn spectra_are_thinned_evenly_over_the_period() {
                 .unwrap()
                 .is_empty()
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn overall_levels_are_thinned_by_keeping_the_highest_of_each_interval() {
+    with_store("overall", async |store| {
+        let fleet = fleet(&store).await;
+        let one = &fleet.one;
+        let with = |second: u64, overall: Vec<Option<f32>>| reading::NewReading {
+            overall,
+            ..reading(one.id, at(second), 1)
+        };
+        let mut readings: Vec<_> = (0..100)
+            .map(|second| with(second, vec![Some(1.0), Some(second as f32)]))
+            .collect();
+        readings[37].overall = vec![Some(7.0), None];
+        readings[38].overall = Vec::new();
+        readings.push(with(200, vec![Some(99.0)]));
+        store_all(&store, &readings).await;
+        let period = (at(0), at(100));
+        let points = store
+            .overall_series(&Scope::All, one.machine, period, 10)
+            .await
+            .unwrap();
+        let of = |place| points.iter().filter(move |point| point.place == place);
+        let highest: Vec<f32> = of(0).map(|point| point.value).collect();
+        assert_eq!(highest, [1.0, 1.0, 1.0, 7.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        let second: Vec<_> = of(1).map(|point| (point.captured_at, point.value)).collect();
+        assert_eq!(second[3], (at(30), 39.0));
+        assert!(points.iter().all(|point| point.sensor == one.id));
+        let all = store
+            .overall_series(&Scope::All, one.machine, period, 5_000)
+            .await
+            .unwrap();
+        assert_eq!(all.len(), 99 + 98);
+        for (scope, seen) in [(fleet.north_only(), 20), (fleet.south_only(), 0)] {
+            let points = store.overall_series(&scope, one.machine, period, 10).await.unwrap();
+            assert_eq!(points.len(), seen);
+        }
+        let none = store.overall_series(&Scope::All, one.machine, (at(5), at(5)), 10).await;
+        assert!(none.unwrap().is_empty());
     })
     .await;
 }

@@ -142,6 +142,7 @@ impl Columns {
                 overall.push(OverallLevel {
                     name: name.clone(),
                     value,
+                    unit: String::new(),
                 });
             }
         }
@@ -187,6 +188,16 @@ mod tests {
             (second.reading.condition, second.reading.overall.len(), second.line),
             (None, 0, 3)
         );
+    }
+
+    #[test]
+    fn the_example_is_read_with_its_overall_levels() {
+        let text = include_str!("../../../../../docs/examples/pump-64-overall.csv");
+        let (rows, problems) = read(text.as_bytes(), None).expect("a good file");
+        assert_eq!(problems, []);
+        let levels: Vec<usize> = rows.iter().map(|row| row.reading.overall.len()).collect();
+        assert_eq!(levels, [2, 1, 2], "an empty cell is a level the reading lacks");
+        assert_eq!(rows[0].reading.overall[1].name, "bearing_temperature");
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! A machine over time: levels and overall levels of each of its sensors.
+
+use std::collections::BTreeMap;
+
+use tocsin_contracts::review::v1;
+use tocsin_contracts::time;
+use tocsin_domain::{Scope, SpecId, SpectrumSpec};
+use tocsin_store::fleet::SensorListing;
+use tocsin_store::reading::OverallPoint;
+
+use super::{Service, count, name};
+use crate::period::{Asked, Pieces};
+use crate::series::Thinned;
+use crate::{Error, overall};
+
+const DEFAULT_POINTS: u32 = 600;
+const MAX_POINTS: u32 = 5_000;
+
+impl Service {
+    /// The specs of sensors, each read once.
+    async fn specs(&self, sensors: &[SensorListing]) -> Result<BTreeMap<SpecId, SpectrumSpec>, Error> {
+        let mut specs = BTreeMap::new();
+        for id in sensors.iter().map(|listing| listing.sensor.spec) {
+            if !specs.contains_key(&id) {
+                specs.insert(id, self.store.spec_by_id(id).await?.spec);
+            }
+        }
+        Ok(specs)
+    }
+
+    pub(super) async fn series(
+        &self,
+        scope: &Scope,
+        asked: v1::GetMachineSeriesRequest,
+    ) -> Result<v1::GetMachineSeriesResponse, Error> {
+        let points = count("points", asked.points, DEFAULT_POINTS, MAX_POINTS)?;
+        let ends = Asked::parse(asked.from, asked.to)?;
+        let machine = self
+            .store
+            .machine_by_name(scope, &name("site", &asked.site)?, &name("machine", &asked.machine)?)
+            .await?;
+        let newest = self.store.reading_newest_at(scope, machine.id).await?;
+        let sensors = self.store.sensors_by_machine(scope, machine.id).await?;
+        let specs = self.specs(&sensors).await?;
+        let series = |points: &dyn Fn(&SensorListing) -> Vec<v1::SeriesPoint>, overall: &[OverallPoint]| {
+            let each = |sensor: &SensorListing| v1::SensorSeries {
+                sensor: sensor.name.to_string(),
+                points: points(sensor),
+                overall: overall::series(sensor.sensor.id, &specs[&sensor.sensor.spec], overall),
+            };
+            sensors.iter().map(each).collect::<Vec<_>>()
+        };
+        let Some(period) = ends.complete(newest, self.config.default_period()) else {
+            let sensors = series(&|_| Vec::new(), &[]);
+            return Ok(v1::GetMachineSeriesResponse {
+                sensors,
+                from: None,
+                to: None,
+            });
+        };
+        let overall = if specs.values().any(|spec| !spec.overall.is_empty()) {
+            let ends = (period.from, period.to);
+            self.store.overall_series(scope, machine.id, ends, points).await?
+        } else {
+            Vec::new()
+        };
+        let mut thinned = Thinned::new(period, points);
+        let mut pieces = Pieces::new(period);
+        let limit = self.config.rows_at_once;
+        while let Some(piece) = pieces.next() {
+            let readings = self
+                .store
+                .readings_series(scope, machine.id, (piece.from, piece.to), limit)
+                .await?;
+            if readings.len() >= limit as usize && pieces.shorten(piece) {
+                continue;
+            }
+            for reading in readings {
+                thinned.take(self.judged(reading).await?);
+            }
+            pieces.done(piece);
+        }
+        Ok(v1::GetMachineSeriesResponse {
+            sensors: series(&|listing| thinned.points(listing.sensor.id), &overall),
+            from: Some(time::to_wire(period.from)),
+            to: Some(time::to_wire(period.to)),
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! One sensor: its spectra over time, and one reading with all that is known of it.
+
+use half::f16;
+use tocsin_contracts::review::v1;
+use tocsin_contracts::scorer::Spectra;
+use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
+use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
+use tocsin_contracts::time;
+use tocsin_domain::fleet::SensorPath;
+use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SpectrumSpec, Verdict, codec};
+use tocsin_store::fleet::SensorListing;
+use tocsin_store::reading::FullReading;
+use tonic::{Response, Status};
+
+use super::{Service, count, name};
+use crate::period::{Asked, Period};
+use crate::{Error, overall};
+
+const DEFAULT_COLUMNS: u32 = 200;
+const MAX_COLUMNS: u32 = 1_000;
+
+/// The most amplitudes in one answer: 8 MB of them.
+const MAX_AMPLITUDES: u32 = 2_000_000;
+
+/// A sensor with its spec.
+struct Channel {
+    listing: SensorListing,
+    spec: SpectrumSpec,
+}
+
+impl Channel {
+    fn path(&self) -> String {
+        format!("{}/{}/{}", self.listing.site, self.listing.machine, self.listing.name)
+    }
+
+    fn decode(&self, codec: &Codec, spectrum: &CanonicalSpectrum) -> Result<Vec<f32>, Error> {
+        codec::check_length(spectrum.codes(), &self.spec).map_err(|invalid| Error::UnreadableSpectrum {
+            sensor: self.path(),
+            invalid,
+        })?;
+        Ok(codec.decode(spectrum.codes()))
+    }
+
+    fn bin_centres(&self) -> Vec<f64> {
+        (0..usize::from(self.spec.bins))
+            .map(|bin| self.spec.bin_centre(bin))
+            .collect()
+    }
+}
+
+impl Service {
+    async fn channel(&self, scope: &Scope, site: &str, machine: &str, sensor: &str) -> Result<Channel, Error> {
+        let path = SensorPath {
+            machine: name("machine", machine)?,
+            sensor: name("sensor", sensor)?,
+        };
+        let listing = self.store.sensor_by_name(scope, &name("site", site)?, &path).await?;
+        let spec = self.store.spec_by_id(listing.sensor.spec).await?.spec;
+        Ok(Channel { listing, spec })
+    }
+
+    pub(super) async fn spectrogram(
+        &self,
+        scope: &Scope,
+        asked: v1::GetSpectrogramRequest,
+    ) -> Result<v1::GetSpectrogramResponse, Error> {
+        let columns = count("columns", asked.columns, DEFAULT_COLUMNS, MAX_COLUMNS)?;
+        let ends = Asked::parse(asked.from, asked.to)?;
+        let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
+        let columns = columns.min(MAX_AMPLITUDES / u32::from(channel.spec.bins));
+        let sensor = channel.listing.sensor.id;
+        let newest = self
+            .store
+            .reading_get(scope, sensor, None)
+            .await?
+            .map(|newest| newest.stored.key.captured_at);
+        let spectra = match ends.complete(newest, self.config.default_period()) {
+            Some(Period { from, to }) => self.store.spectra_range(scope, sensor, (from, to), columns).await?,
+            None => Vec::new(),
+        };
+        let codec = Codec::for_spec(&channel.spec);
+        let mut amplitude = Vec::with_capacity(spectra.len() * usize::from(channel.spec.bins));
+        for column in &spectra {
+            amplitude.extend(channel.decode(&codec, &column.spectrum)?);
+        }
+        Ok(v1::GetSpectrogramResponse {
+            at: spectra.iter().map(|column| time::to_wire(column.captured_at)).collect(),
+            amplitude,
+            bin_centre: channel.bin_centres(),
+            axis_unit: channel.spec.axis.unit().to_owned(),
+            amplitude_unit: channel.spec.canonical_unit().to_owned(),
+        })
+    }
+
+    pub(super) async fn verdict(
+        &self,
+        scope: &Scope,
+        asked: v1::GetVerdictRequest,
+    ) -> Result<v1::GetVerdictResponse, Error> {
+        let at = time::optional("at", asked.at)?;
+        let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
+        let sensor = channel.listing.sensor.id;
+        let found = self.store.reading_get(scope, sensor, at).await?;
+        let FullReading {
+            stored,
+            condition,
+            spectrum,
+            overall,
+            ..
+        } = found.ok_or_else(|| Error::NoReading { sensor: channel.path() })?;
+        let observed = match &spectrum {
+            Some(spectrum) => channel.decode(&Codec::for_spec(&channel.spec), spectrum)?,
+            None => Vec::new(),
+        };
+        let rebuilt = match (stored.bundle, spectrum) {
+            (Some(bundle), Some(spectrum)) => self.reconstruct(&channel, bundle, spectrum).await,
+            _ => None,
+        };
+        let rebuilt = match rebuilt {
+            Some(rebuilt) => rebuilt,
+            // The errors of flagged readings were kept when they were judged.
+            None => ReconstructResponse {
+                bin_error: self
+                    .store
+                    .evidence_bin_error(scope, sensor, stored.key.captured_at)
+                    .await?
+                    .map(|bytes| half_floats(&bytes))
+                    .unwrap_or_default(),
+                ..ReconstructResponse::default()
+            },
+        };
+        let judged = self.judged(stored).await?;
+        let decided_by = match judged.reading.verdict {
+            Verdict::Normal { by } | Verdict::Alert { by } | Verdict::Page { by } => by.as_str().to_owned(),
+            Verdict::Unjudged { reason } => reason.to_string(),
+        };
+        Ok(v1::GetVerdictResponse {
+            captured_at: Some(time::to_wire(judged.reading.key.captured_at)),
+            received_at: Some(time::to_wire(judged.reading.received_at)),
+            verdict: judged.reading.verdict.as_str().to_owned(),
+            decided_by,
+            detectors: judged.detectors(),
+            threshold_set_id: judged.threshold_set_id(),
+            bundle_id: judged.reading.bundle.map_or(0, |bundle| bundle.0),
+            degraded: judged.is_degraded(),
+            observed,
+            reconstructed: rebuilt.reconstruction,
+            bin_error: rebuilt.bin_error,
+            bin_centre: channel.bin_centres(),
+            axis_unit: channel.spec.axis.unit().to_owned(),
+            amplitude_unit: channel.spec.canonical_unit().to_owned(),
+            rpm: condition.rpm,
+            load: condition.load,
+            overall: overall::values(&channel.spec, &overall),
+        })
+    }
+
+    /// What the model that judged makes of the spectrum; none when no scorer answers, for the rest is worth showing.
+    async fn reconstruct(
+        &self,
+        channel: &Channel,
+        bundle: BundleId,
+        spectrum: CanonicalSpectrum,
+    ) -> Option<ReconstructResponse> {
+        let scorers = self.scorers.as_ref()?;
+        let ask = async {
+            let bundle = self.store.bundle_by_id(bundle).await.map_err(Error::from)?;
+            let request = ReconstructRequest::from(Spectra {
+                bundle: bundle.digest,
+                codes: spectrum.into_codes(),
+                bins: usize::from(channel.spec.bins),
+                full_scale: vec![channel.spec.canonical_full_scale()],
+            });
+            let call = |scorer| {
+                let request = request.clone();
+                async move {
+                    ScorerServiceClient::new(scorer)
+                        .reconstruct(request)
+                        .await
+                        .map(Response::into_inner)
+                }
+            };
+            scorers.first_available(call).await.map(|answer| answer.value)
+        };
+        let answered = tokio::time::timeout(self.config.scorer_timeout(), ask).await;
+        match answered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
+            Ok(rebuilt) => Some(rebuilt),
+            Err(status) => {
+                tracing::warn!(%status, sensor = channel.path(), "no reconstruction");
+                None
+            }
+        }
+    }
+}
+
+/// Reads little-endian half floats.
+fn half_floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(2)
+        .map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32())
+        .collect()
+}
