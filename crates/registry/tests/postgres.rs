@@ -10,3 +10,5 @@ mod access;
 mod bundles;
 #[path = "postgres/fleet.rs"]
 mod fleet;
+#[path = "postgres/lineup.rs"]
+mod lineup;

@@ -1,4 +1,4 @@
-//! Sites, classes and specs; machines and sensors are in [`machine`] and [`sensor`].
+//! Sites, classes and specs; machines and sensors are in [`machine`], [`sensor`] and [`auto_registration`].
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec,
 use crate::row::{duration, slug, time};
 use crate::{Error, Result, Store};
 
+pub mod auto_registration;
 pub mod machine;
 pub mod sensor;
 
+pub use auto_registration::{AutoRegistered, AutoRegistrationRefusal};
 pub use machine::{Machine, MachineOverview, MachineQuery, OpenIncidentSummary};
-pub use sensor::{AutoRegistered, AutoRegistrationRefusal, NewSensor, SensorListing};
+pub use sensor::{NewSensor, SensorListing};
 
 /// A registered spectrum specification.
 #[derive(Debug, Clone, PartialEq)]
