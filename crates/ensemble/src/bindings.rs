@@ -10,6 +10,7 @@ use tocsin_domain::{BundleDigest, BundleId, ClassId, Invalid, ThresholdSetId};
 use tocsin_judge::ThresholdSet;
 use tocsin_models::{Bundle, BundleStore};
 use tocsin_store::Store;
+use tocsin_store::threshold::ThresholdSets;
 use tocsin_transport::Channel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,7 @@ impl Bindings {
 pub(crate) struct Watcher {
     registry: Channel,
     store: Store,
+    sets: SetCache,
     bundles: BundleStore,
     active: watch::Sender<Option<Active>>,
 }
@@ -66,17 +68,16 @@ enum LoadError {
     Bundle(#[from] tocsin_models::StoreError),
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    #[error("threshold set {0}: {1}")]
-    ThresholdSet(ThresholdSetId, serde_json::Error),
 }
 
 impl Watcher {
-    pub(crate) fn new(registry: Channel, store: Store, bundles: BundleStore) -> (Self, Bindings) {
+    pub(crate) fn new(registry: Channel, store: Store, sets: SetCache, bundles: BundleStore) -> (Self, Bindings) {
         let (active, receiver) = watch::channel(None);
         (
             Self {
                 registry,
                 store,
+                sets,
                 bundles,
                 active,
             },
@@ -137,7 +138,7 @@ impl Watcher {
         }
         let digest: BundleDigest = binding.champion_digest.parse()?;
         let bundle = self.bundles.get(&digest).await?;
-        let set = load_set(&self.store, threshold_set_id).await?;
+        let set = self.sets.0.get(threshold_set_id).await?;
         let step = self.store.class_by_id(ClassId(binding.class_id)).await?.step;
         tracing::info!(class = binding.class, bundle = digest.short(), %threshold_set_id, "class is judged by");
         Ok(Arc::new(ActiveClass {
@@ -145,48 +146,24 @@ impl Watcher {
             bundle_id,
             bundle,
             threshold_set_id,
-            set: Arc::new(set),
+            set,
         }))
     }
 }
 
-async fn load_set(store: &Store, id: ThresholdSetId) -> Result<ThresholdSet, LoadError> {
-    let stored = store.threshold_set_get(id).await?;
-    serde_json::from_str(&stored.definition_json).map_err(|e| LoadError::ThresholdSet(id, e))
-}
-
-/// Threshold sets by number, for rows of a window that an earlier set judged. They never change, so they are kept.
+/// Threshold sets by number: those in force, and those that judged earlier rows of a window.
 #[derive(Debug, Clone)]
-pub(crate) struct SetCache {
-    store: Store,
-    sets: Arc<tokio::sync::Mutex<HashMap<ThresholdSetId, Arc<ThresholdSet>>>>,
-}
+pub(crate) struct SetCache(ThresholdSets<ThresholdSet>);
 
 impl SetCache {
     pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store,
-            sets: Arc::default(),
-        }
+        Self(ThresholdSets::new(store))
     }
 
     /// The set, or nothing when it can't be read: its rows then count as unjudged, and the log says so.
     pub(crate) async fn get(&self, id: ThresholdSetId) -> Option<Arc<ThresholdSet>> {
-        let mut sets = self.sets.lock().await;
-        if let Some(set) = sets.get(&id) {
-            return Some(set.clone());
-        }
-        match load_set(&self.store, id).await {
-            Ok(set) => Some(sets.entry(id).or_insert(Arc::new(set)).clone()),
-            Err(error) => {
-                tracing::error!(threshold_set = %id, %error, "an earlier threshold set can't be read");
-                None
-            }
-        }
-    }
-
-    /// Remembers a set that is in force.
-    pub(crate) async fn remember(&self, id: ThresholdSetId, set: &Arc<ThresholdSet>) {
-        self.sets.lock().await.entry(id).or_insert_with(|| set.clone());
+        let read = self.0.get(id).await;
+        read.inspect_err(|error| tracing::error!(threshold_set = %id, %error, "an earlier threshold set can't be read"))
+            .ok()
     }
 }

@@ -57,7 +57,6 @@ pub struct Ensemble {
 #[derive(Debug, Clone)]
 struct Pipeline {
     bindings: Bindings,
-    sets: SetCache,
     assessor: Assessor,
     committer: Committer,
     metrics: Metrics,
@@ -66,15 +65,15 @@ struct Pipeline {
 /// The service to register, and the role to run beside it.
 pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, Ensemble) {
     let (queue, gatherer) = gather::queue(config);
-    let (watcher, bindings) = Watcher::new(parts.registry, parts.store.clone(), parts.bundles.clone());
     let sets = SetCache::new(parts.store.clone());
+    let (watcher, bindings) = Watcher::new(parts.registry, parts.store.clone(), sets.clone(), parts.bundles.clone());
     let assessor = Assessor {
         scorers: parts.scorers,
         deadline: config.score_deadline(),
     };
     let committer = Committer {
         store: parts.store.clone(),
-        sets: sets.clone(),
+        sets,
         blocked: Arc::new(Semaphore::new(config.blocked_machines.max(1))),
         waits: TaskTracker::new(),
     };
@@ -91,7 +90,6 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     };
     let pipeline = Pipeline {
         bindings,
-        sets,
         assessor,
         committer,
         metrics,
@@ -162,9 +160,6 @@ impl Pipeline {
             }
             return;
         };
-        for class in active.values() {
-            self.sets.remember(class.threshold_set_id, &class.set).await;
-        }
         let assessed = self.assessor.assess(group, &active).await;
         self.metrics.assessed(&assessed);
         let span = tracing::info_span!("commit", readings = assessed.len());
