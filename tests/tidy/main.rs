@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The longest a source file may be.
-const LONGEST: usize = 420;
+const LONGEST: usize = 400;
 
 /// The longest a file of tests may be: a list of cases is read one by one.
 const LONGEST_TESTS: usize = 600;
@@ -82,6 +82,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("console", &["domain", "contracts", "transport"]),
+    // For tests: nobody's arrow leads to it.
+    ("scratch", &["domain", "store"]),
 ];
 
 fn root() -> PathBuf {

@@ -1,5 +1,4 @@
-//! The life of a threshold set against a real Postgres. `TOCSIN_TEST_DATABASE_URL` names a server on which databases may
-//! be made; without it these tests say that they were skipped.
+//! The life of a threshold set against a real Postgres.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,8 +6,6 @@ use std::time::Duration;
 use http::Request;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::Source;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
@@ -16,13 +13,14 @@ use tocsin_contracts::time;
 use tocsin_domain::access::Person;
 use tocsin_domain::lifecycle::BundleState;
 use tocsin_domain::{
-    AccountId, ClassId, Clock, Codec, Detector, PersonRole, Principal, Scope, Scores, Slug, ThresholdSetId, Timestamp,
+    AccountId, ClassId, Clock, Codec, Detector, PersonRole, Principal, Scope, Scores, ThresholdSetId, Timestamp,
 };
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
     BundleStore, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, TargetSpace, Variant,
 };
 use tocsin_recalibrator::{Config, Parts, Provenance};
+use tocsin_scratch::{slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::bundle::NewBundle;
 use tonic::Code;
@@ -45,45 +43,16 @@ fn noon() -> Timestamp {
 }
 
 async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Stage) -> F) {
-    let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-        eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
-        return;
-    };
-    let options: PgConnectOptions = server.parse().unwrap();
-    let database = format!("tocsin_recalibrator_{}_{name}", std::process::id());
-    let mut admin = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("create database {database}")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    let pool = PgPoolOptions::new()
-        .max_connections(8)
-        .connect_with(options.database(&database))
-        .await
-        .unwrap();
-    let store = Store::from_pool(pool);
-    store.migrate().await.unwrap();
-    let class = store
-        .class_create(&slug("pump"), Duration::from_secs(10), noon())
-        .await
-        .unwrap()
-        .id;
-    let bundles = BundleStore::open("memory://").unwrap();
-    test(Stage {
-        store: store.clone(),
-        bundles,
-        class,
+    with_store(name, async |store| {
+        let class = store
+            .class_create(&slug("pump"), Duration::from_secs(10), noon())
+            .await
+            .unwrap()
+            .id;
+        let bundles = BundleStore::open("memory://").unwrap();
+        test(Stage { store, bundles, class }).await;
     })
     .await;
-    store.close().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-}
-
-fn slug(text: &str) -> Slug {
-    Slug::parse("name", text).unwrap()
 }
 
 /// Exponential scores in no order, as healthy readings give.

@@ -1,25 +1,23 @@
-//! The review over stored rows in a real Postgres. `TOCSIN_TEST_DATABASE_URL` names a server on which databases may be
-//! made; without it these tests say that they were skipped.
+//! The review over stored rows in a real Postgres.
 
 use std::time::Duration;
 
 use http::Request;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tocsin_contracts::review::v1;
 use tocsin_contracts::review::v1::review_service_client::ReviewServiceClient;
 use tocsin_contracts::time;
 use tocsin_domain::access::Person;
 use tocsin_domain::fleet::Sensor;
+use tocsin_domain::overall::{Band, OverallQuantity};
 use tocsin_domain::{
-    AccountId, BundleDigest, BundleId, Condition, ContentHash, Detector, PersonRole, Principal, ReadingFlags,
-    ReadingKey, Scope, Scores, SiteId, Slug, SpectrumSpec, ThresholdSetId, Timestamp,
+    AccountId, BundleDigest, BundleId, Condition, ContentHash, Detector, OverallSpec, PersonRole, Principal,
+    ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
 use tocsin_review::{Config, Parts};
+use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::bundle::NewBundle;
-use tocsin_store::fleet::{NewSensor, NewSite};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, insert::readings_insert};
 use tocsin_store::threshold::NewThresholdSet;
@@ -44,65 +42,13 @@ fn at(second: u64) -> Timestamp {
     Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap() + Duration::from_secs(second)
 }
 
-fn slug(text: &str) -> Slug {
-    Slug::parse("name", text).unwrap()
-}
-
 async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Stage) -> F) {
-    let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-        eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
-        return;
-    };
-    let options: PgConnectOptions = server.parse().unwrap();
-    let database = format!("tocsin_review_{}_{name}", std::process::id());
-    let mut admin = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("create database {database}")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    let pool = PgPoolOptions::new()
-        .max_connections(8)
-        .connect_with(options.database(&database))
-        .await
-        .unwrap();
-    let store = Store::from_pool(pool);
-    store.migrate().await.unwrap();
-    test(stage(store.clone()).await).await;
-    store.close().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
+    with_store(name, async |store| test(stage(store).await).await).await;
 }
 
 async fn stage(store: Store) -> Stage {
-    let site = NewSite {
-        name: slug("north"),
-        title: "North".to_owned(),
-        time_zone: "UTC".to_owned(),
-        oldest: Duration::from_hours(24),
-        furthest: Duration::from_mins(5),
-        auto_register_cap: 0,
-    };
-    store.site_create(&site, at(0)).await.unwrap();
-    let class = store
-        .class_create(&slug("pump"), Duration::from_secs(10), at(0))
-        .await
-        .unwrap()
-        .id;
-    store
-        .spec_create(&slug("spec"), &SpectrumSpec::corpus_default(64), at(0))
-        .await
-        .unwrap();
-    let new = NewSensor {
-        site: slug("north"),
-        machine: slug("p-1"),
-        device: None,
-        name: slug("drive-end"),
-        class: slug("pump"),
-        spec: slug("spec"),
-    };
-    let sensor = store.sensor_create(&Scope::All, &new, at(0)).await.unwrap().sensor;
+    let sensor = pump(&store, &spec(), at(0)).await;
+    let class = sensor.class;
     let bundle = NewBundle {
         class,
         digest: BundleDigest([7; 32]),
@@ -137,6 +83,29 @@ async fn stage(store: Store) -> Stage {
     }
 }
 
+/// Declares a velocity in inches per second and a temperature beside the spectrum.
+fn spec() -> SpectrumSpec {
+    let velocity = OverallSpec {
+        name: slug("velocity_rms"),
+        quantity: OverallQuantity::VelocityRms,
+        unit: Unit::InchPerSecond,
+        band: Some(Band {
+            low_hz: 10.0,
+            high_hz: 1_000.0,
+        }),
+    };
+    let temperature = OverallSpec {
+        name: slug("temperature"),
+        quantity: OverallQuantity::Temperature,
+        unit: Unit::Kelvin,
+        band: None,
+    };
+    SpectrumSpec {
+        overall: vec![velocity, temperature],
+        ..SpectrumSpec::corpus_default(64)
+    }
+}
+
 fn scores(residual: f32) -> Scores {
     let mut scores = Scores::default();
     scores.set(Detector::Residual, residual);
@@ -144,7 +113,7 @@ fn scores(residual: f32) -> Scores {
 }
 
 impl Stage {
-    /// Stores one reading a second from `first` on, judged by the set.
+    /// Stores one reading a second from `first` on, judged by the set; its residual is its velocity too.
     async fn read(&self, first: u64, residuals: &[f32]) {
         let readings: Vec<NewReading> = residuals
             .iter()
@@ -170,7 +139,7 @@ impl Stage {
                     flags: ReadingFlags::default(),
                     verdict: self.limits.judge(&scores, Condition::default(), false).verdict,
                     condition_cell: 0,
-                    overall: Vec::new(),
+                    overall: vec![Some(*residual), None],
                     latent: Vec::new(),
                     spectrum: vec![second as u8; 64],
                 }
@@ -250,6 +219,12 @@ async fn a_series_keeps_the_highest_level_however_it_is_read() {
         );
         assert_eq!(highest.level, Some(stage.limits.members[0].level(30.0).0));
         assert_eq!(thinned.to, Some(time::to_wire(at(299) + Duration::from_micros(1))));
+        let [velocity, temperature] = &thinned.sensors[0].overall[..] else {
+            panic!("one for each level declared: {:?}", thinned.sensors[0].overall);
+        };
+        let values: Vec<f32> = velocity.points.iter().map(|point| point.value).collect();
+        assert_eq!(values, [0.5, 0.5, 0.5, 0.5, 30.0, 0.5, 0.5, 0.5, 0.5, 0.5]);
+        assert!(temperature.points.is_empty(), "declared, but never sent");
     })
     .await;
 }
@@ -283,6 +258,20 @@ async fn a_verdict_shows_what_was_observed_and_by_what_it_was_judged() {
             (64, 0, "Hz")
         );
         assert_eq!(shown.bin_centre[0].to_bits(), 100f64.to_bits());
+        let levels: Vec<_> = shown
+            .overall
+            .iter()
+            .map(|one| (one.level.clone().unwrap(), one.value))
+            .collect();
+        let expected = v1::OverallLevel {
+            name: "velocity_rms".to_owned(),
+            quantity: "velocity_rms".to_owned(),
+            unit: "mm/s".to_owned(),
+            low_hz: Some(10.0),
+            high_hz: Some(1_000.0),
+        };
+        assert_eq!((&levels[0].0, levels[0].1), (&expected, Some(30.0)));
+        assert_eq!((levels[1].0.unit.as_str(), levels[1].1), ("°C", None));
         let early = v1::GetVerdictRequest {
             at: Some(time::to_wire(at(0) - Duration::from_secs(1))),
             ..request

@@ -1,58 +1,19 @@
-//! What a gateway's unknown sensors become. Runs where `TOCSIN_TEST_DATABASE_URL` names a server to make databases on.
+//! What a gateway's unknown sensors become.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Executor};
 use tocsin_contracts::ingest::SentReading;
 use tocsin_contracts::ingest::v1::{Ack, RejectionCode};
 use tocsin_domain::access::{AutoRegistration, Gateway};
-use tocsin_domain::{Clock, Scope, Slug, SpectrumSpec};
-use tocsin_store::Store;
+use tocsin_domain::{Clock, Scope, SpectrumSpec};
+use tocsin_scratch::{Scratch, site, slug};
 use tocsin_store::fleet::NewSite;
 use tocsin_transport::Replicas;
 
 use crate::admission::{NewestCaptures, Terms};
 use crate::fixture::{self, BINS, FakeEnsemble, now, reading};
 use crate::{Config, Ingest, build};
-
-/// A database of this test's own.
-struct Database {
-    admin: Store,
-    name: String,
-    store: Store,
-}
-
-impl Database {
-    async fn make() -> Option<Self> {
-        let url = std::env::var("TOCSIN_TEST_DATABASE_URL").ok()?;
-        let name = format!("ingest_{}", std::process::id());
-        let connect = |url: String| async move {
-            let config = tocsin_store::Config {
-                url,
-                ..tocsin_store::Config::default()
-            };
-            Store::connect(&config).await.expect("the server answers")
-        };
-        let admin = connect(url.clone()).await;
-        let create = AssertSqlSafe(format!("create database {name}"));
-        admin.pool().execute(create).await.expect("a new database");
-        let (server, _) = url.rsplit_once('/').expect("a url names its database");
-        let store = connect(format!("{server}/{name}")).await;
-        store.migrate().await.expect("the schema");
-        Some(Self { admin, name, store })
-    }
-
-    async fn drop(self) {
-        self.store.close().await;
-        let drop = AssertSqlSafe(format!("drop database {}", self.name));
-        self.admin.pool().execute(drop).await.expect("nobody uses it");
-    }
-}
-
-fn slug(text: &str) -> Slug {
-    Slug::parse("name", text).expect("a name")
-}
 
 async fn publish(ingest: &Ingest, gateway: &Gateway, sensors: &[&str]) -> Ack {
     let readings = sensors
@@ -73,17 +34,13 @@ async fn publish(ingest: &Ingest, gateway: &Gateway, sensors: &[&str]) -> Ack {
 
 #[tokio::test]
 async fn unknown_sensors_are_registered_up_to_the_sites_cap_if_the_token_says_so() {
-    let Some(database) = Database::make().await else {
+    let Some(scratch) = Scratch::make("ingest").await else {
         return;
     };
-    let store = database.store.clone();
+    let store = scratch.store.clone();
     let new = NewSite {
-        name: slug("plant"),
-        title: "Plant".to_owned(),
-        time_zone: "UTC".to_owned(),
-        oldest: Duration::from_hours(24),
-        furthest: Duration::from_mins(1),
         auto_register_cap: 2,
+        ..site("plant")
     };
     let site = store.site_create(&new, now()).await.expect("a site");
     let class = store
@@ -141,5 +98,5 @@ async fn unknown_sensors_are_registered_up_to_the_sites_cap_if_the_token_says_so
         .await
         .expect("a list");
     assert_eq!(listed.iter().filter(|sensor| sensor.auto_registered).count(), 2);
-    database.drop().await;
+    scratch.drop().await;
 }

@@ -3,28 +3,22 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::{
-    BundleDigest, BundleId, Clock, Detector, IncidentId, IncidentState, Level, Scope, Severity, Slug, SpectrumSpec,
+    BundleDigest, BundleId, Clock, Detector, IncidentId, IncidentState, Level, Scope, Severity, SpectrumSpec,
     ThresholdSetId, Timestamp,
 };
 use tocsin_judge::journal::Event;
 use tocsin_judge::page::{dedup_key, page_key};
 use tocsin_judge::{PagePayload, PageReason};
 use tocsin_pager::{Config, Destination, Parts};
+use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
-use tocsin_store::fleet::{NewSensor, NewSite};
 use tocsin_store::incident::{NewIncident, incident_insert, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, NewEvent, journal_append, machine_state_update, machines_lock};
 use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-pub(crate) fn slug(text: &str) -> Slug {
-    Slug::parse("name", text).unwrap()
-}
 
 pub(crate) struct Stage {
     pub(crate) store: Store,
@@ -32,70 +26,15 @@ pub(crate) struct Stage {
     pub(crate) sensor: Sensor,
 }
 
-/// Runs `test` on a stage of its own; says so and passes when there is no server to test on.
+/// Runs `test` on a stage of its own.
 pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, clock: Clock, test: impl FnOnce(Stage) -> F) {
-    let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-        eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
-        return;
-    };
     // Another test of this process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let options: PgConnectOptions = server.parse().unwrap();
-    let database = format!("tocsin_pager_{}_{name}", std::process::id());
-    let mut admin = PgConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("create database {database}")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-    let pool = PgPoolOptions::new()
-        .max_connections(12)
-        .connect_with(options.database(&database))
-        .await
-        .unwrap();
-    let store = Store::from_pool(pool);
-    store.migrate().await.unwrap();
-    let sensor = sensor(&store, clock.now()).await;
-    // A test that fails leaves its database behind, to be looked at.
-    test(Stage {
-        store: store.clone(),
-        clock,
-        sensor,
+    with_store(name, async |store| {
+        let sensor = pump(&store, &SpectrumSpec::corpus_default(64), clock.now()).await;
+        test(Stage { store, clock, sensor }).await;
     })
     .await;
-    store.close().await;
-    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)")))
-        .execute(&mut admin)
-        .await
-        .unwrap();
-}
-
-async fn sensor(store: &Store, now: Timestamp) -> Sensor {
-    let site = NewSite {
-        name: slug("north"),
-        title: "North".to_owned(),
-        time_zone: "UTC".to_owned(),
-        oldest: Duration::from_hours(24),
-        furthest: Duration::from_mins(5),
-        auto_register_cap: 0,
-    };
-    store.site_create(&site, now).await.unwrap();
-    store
-        .class_create(&slug("pump"), Duration::from_secs(10), now)
-        .await
-        .unwrap();
-    store
-        .spec_create(&slug("spec"), &SpectrumSpec::corpus_default(64), now)
-        .await
-        .unwrap();
-    let new = NewSensor {
-        site: slug("north"),
-        machine: slug("p-1"),
-        device: None,
-        name: slug("drive-end"),
-        class: slug("pump"),
-        spec: slug("spec"),
-    };
-    store.sensor_create(&Scope::All, &new, now).await.unwrap().sensor
 }
 
 impl Stage {

@@ -1,8 +1,5 @@
 //! A database of its own, the three services behind the real stack, and people and gateways to call them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use sqlx::{AssertSqlSafe, PgPool};
 use tocsin_contracts::PUBLIC_METHODS;
 use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
 use tocsin_contracts::access::v1::{Account, CreateAccountRequest, SignInRequest};
@@ -12,6 +9,7 @@ use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClie
 use tocsin_domain::{Clock, Principal, SpectrumSpec, Timestamp};
 use tocsin_models::BundleStore;
 use tocsin_registry::{Config, build, secret};
+use tocsin_scratch::Scratch;
 use tocsin_store::Store;
 use tocsin_transport::auth::{self, Auth, Credential, Denied, Token, Verifier};
 use tocsin_transport::{Channel, Server, server};
@@ -23,14 +21,11 @@ pub(crate) const SERVICE: &str = "the-service-credential";
 /// Everybody's password.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
 pub(crate) struct Stage {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     channel: Channel,
-    server: PgPool,
-    database: String,
+    scratch: Scratch,
     _background: DropGuard,
 }
 
@@ -38,25 +33,8 @@ impl Stage {
     /// A fresh stage with the sites `lisbon` and `porto`, the class `cnc` and the spec `spindle`; none, with a message,
     /// when there is no server to make a database on.
     pub(crate) async fn start(config: Config) -> Option<Self> {
-        let Ok(url) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-            eprintln!("skipped: TOCSIN_TEST_DATABASE_URL is not set");
-            return None;
-        };
-        let server = PgPool::connect(&url).await.expect("the test server answers");
-        let number = COUNT.fetch_add(1, Ordering::SeqCst);
-        let database = format!("tocsin_registry_{}_{number}", std::process::id());
-        sqlx::query(AssertSqlSafe(format!("create database {database}")))
-            .execute(&server)
-            .await
-            .expect("a database");
-        let (base, _) = url.rsplit_once('/').expect("the url ends in a database");
-        let store = tocsin_store::Config {
-            url: format!("{base}/{database}"),
-            ..tocsin_store::Config::default()
-        };
-        let store = Store::connect(&store).await.expect("the new database answers");
-        store.migrate().await.expect("the schema");
-
+        let scratch = Scratch::make("registry").await?;
+        let store = scratch.store.clone();
         let clock = Clock::manual(Timestamp::parse("start", "2026-03-01T12:00:00Z").unwrap());
         let blobs = BundleStore::open("memory://").unwrap();
         let registry = build(config, store.clone(), blobs, clock.clone()).unwrap();
@@ -84,8 +62,7 @@ impl Stage {
             store,
             clock,
             channel,
-            server,
-            database,
+            scratch,
             _background: shutdown.drop_guard(),
         };
         stage.furnish().await;
@@ -119,12 +96,7 @@ impl Stage {
 
     /// Drops the database; one of a failed test stays, to be looked at.
     pub(crate) async fn finish(self) {
-        self.store.close().await;
-        let drop = format!("drop database {} with (force)", self.database);
-        sqlx::query(AssertSqlSafe(drop))
-            .execute(&self.server)
-            .await
-            .expect("dropping the test's database");
+        self.scratch.drop().await;
     }
 
     fn channel(&self, token: &str) -> Channel {

@@ -1,16 +1,13 @@
-//! A fresh database per test, dropped at its end, and the few things every test needs in it.
+//! The few things every test needs in its database.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tocsin_domain::fleet::{MachineClass, Sensor, SensorPath, Site};
 use tocsin_domain::{
-    BundleId, Condition, ContentHash, Detector, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Slug, SpectrumSpec,
+    BundleId, Condition, ContentHash, Detector, ReadingFlags, ReadingKey, Scope, Scores, SensorId, SpectrumSpec,
     ThresholdSetId, Timestamp, Verdict,
 };
+pub(crate) use tocsin_scratch::{slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::fleet::{NewSensor, NewSite};
 use tocsin_store::partition::Day;
@@ -25,43 +22,8 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
     noon() + Duration::from_secs(seconds)
 }
 
-pub(crate) fn slug(text: &str) -> Slug {
-    Slug::parse("name", text).unwrap()
-}
-
 pub(crate) fn path(text: &str) -> SensorPath {
     SensorPath::parse(text).unwrap()
-}
-
-/// Runs `test` on a store of its own; says so and passes when there is no server to test on.
-pub(crate) fn with_store<F: Future<Output = ()>>(
-    name: &str,
-    test: impl FnOnce(Store) -> F,
-) -> Pin<Box<impl Future<Output = ()>>> {
-    Box::pin(async move {
-        let Ok(server) = std::env::var("TOCSIN_TEST_DATABASE_URL") else {
-            eprintln!("skipped {name}: TOCSIN_TEST_DATABASE_URL is not set");
-            return;
-        };
-        let options: PgConnectOptions = server.parse().unwrap();
-        let database = format!("tocsin_store_{}_{name}", std::process::id());
-        let mut admin = PgConnection::connect_with(&options).await.unwrap();
-        let create = format!("create database {database}");
-        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await.unwrap();
-        let options = options.database(&database);
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .connect_with(options)
-            .await
-            .unwrap();
-        let store = Store::from_pool(pool);
-        store.migrate().await.unwrap();
-        // A test that fails leaves its database behind, to be looked at.
-        test(store.clone()).await;
-        store.close().await;
-        let drop = format!("drop database {database} with (force)");
-        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut admin).await.unwrap();
-    })
 }
 
 /// A site `north` with two machines of one sensor each, a site `south` with one, all of class `pump`.
