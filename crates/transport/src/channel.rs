@@ -163,7 +163,7 @@ impl Unsent {
     fn is_source_of(error: &BoxError) -> bool {
         let status = error.downcast_ref::<Status>();
         let source = status.and_then(|status| std::error::Error::source(status));
-        source.is_some_and(|source| source.is::<Self>())
+        source.is_some_and(<dyn std::error::Error>::is::<Self>)
     }
 }
 

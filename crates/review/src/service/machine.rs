@@ -1,6 +1,7 @@
 //! A machine over time: levels and overall levels of each of its sensors.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
@@ -21,8 +22,8 @@ impl Service {
     async fn specs(&self, sensors: &[SensorListing]) -> Result<BTreeMap<SpecId, SpectrumSpec>, Error> {
         let mut specs = BTreeMap::new();
         for id in sensors.iter().map(|listing| listing.sensor.spec) {
-            if !specs.contains_key(&id) {
-                specs.insert(id, self.store.spec_by_id(id).await?.spec);
+            if let Entry::Vacant(unread) = specs.entry(id) {
+                unread.insert(self.store.spec_by_id(id).await?.spec);
             }
         }
         Ok(specs)

@@ -81,7 +81,7 @@ fn client_tls(config: &Config, url: &str) -> Result<ClientTlsConfig, Error> {
 /// cancels isn't here any more to be told): that is UNAVAILABLE, and another replica may answer.
 fn lost(url: &str, error: tonic::transport::Error) -> BoxError {
     let cause = innermost(&error);
-    let unsent = causes(&error).any(|cause| cause.is::<ConnectError>());
+    let unsent = causes(&error).any(<dyn std::error::Error>::is::<ConnectError>);
     let code = match Status::from_error(error.into()).code() {
         Code::Unknown | Code::Cancelled => Code::Unavailable,
         code => code,
