@@ -22,6 +22,40 @@ static FRACTIONS: LazyLock<[f64; 256]> = LazyLock::new(|| {
 static EDGES: LazyLock<[f32; 255]> =
     LazyLock::new(|| std::array::from_fn(|i| 10f64.powf((i as f64 + 0.5 - 255.0) * STEP_DB / 20.0) as f32));
 
+/// Codes of fractions of full scale, found without a search.
+///
+/// A cell is what amplitudes that share their exponent and the first five bits of their mantissa have in common. It is at
+/// most 1/32 wide, and neighbouring edges are 4.4 % apart, so that a cell holds at most one edge.
+struct Encoder {
+    /// Edges at or below each cell's lowest amplitude.
+    below: [u8; Self::CELLS],
+    /// [`EDGES`], and one that no amplitude reaches.
+    edges: [f32; 256],
+}
+
+static ENCODER: LazyLock<Box<Encoder>> = LazyLock::new(|| Box::new(Encoder::new()));
+
+impl Encoder {
+    /// Bits of an `f32` below those that name its cell.
+    const SHIFT: u32 = 18;
+    /// Cells of all amplitudes from 0 up, infinity included.
+    const CELLS: usize = 1 << (31 - Self::SHIFT);
+
+    fn new() -> Self {
+        let passed = |fraction: f32| EDGES.partition_point(|edge| *edge <= fraction) as u8;
+        Self {
+            below: std::array::from_fn(|cell| passed(f32::from_bits((cell as u32) << Self::SHIFT))),
+            edges: std::array::from_fn(|place| EDGES.get(place).copied().unwrap_or(f32::INFINITY)),
+        }
+    }
+
+    /// The code whose fraction of full scale is nearest in dB: the count of edges passed. `fraction` is 0 or more.
+    fn code(&self, fraction: f32) -> u8 {
+        let below = self.below[(fraction.to_bits() >> Self::SHIFT) as usize % Self::CELLS];
+        below + u8::from(self.edges[usize::from(below)] <= fraction)
+    }
+}
+
 /// One codes-per-bin spectrum, as stored and scored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CanonicalSpectrum(Vec<u8>);
@@ -67,14 +101,14 @@ impl Codec {
 
     /// Encodes a spectrum; also says whether any bin was above full scale and clipped.
     pub fn encode(&self, spectrum: &Spectrum) -> (CanonicalSpectrum, bool) {
-        let inverse = 1.0 / self.full_scale;
+        let (encoder, inverse) = (&**ENCODER, 1.0 / self.full_scale);
         let mut clipped = false;
         let codes = spectrum
             .as_slice()
             .iter()
             .map(|amplitude| {
                 clipped |= *amplitude > self.full_scale;
-                encode_fraction(amplitude * inverse)
+                encoder.code(amplitude * inverse)
             })
             .collect();
         (CanonicalSpectrum(codes), clipped)
@@ -91,12 +125,6 @@ impl Codec {
     pub fn decode(&self, codes: &[u8]) -> Vec<f32> {
         codes.iter().map(|code| self.amplitudes[usize::from(*code)]).collect()
     }
-}
-
-/// The code whose fraction of full scale is nearest in dB.
-fn encode_fraction(fraction: f32) -> u8 {
-    // EDGES[i] is the turn-over between codes i and i + 1, so the count of edges passed is the code.
-    EDGES.partition_point(|edge| *edge <= fraction) as u8
 }
 
 /// Checks that stored codes have the bins of their spec.
@@ -151,7 +179,25 @@ mod tests {
         assert_eq!(codes.codes()[..12], [0, 0, 1, 2, 42, 111, 148, 186, 202, 227, 255, 255]);
     }
 
+    #[test]
+    fn codes_are_the_count_of_edges_passed_at_and_around_every_edge() {
+        let passed = |fraction: f32| EDGES.partition_point(|edge| *edge <= fraction) as u8;
+        for edge in *EDGES {
+            for fraction in [edge.next_down(), edge, edge.next_up(), edge * 1.01] {
+                assert_eq!(ENCODER.code(fraction), passed(fraction), "{fraction}");
+            }
+        }
+        for fraction in [0.0, f32::MIN_POSITIVE, 1.0, 2.0, f32::MAX] {
+            assert_eq!(ENCODER.code(fraction), passed(fraction), "{fraction}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn codes_are_the_count_of_edges_passed(fraction in 0f32..2.0) {
+            prop_assert_eq!(ENCODER.code(fraction), EDGES.partition_point(|edge| *edge <= fraction) as u8);
+        }
+
         #[test]
         fn an_amplitude_above_the_floor_is_kept_within_half_a_step(amplitude in 2e-4f32..10.0) {
             let codec = Codec::with_full_scale(10.0);
