@@ -1,16 +1,16 @@
-//! One stream of batches: which are in flight, and the answers in the order sent.
+//! One stream of batches: which are in flight, and the answer to each as soon as it is there.
 //!
 //! A machine has at most one batch in flight, so its steps can't overtake each other; batches of different machines go
-//! side by side up to a bound. Reading pauses while a batch waits for its machines or the bound is reached, and the
-//! sender feels it through the stream's flow control: nothing piles up here.
+//! side by side up to a bound, and none waits for another's answer. Reading pauses while a batch waits for its machines
+//! or the bound is reached, and the sender feels it through the stream's flow control: nothing piles up here.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tocsin_contracts::Malformed;
 use tocsin_contracts::ingest::v1::publish_request::Message;
 use tocsin_contracts::ingest::v1::publish_response;
-use tocsin_contracts::ingest::v1::{Batch, PublishRequest, PublishResponse, Refusal, RefusalCode};
+use tocsin_contracts::ingest::v1::{Ack, Batch, PublishRequest, PublishResponse, Refusal, RefusalCode};
 use tocsin_contracts::ingest::{SentReading, StreamProperties, v1};
 use tocsin_domain::Slug;
 use tocsin_domain::access::Gateway;
@@ -18,7 +18,7 @@ use tocsin_transport::auth::{Denied, Reverify};
 use tocsin_transport::retry;
 use tocsin_transport::server::Draining;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
 use crate::admission::{NewestCaptures, Terms};
@@ -33,24 +33,16 @@ pub(crate) struct Driver {
     intake: Arc<Intake>,
     terms: Terms,
     window: Window,
-    /// Batches read, in order, until their answers are sent.
-    in_flight: VecDeque<InFlight>,
+    /// Batches at work, each in a task of its own.
+    at_work: JoinSet<Result<Answered, Refusal>>,
+    /// Their numbers.
+    numbers: HashMap<task::Id, u64>,
+    /// Answers that are there and not yet sent.
+    answered: VecDeque<PublishResponse>,
     /// The newest batch, while its machines are busy.
     waiting: Option<Waiting>,
     answers: mpsc::Sender<Result<PublishResponse, Status>>,
     begun: bool,
-}
-
-struct InFlight {
-    batch_id: u64,
-    state: State,
-}
-
-enum State {
-    /// At work in a task of its own.
-    Working(JoinHandle<Result<Answered, Refusal>>),
-    /// Refused before any work.
-    Refused(Refusal),
 }
 
 struct Waiting {
@@ -74,7 +66,9 @@ impl Driver {
             intake,
             terms,
             window: Window::default(),
-            in_flight: VecDeque::new(),
+            at_work: JoinSet::new(),
+            numbers: HashMap::new(),
+            answered: VecDeque::new(),
             waiting: None,
             answers,
             begun: false,
@@ -92,6 +86,8 @@ impl Driver {
             end = self.drive(&mut inbound, draining) => end,
             denied = revoked(reverify) => Err(denied.into()),
         };
+        // What is at work goes on when the stream breaks: the sender learns of it when it sends again.
+        self.at_work.detach_all();
         if let Err(status) = ended {
             tracing::debug!(code = ?status.code(), message = status.message(), "stream ends");
             // The sender may be gone already.
@@ -107,22 +103,22 @@ impl Driver {
         // Set once nothing more is read; what is in flight is still answered.
         let mut end: Option<Result<(), Status>> = None;
         loop {
+            let in_flight = self.at_work.len() + self.answered.len();
             if self.waiting.is_none()
-                && self.in_flight.is_empty()
+                && in_flight == 0
                 && let Some(end) = end
             {
                 return end;
             }
-            let room = self.waiting.is_none() && self.in_flight.len() < self.intake.in_flight_batches;
+            let room = self.waiting.is_none() && in_flight < self.intake.in_flight_batches;
             tokio::select! {
                 () = self.answers.closed() => return Ok(()),
                 () = stopping(draining.as_ref()), if end.is_none() => {
                     let status = Status::unavailable("the server is stopping: send what is not acknowledged again");
                     end = Some(Err(retry::hint(status, MOVED_ON)));
                 }
-                () = answer_next(&mut self.in_flight, &self.answers), if !self.in_flight.is_empty() => {
-                    self.in_flight.pop_front();
-                }
+                Some(done) = self.at_work.join_next_with_id() => self.finish(done),
+                () = send_next(&mut self.answered, &self.answers), if !self.answered.is_empty() => {}
                 claim = claim(&self.window, self.waiting.as_ref()), if self.waiting.is_some() => self.start(claim),
                 message = inbound.message(), if room && end.is_none() => {
                     end = match message {
@@ -165,10 +161,7 @@ impl Driver {
                     batch,
                 });
             }
-            Err(refusal) => {
-                let state = State::Refused(refusal);
-                self.in_flight.push_back(InFlight { batch_id, state });
-            }
+            Err(refusal) => self.answer(batch_id, Err(refusal)),
         }
     }
 
@@ -178,13 +171,30 @@ impl Driver {
             return;
         };
         let (intake, terms) = (Arc::clone(&self.intake), self.terms.clone());
-        let work = tokio::spawn(async move {
+        let task = self.at_work.spawn(async move {
             let answer = intake.process(&terms, batch).await;
             drop(claim);
             answer
         });
-        let state = State::Working(work);
-        self.in_flight.push_back(InFlight { batch_id, state });
+        self.numbers.insert(task.id(), batch_id);
+    }
+
+    /// Takes what became of a batch at work.
+    fn finish(&mut self, done: Result<(task::Id, Result<Answered, Refusal>), JoinError>) {
+        let (task, answer) = done.unwrap_or_else(|panicked| (panicked.id(), Err(broken())));
+        let batch_id = self.numbers.remove(&task).expect("every task has its batch's number");
+        self.answer(batch_id, answer.map(|answered| answered.ack));
+    }
+
+    fn answer(&mut self, batch_id: u64, answer: Result<Ack, Refusal>) {
+        let result = match answer {
+            Ok(ack) => publish_response::Result::Ack(ack),
+            Err(refusal) => publish_response::Result::Refusal(refusal),
+        };
+        self.answered.push_back(PublishResponse {
+            batch_id,
+            result: Some(result),
+        });
     }
 }
 
@@ -227,26 +237,13 @@ async fn claim(window: &Window, waiting: Option<&Waiting>) -> Claim {
     }
 }
 
-/// Sends the answer of the oldest batch when it is there. Dropped before, it loses nothing: the place in the channel is
-/// had first, and then the answer is taken and sent in one go.
-async fn answer_next(in_flight: &mut VecDeque<InFlight>, answers: &mpsc::Sender<Result<PublishResponse, Status>>) {
-    let (Some(oldest), Ok(place)) = (in_flight.front_mut(), answers.reserve().await) else {
-        return std::future::pending().await;
-    };
-    let answered = match &mut oldest.state {
-        State::Refused(refusal) => Err(refusal.clone()),
-        State::Working(work) => work
-            .await
-            .unwrap_or_else(|_| Err(broken()))
-            .map(|answered| answered.ack),
-    };
-    place.send(Ok(PublishResponse {
-        batch_id: oldest.batch_id,
-        result: Some(match answered {
-            Ok(ack) => publish_response::Result::Ack(ack),
-            Err(refusal) => publish_response::Result::Refusal(refusal),
-        }),
-    }));
+/// Sends the next answer. Dropped before, it loses nothing: the place in the channel is had first.
+async fn send_next(answered: &mut VecDeque<PublishResponse>, answers: &mpsc::Sender<Result<PublishResponse, Status>>) {
+    if let Ok(place) = answers.reserve().await
+        && let Some(answer) = answered.pop_front()
+    {
+        place.send(Ok(answer));
+    }
 }
 
 /// A batch whose task panicked. Whether it was stored is not known; sending it again settles that.
