@@ -8,7 +8,7 @@ use tocsin_contracts::ensemble::ReadingOutcome;
 use tocsin_domain::MachineId;
 use tocsin_store::machine::machines_with_open_incident;
 use tocsin_store::partition::Day;
-use tocsin_store::reading::{InsertOutcome, NewReading, readings_insert};
+use tocsin_store::reading::{InsertOutcome, NewReading};
 use tocsin_store::{Error, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -17,12 +17,14 @@ use tracing::Instrument;
 use crate::assess::Assessed;
 use crate::bindings::SetCache;
 use crate::error::Failure;
+use crate::write::{Way, Writer};
 
 /// Writes groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     pub(crate) store: Store,
     pub(crate) sets: SetCache,
+    pub(crate) writer: Writer,
     /// Machines locked by somebody else that may be waited for, each on a connection of its own.
     pub(crate) blocked: Arc<Semaphore>,
     /// Those waits, so that a shutdown can let them finish.
@@ -80,8 +82,18 @@ impl Committer {
 
     async fn insert(&self, group: &[Assessed]) -> tocsin_store::Result<Vec<InsertOutcome>> {
         let rows: Vec<&NewReading> = group.iter().map(|assessed| &assessed.row).collect();
+        let way = self.writer.likely();
+        let outcomes = match self.insert_by(way, &rows).await {
+            Err(error) if self.writer.is_resend(way, &error) => self.insert_by(Way::Careful, &rows).await?,
+            written => written?,
+        };
+        self.writer.note(way, &outcomes);
+        Ok(outcomes)
+    }
+
+    async fn insert_by(&self, way: Way, rows: &[&NewReading]) -> tocsin_store::Result<Vec<InsertOutcome>> {
         let mut tx = self.store.begin().await?;
-        let outcomes = readings_insert(&mut tx, &rows).await?;
+        let outcomes = way.write(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(outcomes)
     }

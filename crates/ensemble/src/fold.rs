@@ -9,27 +9,47 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tocsin_domain::{
-    Condition, MachineId, ReadingFlags, ReadingKey, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
+    Condition, MachineId, ReadingFlags, ReadingKey, Severity, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
 };
 use tocsin_judge::{JudgedReading, Judgement, MachineFold, ThresholdSet};
+use tocsin_store::incident::{Incident, incidents_open};
 use tocsin_store::machine::{MachineState, machines_lock, machines_try_lock};
-use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_insert, readings_window};
+use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_windows};
 use tocsin_store::{Result, Transaction};
 
 use crate::assess::Assessed;
+use crate::bindings::ActiveClass;
 use crate::commit::{ByMachine, Committer};
+use crate::write::Way;
 use machine::FoldedMachine;
 
 /// Outcomes of the machines that were folded, in the order of their readings.
 pub(crate) type Outcomes = BTreeMap<MachineId, Vec<InsertOutcome>>;
 
+/// A locked machine and its readings that are new.
+struct Arriving<'a> {
+    state: MachineState,
+    class: Arc<ActiveClass>,
+    stored: Vec<&'a Assessed>,
+}
+
 impl Committer {
     /// Folds the machines nobody else has locked, in one transaction; those locked are missing from the answer.
     pub(crate) async fn fold_unlocked(&self, machines: &ByMachine) -> Result<Outcomes> {
+        let way = self.writer.likely();
+        match self.fold_unlocked_by(way, machines).await {
+            Err(error) if self.writer.is_resend(way, &error) => self.fold_unlocked_by(Way::Careful, machines).await,
+            folded => folded,
+        }
+    }
+
+    async fn fold_unlocked_by(&self, way: Way, machines: &ByMachine) -> Result<Outcomes> {
         let ids: Vec<MachineId> = machines.keys().copied().collect();
         let mut tx = self.store.begin().await?;
         let states = machines_try_lock(&mut tx, &ids).await?;
-        let outcomes = self.fold_locked(&mut tx, states, machines).await?;
+        let outcomes = self
+            .fold_locked(&mut tx, way, states, |machine| &machines[&machine])
+            .await?;
         tx.commit().await?;
         Ok(outcomes)
     }
@@ -38,74 +58,72 @@ impl Committer {
     pub(crate) async fn fold_waiting(&self, machine: MachineId, readings: &[Assessed]) -> Result<Vec<InsertOutcome>> {
         let mut tx = self.store.begin().await?;
         let states = machines_lock(&mut tx, &[machine]).await?;
-        let mut outcomes = Vec::new();
-        for state in states {
-            outcomes = self.fold_machine(&mut tx, state, readings).await?;
-        }
+        let mut outcomes = self.fold_locked(&mut tx, Way::Careful, states, |_| readings).await?;
         tx.commit().await?;
-        Ok(outcomes)
+        Ok(outcomes.remove(&machine).unwrap_or_default())
     }
 
-    async fn fold_locked(
+    /// Stores locked machines' readings and folds those that are new.
+    async fn fold_locked<'a>(
         &self,
         tx: &mut Transaction,
+        way: Way,
         states: Vec<MachineState>,
-        machines: &ByMachine,
+        readings_of: impl Fn(MachineId) -> &'a [Assessed],
     ) -> Result<Outcomes> {
-        let mut outcomes = Outcomes::new();
+        let rows: Vec<&NewReading> = states
+            .iter()
+            .flat_map(|state| readings_of(state.machine))
+            .map(|assessed| &assessed.row)
+            .collect();
+        let mut written = way.write(tx, &rows).await?.into_iter();
+        let (mut outcomes, mut arriving) = (Outcomes::new(), Vec::with_capacity(states.len()));
         for state in states {
-            let machine = state.machine;
-            outcomes.insert(machine, self.fold_machine(tx, state, &machines[&machine]).await?);
+            let readings = readings_of(state.machine);
+            let of_machine: Vec<InsertOutcome> = written.by_ref().take(readings.len()).collect();
+            arriving.extend(Arriving::new(state, readings, &of_machine));
+            outcomes.insert(state.machine, of_machine);
+        }
+        if !arriving.is_empty() {
+            self.fold(tx, arriving).await?;
         }
         Ok(outcomes)
     }
 
-    /// Stores one locked machine's readings and folds those that are new.
-    async fn fold_machine(
-        &self,
-        tx: &mut Transaction,
-        state: MachineState,
-        readings: &[Assessed],
-    ) -> Result<Vec<InsertOutcome>> {
-        let rows: Vec<&NewReading> = readings.iter().map(|assessed| &assessed.row).collect();
-        let outcomes = readings_insert(tx, &rows).await?;
-        let stored: Vec<&Assessed> = readings
+    async fn fold(&self, tx: &mut Transaction, arriving: Vec<Arriving<'_>>) -> Result<()> {
+        let mut open = open_incidents(tx, &arriving).await?;
+        let windows: Vec<(MachineId, Timestamp)> = arriving
             .iter()
-            .zip(&outcomes)
-            .filter(|(_, outcome)| **outcome == InsertOutcome::Stored)
-            .map(|(assessed, _)| assessed)
+            .map(|a| {
+                let open = open.get(&a.state.machine).map(|incident| incident.severity);
+                (a.state.machine, a.window_from(open))
+            })
             .collect();
-        // A class that lost its model keeps its incidents as they are: nothing judges, so nothing opens or clears.
-        if let Some(class) = stored.first().and_then(|assessed| assessed.class.clone()) {
-            let mut machine = FoldedMachine::load(tx, &self.store, state, class).await?;
-            let mut fold = self.resume(tx, &machine, &stored).await?;
+        let mut windows = readings_windows(tx, &windows).await?;
+        let mut folded = Vec::with_capacity(arriving.len());
+        for Arriving { state, class, stored } in arriving {
+            let window = windows.remove(&state.machine).unwrap_or_default();
+            let before = self.judged_before(window, &stored).await;
+            let (persistence, step) = (class.set.persistence, class.step);
+            let mut machine = FoldedMachine::new(state, class, open.remove(&state.machine), self.store.clone());
+            let mut fold = MachineFold::resume(persistence, step, machine.open_severity(), before);
             for assessed in stored {
                 let arrival = fold.arrive(assessed.judged, assessed.effect);
                 machine.take(tx, assessed, arrival).await?;
             }
-            machine.save(tx).await?;
+            folded.push(machine);
         }
-        Ok(outcomes)
+        machine::save(tx, folded).await
     }
 
-    /// The machine's fold as it stood before `stored` arrived.
-    async fn resume(&self, tx: &mut Transaction, machine: &FoldedMachine, stored: &[&Assessed]) -> Result<MachineFold> {
-        let persistence = machine.class.set.persistence;
-        let step = machine.class.step;
-        let oldest = stored
-            .iter()
-            .map(|a| a.row.key.captured_at)
-            .min()
-            .expect("there is a stored reading");
-        let from = oldest.floor_to(step) - persistence.longest_reach(step);
+    /// What a machine's window held before `stored` arrived, judged again.
+    async fn judged_before(&self, window: Vec<StoredReading>, stored: &[&Assessed]) -> Vec<JudgedReading> {
         let arriving: HashSet<ReadingKey> = stored.iter().map(|a| a.row.key).collect();
-        let window = readings_window(tx, machine.state.machine, from, Timestamp::MAX).await?;
         let window: Vec<StoredReading> = window
             .into_iter()
             .filter(|r| !arriving.contains(&r.key) && !r.flags.contains(ReadingFlags::HISTORICAL))
             .collect();
-        let arrived = self.judged_again(&window).await;
-        Ok(MachineFold::resume(persistence, step, machine.open_severity(), arrived))
+        self.judged_again(&window).await
     }
 
     /// Levels of stored readings, derived from their scores by the set that judged each.
@@ -124,6 +142,43 @@ impl Committer {
         }
         judged
     }
+}
+
+impl<'a> Arriving<'a> {
+    /// Nothing when no reading is new. A class that lost its model keeps its incidents as they are: nothing judges, so
+    /// nothing opens or clears.
+    fn new(state: MachineState, readings: &'a [Assessed], outcomes: &[InsertOutcome]) -> Option<Self> {
+        let stored: Vec<&Assessed> = readings
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| **outcome == InsertOutcome::Stored)
+            .map(|(assessed, _)| assessed)
+            .collect();
+        let class = stored.first()?.class.clone()?;
+        Some(Self { state, class, stored })
+    }
+
+    /// The oldest time that a fold of its readings can reach back to.
+    fn window_from(&self, open: Option<Severity>) -> Timestamp {
+        let step = self.class.step;
+        let oldest = self.stored.iter().map(|a| a.row.key.captured_at).min();
+        let oldest = oldest.expect("there is a stored reading").floor_to(step);
+        oldest - self.class.set.persistence.reach_back(open, step)
+    }
+}
+
+/// The incidents that machines have open.
+async fn open_incidents(tx: &mut Transaction, arriving: &[Arriving<'_>]) -> Result<HashMap<MachineId, Incident>> {
+    let open = arriving.iter().filter(|a| a.state.open_incident.is_some());
+    let machines: Vec<MachineId> = open.map(|a| a.state.machine).collect();
+    if machines.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let incidents = incidents_open(tx, &machines).await?;
+    Ok(incidents
+        .into_iter()
+        .map(|incident| (incident.machine, incident))
+        .collect())
 }
 
 /// What was decided then: unjudged readings stay so, whatever their scores would say.

@@ -24,6 +24,7 @@ mod page;
 mod rescore;
 mod service;
 mod ticket;
+mod write;
 
 pub use config::Config;
 pub use service::{Ensemble, Parts, build};

@@ -25,6 +25,7 @@ use crate::gather::{self, Gatherer, Job, Queue};
 use crate::metrics::Metrics;
 use crate::rescore::Rescorer;
 use crate::ticket::Ticket;
+use crate::write::Writer;
 
 /// How long a batch waits for the registry's first word after a start.
 const FIRST_BINDINGS: std::time::Duration = std::time::Duration::from_secs(5);
@@ -74,6 +75,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     let committer = Committer {
         store: parts.store.clone(),
         sets,
+        writer: Writer::default(),
         blocked: Arc::new(Semaphore::new(config.blocked_machines.max(1))),
         waits: TaskTracker::new(),
     };

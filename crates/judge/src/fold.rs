@@ -67,7 +67,8 @@ pub struct MachineFold {
 }
 
 impl MachineFold {
-    /// A fold that continues after `arrived` readings, in any order, with the incident open then.
+    /// A fold that continues after `arrived` readings, in any order, with the incident open then. Readings that are older
+    /// than [`Persistence::reach_back`] before the step of the next arrival change nothing, and need not be given.
     pub fn resume(
         persistence: Persistence,
         step: Duration,
@@ -116,7 +117,8 @@ impl MachineFold {
 
     /// Drops what no window can reach any more.
     fn forget(&mut self, newest: Timestamp) {
-        let oldest = newest - self.persistence.longest_reach(self.step);
+        // What opens now may clear later: all that can matter to that is kept.
+        let oldest = newest - self.persistence.reach_back(Some(Severity::Page), self.step);
         self.readings = self.readings.split_off(&(oldest, SensorId(i32::MIN)));
     }
 
@@ -282,8 +284,12 @@ mod tests {
             let expected: Vec<_> = readings.iter().map(|r| whole.arrive(*r, Effect::Acts)).collect();
             let mut first = fold();
             let mut got: Vec<_> = readings[..cut].iter().map(|r| first.arrive(*r, Effect::Acts)).collect();
-            let mut second =
-                MachineFold::resume(Persistence::default(), STEP, first.open(), readings[..cut].iter().copied());
+            let rules = Persistence::default();
+            let next = readings[cut..].iter().map(|r| r.key.captured_at).min();
+            let reach = rules.reach_back(first.open(), STEP);
+            let recent = |r: &&JudgedReading| next.is_none_or(|next| r.key.captured_at >= next.floor_to(STEP) - reach);
+            let before = readings[..cut].iter().filter(recent).copied();
+            let mut second = MachineFold::resume(rules, STEP, first.open(), before);
             got.extend(readings[cut..].iter().map(|r| second.arrive(*r, Effect::Acts)));
             prop_assert_eq!(got, expected);
         }

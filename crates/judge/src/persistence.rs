@@ -70,9 +70,14 @@ impl Persistence {
         step * (2 * steps)
     }
 
-    /// How far back a reading can matter to any decision.
-    pub fn longest_reach(&self, step: Duration) -> Duration {
-        Self::reach(self.n.max(self.clear_steps), step)
+    /// How far back a reading can matter to a decision. With nothing open that is the window that can open: a quiet run
+    /// never reaches behind the steps that opened what it clears.
+    pub fn reach_back(&self, open: Option<Severity>, step: Duration) -> Duration {
+        let steps = match open {
+            Some(_) => self.n.max(self.clear_steps),
+            None => self.n,
+        };
+        Self::reach(steps, step)
     }
 }
 

@@ -9,7 +9,7 @@ use tocsin_judge::journal::Event;
 use tocsin_judge::{PagePayload, PageReason, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
-use tocsin_store::machine::{EventKind, MachineState, NewEvent, journal_append};
+use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
 use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
 use tocsin_store::threshold::ThresholdSets;
 use tocsin_transport::watch::Watch;
@@ -108,7 +108,11 @@ impl Service {
             payload_json: serde_json::to_string(&Event::Acknowledged { by: actor, note })
                 .expect("names and notes have a JSON form"),
         };
-        journal_append(&mut transaction, machine.machine, machine.last_seq, &[event]).await?;
+        let change = MachineChange {
+            state: machine,
+            events: vec![event],
+        };
+        machines_update(&mut transaction, &[change]).await?;
         if incident.state.is_active()
             && let Some(page) = self.acknowledged_page(by, &machine, &listing).await?
         {

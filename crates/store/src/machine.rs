@@ -1,7 +1,7 @@
 //! The row that is locked while a machine's steps are folded, and the journal the fold writes.
 //!
-//! **Invariant:** `machine_event.seq` is dense per machine: an append says which entry it follows, and fails when it
-//! does not. Machines are locked in the order of their numbers.
+//! **Invariant:** `machine_event.seq` is dense per machine: a change says which entry it follows, and fails when it does
+//! not. Machines are locked in the order of their numbers.
 
 use sqlx::PgConnection;
 use tocsin_domain::{IncidentId, Invalid, MachineId, Scope, Timestamp};
@@ -204,70 +204,80 @@ pub async fn machines_with_open_incident(conn: &mut PgConnection, machines: &[Ma
     Ok(open.into_iter().map(MachineId).collect())
 }
 
-/// Appends to a machine's journal after entry `last_seq`; answers the new last entry. A conflict when the journal ends
-/// elsewhere: the caller does not hold the lock.
-pub async fn journal_append(
-    conn: &mut PgConnection,
-    machine: MachineId,
-    last_seq: i64,
-    events: &[NewEvent],
-) -> Result<i64> {
-    let new_last = last_seq + events.len() as i64;
+/// What a fold did to one locked machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineChange {
+    /// The machine's new state, but for `last_seq`: there it says which entry the new ones follow.
+    pub state: MachineState,
+    /// Entries to append to its journal.
+    pub events: Vec<NewEvent>,
+}
+
+/// Writes the states and journals of machines the caller has locked.
+///
+/// # Errors
+/// A conflict when a journal does not end where its change says: the caller does not hold the lock.
+pub async fn machines_update(conn: &mut PgConnection, changes: &[MachineChange]) -> Result<()> {
+    let machines: Vec<i32> = changes.iter().map(|change| change.state.machine.0).collect();
+    let last: Vec<i64> = changes.iter().map(|change| change.state.last_seq).collect();
+    let appended: Vec<i64> = changes.iter().map(|change| change.events.len() as i64).collect();
+    let newest: Vec<Option<Time>> = changes.iter().map(|c| time_opt(c.state.newest_step)).collect();
+    let open: Vec<Option<i64>> = changes
+        .iter()
+        .map(|c| c.state.open_incident.map(|open| open.0))
+        .collect();
     let moved = sqlx::query!(
-        "update machine_state set last_seq = $3 where machine_id = $1 and last_seq = $2",
-        machine.0,
-        last_seq,
-        new_last,
+        "update machine_state s
+         set last_seq = s.last_seq + u.appended, newest_step = u.newest_step, open_incident_id = u.open_incident_id
+         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::int8[])
+              u(machine_id, last_seq, appended, newest_step, open_incident_id)
+         where s.machine_id = u.machine_id and s.last_seq = u.last_seq",
+        &machines,
+        &last,
+        &appended,
+        &newest as _,
+        &open as _,
     )
     .execute(&mut *conn)
     .await?;
-    if moved.rows_affected() == 0 {
+    if moved.rows_affected() != changes.len() as u64 {
         return Err(Error::conflict(format!(
-            "the journal of machine {machine} does not end at {last_seq}"
+            "the journals of machines {machines:?} do not end at {last:?}"
         )));
     }
-    let incidents: Vec<Option<i64>> = events
-        .iter()
-        .map(|event| event.incident.map(|incident| incident.0))
-        .collect();
-    let times: Vec<Time> = events.iter().map(|event| time(event.at)).collect();
-    let kinds: Vec<String> = events.iter().map(|event| event.kind.as_str().to_owned()).collect();
-    let payloads: Vec<&str> = events.iter().map(|event| event.payload_json.as_str()).collect();
+    journals_insert(conn, changes).await
+}
+
+async fn journals_insert(conn: &mut PgConnection, changes: &[MachineChange]) -> Result<()> {
+    let (mut machines, mut seqs, mut incidents, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut kinds, mut payloads) = (Vec::new(), Vec::new());
+    for change in changes {
+        for (seq, event) in (change.state.last_seq + 1..).zip(&change.events) {
+            machines.push(change.state.machine.0);
+            seqs.push(seq);
+            incidents.push(event.incident.map(|incident| incident.0));
+            times.push(time(event.at));
+            kinds.push(event.kind.as_str());
+            payloads.push(event.payload_json.as_str());
+        }
+    }
+    if machines.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into machine_event (machine_id, seq, incident_id, at, kind, payload)
-         select $1, $2 + u.place, u.incident_id, u.at, u.kind, u.payload::jsonb
-         from unnest($3::int8[], $4::timestamptz[], $5::text[], $6::text[])
-              with ordinality u(incident_id, at, kind, payload, place)",
-        machine.0,
-        last_seq,
+         select u.machine_id, u.seq, u.incident_id, u.at, u.kind, u.payload::jsonb
+         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::text[], $6::text[])
+              u(machine_id, seq, incident_id, at, kind, payload)",
+        &machines,
+        &seqs,
         &incidents as _,
         &times,
-        &kinds,
+        &kinds as _,
         &payloads as _,
     )
     .execute(conn)
     .await?;
-    Ok(new_last)
-}
-
-/// Writes what the fold moved; `last_seq` is moved by [`journal_append`] alone.
-pub async fn machine_state_update(
-    conn: &mut PgConnection,
-    machine: MachineId,
-    newest_step: Option<Timestamp>,
-    open_incident: Option<IncidentId>,
-) -> Result<()> {
-    let done = sqlx::query!(
-        "update machine_state set newest_step = $2, open_incident_id = $3 where machine_id = $1",
-        machine.0,
-        time_opt(newest_step),
-        open_incident.map(|incident| incident.0),
-    )
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == 0 {
-        return Err(Error::not_found(format!("state of machine {machine}")));
-    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Readings: one row each, the table that grows. Writing is in [`insert`], reading back in [`series`], [`overall`] and
-//! [`spectra`], what the network adds later in [`rescore`].
+//! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`series`],
+//! [`overall`] and [`spectra`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores, SensorId,
@@ -9,16 +9,18 @@ use tocsin_domain::{
 use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
+pub mod copy;
 pub mod insert;
 pub mod overall;
 pub mod rescore;
 pub mod series;
 pub mod spectra;
 
+pub use copy::readings_copy;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
 pub use rescore::{DegradedReading, Rescored};
-pub use series::{LoggedScores, LoggedScoresQuery, readings_window};
+pub use series::{LoggedScores, LoggedScoresQuery, readings_windows};
 pub use spectra::{FullReading, SpectrumColumn};
 
 /// The earlier spectra a smoothing or temporal detector used.

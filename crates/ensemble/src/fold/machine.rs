@@ -8,10 +8,8 @@ use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Seve
 use tocsin_judge::fold::{Arrival, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
 use tocsin_judge::page::{PageAction, PageReason, page_key};
-use tocsin_store::incident::{
-    Incident, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_update, incidents_open,
-};
-use tocsin_store::machine::{EventKind, MachineState, NewEvent, journal_append, machine_state_update};
+use tocsin_store::incident::{Incident, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_update};
+use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
 use tocsin_store::outbox::{self, NewPage, page_insert};
 use tocsin_store::{Result, Store, Transaction};
 
@@ -46,25 +44,17 @@ struct Decision {
 }
 
 impl FoldedMachine {
-    pub(crate) async fn load(
-        tx: &mut Transaction,
-        store: &Store,
-        state: MachineState,
-        class: Arc<ActiveClass>,
-    ) -> Result<Self> {
-        let incident = match state.open_incident {
-            Some(_) => incidents_open(tx, &[state.machine]).await?.pop(),
-            None => None,
-        };
-        Ok(Self {
+    /// A locked machine with the incident it has open.
+    pub(crate) fn new(state: MachineState, class: Arc<ActiveClass>, incident: Option<Incident>, store: Store) -> Self {
+        Self {
             state,
             class,
-            store: store.clone(),
+            store,
             incident,
             changed: false,
             events: Vec::new(),
             evidence: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn open_severity(&self) -> Option<Severity> {
@@ -266,16 +256,23 @@ impl FoldedMachine {
         page_insert(tx, &page, assessed.row.received_at).await?;
         Ok(())
     }
+}
 
-    /// Writes what has gathered.
-    pub(crate) async fn save(self, tx: &mut Transaction) -> Result<()> {
-        if let Some(incident) = self.incident.filter(|_| self.changed) {
+/// Writes what has gathered at some machines: their incidents, evidence, journals and states.
+pub(crate) async fn save(tx: &mut Transaction, machines: Vec<FoldedMachine>) -> Result<()> {
+    let (mut evidence, mut changes) = (Vec::new(), Vec::with_capacity(machines.len()));
+    for machine in machines {
+        if let Some(incident) = machine.incident.filter(|_| machine.changed) {
             incident_update(tx, &incident).await?;
         }
-        evidence_insert(tx, &self.evidence).await?;
-        journal_append(tx, self.state.machine, self.state.last_seq, &self.events).await?;
-        machine_state_update(tx, self.state.machine, self.state.newest_step, self.state.open_incident).await
+        evidence.extend(machine.evidence);
+        changes.push(MachineChange {
+            state: machine.state,
+            events: machine.events,
+        });
     }
+    evidence_insert(tx, &evidence).await?;
+    machines_update(tx, &changes).await
 }
 
 /// Little-endian half floats; nothing when the network did not judge.

@@ -15,7 +15,7 @@ use tocsin_pager::{Config, Destination, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::incident::{NewIncident, incident_insert, incident_lock, incident_update};
-use tocsin_store::machine::{EventKind, NewEvent, journal_append, machine_state_update, machines_lock};
+use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_update};
 use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -66,10 +66,13 @@ impl Stage {
             })
             .unwrap(),
         };
-        journal_append(&mut tx, machine, state.last_seq, &[event])
-            .await
-            .unwrap();
-        machine_state_update(&mut tx, machine, Some(now), Some(incident.id))
+        let state = MachineState {
+            newest_step: Some(now),
+            open_incident: Some(incident.id),
+            ..state
+        };
+        let events = vec![event];
+        machines_update(&mut tx, &[MachineChange { state, events }])
             .await
             .unwrap();
         page_insert(&mut tx, &page(incident.id, PageReason::Opened, now), now)
@@ -86,7 +89,12 @@ impl Stage {
         let (state, mut listing) = incident_lock(&mut tx, &Scope::All, incident).await.unwrap();
         listing.incident.state = IncidentState::clear(listing.incident.state, now).unwrap();
         incident_update(&mut tx, &listing.incident).await.unwrap();
-        machine_state_update(&mut tx, state.machine, state.newest_step, None)
+        let state = MachineState {
+            open_incident: None,
+            ..state
+        };
+        let events = Vec::new();
+        machines_update(&mut tx, &[MachineChange { state, events }])
             .await
             .unwrap();
         page_insert(&mut tx, &page(incident, PageReason::Cleared, now), now)

@@ -1,4 +1,4 @@
-//! The hot path: a batch of readings becomes rows in one statement.
+//! The careful way in, when some of a batch may be there already: a batch of readings becomes rows in one statement.
 //!
 //! Rows go in by `INSERT … SELECT FROM unnest(…) ON CONFLICT DO NOTHING`, in the order of their keys, so that two
 //! replicas with the same sensors wait for each other instead of deadlocking. Only when fewer rows went in than were
@@ -11,6 +11,7 @@ use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use sqlx::{PgConnection, Postgres, Type};
 use tocsin_domain::{Detector, ReadingKey, SensorId};
 
+use super::copy::Field;
 use super::{NewReading, mask_column};
 use crate::Result;
 use crate::row::{Time, time};
@@ -29,7 +30,7 @@ pub enum InsertOutcome {
 /// One row of a batch, in the columns of the composite type `new_reading`. An array of these is one parameter and one
 /// `unnest`; an array per column would be kept apart and read side by side 27 times over.
 #[derive(sqlx::Encode)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     captured_at: Time,
     received_at: Time,
     content_hash: i64,
@@ -72,7 +73,40 @@ impl PgHasArrayType for Row<'_> {
 }
 
 impl<'a> Row<'a> {
-    fn new(reading: &'a NewReading, commit_seq: i64) -> Self {
+    /// The columns in their order, for [`super::copy`].
+    pub(super) fn fields(&self) -> [&dyn Field; 27] {
+        [
+            &self.captured_at,
+            &self.received_at,
+            &self.content_hash,
+            &self.commit_seq,
+            &self.predecessors_from,
+            &self.sensor_id,
+            &self.threshold_set_id,
+            &self.bundle_id,
+            &self.baseline_id,
+            &self.residual,
+            &self.overall_level,
+            &self.isolation,
+            &self.growth,
+            &self.shift,
+            &self.narrowband,
+            &self.pca,
+            &self.mahalanobis,
+            &self.rpm,
+            &self.load,
+            &self.flags,
+            &self.verdict,
+            &self.condition_cell,
+            &self.detector_mask,
+            &self.predecessor_count,
+            &self.overall,
+            &self.latent,
+            &self.spectrum,
+        ]
+    }
+
+    pub(super) fn new(reading: &'a NewReading, commit_seq: i64) -> Self {
         let score = |detector| reading.scores.get(detector);
         Self {
             captured_at: time(reading.key.captured_at),
@@ -106,22 +140,34 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The places of a batch's readings in the order of their keys, each key once: of several the first wins.
+pub(super) fn in_key_order<R: Borrow<NewReading>>(readings: &[R]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..readings.len()).collect();
+    // Stable: of equal keys the first stays first, and wins.
+    order.sort_by_key(|place| readings[*place].borrow().key);
+    order.dedup_by_key(|place| readings[*place].borrow().key);
+    order
+}
+
+/// The number that all rows of a batch bear.
+pub(super) async fn next_commit_seq(conn: &mut PgConnection) -> Result<i64> {
+    let next = sqlx::query_scalar!(r#"select nextval('reading_commit_seq') as "seq!""#)
+        .fetch_one(conn)
+        .await?;
+    Ok(next)
+}
+
 /// Stores a batch in the transaction of `conn`; the outcomes are in the order of `readings`. Of several with one key
 /// in a batch the first wins. The partitions must exist ([`crate::Store::partitions_ensure`]).
 pub async fn readings_insert<R>(conn: &mut PgConnection, readings: &[R]) -> Result<Vec<InsertOutcome>>
 where
     R: Borrow<NewReading> + Sync,
 {
-    let mut order: Vec<usize> = (0..readings.len()).collect();
-    // Stable: of equal keys the first stays first, and wins.
-    order.sort_by_key(|place| readings[*place].borrow().key);
-    order.dedup_by_key(|place| readings[*place].borrow().key);
+    let order = in_key_order(readings);
     if order.is_empty() {
         return Ok(Vec::new());
     }
-    let commit_seq = sqlx::query_scalar!(r#"select nextval('reading_commit_seq') as "seq!""#)
-        .fetch_one(&mut *conn)
-        .await?;
+    let commit_seq = next_commit_seq(conn).await?;
     let rows: Vec<Row<'_>> = order
         .iter()
         .map(|place| Row::new(readings[*place].borrow(), commit_seq))

@@ -1,5 +1,7 @@
 //! Reading back what was decided: a machine's window for the fold, its series for people, logged scores for limits.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use tocsin_domain::{BundleId, ClassId, MachineId, ReadingKey, Scope, Timestamp};
 
@@ -37,29 +39,43 @@ fn readings(rows: Vec<StoredRow>) -> Result<Vec<StoredReading>> {
     rows.into_iter().map(StoredReading::try_from).collect()
 }
 
-/// A machine's readings from `from` up to but without `to`, by capture time and sensor. Called under the machine's
-/// lock, so that what it sees can't change before the caller commits.
-pub async fn readings_window(
+/// The readings of some machines, each from a time of its own on, by machine. Called under the machines' locks, so that
+/// what it sees can't change before the caller commits.
+pub async fn readings_windows(
     conn: &mut PgConnection,
-    machine: MachineId,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<StoredReading>> {
+    windows: &[(MachineId, Timestamp)],
+) -> Result<BTreeMap<MachineId, Vec<StoredReading>>> {
+    let from: BTreeMap<i32, Time> = windows.iter().map(|(machine, from)| (machine.0, time(*from))).collect();
+    let machines: Vec<i32> = from.keys().copied().collect();
+    let sensors = sqlx::query!(
+        "select sensor_id, machine_id from sensor where machine_id = any($1)",
+        &machines
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let machine_of: BTreeMap<i32, i32> = sensors.iter().map(|row| (row.sensor_id, row.machine_id)).collect();
+    let numbers: Vec<i32> = machine_of.keys().copied().collect();
+    let since: Vec<Time> = machine_of.values().map(|machine| from[machine]).collect();
+    // `offset 0` keeps the planner to one look into the index per sensor, however it reckons a partition of today.
     let rows = sqlx::query_as!(
         StoredRow,
         "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                 r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
                 r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
-         from sensor s join reading r on r.sensor_id = s.sensor_id
-         where s.machine_id = $1 and r.captured_at >= $2 and r.captured_at < $3
-         order by r.captured_at, r.sensor_id",
-        machine.0,
-        time(from),
-        time(to),
+         from unnest($1::int4[], $2::timestamptz[]) w(sensor_id, since)
+         cross join lateral (
+             select * from reading r where r.sensor_id = w.sensor_id and r.captured_at >= w.since offset 0) r",
+        &numbers,
+        &since,
     )
     .fetch_all(conn)
     .await?;
-    readings(rows)
+    let mut readings: BTreeMap<MachineId, Vec<StoredReading>> = BTreeMap::new();
+    for row in rows {
+        let machine = MachineId(machine_of[&row.sensor_id]);
+        readings.entry(machine).or_default().push(row.try_into()?);
+    }
+    Ok(readings)
 }
 
 impl Store {

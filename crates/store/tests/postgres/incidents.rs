@@ -1,21 +1,21 @@
 use std::time::Duration;
 
 use tocsin_domain::{
-    BundleId, Detector, IncidentId, IncidentState, Level, Scope, Severity, Slug, ThresholdSetId, Timestamp,
+    BundleId, Detector, IncidentId, IncidentState, Level, MachineId, Scope, Severity, Slug, ThresholdSetId, Timestamp,
 };
 use tocsin_store::incident::{
     Incident, IncidentQuery, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_lock,
     incident_update, incidents_open,
 };
 use tocsin_store::machine::{
-    EventKind, NewEvent, journal_append, machine_state_update, machines_lock, machines_try_lock,
+    EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_try_lock, machines_update,
     machines_with_open_incident,
 };
 use tocsin_store::outbox::{
     AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, PageAction, page_insert,
 };
 use tocsin_store::reading::{LoggedScoresQuery, readings_insert};
-use tocsin_store::{Error, Store};
+use tocsin_store::{Error, Store, Transaction};
 
 use crate::stage::{Fleet, at, fleet, reading, with_store};
 
@@ -38,9 +38,14 @@ async fn open(store: &Store, fleet: &Fleet) -> Incident {
     let mut transaction = store.begin().await.unwrap();
     machines_lock(&mut transaction, &[fleet.one.machine]).await.unwrap();
     let incident = incident_insert(&mut transaction, &new_incident(fleet)).await.unwrap();
-    machine_state_update(&mut transaction, fleet.one.machine, Some(at(10)), Some(incident.id))
-        .await
-        .unwrap();
+    let opened = MachineChange {
+        state: MachineState {
+            open_incident: Some(incident.id),
+            ..state(fleet.one.machine, 0)
+        },
+        events: Vec::new(),
+    };
+    machines_update(&mut transaction, &[opened]).await.unwrap();
     let page = NewPage {
         page_key: format!("tocsin-{}", incident.id),
         incident: incident.id,
@@ -51,6 +56,20 @@ async fn open(store: &Store, fleet: &Fleet) -> Incident {
     assert!(!page_insert(&mut transaction, &page, at(11)).await.unwrap());
     transaction.commit().await.unwrap();
     incident
+}
+
+fn state(machine: MachineId, last_seq: i64) -> MachineState {
+    MachineState {
+        machine,
+        newest_step: Some(at(10)),
+        last_seq,
+        open_incident: None,
+    }
+}
+
+async fn append(conn: &mut Transaction, state: MachineState, events: &[NewEvent]) -> Result<(), Error> {
+    let events = events.to_vec();
+    machines_update(conn, &[MachineChange { state, events }]).await
 }
 
 fn event(incident: Option<IncidentId>, at: Timestamp, kind: EventKind) -> NewEvent {
@@ -75,9 +94,8 @@ async fn a_locked_machine_is_skipped_by_those_who_try_and_awaited_by_those_who_l
         assert_eq!(got.iter().map(|state| state.machine).collect::<Vec<_>>(), [two.machine]);
         trying.rollback().await.unwrap();
 
-        journal_append(&mut holder, one.machine, 0, &[event(None, at(1), EventKind::Step)])
-            .await
-            .unwrap();
+        let step = event(None, at(1), EventKind::Step);
+        append(&mut holder, state(one.machine, 0), &[step]).await.unwrap();
         let mut waiting = tokio::spawn({
             let store = store.clone();
             async move {
@@ -161,14 +179,9 @@ async fn a_journal_is_dense_and_refuses_a_writer_who_is_behind() {
             event(None, at(1), EventKind::Step),
             event(Some(incident), at(2), EventKind::Opened),
         ];
-        assert_eq!(journal_append(&mut transaction, machine, 0, &events).await.unwrap(), 2);
-        assert_eq!(
-            journal_append(&mut transaction, machine, 2, &events[1..])
-                .await
-                .unwrap(),
-            3
-        );
-        let behind = journal_append(&mut transaction, machine, 2, &events).await.unwrap_err();
+        append(&mut transaction, state(machine, 0), &events).await.unwrap();
+        append(&mut transaction, state(machine, 2), &events[1..]).await.unwrap();
+        let behind = append(&mut transaction, state(machine, 2), &events).await.unwrap_err();
         assert!(matches!(behind, Error::Conflict { .. }), "{behind}");
         transaction.commit().await.unwrap();
         let journal = store.journal_read(&Scope::All, machine, 2, 10).await.unwrap();
@@ -195,7 +208,7 @@ async fn a_long_incident_keeps_all_that_happened_to_it_and_its_newest_steps() {
             .chain([event(Some(incident), at(1_500), EventKind::Cleared)])
             .collect();
         let mut transaction = store.begin().await.unwrap();
-        journal_append(&mut transaction, machine, 0, &events).await.unwrap();
+        append(&mut transaction, state(machine, 0), &events).await.unwrap();
         transaction.commit().await.unwrap();
         let about = store.journal_by_incident(&Scope::All, incident, 1_000).await.unwrap();
         assert_eq!(about.events.len(), 1_003);
@@ -275,7 +288,7 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
         );
         assert_eq!(evidence_insert(&mut transaction, &[evidence]).await.unwrap(), 0);
         let step = event(Some(incident), at(11), EventKind::Step);
-        journal_append(&mut transaction, fleet.one.machine, 0, &[step])
+        append(&mut transaction, state(fleet.one.machine, 0), &[step])
             .await
             .unwrap();
         transaction.commit().await.unwrap();

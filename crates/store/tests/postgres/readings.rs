@@ -1,9 +1,12 @@
 use std::time::Duration;
 
-use tocsin_domain::{Condition, Detector, ReadingFlags, Scope, Timestamp};
+use tocsin_domain::{Condition, Detector, ReadingFlags, ReadingKey, Scope, Scores, Timestamp};
 use tocsin_store::partition::Day;
-use tocsin_store::reading::{InsertOutcome, LoggedScoresQuery, Rescored, readings_insert, readings_window};
-use tocsin_store::{Store, reading};
+use tocsin_store::reading::{
+    InsertOutcome, LoggedScoresQuery, NewReading, Rescored, StoredReading, readings_copy, readings_insert,
+    readings_windows,
+};
+use tocsin_store::{Error, Store, reading};
 
 use crate::stage::{Fleet, at, fleet, noon, reading, with_store};
 
@@ -231,7 +234,7 @@ async fn overall_levels_are_thinned_by_keeping_the_highest_of_each_interval() {
 }
 
 #[tokio::test]
-async fn a_window_holds_all_sensors_of_its_machine_from_and_without_its_end() {
+async fn windows_hold_all_readings_of_each_machine_from_its_own_time_on() {
     with_store("window", async |store| {
         let Fleet { one, two, .. } = fleet(&store).await;
         let readings: Vec<_> = (0..5)
@@ -239,14 +242,72 @@ async fn a_window_holds_all_sensors_of_its_machine_from_and_without_its_end() {
             .collect();
         store_all(&store, &readings).await;
         let mut transaction = store.begin().await.unwrap();
-        let window = readings_window(&mut transaction, one.machine, at(1), at(4))
+        let windows = readings_windows(&mut transaction, &[(one.machine, at(3)), (two.machine, at(1))])
             .await
             .unwrap();
-        assert_eq!(
-            window.iter().map(|row| row.key.captured_at).collect::<Vec<_>>(),
-            [at(1), at(2), at(3)]
-        );
-        assert!(window.iter().all(|row| row.key.sensor == one.id));
+        let times = |machine| {
+            let window: &Vec<StoredReading> = &windows[&machine];
+            let mut times: Vec<_> = window.iter().map(|row| row.key.captured_at).collect();
+            times.sort();
+            times
+        };
+        assert_eq!(times(one.machine), [at(3), at(4)]);
+        assert_eq!(times(two.machine), [at(1), at(2), at(3), at(4)]);
+        assert!(windows[&one.machine].iter().all(|row| row.key.sensor == one.id));
+        assert!(readings_windows(&mut transaction, &[]).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn copied_readings_are_those_that_inserted_ones_would_be() {
+    with_store("copied", async |store| {
+        let Fleet { one, two, .. } = fleet(&store).await;
+        let mut full = reading(one.id, at(1), 7);
+        full.overall = vec![Some(1.5), None];
+        full.condition.rpm = Some(1_480.0);
+        let mut bare = reading(one.id, at(2), 8);
+        bare.latent = Vec::new();
+        bare.scores = Scores::default();
+        let mut transaction = store.begin().await.unwrap();
+        readings_copy(&mut transaction, &[&bare, &full]).await.unwrap();
+        transaction.commit().await.unwrap();
+        let twins: Vec<_> = [&full, &bare].map(|r| NewReading { key: ReadingKey { sensor: two.id, ..r.key }, ..r.clone() }).into();
+        store_all(&store, &twins).await;
+        let differences: i64 = sqlx::query_scalar(
+            "select count(*) from reading a full join reading b
+                 on a.captured_at = b.captured_at and a.sensor_id = $1 and b.sensor_id = $2
+             where (a.sensor_id = $1 or b.sensor_id = $2)
+               and (to_jsonb(a) - 'sensor_id' - 'commit_seq') is distinct from (to_jsonb(b) - 'sensor_id' - 'commit_seq')",
+        )
+        .bind(one.id.0)
+        .bind(two.id.0)
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+        assert_eq!(differences, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_with_a_key_that_is_there_stores_nothing_and_says_so() {
+    with_store("copy_again", async |store| {
+        let Fleet { one, .. } = fleet(&store).await;
+        store_all(&store, &[reading(one.id, at(2), 1)]).await;
+        let again = [reading(one.id, at(1), 1), reading(one.id, at(2), 1)];
+        let twice = [reading(one.id, at(3), 1), reading(one.id, at(3), 1)];
+        for batch in [again, twice] {
+            let mut transaction = store.begin().await.unwrap();
+            let refused = readings_copy(&mut transaction, &batch).await.unwrap_err();
+            assert!(matches!(refused, Error::AlreadyExists { .. }), "{refused}");
+            drop(transaction);
+        }
+        let rows: i64 = sqlx::query_scalar("select count(*) from reading")
+            .fetch_one(store.pool())
+            .await
+            .unwrap();
+        assert_eq!(rows, 1);
     })
     .await;
 }
