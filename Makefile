@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release clean-demo
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,24 @@ test: ## sets up what it needs and runs everything
 sqlx: ## writes .sqlx anew after a query or the schema has changed
 	@scripts/setup build postgres
 	scripts/with-postgres scripts/sqlx-prepare
+
+BENCH := $(CARGO_TARGET_DIR)/release/tocsin-bench
+
+bench-load: build ## readings per second at full load, CPU and bytes per reading (BENCH_ARGS="--model conv")
+	@scripts/setup postgres
+	$(BENCH) load $(BENCH_ARGS)
+
+bench-latency: build ## time to the ack for 2,400 sensors of 128 bins at 1 Hz, ten minutes
+	@scripts/setup postgres
+	$(BENCH) latency --bins 128 $(BENCH_ARGS)
+
+bench-disturbance: build ## other batches' acks while one machine is locked and one batch is poisoned
+	@scripts/setup postgres
+	$(BENCH) disturbance $(BENCH_ARGS)
+
+bench-stages: build ## CPU time of each stage of a reading's path, alone on one thread
+	@scripts/setup postgres
+	$(BENCH) stages $(BENCH_ARGS)
 
 proto-release: ## makes the present contracts the ones that later changes must not break
 	@scripts/setup check

@@ -7,11 +7,13 @@ use anyhow::{Context, Result, bail};
 
 /// Where the `tocsin` that belongs to this test build lies.
 pub fn path() -> Result<PathBuf> {
-    let test = std::env::current_exe().context("the test's own path")?;
-    let folder = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .context("the test lies in target/profile/deps")?;
+    let own = std::env::current_exe().context("this program's own path")?;
+    let folder = own.parent().context("this program's folder")?;
+    // A benchmark lies beside it, a test in target/profile/deps.
+    let folder = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().context("the target folder")?,
+        _ => folder,
+    };
     let binary = folder.join("tocsin");
     if !binary.exists() {
         bail!(
@@ -62,6 +64,11 @@ impl Process {
         }
         self.0.wait().context("waiting for the end")?;
         Ok(())
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Still running.

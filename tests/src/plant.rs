@@ -25,7 +25,12 @@ impl Plant {
 
     /// A healthy spectrum.
     pub fn healthy(number: u64) -> Vec<f32> {
-        (0..BINS as u64)
+        Self::healthy_bins(BINS as u16, number)
+    }
+
+    /// The same with another number of bins.
+    pub fn healthy_bins(bins: u16, number: u64) -> Vec<f32> {
+        (0..u64::from(bins))
             .map(|bin| {
                 let shape = 0.02 + 0.05 * (-((bin as f32 - 12.0) / 6.0).powi(2)).exp();
                 shape * (1.0 + 0.2 * (noise(number * 131 + bin) - 0.5))

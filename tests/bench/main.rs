@@ -1,0 +1,55 @@
+//! Benchmarks of the running platform: a real `tocsin up` on a private Postgres, and senders in this process, all on one
+//! machine. Each prints one JSON document with `--format json`, a table otherwise; progress goes to standard error.
+//!
+//! `make bench-load`, `make bench-latency`, `make bench-disturbance` and `make bench-stages` run them with their full
+//! settings.
+
+mod cpu;
+mod disturbance;
+mod fleet;
+mod latency;
+mod load;
+mod platform;
+mod report;
+mod sender;
+mod stages;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::report::Format;
+
+/// Benchmarks of Tocsin.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    /// How to print what was measured.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Benchmark {
+    /// Readings per second at full load, CPU time per reading, bytes per reading
+    Load(load::Options),
+    /// Time from a reading's due moment to its ack, at a steady rate
+    Latency(latency::Options),
+    /// Other batches' acks while one machine is locked and one batch is poisoned
+    Disturbance(disturbance::Options),
+    /// CPU time of each stage of a reading's path, each alone on one thread
+    Stages(stages::Options),
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Arguments { benchmark, format } = Arguments::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let report = match benchmark {
+        Benchmark::Load(options) => load::run(options).await?,
+        Benchmark::Latency(options) => latency::run(options).await?,
+        Benchmark::Disturbance(options) => disturbance::run(options).await?,
+        Benchmark::Stages(options) => stages::run(options).await?,
+    };
+    report.print(format)
+}

@@ -1,0 +1,127 @@
+//! `tocsin up` on a private Postgres, as a process of its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sqlx::PgPool;
+use tempfile::TempDir;
+use tocsin::client::Target;
+use tocsin_tests::binary::Process;
+use tocsin_transport::Channel;
+
+use crate::cpu::Usage;
+
+/// How it is set up.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Configuration file of the platform [default: the defaults]
+    #[arg(long)]
+    config: Option<String>,
+}
+
+/// A platform that is stopped and forgotten at the end.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Platform {
+    /// Starts one and waits until it answers.
+    pub(crate) async fn start(settings: &Settings) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("tocsin-bench")
+            .tempdir()
+            .context("a temporary folder")?;
+        open_to_all(folder.path())?;
+        let data_dir = folder.path().join("data");
+        let data_dir = data_dir.to_str().context("the temporary folder's name")?;
+        let mut arguments = vec![
+            "up",
+            "--data-dir",
+            data_dir,
+            "--console",
+            "127.0.0.1:0",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        if let Some(config) = &settings.config {
+            arguments.extend(["--config", config.as_str()]);
+        }
+        let process = Process::start(&arguments, &folder.path().join("tocsin.log"))?;
+        let mut platform = Self { process, folder };
+        platform.answers().await?;
+        Ok(platform)
+    }
+
+    async fn answers(&mut self) -> Result<()> {
+        for _ in 0..600 {
+            if self.folder.path().join("data/endpoint").exists() {
+                return Ok(());
+            }
+            if !self.process.is_alive() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(self.folder.path().join("tocsin.log")).unwrap_or_default();
+        bail!("tocsin up did not become ready:\n{log}")
+    }
+
+    /// Where it is, for clients.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            data_dir: Some(self.folder.path().join("data")),
+            ..Target::default()
+        }
+    }
+
+    /// A channel with the service credential.
+    pub(crate) fn operator(&self) -> Result<Channel> {
+        self.target().channel()
+    }
+
+    /// Its database.
+    pub(crate) async fn database(&self) -> Result<PgPool> {
+        let socket = self.postmaster()?.socket;
+        let url = format!("postgres://tocsin@localhost/tocsin?host={}", socket.replace('/', "%2F"));
+        PgPool::connect(&url).await.context("the platform's database")
+    }
+
+    /// CPU time used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::read(self.process.id(), self.postmaster()?.pid)
+    }
+
+    fn postmaster(&self) -> Result<Postmaster> {
+        let file = self.folder.path().join("data/postgres/data/postmaster.pid");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let lines: Vec<&str> = text.lines().collect();
+        Ok(Postmaster {
+            pid: lines
+                .first()
+                .and_then(|line| line.trim().parse().ok())
+                .context("no pid")?,
+            socket: (*lines.get(4).context("no socket folder")?).to_owned(),
+        })
+    }
+
+    /// Stops it, its Postgres last.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.process.terminate()
+    }
+}
+
+/// The first lines of `postmaster.pid`.
+struct Postmaster {
+    pid: u32,
+    socket: String,
+}
+
+/// Postgres runs as another user, who has to get in.
+fn open_to_all(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).context("opening the folder")
+}
