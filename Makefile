@@ -41,9 +41,9 @@ sqlx: ## writes .sqlx anew after a query or the schema has changed
 
 BENCH := $(CARGO_TARGET_DIR)/release/tocsin-bench
 
-bench-load: build ## readings per second at full load, CPU and bytes per reading (BENCH_ARGS="--model conv")
+bench-load: build ## readings per second at full load of 9,600 sensors, CPU and bytes per reading (BENCH_ARGS="--model conv")
 	@scripts/setup postgres
-	$(BENCH) load $(BENCH_ARGS)
+	$(BENCH) load --machines 600 $(BENCH_ARGS)
 
 bench-latency: build ## time to the ack for 2,400 sensors of 128 bins at 1 Hz, ten minutes
 	@scripts/setup postgres
