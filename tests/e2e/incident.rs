@@ -62,7 +62,10 @@ async fn a_failing_machine_pages_once_with_evidence_and_clears_when_it_is_well()
         .get_incident(GetIncidentRequest { incident_id })
         .await?
         .into_inner();
-    assert!(!whole.evidence.is_empty() && whole.evidence.iter().any(|e| e.bin_error.len() == 64));
+    // The four steps before the one that opened it belong to it too.
+    let of_h = whole.evidence.iter().filter(|e| e.sensor == "h").count();
+    assert!(of_h >= 10, "{of_h} pieces of evidence");
+    assert!(whole.evidence.iter().any(|e| e.bin_error.len() == 64));
     assert!(whole.events.iter().any(|event| event.kind == "opened"));
     let note = "looking at it".to_owned();
     let taken = incidents
@@ -124,6 +127,21 @@ async fn how_readings_are_cut_into_batches_changes_no_incident() -> Result<()> {
     assert_eq!(spans.len(), 2, "{spans:?}");
     assert_eq!((&spans[0].1, &spans[0].2), (&spans[1].1, &spans[1].2));
     assert!(spans[0].2.is_some());
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sensor_whose_clock_is_behind_its_neighbour_s_still_opens_an_incident() -> Result<()> {
+    let stage = Stage::judging().await?;
+    let mut publisher = stage.publisher().await?;
+    // Each failing reading comes after one of the other sensor that is two steps newer, in a batch of its own.
+    for n in 0..12 {
+        let ahead = Plant::reading("m1/v", n + 2, Plant::healthy(n));
+        publisher.publish(vec![ahead]).await?;
+        publisher.publish(vec![Plant::reading("m1/h", n, Plant::failing(n))]).await?;
+    }
+    let pages = stage.receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
+    assert_eq!(pages[0]["machine"], "m1", "{:#}", pages[0]);
     stage.stop().await
 }
 

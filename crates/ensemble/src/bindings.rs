@@ -160,10 +160,18 @@ impl SetCache {
         Self(ThresholdSets::new(store))
     }
 
-    /// The set, or nothing when it can't be read: its rows then count as unjudged, and the log says so.
-    pub(crate) async fn get(&self, id: ThresholdSetId) -> Option<Arc<ThresholdSet>> {
-        let read = self.0.get(id).await;
-        read.inspect_err(|error| tracing::error!(threshold_set = %id, %error, "an earlier threshold set can't be read"))
-            .ok()
+    /// The set, or nothing when its row makes no sense: what it judged then counts as unjudged, and the log says so.
+    ///
+    /// # Errors
+    /// When the database is out of reach: nothing is decided then.
+    pub(crate) async fn get(&self, id: ThresholdSetId) -> tocsin_store::Result<Option<Arc<ThresholdSet>>> {
+        match self.0.get(id).await {
+            Ok(set) => Ok(Some(set)),
+            Err(error @ tocsin_store::Error::Unavailable { .. }) => Err(error),
+            Err(error) => {
+                tracing::error!(threshold_set = %id, %error, "an earlier threshold set can't be read");
+                Ok(None)
+            }
+        }
     }
 }

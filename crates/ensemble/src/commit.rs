@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tocsin_contracts::ensemble::ReadingOutcome;
-use tocsin_domain::MachineId;
-use tocsin_store::machine::machines_with_open_incident;
+use tocsin_domain::{MachineId, Timestamp};
+use tocsin_store::machine::machines_to_fold;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{InsertOutcome, NewReading};
 use tocsin_store::{Error, Store};
@@ -46,18 +46,23 @@ impl Committer {
         }
     }
 
-    /// Makes the partitions and finds the machines with an open incident.
+    /// Makes the partitions and finds the machines whose readings are folded though none is flagged.
     async fn prepare(&self, group: &[Assessed]) -> tocsin_store::Result<BTreeSet<MachineId>> {
         let days: BTreeSet<Day> = group
             .iter()
             .map(|assessed| Day::of(assessed.row.key.captured_at))
             .collect();
         self.store.partitions_ensure(days).await?;
-        let machines: BTreeSet<MachineId> = group.iter().map(|assessed| assessed.machine).collect();
-        let machines: Vec<MachineId> = machines.into_iter().collect();
+        let mut oldest: BTreeMap<MachineId, Timestamp> = BTreeMap::new();
+        for assessed in group {
+            let at = assessed.row.key.captured_at;
+            let oldest = oldest.entry(assessed.machine).or_insert(at);
+            *oldest = at.min(*oldest);
+        }
+        let oldest: Vec<(MachineId, Timestamp)> = oldest.into_iter().collect();
         let mut connection = self.store.acquire().await?;
-        let open = machines_with_open_incident(&mut connection, &machines).await?;
-        Ok(open.into_iter().collect())
+        let folded = machines_to_fold(&mut connection, &oldest).await?;
+        Ok(folded.into_iter().collect())
     }
 
     async fn commit_free(&self, readings: Vec<Assessed>) {

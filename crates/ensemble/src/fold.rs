@@ -11,10 +11,11 @@ use std::sync::Arc;
 use tocsin_domain::{
     Condition, MachineId, ReadingFlags, ReadingKey, Severity, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
 };
+use tocsin_judge::fold::Arrival;
 use tocsin_judge::{JudgedReading, Judgement, MachineFold, ThresholdSet};
 use tocsin_store::incident::{Incident, incidents_open};
 use tocsin_store::machine::{MachineState, machines_lock, machines_try_lock};
-use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_windows};
+use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_newest, readings_windows};
 use tocsin_store::{Result, Transaction};
 
 use crate::assess::Assessed;
@@ -26,11 +27,14 @@ use machine::FoldedMachine;
 /// Outcomes of the machines that were folded, in the order of their readings.
 pub(crate) type Outcomes = BTreeMap<MachineId, Vec<InsertOutcome>>;
 
-/// A locked machine and its readings that are new.
+/// A locked machine and its readings that are new, in order of capture.
 struct Arriving<'a> {
     state: MachineState,
     class: Arc<ActiveClass>,
-    stored: Vec<&'a Assessed>,
+    /// Older than the machine's newest step: they count in later windows, and open and close nothing.
+    late: Vec<&'a Assessed>,
+    /// The others.
+    current: Vec<&'a Assessed>,
 }
 
 impl Committer {
@@ -76,12 +80,14 @@ impl Committer {
             .flat_map(|state| readings_of(state.machine))
             .map(|assessed| &assessed.row)
             .collect();
+        let locked: Vec<MachineId> = states.iter().map(|state| state.machine).collect();
+        let newest = readings_newest(tx, &locked).await?;
         let mut written = way.write(tx, &rows).await?.into_iter();
         let (mut outcomes, mut arriving) = (Outcomes::new(), Vec::with_capacity(states.len()));
         for state in states {
             let readings = readings_of(state.machine);
             let of_machine: Vec<InsertOutcome> = written.by_ref().take(readings.len()).collect();
-            arriving.extend(Arriving::new(state, readings, &of_machine));
+            arriving.extend(Arriving::new(state, newest.get(&state.machine), readings, &of_machine));
             outcomes.insert(state.machine, of_machine);
         }
         if !arriving.is_empty() {
@@ -94,20 +100,24 @@ impl Committer {
         let mut open = open_incidents(tx, &arriving).await?;
         let windows: Vec<(MachineId, Timestamp)> = arriving
             .iter()
-            .map(|a| {
+            .filter_map(|a| {
                 let open = open.get(&a.state.machine).map(|incident| incident.severity);
-                (a.state.machine, a.window_from(open))
+                Some((a.state.machine, a.window_from(open)?))
             })
             .collect();
         let mut windows = readings_windows(tx, &windows).await?;
         let mut folded = Vec::with_capacity(arriving.len());
-        for Arriving { state, class, stored } in arriving {
+        for arriving in arriving {
+            let Arriving { state, class, late, current } = arriving;
             let window = windows.remove(&state.machine).unwrap_or_default();
-            let before = self.judged_before(window, &stored).await;
+            let before = self.judged_before(window, &current).await?;
             let (persistence, step) = (class.set.persistence, class.step);
             let mut machine = FoldedMachine::new(state, class, open.remove(&state.machine), self.store.clone());
+            for assessed in late {
+                machine.take(tx, assessed, Arrival::Late).await?;
+            }
             let mut fold = MachineFold::resume(persistence, step, machine.open_severity(), before);
-            for assessed in stored {
+            for assessed in current {
                 let arrival = fold.arrive(assessed.judged, assessed.effect);
                 machine.take(tx, assessed, arrival).await?;
             }
@@ -116,9 +126,9 @@ impl Committer {
         machine::save(tx, folded).await
     }
 
-    /// What a machine's window held before `stored` arrived, judged again.
-    async fn judged_before(&self, window: Vec<StoredReading>, stored: &[&Assessed]) -> Vec<JudgedReading> {
-        let arriving: HashSet<ReadingKey> = stored.iter().map(|a| a.row.key).collect();
+    /// What a machine's window held before `current` arrived, judged again.
+    async fn judged_before(&self, window: Vec<StoredReading>, current: &[&Assessed]) -> Result<Vec<JudgedReading>> {
+        let arriving: HashSet<ReadingKey> = current.iter().map(|a| a.row.key).collect();
         let window: Vec<StoredReading> = window
             .into_iter()
             .filter(|r| !arriving.contains(&r.key) && !r.flags.contains(ReadingFlags::HISTORICAL))
@@ -127,7 +137,7 @@ impl Committer {
     }
 
     /// Levels of stored readings, derived from their scores by the set that judged each.
-    async fn judged_again(&self, window: &[StoredReading]) -> Vec<JudgedReading> {
+    async fn judged_again(&self, window: &[StoredReading]) -> Result<Vec<JudgedReading>> {
         let mut sets: HashMap<ThresholdSetId, Option<Arc<ThresholdSet>>> = HashMap::new();
         let mut judged = Vec::with_capacity(window.len());
         for reading in window {
@@ -135,19 +145,24 @@ impl Committer {
                 None => None,
                 Some(id) => match sets.get(&id) {
                     Some(set) => set.clone(),
-                    None => sets.entry(id).or_insert(self.sets.get(id).await).clone(),
+                    None => sets.entry(id).or_insert(self.sets.get(id).await?).clone(),
                 },
             };
             judged.push(judge_again(reading, set.as_deref()));
         }
-        judged
+        Ok(judged)
     }
 }
 
 impl<'a> Arriving<'a> {
     /// Nothing when no reading is new. A class that lost its model keeps its incidents as they are: nothing judges, so
     /// nothing opens or clears.
-    fn new(state: MachineState, readings: &'a [Assessed], outcomes: &[InsertOutcome]) -> Option<Self> {
+    fn new(
+        state: MachineState,
+        newest: Option<&Timestamp>,
+        readings: &'a [Assessed],
+        outcomes: &[InsertOutcome],
+    ) -> Option<Self> {
         let stored: Vec<&Assessed> = readings
             .iter()
             .zip(outcomes)
@@ -155,15 +170,22 @@ impl<'a> Arriving<'a> {
             .map(|(assessed, _)| assessed)
             .collect();
         let class = stored.first()?.class.clone()?;
-        Some(Self { state, class, stored })
+        let newest_step = newest.map(|newest| newest.floor_to(class.step));
+        let is_late = |a: &&Assessed| Some(a.row.key.captured_at.floor_to(class.step)) < newest_step;
+        let (late, current) = stored.into_iter().partition(is_late);
+        Some(Self {
+            state,
+            class,
+            late,
+            current,
+        })
     }
 
-    /// The oldest time that a fold of its readings can reach back to.
-    fn window_from(&self, open: Option<Severity>) -> Timestamp {
+    /// The oldest time that a fold of its readings can reach back to; nothing when all are late, however old they are.
+    fn window_from(&self, open: Option<Severity>) -> Option<Timestamp> {
         let step = self.class.step;
-        let oldest = self.stored.iter().map(|a| a.row.key.captured_at).min();
-        let oldest = oldest.expect("there is a stored reading").floor_to(step);
-        oldest - self.class.set.persistence.reach_back(open, step)
+        let oldest = self.current.first()?.row.key.captured_at.floor_to(step);
+        Some(oldest - self.class.set.persistence.reach_back(open, step))
     }
 }
 

@@ -168,6 +168,10 @@ fn check_time(
     if !SANE_US.contains(&captured_at.as_micros()) {
         return Err(format!("{captured_at} is not within the years 1990 to 2099"));
     }
+    if captured_at > now + site.furthest {
+        let furthest_s = site.furthest.as_secs();
+        return Err(format!("{captured_at} is more than {furthest_s} s after now, {now}"));
+    }
     let oldest_s = site.oldest.as_secs();
     if terms.stream.clock_is_capture {
         let mut newest = terms.newest.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,10 +183,6 @@ fn check_time(
         }
         *newest = captured_at.max(*newest);
         return Ok(());
-    }
-    if captured_at > now + site.furthest {
-        let furthest_s = site.furthest.as_secs();
-        return Err(format!("{captured_at} is more than {furthest_s} s after now, {now}"));
     }
     if captured_at < now - site.oldest && !terms.stream.historical {
         return Err(format!("{captured_at} is more than {oldest_s} s before now, {now}"));

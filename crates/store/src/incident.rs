@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub mod evidence;
 pub mod list;
 
-pub use evidence::{Evidence, NewEvidence, evidence_insert};
+pub use evidence::{Evidence, NewEvidence, evidence_attach, evidence_insert};
 pub use list::{IncidentListing, IncidentQuery, incident_lock};
 
 /// An incident as it opens.

@@ -20,6 +20,9 @@ pub struct MachineState {
     pub last_seq: i64,
     /// The incident it has open.
     pub open_incident: Option<IncidentId>,
+    /// Readings up to this capture time are folded even if nothing is open: flagged ones that decided nothing themselves
+    /// count in their windows.
+    pub hot_until: Option<Timestamp>,
 }
 
 /// What an entry of the journal is about.
@@ -104,6 +107,7 @@ struct StateRow {
     newest_step: Option<Time>,
     last_seq: i64,
     open_incident_id: Option<i64>,
+    hot_until: Option<Time>,
 }
 
 impl From<StateRow> for MachineState {
@@ -113,6 +117,7 @@ impl From<StateRow> for MachineState {
             newest_step: row.newest_step.map(Timestamp::from),
             last_seq: row.last_seq,
             open_incident: row.open_incident_id.map(IncidentId),
+            hot_until: row.hot_until.map(Timestamp::from),
         }
     }
 }
@@ -168,7 +173,7 @@ pub async fn machines_lock(conn: &mut PgConnection, machines: &[MachineId]) -> R
     ensure(conn, &numbers).await?;
     let rows = sqlx::query_as!(
         StateRow,
-        "select machine_id, newest_step, last_seq, open_incident_id from machine_state
+        "select machine_id, newest_step, last_seq, open_incident_id, hot_until from machine_state
          where machine_id = any($1) order by machine_id for update",
         &numbers
     )
@@ -183,7 +188,7 @@ pub async fn machines_try_lock(conn: &mut PgConnection, machines: &[MachineId]) 
     ensure(conn, &numbers).await?;
     let rows = sqlx::query_as!(
         StateRow,
-        "select machine_id, newest_step, last_seq, open_incident_id from machine_state
+        "select machine_id, newest_step, last_seq, open_incident_id, hot_until from machine_state
          where machine_id = any($1) order by machine_id for update skip locked",
         &numbers
     )
@@ -192,16 +197,20 @@ pub async fn machines_try_lock(conn: &mut PgConnection, machines: &[MachineId]) 
     Ok(rows.into_iter().map(MachineState::from).collect())
 }
 
-/// Those of the machines that have an incident open, by number; takes no lock.
-pub async fn machines_with_open_incident(conn: &mut PgConnection, machines: &[MachineId]) -> Result<Vec<MachineId>> {
-    let open = sqlx::query_scalar!(
-        "select machine_id from machine_state where machine_id = any($1) and open_incident_id is not null
-         order by machine_id",
-        &numbers(machines)
+/// Those of the machines whose readings are folded whether they are flagged or not: they have an incident open, or are
+/// hot at the capture time given for them. By number; takes no lock.
+pub async fn machines_to_fold(conn: &mut PgConnection, machines: &[(MachineId, Timestamp)]) -> Result<Vec<MachineId>> {
+    let (numbers, times): (Vec<i32>, Vec<Time>) = machines.iter().map(|(machine, at)| (machine.0, time(*at))).unzip();
+    let found = sqlx::query_scalar!(
+        "select s.machine_id from unnest($1::int4[], $2::timestamptz[]) u(machine_id, at)
+         join machine_state s on s.machine_id = u.machine_id
+         where s.open_incident_id is not null or s.hot_until >= u.at order by s.machine_id",
+        &numbers,
+        &times,
     )
     .fetch_all(conn)
     .await?;
-    Ok(open.into_iter().map(MachineId).collect())
+    Ok(found.into_iter().map(MachineId).collect())
 }
 
 /// What a fold did to one locked machine.
@@ -226,17 +235,20 @@ pub async fn machines_update(conn: &mut PgConnection, changes: &[MachineChange])
         .iter()
         .map(|c| c.state.open_incident.map(|open| open.0))
         .collect();
+    let hot: Vec<Option<Time>> = changes.iter().map(|c| time_opt(c.state.hot_until)).collect();
     let moved = sqlx::query!(
         "update machine_state s
-         set last_seq = s.last_seq + u.appended, newest_step = u.newest_step, open_incident_id = u.open_incident_id
-         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::int8[])
-              u(machine_id, last_seq, appended, newest_step, open_incident_id)
+         set last_seq = s.last_seq + u.appended, newest_step = u.newest_step, open_incident_id = u.open_incident_id,
+             hot_until = u.hot_until
+         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::int8[], $6::timestamptz[])
+              u(machine_id, last_seq, appended, newest_step, open_incident_id, hot_until)
          where s.machine_id = u.machine_id and s.last_seq = u.last_seq",
         &machines,
         &last,
         &appended,
         &newest as _,
         &open as _,
+        &hot as _,
     )
     .execute(&mut *conn)
     .await?;
@@ -351,7 +363,7 @@ impl Store {
     pub async fn machine_state_get(&self, scope: &Scope, machine: MachineId) -> Result<Option<MachineState>> {
         let row = sqlx::query_as!(
             StateRow,
-            "select s.machine_id, s.newest_step, s.last_seq, s.open_incident_id
+            "select s.machine_id, s.newest_step, s.last_seq, s.open_incident_id, s.hot_until
              from machine_state s join machine m using (machine_id)
              where s.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))",
             machine.0,

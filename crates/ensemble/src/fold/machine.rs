@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use half::f16;
 use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
-use tocsin_judge::fold::{Arrival, Transition, Window};
+use tocsin_judge::fold::{Arrival, Effect, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
 use tocsin_judge::page::{PageAction, PageReason, page_key};
-use tocsin_store::incident::{Incident, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_update};
+use tocsin_store::incident::{
+    Incident, NewEvidence, NewIncident, evidence_attach, evidence_insert, incident_insert, incident_update,
+};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
 use tocsin_store::outbox::{self, NewPage, page_insert};
 use tocsin_store::{Result, Store, Transaction};
@@ -63,6 +65,7 @@ impl FoldedMachine {
 
     /// Writes down what one arrival did.
     pub(crate) async fn take(&mut self, tx: &mut Transaction, assessed: &Assessed, arrival: Arrival) -> Result<()> {
+        self.keep_hot(assessed, &arrival);
         let Arrival::Folded { window, transition } = arrival else {
             self.keep_evidence(assessed);
             return Ok(());
@@ -93,6 +96,16 @@ impl FoldedMachine {
         Ok(())
     }
 
+    /// A flagged reading that decides nothing itself, late or of a spool that is catching up, counts in the windows of those
+    /// that come: the next ones are folded, flagged or not.
+    fn keep_hot(&mut self, assessed: &Assessed, arrival: &Arrival) {
+        let decides = matches!(arrival, Arrival::Folded { .. }) && assessed.effect == Effect::Acts;
+        if !decides && assessed.row.verdict.is_flagged() {
+            let until = assessed.row.key.captured_at + self.class.set.persistence.reach_back(None, self.class.step);
+            self.state.hot_until = self.state.hot_until.max(Some(until));
+        }
+    }
+
     async fn open(
         &mut self,
         tx: &mut Transaction,
@@ -113,9 +126,17 @@ impl FoldedMachine {
             bundle: self.class.bundle_id,
             replay: is_replay(assessed),
         };
-        let incident = incident_insert(tx, &new).await?;
+        let mut incident = incident_insert(tx, &new).await?;
+        // The steps that opened it are evidence too: those kept so far, in this batch and before.
+        let from = decision.step - self.class.set.persistence.reach_back(None, self.class.step);
+        incident.evidence_count += evidence_attach(tx, self.state.machine, from, incident.id).await? as i32;
+        for piece in self.evidence.iter_mut().filter(|piece| piece.incident.is_none()) {
+            piece.incident = Some(incident.id);
+            incident.evidence_count += 1;
+        }
         self.state.open_incident = Some(incident.id);
         self.incident = Some(incident);
+        self.changed = true;
         self.journal_step(assessed, window);
         self.journal(decision.step, &Event::Opened { severity });
         if severity == Severity::Page {

@@ -258,6 +258,17 @@ async fn history_may_be_old_but_neither_insane_nor_in_the_future() {
 }
 
 #[tokio::test]
+async fn on_the_capture_clock_the_future_is_bounded_too() {
+    // Nothing a machine sends afterwards would be newer.
+    let replay = terms(StreamProperties {
+        clock_is_capture: true,
+        ..StreamProperties::default()
+    });
+    let readings = vec![captured(now() + Duration::from_secs(61)), captured(now())];
+    assert_eq!(admit_all(readings, &replay).await.places, [1]);
+}
+
+#[tokio::test]
 async fn on_the_capture_clock_only_a_machines_own_newest_reading_bounds_the_past() {
     let replay = terms(StreamProperties {
         clock_is_capture: true,

@@ -1,7 +1,7 @@
 //! Evidence: flagged readings with the squared error of each bin.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, MachineId, ReadingKey, Scope, SensorId, Slug};
+use tocsin_domain::{IncidentId, MachineId, ReadingKey, Scope, SensorId, Slug, Timestamp};
 
 use crate::reading::{StoredReading, StoredRow};
 use crate::row::{Time, slug, time};
@@ -76,6 +76,26 @@ pub async fn evidence_insert(conn: &mut PgConnection, evidence: &[NewEvidence]) 
     Ok(done.rows_affected())
 }
 
+/// Gives an incident the evidence of its machine from `from` on that no incident has yet; answers how many pieces.
+pub async fn evidence_attach(
+    conn: &mut PgConnection,
+    machine: MachineId,
+    from: Timestamp,
+    incident: IncidentId,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "update evidence set incident_id = $3
+         where incident_id is null and machine_id = $1 and captured_at >= $2
+           and sensor_id in (select sensor_id from sensor where machine_id = $1)",
+        machine.0,
+        time(from),
+        incident.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 impl Store {
     /// An incident's evidence by capture time, with the readings' decisions; at most `limit`, the newest of it.
     pub async fn evidence_list(&self, scope: &Scope, incident: IncidentId, limit: u32) -> Result<Vec<Evidence>> {
@@ -127,7 +147,7 @@ impl Store {
         &self,
         scope: &Scope,
         sensor: SensorId,
-        captured_at: tocsin_domain::Timestamp,
+        captured_at: Timestamp,
     ) -> Result<Option<Vec<u8>>> {
         let found = sqlx::query_scalar!(
             "select e.bin_error from evidence e join machine m using (machine_id)

@@ -78,6 +78,26 @@ pub async fn readings_windows(
     Ok(readings)
 }
 
+/// Capture time of each machine's newest reading that is not history, for machines that have one. Called under the
+/// machines' locks.
+pub async fn readings_newest(conn: &mut PgConnection, machines: &[MachineId]) -> Result<BTreeMap<MachineId, Timestamp>> {
+    let numbers: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
+    let rows = sqlx::query!(
+        r#"select s.machine_id, max(newest.captured_at) as "captured_at!"
+           from sensor s
+           cross join lateral (select r.captured_at from reading r where r.sensor_id = s.sensor_id and r.flags & 4 = 0
+                               order by r.captured_at desc limit 1) newest
+           where s.machine_id = any($1) group by s.machine_id"#,
+        &numbers,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (MachineId(row.machine_id), row.captured_at.into()))
+        .collect())
+}
+
 impl Store {
     /// A machine's readings from `from` up to but without `to`, by sensor and capture time; at most `limit`.
     pub async fn readings_series(

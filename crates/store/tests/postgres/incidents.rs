@@ -9,7 +9,7 @@ use tocsin_store::incident::{
 };
 use tocsin_store::machine::{
     EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_try_lock, machines_update,
-    machines_with_open_incident,
+    machines_to_fold,
 };
 use tocsin_store::outbox::{
     AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, PageAction, page_insert,
@@ -64,12 +64,32 @@ fn state(machine: MachineId, last_seq: i64) -> MachineState {
         newest_step: Some(at(10)),
         last_seq,
         open_incident: None,
+        hot_until: None,
     }
 }
 
 async fn append(conn: &mut Transaction, state: MachineState, events: &[NewEvent]) -> Result<(), Error> {
     let events = events.to_vec();
     machines_update(conn, &[MachineChange { state, events }]).await
+}
+
+#[tokio::test]
+async fn a_hot_machine_is_folded_until_its_time() {
+    with_store("hot", async |store| {
+        let machine = fleet(&store).await.one.machine;
+        let mut transaction = store.begin().await.unwrap();
+        machines_lock(&mut transaction, &[machine]).await.unwrap();
+        let hot = MachineState {
+            hot_until: Some(at(30)),
+            ..state(machine, 0)
+        };
+        append(&mut transaction, hot, &[]).await.unwrap();
+        for (second, folded) in [(30, true), (31, false)] {
+            let found = machines_to_fold(&mut transaction, &[(machine, at(second))]).await.unwrap();
+            assert_eq!(!found.is_empty(), folded, "at {second} s");
+        }
+    })
+    .await;
 }
 
 fn event(incident: Option<IncidentId>, at: Timestamp, kind: EventKind) -> NewEvent {
@@ -129,10 +149,8 @@ async fn a_machine_has_one_open_incident_at_most() {
         let incident = open(&store, &fleet).await;
         let mut transaction = store.begin().await.unwrap();
         let machines = [fleet.one.machine, fleet.two.machine];
-        assert_eq!(
-            machines_with_open_incident(&mut transaction, &machines).await.unwrap(),
-            [fleet.one.machine]
-        );
+        let folded = machines_to_fold(&mut transaction, &machines.map(|machine| (machine, at(20)))).await;
+        assert_eq!(folded.unwrap(), [fleet.one.machine]);
         assert_eq!(
             incidents_open(&mut transaction, &machines).await.unwrap(),
             std::slice::from_ref(&incident)
@@ -350,14 +368,16 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         let destinations = ["hook".to_owned(), "ops".to_owned()];
         assert_eq!(
             store.deliveries_fan_out(&destinations, at(21), at(21)).await.unwrap(),
-            0
+            2,
+            "to each what opened an open incident, however long ago, and nothing else of it"
         );
         assert_eq!(
             store
                 .deliveries_fan_out(&destinations[..1], at(0), at(21))
                 .await
                 .unwrap(),
-            2
+            1,
+            "the resolve"
         );
         assert_eq!(
             store
@@ -371,6 +391,7 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         let first = store.deliveries_lease("hook", at(21), lease, 9).await.unwrap();
         assert_eq!(first.len(), 1, "the resolve waits for its trigger");
         assert_eq!((first[0].page.action, first[0].attempt), (PageAction::Trigger, 1));
+        assert!(first[0].must_arrive);
         assert!(
             store
                 .deliveries_lease("hook", at(22), lease, 9)
@@ -404,6 +425,7 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         store.delivery_record(&attempt).await.unwrap();
         let resolve = store.deliveries_lease("hook", at(62), lease, 9).await.unwrap();
         assert_eq!(resolve[0].page.action, PageAction::Resolve);
+        assert!(!resolve[0].must_arrive);
 
         let pages = store.pages_by_incident(&Scope::All, incident).await.unwrap();
         assert_eq!(
@@ -413,6 +435,29 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         let outcomes: Vec<_> = pages[0].attempts.iter().map(|attempt| attempt.outcome).collect();
         let [unknown, refused] = [AttemptOutcome::Unknown, AttemptOutcome::Refused];
         assert_eq!(outcomes, [unknown, refused, AttemptOutcome::Delivered]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_opened_an_incident_is_owed_and_must_arrive_only_while_it_is_open() {
+    with_store("owed", async |store| {
+        let fleet = fleet(&store).await;
+        let incident = open(&store, &fleet).await.id;
+        let hook = ["hook".to_owned()];
+        assert_eq!(store.deliveries_fan_out(&hook, at(21), at(21)).await.unwrap(), 1);
+        let mut transaction = store.begin().await.unwrap();
+        let (_, mut listing) = incident_lock(&mut transaction, &Scope::All, incident).await.unwrap();
+        listing.incident.state = listing.incident.state.clear(at(22)).unwrap();
+        incident_update(&mut transaction, &listing.incident).await.unwrap();
+        transaction.commit().await.unwrap();
+        let leased = store
+            .deliveries_lease("hook", at(23), Duration::from_secs(9), 9)
+            .await
+            .unwrap();
+        assert!(!leased[0].must_arrive);
+        let ops = ["ops".to_owned()];
+        assert_eq!(store.deliveries_fan_out(&ops, at(21), at(23)).await.unwrap(), 0);
     })
     .await;
 }

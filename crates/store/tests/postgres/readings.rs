@@ -408,6 +408,40 @@ async fn replicas_that_race_for_a_day_both_get_its_partition() {
 }
 
 #[tokio::test]
+async fn the_days_of_a_history_are_made_one_by_one_and_each_that_was_made_stays() {
+    with_store("days", async |store| {
+        let days: Vec<Day> = (0..4).map(|day| Day::of(at(86_400 * day))).collect();
+        // The third can't be made: another table holds its time.
+        sqlx::raw_sql(
+            "create table taken (like reading including defaults);
+             alter table reading attach partition taken
+                 for values from ('2012-05-03 00:00+00') to ('2012-05-04 00:00+00')",
+        )
+        .execute(store.pool())
+        .await
+        .unwrap();
+        assert!(store.partitions_ensure(days.clone()).await.is_err());
+        sqlx::raw_sql("drop table taken").execute(store.pool()).await.unwrap();
+        assert_eq!(store.partitions_list().await.unwrap(), days[..2]);
+        store.partitions_ensure(days.clone()).await.unwrap();
+        assert_eq!(store.partitions_list().await.unwrap(), days);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn today_and_tomorrow_have_their_partitions_before_a_reading_comes() {
+    with_store("ahead", async |store| {
+        let expected = [Day::of(noon()), Day::of(noon()).next()];
+        for _ in 0..2 {
+            store.partitions_ahead(noon()).await.unwrap();
+            assert_eq!(store.partitions_list().await.unwrap(), expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_impossible_row_is_named_and_not_read_as_something_else() {
     with_store("impossible", async |store| {
         let Fleet { one, .. } = fleet(&store).await;
