@@ -21,6 +21,7 @@ mod fold;
 mod gather;
 mod metrics;
 mod page;
+mod partitions;
 mod rescore;
 mod service;
 mod ticket;

@@ -23,6 +23,7 @@ use crate::commit::Committer;
 use crate::error::Failure;
 use crate::gather::{self, Gatherer, Job, Queue};
 use crate::metrics::Metrics;
+use crate::partitions::PartitionKeeper;
 use crate::rescore::Rescorer;
 use crate::ticket::Ticket;
 use crate::write::Writer;
@@ -45,12 +46,13 @@ pub struct Parts {
     pub clock: Clock,
 }
 
-/// The running side of the role: drives the groups, the watch and the rescoring.
+/// The running side of the role: drives the groups, the watch, the rescoring and the making of partitions.
 #[derive(Debug)]
 pub struct Ensemble {
     gatherer: Gatherer,
     watcher: Watcher,
     rescorer: Rescorer,
+    partitions: PartitionKeeper,
     pipeline: Pipeline,
 }
 
@@ -79,6 +81,10 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
         blocked: Arc::new(Semaphore::new(config.blocked_machines.max(1))),
         waits: TaskTracker::new(),
     };
+    let partitions = PartitionKeeper {
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    };
     let rescorer = Rescorer {
         store: parts.store,
         assessor: assessor.clone(),
@@ -103,6 +109,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
             gatherer,
             watcher,
             rescorer,
+            partitions,
             pipeline,
         },
     )
@@ -117,6 +124,7 @@ impl Ensemble {
         let mut background = JoinSet::new();
         background.spawn(self.watcher.run(shutdown.clone()));
         background.spawn(self.rescorer.run(shutdown.clone()));
+        background.spawn(self.partitions.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
         let waits = pipeline.committer.waits.clone();
         let assess = move |group: Vec<Job>, permit| {
