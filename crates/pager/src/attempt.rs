@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Next {
     Delivered,
     RetryAfter(Duration),
+    /// It would be dead, but somebody still has to be told.
+    PersistAfter(Duration),
     Dead,
 }
 
@@ -73,32 +75,40 @@ impl Attempt {
         Self { outcome, answer }
     }
 
-    /// What follows from this attempt, the `number`th.
-    pub(crate) fn next(&self, number: u32, config: &Config, rng: &mut impl Rng) -> Next {
+    /// What follows from this attempt, the `number`th. A page that must arrive outlives every refusal: from the last
+    /// attempt that others get, it is tried on at the longest pause.
+    pub(crate) fn next(&self, number: u32, must_arrive: bool, config: &Config, rng: &mut impl Rng) -> Next {
         let (limit, wait) = match self.outcome {
             Outcome::Delivered => return Next::Delivered,
             Outcome::Refused { permanent: true, wait } => (config.max_rejections.min(config.max_attempts), wait),
             Outcome::Refused { permanent: false, wait } => (config.max_attempts, wait),
             Outcome::Unknown => (config.max_attempts, None),
         };
-        if number >= limit {
-            return Next::Dead;
-        }
         let longest = Duration::from_millis(config.backoff_limit_ms);
-        let pause = backoff(number, config, rng);
-        Next::RetryAfter(wait.map_or(pause, |wait| wait.min(longest).max(pause)))
+        let asked = wait.unwrap_or_default().min(longest);
+        if number < limit {
+            Next::RetryAfter(backoff(number, config, rng).max(asked))
+        } else if must_arrive {
+            Next::PersistAfter(jittered(longest, rng).max(asked))
+        } else {
+            Next::Dead
+        }
     }
 }
 
-/// Twice as long after each attempt, up to the limit; between half of it and all of it, so that what failed together
-/// is not tried again together.
+/// Twice as long after each attempt, up to the limit.
 fn backoff(number: u32, config: &Config, rng: &mut impl Rng) -> Duration {
     let doublings = number.saturating_sub(1).min(30);
     let full_ms = config
         .backoff_first_ms
         .saturating_mul(1 << doublings)
         .min(config.backoff_limit_ms.max(1));
-    Duration::from_millis(rng.random_range(full_ms / 2..=full_ms))
+    jittered(Duration::from_millis(full_ms), rng)
+}
+
+/// Between half of a pause and all of it, so that what failed together is not tried again together.
+fn jittered(pause: Duration, rng: &mut impl Rng) -> Duration {
+    rng.random_range(pause / 2..=pause)
 }
 
 /// Reads a status: 408, 425, 429 and every 5xx may go away by themselves, another refusal hardly. A redirect is a
@@ -215,11 +225,36 @@ mod tests {
             wait: None,
         });
         let unknown = attempt(Outcome::Unknown);
-        assert!(matches!(rejected.next(1, &config, &mut rng), Next::RetryAfter(_)));
-        assert_eq!(rejected.next(2, &config, &mut rng), Next::Dead);
-        assert!(matches!(unknown.next(4, &config, &mut rng), Next::RetryAfter(_)));
-        assert_eq!(unknown.next(5, &config, &mut rng), Next::Dead);
-        assert_eq!(attempt(Outcome::Delivered).next(9, &config, &mut rng), Next::Delivered);
+        let mut after = |attempt: &Attempt, number| attempt.next(number, false, &config, &mut rng);
+        assert!(matches!(after(&rejected, 1), Next::RetryAfter(_)));
+        assert_eq!(after(&rejected, 2), Next::Dead);
+        assert!(matches!(after(&unknown, 4), Next::RetryAfter(_)));
+        assert_eq!(after(&unknown, 5), Next::Dead);
+        assert_eq!(after(&attempt(Outcome::Delivered), 9), Next::Delivered);
+    }
+
+    #[test]
+    fn a_page_that_must_arrive_outlives_every_refusal_at_the_longest_pause() {
+        let config = Config {
+            max_attempts: 5,
+            max_rejections: 2,
+            backoff_limit_ms: 60_000,
+            ..Config::default()
+        };
+        let mut rng = StdRng::seed_from_u64(1);
+        let permanent = Outcome::Refused {
+            permanent: true,
+            wait: None,
+        };
+        let mut after = |outcome, number| attempt(outcome).next(number, true, &config, &mut rng);
+        assert!(matches!(after(permanent.clone(), 1), Next::RetryAfter(_)));
+        for (outcome, number) in [(permanent.clone(), 2), (permanent, u32::MAX), (Outcome::Unknown, 5)] {
+            let Next::PersistAfter(pause) = after(outcome, number) else {
+                panic!("attempt {number} was the last");
+            };
+            assert!((30..=60).contains(&pause.as_secs()), "{pause:?}");
+        }
+        assert_eq!(after(Outcome::Delivered, 9), Next::Delivered);
     }
 
     #[test]
@@ -231,7 +266,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut after = |seconds| {
             let wait = Some(Duration::from_secs(seconds));
-            attempt(Outcome::Refused { permanent: false, wait }).next(1, &config, &mut rng)
+            attempt(Outcome::Refused { permanent: false, wait }).next(1, false, &config, &mut rng)
         };
         assert_eq!(after(20), Next::RetryAfter(Duration::from_secs(20)));
         assert_eq!(after(100_000), Next::RetryAfter(Duration::from_mins(1)));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Invalid, Slug};
+use tocsin_domain::{Invalid, Slug, Timestamp};
+use tocsin_store::outbox::{Page, PageAction};
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +19,8 @@ pub struct Config {
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,
     /// Pages older than this, in milliseconds, are not sent to a destination that was never told of them: what a new
-    /// destination is spared, and what a pager that was gone for longer leaves unsent.
+    /// destination is spared, and what a pager that was gone for longer leaves unsent. What opened an incident that is
+    /// still open is sent however old it is.
     pub catch_up_ms: u64,
     /// How often to look for pages without being told of one, in milliseconds.
     pub poll_ms: u64,
@@ -33,9 +35,10 @@ pub struct Config {
     pub backoff_first_ms: u64,
     /// The longest pause, in milliseconds; also the longest wait a receiver may ask for.
     pub backoff_limit_ms: u64,
-    /// After this many attempts without success a page is dead for its destination.
+    /// After this many attempts without success a page is dead for its destination, unless it opened an incident that
+    /// is still open: that is tried on, at the longest pause.
     pub max_attempts: u32,
-    /// The same for a receiver that answers that the page itself is no good (4xx).
+    /// The same for a receiver that answers that the request itself is no good (4xx).
     pub max_rejections: u32,
 }
 
@@ -100,9 +103,9 @@ impl Destination {
     }
 
     /// File with its bearer token.
-    pub(crate) fn token_file(&self) -> Option<&PathBuf> {
+    pub(crate) fn token_file(&self) -> Option<&Path> {
         match self {
-            Self::Webhook { token_file, .. } | Self::Alertmanager { token_file, .. } => token_file.as_ref(),
+            Self::Webhook { token_file, .. } | Self::Alertmanager { token_file, .. } => token_file.as_deref(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Config {
             ("request_timeout_ms", self.request_timeout_ms),
             ("concurrency", self.concurrency as u64),
             ("backoff_first_ms", self.backoff_first_ms),
+            ("backoff_limit_ms", self.backoff_limit_ms),
             ("max_attempts", self.max_attempts.into()),
             ("max_rejections", self.max_rejections.into()),
         ];
@@ -199,6 +203,14 @@ impl Config {
         Duration::from_millis(self.catch_up_ms)
     }
 
+    /// Whether a page is owed to destinations that were never told of it: the rule of
+    /// [`Store::deliveries_fan_out`](tocsin_store::Store::deliveries_fan_out).
+    pub(crate) fn owes(&self, page: &Page, incident_is_open: bool, now: Timestamp) -> bool {
+        let is_young = page.created_at >= now - self.catch_up();
+        let must_arrive = incident_is_open && page.action == PageAction::Trigger;
+        !self.destinations.is_empty() && (is_young || must_arrive)
+    }
+
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
@@ -211,6 +223,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tocsin_domain::IncidentId;
 
     fn webhook(name: &str, url: &str) -> Destination {
         Destination::Webhook {
@@ -274,6 +287,32 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("colour")
+        );
+    }
+
+    #[test]
+    fn a_page_is_owed_while_it_is_young_or_its_incident_is_open() {
+        let config = Config {
+            destinations: vec![webhook("a", "http://x")],
+            ..Config::default()
+        };
+        let page = |action| Page {
+            id: 1,
+            page_key: "k".to_owned(),
+            incident: IncidentId(1),
+            action,
+            payload_json: "{}".to_owned(),
+            created_at: Timestamp::from_micros(0),
+        };
+        let (trigger, resolve) = (page(PageAction::Trigger), page(PageAction::Resolve));
+        let day = trigger.created_at + Duration::from_hours(24);
+        let later = day + Duration::from_micros(1);
+        assert!(config.owes(&trigger, false, day) && config.owes(&resolve, false, day));
+        assert!(config.owes(&trigger, true, later));
+        assert!(!config.owes(&trigger, false, later) && !config.owes(&resolve, true, later));
+        assert!(
+            !Config::default().owes(&trigger, true, day),
+            "there is nobody to owe it to"
         );
     }
 

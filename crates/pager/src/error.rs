@@ -12,17 +12,9 @@ use tonic::Status;
 /// Why the pager can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A setting is no good.
+    /// A setting is no good, or a token can't be read.
     #[error(transparent)]
     Config(#[from] Invalid),
-    /// A token can't be read.
-    #[error("pager.destinations: token_file of {destination}: {source}")]
-    TokenFile {
-        /// Whose token it is.
-        destination: String,
-        /// Why not.
-        source: std::io::Error,
-    },
     /// The HTTP client can't be made.
     #[error("the http client of the pager: {0}")]
     Client(#[source] reqwest::Error),
@@ -46,6 +38,9 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
+    /// A destination's token can't be read any more.
+    #[error(transparent)]
+    Token(Invalid),
     /// A page's payload can't be read.
     #[error("page {key}: payload: {reason}")]
     UnreadablePage {
@@ -72,6 +67,7 @@ impl From<Error> for Status {
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::Token(_)
             | Error::UnreadablePage { .. } => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)

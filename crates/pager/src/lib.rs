@@ -13,6 +13,8 @@
 //! **Invariant:** every page reaches its receiver at least once under one stable key, or is dead and says why. It is
 //! repeated only after a refusal or an attempt whose outcome is unknown, and the history shows which.
 //!
+//! **Invariant:** what opened an incident is never dead while the incident is open, and owed however old it is.
+//!
 //! **Invariant:** an attempt is on record, as unknown, before anything is sent. A process that dies in between leaves
 //! the truth behind.
 //!

@@ -1,6 +1,7 @@
 //! The gRPC face.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
@@ -16,7 +17,7 @@ use tocsin_transport::watch::Watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::{Error, target, wire};
+use crate::{Config, Error, target, wire};
 
 /// The most steps and pieces of evidence shown of one incident: the newest.
 const SHOWN: u32 = 1_000;
@@ -29,6 +30,7 @@ const NOTE_CHARS: usize = 2_000;
 pub struct Service {
     store: Store,
     clock: Clock,
+    config: Arc<Config>,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -41,11 +43,12 @@ fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) ->
 }
 
 impl Service {
-    pub(crate) fn new(store: Store, clock: Clock, watch: Watch) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock, config: Arc<Config>, watch: Watch) -> Self {
         Self {
             sets: ThresholdSets::new(store.clone()),
             store,
             clock,
+            config,
             watch,
         }
     }
@@ -63,12 +66,17 @@ impl Service {
             evidence.push(self.show(piece).await?);
         }
         let pages = self.store.pages_by_incident(&scope, id).await?;
+        let (is_open, now) = (incident.incident.state.is_active(), self.clock.now());
+        let show = |page: PageDelivery| {
+            let is_owed = self.config.owes(&page.page, is_open, now);
+            wire::page(page, is_owed)
+        };
         Ok(v1::GetIncidentResponse {
             incident: Some(wire::incident(incident)),
             events: journal.events.into_iter().map(wire::event).collect(),
             earlier_steps: journal.earlier_steps,
             evidence,
-            pages: pages.into_iter().map(wire::page).collect(),
+            pages: pages.into_iter().map(show).collect(),
         })
     }
 

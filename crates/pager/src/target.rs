@@ -1,5 +1,6 @@
 //! A destination, ready to be posted to.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -53,13 +54,16 @@ impl Sender {
 pub(crate) struct Target {
     pub(crate) name: String,
     url: Url,
-    authorization: Option<HeaderValue>,
+    /// Read anew for each post: tokens are rotated under a pager that runs for months.
+    token_file: Option<PathBuf>,
     /// For level-triggered ones: how often open incidents are posted again.
     pub(crate) resend: Option<Duration>,
 }
 
 impl Target {
     pub(crate) fn new(destination: &Destination) -> Result<Self, BuildError> {
+        // A mistake in the settings is told at the start, not at the first page.
+        destination.token_file().map(authorization).transpose()?;
         let resend = match destination {
             Destination::Webhook { .. } => None,
             Destination::Alertmanager { resend_interval_ms, .. } => Some(Duration::from_millis(*resend_interval_ms)),
@@ -67,10 +71,7 @@ impl Target {
         Ok(Self {
             name: destination.name().to_owned(),
             url: destination.endpoint()?,
-            authorization: destination
-                .token_file()
-                .map(|_| authorization(destination))
-                .transpose()?,
+            token_file: destination.token_file().map(Path::to_path_buf),
             resend,
         })
     }
@@ -83,7 +84,7 @@ impl Target {
                 outcome: Outcome::Delivered,
                 answer: "nothing to send: the receiver knows no such action".to_owned(),
             },
-            // Nothing was sent. A page that can't be read won't become readable; the database may come back.
+            // Nothing was sent. A page that can't be read won't become readable; the database and the token may come back.
             Err(error) => {
                 let permanent = matches!(error, Error::UnreadablePage { .. });
                 Attempt {
@@ -98,7 +99,7 @@ impl Target {
         let page = parse(&leased.page)?;
         let console_url = sender.console_url.as_deref();
         let Some(resend) = self.resend else {
-            let request = self.post(sender, &WebhookBody::new(&page, console_url));
+            let request = self.post(sender, &WebhookBody::new(&page, console_url))?;
             let key = format!("{}:{}", page.key, page.action.as_str());
             return Ok(Some(request.header(IDEMPOTENCY_KEY, key)));
         };
@@ -120,7 +121,7 @@ impl Target {
             sender.clock.now(),
             resend * INTERVALS_AHEAD,
         );
-        Ok((!alerts.is_empty()).then(|| self.post(sender, &alerts)))
+        (!alerts.is_empty()).then(|| self.post(sender, &alerts)).transpose()
     }
 
     /// Posts every open incident again; answers how many there are.
@@ -146,32 +147,28 @@ impl Target {
                 },
             ));
         }
-        let result = self.post(sender, &alerts).send().await;
+        let result = self.post(sender, &alerts)?.send().await;
         Ok((alerts.len(), Attempt::of(result, now).await))
     }
 
-    fn post(&self, sender: &Sender, body: &impl Serialize) -> RequestBuilder {
+    fn post(&self, sender: &Sender, body: &impl Serialize) -> Result<RequestBuilder, Error> {
         let request = sender.client.post(self.url.clone()).json(body);
-        match &self.authorization {
-            Some(value) => request.header(AUTHORIZATION, value.clone()),
+        Ok(match &self.token_file {
+            Some(path) => request.header(AUTHORIZATION, authorization(path).map_err(Error::Token)?),
             None => request,
-        }
+        })
     }
 }
 
-fn authorization(destination: &Destination) -> Result<HeaderValue, BuildError> {
-    let path = destination.token_file().cloned().unwrap_or_default();
-    let token = std::fs::read_to_string(path).map_err(|source| BuildError::TokenFile {
-        destination: destination.name().to_owned(),
-        source,
-    })?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| {
-        let reason = format!(
-            "the token of {} holds characters that no header can",
-            destination.name()
-        );
+/// The token in a file, as a header. The error names the file and keeps the token to itself.
+fn authorization(path: &Path) -> Result<HeaderValue, Invalid> {
+    let invalid = |reason: String| {
+        let reason = format!("{}: {reason}", path.display());
         Invalid::new("pager.destinations.token_file", reason)
-    })?;
+    };
+    let token = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+        .map_err(|_| invalid("it holds characters that no header can".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -104,8 +104,15 @@ fn half_floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// Writes a page with its attempts.
-pub(crate) fn page(delivery: PageDelivery) -> v1::Page {
+/// What the state of a page is called that no destination was told of, and none will be.
+const UNSENT: &str = "unsent";
+
+/// Writes a page with its attempts; `is_owed` when destinations that were never told of it will be.
+pub(crate) fn page(delivery: PageDelivery, is_owed: bool) -> v1::Page {
+    let state = match delivery.destination {
+        None if !is_owed => UNSENT,
+        _ => delivery.state.as_str(),
+    };
     let attempts = delivery.attempts.into_iter().map(|attempt| v1::DeliveryAttempt {
         at: Some(time::to_wire(attempt.at)),
         outcome: attempt.outcome.as_str().to_owned(),
@@ -116,7 +123,7 @@ pub(crate) fn page(delivery: PageDelivery) -> v1::Page {
         created_at: Some(time::to_wire(delivery.page.created_at)),
         action: delivery.page.action.as_str().to_owned(),
         attempts: attempts.collect(),
-        state: delivery.state.as_str().to_owned(),
+        state: state.to_owned(),
         destination: delivery.destination.unwrap_or_default(),
     }
 }

@@ -15,6 +15,9 @@ use crate::Config;
 use crate::attempt::{Attempt, Next, Outcome};
 use crate::target::{Sender, Target};
 
+/// What the history says of an attempt that would have been the last, had the incident been over.
+const TRIED_ON: &str = " (tried on: the incident is open)";
+
 /// Pause between tries to record an answer.
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
 
@@ -163,14 +166,15 @@ impl Worker {
             }
         };
         let number = u32::try_from(leased.attempt).unwrap_or(u32::MAX);
-        let next = attempt.next(number, &self.config, &mut self.rng);
+        let next = attempt.next(number, leased.must_arrive, &self.config, &mut self.rng);
         let now = self.sender.clock.now();
         let outcome = match attempt.outcome {
             Outcome::Delivered => AttemptOutcome::Delivered,
             Outcome::Refused { .. } => AttemptOutcome::Refused,
             Outcome::Unknown => AttemptOutcome::Unknown,
         };
-        let (page, answer, attempt_number) = (&leased.page, attempt.answer.as_str(), leased.attempt);
+        let (page, attempt_number) = (&leased.page, leased.attempt);
+        let mut answer = attempt.answer;
         let (after, retry_in) = match next {
             Next::Delivered => {
                 tracing::info!(
@@ -192,6 +196,18 @@ impl Worker {
                 );
                 (AfterAttempt::RetryAt(now + pause), Some(pause))
             }
+            Next::PersistAfter(pause) => {
+                let retry_in_ms = pause.as_millis() as u64;
+                tracing::error!(
+                    page = page.page_key,
+                    answer,
+                    attempt_number,
+                    retry_in_ms,
+                    "nobody was told of an open incident yet: its page is tried on"
+                );
+                answer.push_str(TRIED_ON);
+                (AfterAttempt::RetryAt(now + pause), Some(pause))
+            }
             Next::Dead => {
                 tracing::error!(
                     page = page.page_key,
@@ -207,7 +223,7 @@ impl Worker {
             attempt: leased.attempt,
             at: now,
             outcome,
-            answer: attempt.answer,
+            answer,
             after,
         };
         self.record(&finished, leased_until).await;

@@ -130,8 +130,9 @@ async fn a_receiver_that_was_never_reached_refused() {
             max_attempts: 2,
             ..webhook(&format!("http://{free}/?hush"))
         };
-        let pager = stage.pager(config);
         let incident = stage.open().await;
+        stage.clear(incident).await;
+        let pager = stage.pager(config);
         let pages = stage
             .pages_when(incident, |pages| pages[0].state == DeliveryState::Dead)
             .await;
@@ -147,20 +148,126 @@ async fn a_receiver_that_was_never_reached_refused() {
 }
 
 #[tokio::test]
-async fn a_page_the_receiver_finds_no_good_dies_and_holds_up_nothing_after_it() {
+async fn a_page_of_what_is_over_that_the_receiver_finds_no_good_dies_and_holds_up_nothing_after_it() {
     with_stage("dead", Clock::system(), |stage| async move {
         let receiver = Receiver::start([Manner::Status(400); 3]).await;
+        let incident = stage.open().await;
+        stage.clear(incident).await;
         let pager = stage.pager(Config {
             max_rejections: 3,
             ..webhook(&receiver.url)
         });
-        let incident = stage.open().await;
-        stage.clear(incident).await;
         let ended = |pages: &[PageDelivery]| pages.iter().all(|page| page.state != DeliveryState::Waiting);
         let pages = stage.pages_when(incident, ended).await;
         pager.stop().await;
         assert_eq!((pages[0].state, pages[0].attempts.len()), (DeliveryState::Dead, 3));
         assert_eq!(pages[1].state, DeliveryState::Delivered);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_opened_an_open_incident_outlives_every_rejection() {
+    with_stage("persists", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        receiver.always(Some(Manner::Status(404)));
+        let pager = stage.pager(Config {
+            max_rejections: 2,
+            backoff_limit_ms: 20,
+            ..webhook(&receiver.url)
+        });
+        let incident = stage.open().await;
+        let pages = stage.pages_when(incident, |pages| pages[0].attempts.len() > 4).await;
+        assert_eq!(pages[0].state, DeliveryState::Waiting);
+        let said = |number: usize| pages[0].attempts[number].answer.contains("tried on");
+        assert!(!said(0) && said(1) && said(2), "{:?}", pages[0].attempts);
+        receiver.always(None);
+        stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_opened_an_incident_that_is_over_is_given_up() {
+    with_stage("over", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        receiver.always(Some(Manner::Status(404)));
+        let pager = stage.pager(Config {
+            max_rejections: 2,
+            backoff_limit_ms: 20,
+            ..webhook(&receiver.url)
+        });
+        let incident = stage.open().await;
+        stage.pages_when(incident, |pages| pages[0].attempts.len() > 4).await;
+        stage.clear(incident).await;
+        let dead =
+            |pages: &[PageDelivery]| pages.len() == 2 && pages.iter().all(|page| page.state == DeliveryState::Dead);
+        stage.pages_when(incident, dead).await;
+        pager.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_rotated_is_used_by_the_next_attempt() {
+    with_stage("token", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        receiver.always(Some(Manner::Status(401)));
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        std::fs::write(&token_file, "old\n").unwrap();
+        let destination = Destination::Webhook {
+            name: "hook".to_owned(),
+            url: receiver.url.clone(),
+            token_file: Some(token_file.clone()),
+        };
+        let pager = stage.pager(Config {
+            destinations: vec![destination],
+            backoff_limit_ms: 20,
+            ..impatient()
+        });
+        let incident = stage.open().await;
+        stage.pages_when(incident, |pages| !pages[0].attempts.is_empty()).await;
+        // Gone for a moment, as a rotation may have it: nothing is sent then, and nothing given up.
+        std::fs::remove_file(&token_file).unwrap();
+        let unsent = |pages: &[PageDelivery]| {
+            let mut answers = pages[0].attempts.iter().map(|attempt| &attempt.answer);
+            answers.any(|answer| answer.starts_with("not sent: pager.destinations.token_file"))
+        };
+        stage.pages_when(incident, unsent).await;
+        std::fs::write(&token_file, "new\n").unwrap();
+        receiver.always(None);
+        stage.pages_when(incident, delivered).await;
+        pager.stop().await;
+        let sent: Vec<_> = receiver
+            .got()
+            .into_iter()
+            .map(|got| got.authorization.unwrap())
+            .collect();
+        assert_eq!(
+            (sent[0].as_str(), sent[sent.len() - 1].as_str()),
+            ("Bearer old", "Bearer new")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pager_that_was_gone_for_long_tells_of_what_is_open_and_of_nothing_that_is_over() {
+    with_stage("gone", Clock::manual(noon()), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        let over = stage.open().await;
+        stage.clear(over).await;
+        let open = stage.open().await;
+        stage.clock.advance(Duration::from_hours(25));
+        let pager = stage.pager(webhook(&receiver.url));
+        stage.pages_when(open, delivered).await;
+        pager.stop().await;
+        let keys: Vec<String> = receiver.got().into_iter().map(|got| got.key).collect();
+        assert_eq!(keys, [format!("tocsin-incident-{open}-page:trigger")]);
+        let unowed = stage.pages_when(over, |_| true).await;
+        assert!(unowed.len() == 2 && unowed.iter().all(|page| page.destination.is_none()));
     })
     .await;
 }

@@ -151,6 +151,24 @@ async fn who_may_not_is_told_so_and_another_sites_incident_does_not_exist() {
 }
 
 #[tokio::test]
+async fn a_page_that_nobody_will_be_told_of_is_not_said_to_wait() {
+    with_stage("unsent", Clock::system(), |stage| async move {
+        let incident = stage.open().await;
+        let mut client = client(&stage, Some(person(PersonRole::Viewer, Scope::All)));
+        let request = v1::GetIncidentRequest {
+            incident_id: incident.0,
+        };
+        let shown = client.get_incident(request).await.unwrap().into_inner();
+        assert_eq!(
+            (shown.pages[0].state.as_str(), shown.pages[0].destination.as_str()),
+            ("unsent", ""),
+            "no destination is configured"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_watcher_hears_of_a_new_incident() {
     with_stage("watch", Clock::system(), |stage| async move {
         let parts = Parts {

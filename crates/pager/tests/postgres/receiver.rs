@@ -24,6 +24,7 @@ pub(crate) enum Manner {
 #[derive(Debug, Clone)]
 pub(crate) struct Got {
     pub(crate) key: String,
+    pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
     /// It was answered with success.
     pub(crate) accepted: bool,
@@ -72,12 +73,11 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
     let manner = always
         .or_else(|| shared.manners.lock().unwrap().pop_front())
         .unwrap_or(Manner::Status(200));
-    let header = headers
-        .get("idempotency-key")
-        .map(|value| value.to_str().unwrap().to_owned());
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let accepted = matches!(manner, Manner::Status(200..300));
     let got = Got {
-        key: header.unwrap_or_default(),
+        key: header("idempotency-key").unwrap_or_default(),
+        authorization: header("authorization"),
         body: serde_json::from_slice(&body).unwrap(),
         accepted,
     };

@@ -137,7 +137,7 @@ fn line(incident: &Incident, entry: &Entry<'_>) -> Markup {
                 },
                 Entry::Event(event, payload) => (journal_line(incident, event, payload)),
                 Entry::Page(page) => {
-                    strong { "Page written: " (page.action) } " for " (page.destination) " " (view::tag(&page.state))
+                    strong { "Page written: " (page.action) } @if !page.destination.is_empty() { " for " (page.destination) } " " (view::tag(&page.state))
                     span.sub { "key " code { (page.page_key) } }
                 },
                 Entry::Attempt(page, attempt) => {
