@@ -16,3 +16,4 @@ mod roles;
 mod s3;
 mod startup;
 mod units;
+mod wall_clock;

@@ -50,6 +50,11 @@ impl Plant {
     /// A reading of `sensor` at step `number` of ten seconds.
     pub fn reading(sensor: &str, number: u64, bins: Vec<f32>) -> Reading {
         let at = Self::start() + std::time::Duration::from_secs(10) * number as u32;
+        Self::reading_at(sensor, at, bins)
+    }
+
+    /// The same at a time of the story's own.
+    pub fn reading_at(sensor: &str, at: Timestamp, bins: Vec<f32>) -> Reading {
         Reading {
             sensor: sensor.to_owned(),
             captured_at: Some(time::to_wire(at)),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 use tocsin::credential::ServiceCredential;
+use tocsin::publish::Publisher;
 use tocsin::rollout::{self, Rollout};
 use tocsin::{Config, Platform, Role, Running};
 use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
@@ -159,13 +160,25 @@ impl Stage {
     }
 
     /// A publisher with a gateway's token, on the capture clock.
-    pub async fn publisher(&self) -> Result<tocsin::publish::Publisher> {
+    pub async fn publisher(&self) -> Result<Publisher> {
         let channel: Channel = self.running.channel(&self.token().await?);
         let properties = StreamProperties {
             clock_is_capture: true,
             historical: false,
         };
-        Ok(tocsin::publish::Publisher::new(channel, properties))
+        Ok(Publisher::new(channel, properties))
+    }
+
+    /// The same on the wall clock, with a token that may do nothing else: a gateway at a plant.
+    pub async fn wall_clock_publisher(&self) -> Result<Publisher> {
+        let token = self
+            .token_with(|token| (token.may_replay, token.may_send_historical) = (false, false))
+            .await?;
+        let properties = StreamProperties {
+            clock_is_capture: false,
+            historical: false,
+        };
+        Ok(Publisher::new(self.running.channel(&token), properties))
     }
 
     /// Stops everything.
