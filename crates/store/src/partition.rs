@@ -3,6 +3,7 @@
 //! A partition is made as a table of its own and then attached: attaching takes a lock that neither readers nor writers
 //! of the other days notice, where `CREATE TABLE … PARTITION OF` would stop them all.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Days, NaiveDate};
@@ -63,45 +64,51 @@ impl fmt::Display for Day {
 }
 
 impl Store {
-    /// Makes the partitions of `days` that are missing. Days this process has seen before cost no query; replicas may
-    /// race.
+    /// Makes the partitions of `days` that are missing, each in a transaction of its own: a locked table each, the days
+    /// of a history would be more locks than Postgres has room for. Days this process has seen before cost no query;
+    /// replicas may race.
     pub async fn partitions_ensure(&self, days: impl IntoIterator<Item = Day>) -> Result<()> {
-        let mut missing = self.days_unknown(days);
-        if missing.is_empty() {
-            return Ok(());
+        for day in self.days_unknown(days) {
+            self.partition_make(day).await?;
+            self.day_remember(day);
         }
-        missing.sort_unstable();
-        missing.dedup();
+        Ok(())
+    }
+
+    /// Makes today's and tomorrow's partitions, so that no reading that comes in time has to wait for its own.
+    pub async fn partitions_ahead(&self, now: Timestamp) -> Result<()> {
+        let today = Day::of(now);
+        self.partitions_ensure([today, today.next()]).await
+    }
+
+    /// Makes a day's partition, unless there is one.
+    async fn partition_make(&self, day: Day) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", MAKING_PARTITIONS)
             .execute(&mut *transaction)
             .await?;
-        for day in &missing {
-            let name = day.partition();
-            let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "exists!""#, name)
-                .fetch_one(&mut *transaction)
+        let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "exists!""#, day.partition())
+            .fetch_one(&mut *transaction)
+            .await?;
+        if !exists {
+            sqlx::raw_sql(AssertSqlSafe(attach_statements(day)))
+                .execute(&mut *transaction)
                 .await?;
-            if !exists {
-                sqlx::raw_sql(AssertSqlSafe(attach_statements(*day)))
-                    .execute(&mut *transaction)
-                    .await?;
-            }
         }
-        transaction.commit().await?;
-        self.days_remember(missing);
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
-    fn days_unknown(&self, days: impl IntoIterator<Item = Day>) -> Vec<Day> {
+    /// Those of `days` that this process has not seen, each once.
+    fn days_unknown(&self, days: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
         let known = self.known_days.read().expect("no holder of this lock panics");
         days.into_iter().filter(|day| !known.contains(day)).collect()
     }
 
-    fn days_remember(&self, days: Vec<Day>) {
+    fn day_remember(&self, day: Day) {
         self.known_days
             .write()
             .expect("no holder of this lock panics")
-            .extend(days);
+            .insert(day);
     }
 
     /// The days that have a partition, in order.

@@ -90,6 +90,9 @@ pub struct LeasedDelivery {
     pub attempt: i32,
     /// What to deliver.
     pub page: Page,
+    /// It opened an incident that was still open at the lease: it must not be given up. Incidents don't open again, so
+    /// what was over at the lease stays so.
+    pub must_arrive: bool,
 }
 
 /// What happens after an attempt.
@@ -148,12 +151,18 @@ pub struct PageDelivery {
 
 impl Store {
     /// Makes the deliveries of pages decided since `since` that lack one for a destination. A destination that is new
-    /// is not told of what happened long before it. Answers how many are new.
+    /// is not told of what happened long before it, unless that is an incident that is still open. Answers how many are
+    /// new.
     pub async fn deliveries_fan_out(&self, destinations: &[String], since: Timestamp, now: Timestamp) -> Result<u64> {
         let done = sqlx::query!(
-            "insert into delivery (outbox_id, destination, state, next_at)
-             select o.outbox_id, d.name, 'waiting', $3 from outbox o cross join unnest($1::text[]) d(name)
-             where o.created_at >= $2 and not exists (
+            "with owed as (
+                 select outbox_id from outbox where created_at >= $2
+                 union
+                 select o.outbox_id from incident n join outbox o using (incident_id)
+                 where n.closed_at is null and o.action = 'trigger')
+             insert into delivery (outbox_id, destination, state, next_at)
+             select o.outbox_id, d.name, 'waiting', $3 from owed o cross join unnest($1::text[]) d(name)
+             where not exists (
                  select 1 from delivery x where x.outbox_id = o.outbox_id and x.destination = d.name)
              order by o.outbox_id, d.name on conflict do nothing",
             destinations,
@@ -208,8 +217,10 @@ impl Store {
                )
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
                       l.attempt_count as "attempt_count!", o.outbox_id, o.page_key, o.incident_id, o.action,
-                      o.payload::text as "payload!", o.created_at
-               from leased l join outbox o using (outbox_id) order by o.outbox_id"#,
+                      o.payload::text as "payload!", o.created_at,
+                      o.action = 'trigger' and n.closed_at is null as "must_arrive!"
+               from leased l join outbox o using (outbox_id) join incident n using (incident_id)
+               order by o.outbox_id"#,
             time(now),
             time(now + lease),
             i64::from(limit),
@@ -231,6 +242,7 @@ impl Store {
                 destination: row.destination,
                 attempt: row.attempt_count,
                 page: page.try_into()?,
+                must_arrive: row.must_arrive,
             })
         });
         leased.collect()
