@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tocsin_detect::metrics::{auroc, average_precision, rates_at};
 use tocsin_detect::tail::TailError;
 use tocsin_domain::{Condition, Detector, Scores};
-use tocsin_judge::threshold_set::{CalibrationError, Member};
+use tocsin_judge::threshold_set::{LinesError, Member};
 use tocsin_judge::{Persistence, Role, ThresholdSet};
 use tocsin_models::{Bundle, DetectorScratch, Network, NetworkError};
 
@@ -34,7 +34,7 @@ pub enum EvaluateError {
     Network(#[from] NetworkError),
     /// The calibration part can't carry lines.
     #[error(transparent)]
-    Calibration(#[from] CalibrationError),
+    Lines(#[from] LinesError),
     /// A detector's calibration scores can't carry lines.
     #[error("{0}: {1}")]
     Tail(Detector, TailError),

@@ -157,7 +157,7 @@ const DEFAULT_ROLES: [(Detector, Role, Role); 5] = [
 
 /// Why no threshold set can be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum CalibrationError {
+pub enum LinesError {
     /// A detector's healthy scores can't carry a tail.
     #[error("{detector}: {source}")]
     Tail {
@@ -176,7 +176,7 @@ impl ThresholdSet {
     ///
     /// Scores come from readings that neither fitted the detectors nor are suspected of a fault; a detector that scored
     /// none of them is left out.
-    pub fn from_healthy_percentiles(healthy: &[Scores], persistence: Persistence) -> Result<Self, CalibrationError> {
+    pub fn from_healthy_percentiles(healthy: &[Scores], persistence: Persistence) -> Result<Self, LinesError> {
         let mut members = Vec::new();
         let mut without_network = Vec::new();
         for (detector, role, role_without_network) in DEFAULT_ROLES {
@@ -185,7 +185,7 @@ impl ThresholdSet {
                 continue;
             }
             let member =
-                Member::fit(detector, role, &scores).map_err(|source| CalibrationError::Tail { detector, source })?;
+                Member::fit(detector, role, &scores).map_err(|source| LinesError::Tail { detector, source })?;
             if detector != Detector::Residual {
                 without_network.push(Member {
                     role: role_without_network,

@@ -6,7 +6,7 @@ use tocsin_contracts::Malformed;
 use tocsin_domain::access::Forbidden;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Slug, ThresholdSetId};
-use tocsin_judge::threshold_set::CalibrationError;
+use tocsin_judge::threshold_set::LinesError;
 use tocsin_transport::retry;
 use tonic::Status;
 
@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// The scores carry no limits.
     #[error("no limits can be computed: {0}")]
-    Calibration(#[from] CalibrationError),
+    Lines(#[from] LinesError),
     /// The set is not where it would have to be.
     #[error("threshold set {set} is {}, not {}", found.as_str(), expected.as_str())]
     WrongState {
@@ -83,7 +83,7 @@ impl From<Error> for Status {
             Error::TooManyScores { .. } => Self::invalid_argument(message),
             Error::NoChampion(_)
             | Error::NoScores(_)
-            | Error::Calibration(_)
+            | Error::Lines(_)
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
             | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
