@@ -106,7 +106,7 @@ pub struct Forbidden {
     /// Who asked.
     pub actor: String,
     /// What for.
-    pub action: &'static str,
+    pub action: String,
 }
 
 impl Principal {
@@ -153,10 +153,22 @@ impl Principal {
         }
     }
 
-    fn forbidden(&self, action: &'static str) -> Forbidden {
+    /// As [`Self::require`], for what holds for every site: people have to see them all.
+    pub fn require_everywhere(&self, role: PersonRole, action: &'static str) -> Result<(), Forbidden> {
+        self.require(role, action)?;
+        match self.scope() {
+            Scope::All => Ok(()),
+            Scope::Sites(_) => Err(self.forbidden(format!(
+                "{action}: that holds for every site, and {} sees some sites only",
+                self.actor()
+            ))),
+        }
+    }
+
+    fn forbidden(&self, action: impl Into<String>) -> Forbidden {
         Forbidden {
             actor: self.actor(),
-            action,
+            action: action.into(),
         }
     }
 }
@@ -225,6 +237,32 @@ mod tests {
         assert_eq!(refused.to_string(), "ana may not acknowledge");
         assert!(person(PersonRole::Admin).require_service("assess").is_err());
         assert!(person(PersonRole::Admin).as_gateway("publish").is_err());
+    }
+
+    #[test]
+    fn what_holds_for_every_site_is_for_those_who_see_them_all() {
+        let refused = person(PersonRole::Engineer)
+            .require_everywhere(PersonRole::Engineer, "promote bundles")
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "ana may not promote bundles: that holds for every site, and ana sees some sites only"
+        );
+        let everywhere = |role| {
+            Principal::Person(Person {
+                account: AccountId(1),
+                name: "ana".into(),
+                role,
+                scope: Scope::All,
+            })
+            .require_everywhere(PersonRole::Engineer, "promote bundles")
+        };
+        assert!(everywhere(PersonRole::Engineer).is_ok() && everywhere(PersonRole::Operator).is_err());
+        assert!(
+            Principal::Service
+                .require_everywhere(PersonRole::Admin, "make sites")
+                .is_ok()
+        );
     }
 
     #[test]

@@ -40,11 +40,19 @@ pub struct Service {
     parts: Parts,
 }
 
-/// Who asks, with at least `role`.
-fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) -> Result<Principal, Error> {
-    let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
-    principal.require(role, action)?;
+fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
+    request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)
+}
+
+/// Who works on limits: they are a class's at every site, so an engineer who sees all of them.
+fn engineer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = caller(request)?;
+    principal.require_everywhere(PersonRole::Engineer, action)?;
     Ok(principal.clone())
+}
+
+fn require_viewer<T>(request: &Request<T>, action: &'static str) -> Result<(), Error> {
+    Ok(caller(request)?.require(PersonRole::Viewer, action)?)
 }
 
 fn class_name(text: &str) -> Result<Slug, Error> {
@@ -244,7 +252,7 @@ impl Service {
 impl RecalibratorService for Service {
     #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]
     async fn propose(&self, request: Request<v1::ProposeRequest>) -> Result<Response<v1::ProposeResponse>, Status> {
-        let by = principal(&request, PersonRole::Engineer, "propose alarm limits")?;
+        let by = engineer(&request, "propose alarm limits")?;
         let set = self.do_propose(&by, request.into_inner()).await?;
         Ok(Response::new(v1::ProposeResponse {
             threshold_set: Some(wire::threshold_set(set)),
@@ -253,7 +261,7 @@ impl RecalibratorService for Service {
 
     #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
     async fn test(&self, request: Request<v1::TestRequest>) -> Result<Response<v1::TestResponse>, Status> {
-        let by = principal(&request, PersonRole::Engineer, "test alarm limits")?;
+        let by = engineer(&request, "test alarm limits")?;
         let set = self
             .do_test(&by, ThresholdSetId(request.into_inner().threshold_set_id))
             .await?;
@@ -264,7 +272,7 @@ impl RecalibratorService for Service {
 
     #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::ApproveResponse>, Status> {
-        let by = principal(&request, PersonRole::Engineer, "approve alarm limits")?;
+        let by = engineer(&request, "approve alarm limits")?;
         let set = self.do_approve(&by, request.into_inner()).await?;
         Ok(Response::new(v1::ApproveResponse {
             threshold_set: Some(wire::threshold_set(set)),
@@ -273,7 +281,7 @@ impl RecalibratorService for Service {
 
     #[tracing::instrument(skip_all, fields(set = request.get_ref().threshold_set_id))]
     async fn activate(&self, request: Request<v1::ActivateRequest>) -> Result<Response<v1::ActivateResponse>, Status> {
-        let by = principal(&request, PersonRole::Engineer, "activate alarm limits")?;
+        let by = engineer(&request, "activate alarm limits")?;
         let set = self.do_activate(&by, request.into_inner()).await?;
         Ok(Response::new(v1::ActivateResponse {
             threshold_set: Some(wire::threshold_set(set)),
@@ -282,7 +290,7 @@ impl RecalibratorService for Service {
 
     #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
-        let by = principal(&request, PersonRole::Engineer, "roll back alarm limits")?;
+        let by = engineer(&request, "roll back alarm limits")?;
         let set = self.do_rollback(&by, request.into_inner()).await?;
         Ok(Response::new(v1::RollbackResponse {
             threshold_set: Some(wire::threshold_set(set)),
@@ -293,7 +301,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::ListThresholdSetsRequest>,
     ) -> Result<Response<v1::ListThresholdSetsResponse>, Status> {
-        principal(&request, PersonRole::Viewer, "list alarm limits")?;
+        require_viewer(&request, "list alarm limits")?;
         let store = &self.parts.store;
         let class = match request.into_inner().class.as_str() {
             "" => None,
@@ -308,7 +316,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::GetThresholdSetRequest>,
     ) -> Result<Response<v1::GetThresholdSetResponse>, Status> {
-        principal(&request, PersonRole::Viewer, "look at alarm limits")?;
+        require_viewer(&request, "look at alarm limits")?;
         let id = ThresholdSetId(request.into_inner().threshold_set_id);
         let set = self.parts.store.threshold_set_get(id).await.map_err(Error::from)?;
         Ok(Response::new(v1::GetThresholdSetResponse {

@@ -13,7 +13,7 @@ use tocsin_contracts::time;
 use tocsin_domain::access::Person;
 use tocsin_domain::lifecycle::BundleState;
 use tocsin_domain::{
-    AccountId, ClassId, Clock, Codec, Detector, PersonRole, Principal, Scope, Scores, ThresholdSetId, Timestamp,
+    AccountId, ClassId, Clock, Codec, Detector, PersonRole, Principal, Scope, Scores, SiteId, ThresholdSetId, Timestamp,
 };
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
@@ -130,6 +130,10 @@ impl Stage {
     }
 
     fn client(&self, role: PersonRole) -> Client {
+        self.client_of(role, Scope::All)
+    }
+
+    fn client_of(&self, role: PersonRole, scope: Scope) -> Client {
         let parts = Parts {
             store: self.store.clone(),
             bundles: self.bundles.clone(),
@@ -139,7 +143,7 @@ impl Stage {
             account: AccountId(1),
             name: "ana".to_owned(),
             role,
-            scope: Scope::All,
+            scope,
         };
         let service =
             tocsin_recalibrator::build(Config::default(), parts).map_request(move |mut request: Request<_>| {
@@ -295,6 +299,38 @@ async fn a_rollback_goes_to_the_set_before_and_not_to_a_time_without_limits() {
             .map(|set| (set.threshold_set_id, set.state.as_str()))
             .collect();
         assert_eq!(states, [(second, "retired"), (first, "active")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_engineer_of_one_site_changes_no_limits_as_they_hold_for_every_site() {
+    with_stage("one_site", |stage| async move {
+        let bundle = stage.bundle(4_000).await;
+        let threshold_set_id = approved(&mut stage.client(PersonRole::Engineer), bundle).await;
+        let mut local = stage.client_of(PersonRole::Engineer, Scope::site(SiteId(1)));
+        let approve = v1::ApproveRequest {
+            threshold_set_id,
+            reason: "looks right".to_owned(),
+        };
+        let rollback = v1::RollbackRequest {
+            class: "pump".to_owned(),
+            reason: "worse".to_owned(),
+        };
+        for refused in [
+            local.propose(propose(bundle)).await.unwrap_err(),
+            local.test(v1::TestRequest { threshold_set_id }).await.unwrap_err(),
+            local.approve(approve).await.unwrap_err(),
+            activate(&mut local, threshold_set_id).await.unwrap_err(),
+            local.rollback(rollback).await.unwrap_err(),
+        ] {
+            assert_eq!(refused.code(), Code::PermissionDenied, "{}", refused.message());
+            let reason = "that holds for every site, and ana sees some sites only";
+            assert!(refused.message().ends_with(reason), "{}", refused.message());
+        }
+        let request = v1::GetThresholdSetRequest { threshold_set_id };
+        let seen = local.get_threshold_set(request).await.unwrap().into_inner();
+        assert_eq!(seen.threshold_set.unwrap().state, "approved");
     })
     .await;
 }

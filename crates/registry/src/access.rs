@@ -9,6 +9,7 @@ mod sessions;
 mod throttle;
 mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,12 +34,15 @@ pub struct Config {
     pub session_s: u64,
     /// How long a token lasts when its maker doesn't say, in seconds.
     pub token_s: u64,
-    /// Sign-ins with one name that may fail in a row before further ones have to wait.
+    /// Sign-ins with one name from one address that may fail in a row before further ones have to wait.
     pub failed_sign_ins: u32,
     /// Each so many seconds one failed sign-in is forgotten.
     pub forget_failure_s: u64,
     /// Passwords checked at the same time; each takes about 20 MB and tens of milliseconds of a core.
     pub concurrent_checks: usize,
+    /// Addresses of consoles in processes of their own: whom they say they speak for is believed. Of a console that is not
+    /// among them all users have one address.
+    pub consoles: Vec<IpAddr>,
 }
 
 impl Default for Config {
@@ -49,6 +53,7 @@ impl Default for Config {
             failed_sign_ins: 5,
             forget_failure_s: 30,
             concurrent_checks: 2,
+            consoles: Vec::new(),
         }
     }
 }
@@ -78,7 +83,7 @@ impl Access {
 #[tonic::async_trait]
 impl AccessService for Access {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        Ok(Response::new(self.begin_session(request.into_inner()).await?))
+        Ok(Response::new(self.begin_session(request).await?))
     }
 
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {

@@ -3,6 +3,8 @@
 //! A push is stored blob first, row second, and judged by the verifier before anything may load it. Which bundle judges a
 //! class is one row of its binding history, switched together with the limits made for it.
 //!
+//! A class is one for every site, so whoever changes what judges it has to see them all.
+//!
 //! **Invariant:** only a verified bundle becomes champion or challenger.
 
 mod lineup;
@@ -109,7 +111,7 @@ impl RegistryService for Bundles {
     ) -> Result<Response<PushBundleResponse>, Status> {
         let principal = caller(&request)?;
         principal
-            .require(PersonRole::Engineer, "push bundles")
+            .require_everywhere(PersonRole::Engineer, "push bundles")
             .map_err(Error::from)?;
         let bundle = self.push(&principal, request.into_inner()).await?;
         Ok(Response::new(PushBundleResponse {
@@ -152,7 +154,7 @@ impl RegistryService for Bundles {
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteResponse>, Status> {
         let principal = caller(&request)?;
         principal
-            .require(PersonRole::Engineer, "promote bundles")
+            .require_everywhere(PersonRole::Engineer, "promote bundles")
             .map_err(Error::from)?;
         let binding = self.make_champion(&principal, &request.into_inner()).await?;
         Ok(Response::new(PromoteResponse {
@@ -166,7 +168,7 @@ impl RegistryService for Bundles {
     ) -> Result<Response<SetChallengerResponse>, Status> {
         let principal = caller(&request)?;
         principal
-            .require(PersonRole::Engineer, "name challengers")
+            .require_everywhere(PersonRole::Engineer, "name challengers")
             .map_err(Error::from)?;
         let binding = self.make_challenger(&principal, &request.into_inner()).await?;
         Ok(Response::new(SetChallengerResponse {
@@ -177,7 +179,7 @@ impl RegistryService for Bundles {
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>, Status> {
         let principal = caller(&request)?;
         principal
-            .require(PersonRole::Engineer, "roll back")
+            .require_everywhere(PersonRole::Engineer, "roll back")
             .map_err(Error::from)?;
         let RollbackRequest { class, reason } = request.into_inner();
         let class = Slug::parse("class", &class).map_err(Error::from)?;

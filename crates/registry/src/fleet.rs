@@ -1,7 +1,8 @@
 //! `fleet.v1`: sites, classes, specs, sensors, and the machines that need attention.
 //!
-//! Sites are made by administrators; classes, specs and sensors by engineers. Whoever lists sees the sites of their
-//! scope alone: another site's name is not found, whether it exists or not.
+//! Sites are made by administrators; classes, specs and sensors by engineers. What holds for every site (sites, classes,
+//! specs) is made by those who see them all. People list, gateways don't, and they see the sites of their scope alone:
+//! another site's name is not found, whether it exists or not.
 
 mod attention;
 mod wire;
@@ -19,7 +20,6 @@ use tocsin_contracts::fleet::v1::{
     ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
     Sensor as WireSensor, Site as WireSite, Spec as WireSpec,
 };
-use tocsin_domain::access::Forbidden;
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
 use tocsin_store::fleet::MachineQuery;
 use tonic::{Request, Response, Status};
@@ -57,15 +57,7 @@ impl Fleet {
     }
 
     async fn make_site(&self, principal: &Principal, site: Option<WireSite>) -> Result<WireSite, Error> {
-        principal.require(PersonRole::Admin, "make sites")?;
-        if principal.scope() != Scope::All {
-            let action = "make sites: they administer some sites only";
-            return Err(Forbidden {
-                actor: principal.actor(),
-                action,
-            }
-            .into());
-        }
+        principal.require_everywhere(PersonRole::Admin, "make sites")?;
         let new = wire::new_site(site.ok_or_else(|| Malformed::new("site", "is missing"))?)?;
         let site = wire::site(self.context.store.site_create(&new, self.context.now()).await?);
         let detail = json!({ "oldest_s": site.oldest_s, "furthest_s": site.furthest_s, "cap": site.auto_register_cap });
@@ -76,7 +68,7 @@ impl Fleet {
     }
 
     async fn make_class(&self, principal: &Principal, class: Option<WireClass>) -> Result<WireClass, Error> {
-        principal.require(PersonRole::Engineer, "make classes")?;
+        principal.require_everywhere(PersonRole::Engineer, "make classes")?;
         let class = class.ok_or_else(|| Malformed::new("class", "is missing"))?;
         let (name, step) = wire::new_class(&class)?;
         let class = wire::class(&self.context.store.class_create(&name, step, self.context.now()).await?);
@@ -88,7 +80,7 @@ impl Fleet {
     }
 
     async fn make_spec(&self, principal: &Principal, spec: Option<WireSpec>) -> Result<WireSpec, Error> {
-        principal.require(PersonRole::Engineer, "make specs")?;
+        principal.require_everywhere(PersonRole::Engineer, "make specs")?;
         let (name, spec) = wire::new_spec(&spec.ok_or_else(|| Malformed::new("spec", "is missing"))?)?;
         let named = self.context.store.spec_create(&name, &spec, self.context.now()).await?;
         self.context
@@ -152,6 +144,13 @@ fn optional_name(field: &str, text: &str) -> Result<Option<Slug>, Error> {
     }
 }
 
+/// Who lists: a person, or one of Tocsin's own roles.
+fn viewer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = caller(request)?;
+    principal.require(PersonRole::Viewer, action)?;
+    Ok(principal)
+}
+
 #[tonic::async_trait]
 impl FleetService for Fleet {
     async fn create_site(&self, request: Request<CreateSiteRequest>) -> Result<Response<CreateSiteResponse>, Status> {
@@ -161,7 +160,7 @@ impl FleetService for Fleet {
     }
 
     async fn list_sites(&self, request: Request<ListSitesRequest>) -> Result<Response<ListSitesResponse>, Status> {
-        let scope = caller(&request)?.scope();
+        let scope = viewer(&request, "list sites")?.scope();
         let sites = self.context.store.site_list(&scope).await.map_err(Error::from)?;
         Ok(Response::new(ListSitesResponse {
             sites: sites.into_iter().map(wire::site).collect(),
@@ -181,7 +180,7 @@ impl FleetService for Fleet {
         &self,
         request: Request<ListClassesRequest>,
     ) -> Result<Response<ListClassesResponse>, Status> {
-        caller(&request)?;
+        viewer(&request, "list classes")?;
         let classes = self.context.store.class_list().await.map_err(Error::from)?;
         Ok(Response::new(ListClassesResponse {
             classes: classes.iter().map(wire::class).collect(),
@@ -195,7 +194,7 @@ impl FleetService for Fleet {
     }
 
     async fn list_specs(&self, request: Request<ListSpecsRequest>) -> Result<Response<ListSpecsResponse>, Status> {
-        caller(&request)?;
+        viewer(&request, "list specs")?;
         let specs = self.context.store.spec_list().await.map_err(Error::from)?;
         Ok(Response::new(ListSpecsResponse {
             specs: specs.iter().map(wire::spec).collect(),
@@ -215,7 +214,7 @@ impl FleetService for Fleet {
         &self,
         request: Request<ListSensorsRequest>,
     ) -> Result<Response<ListSensorsResponse>, Status> {
-        let principal = caller(&request)?;
+        let principal = viewer(&request, "list sensors")?;
         let sensors = self.sensors(&principal, request.into_inner()).await?;
         Ok(Response::new(ListSensorsResponse { sensors }))
     }
@@ -224,7 +223,7 @@ impl FleetService for Fleet {
         &self,
         request: Request<ListMachinesRequest>,
     ) -> Result<Response<ListMachinesResponse>, Status> {
-        let principal = caller(&request)?;
+        let principal = viewer(&request, "list machines")?;
         let machines = self.machines(&principal, request.into_inner()).await?;
         Ok(Response::new(ListMachinesResponse { machines }))
     }

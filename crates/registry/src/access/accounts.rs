@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::json;
 use tocsin_contracts::access::v1::{Account as WireAccount, CreateAccountRequest};
 use tocsin_contracts::{Malformed, time};
-use tocsin_domain::access::Forbidden;
 use tocsin_domain::{PersonRole, Principal, Scope, SiteId, Slug};
 use tocsin_store::access::{Account, NewAccount};
 
@@ -49,14 +48,7 @@ impl Access {
             if !wire.sites.is_empty() {
                 return Err(Malformed::new("account.sites", "must be empty with all_sites").into());
             }
-            if own != Scope::All {
-                let action = "make an account for every site";
-                return Err(Forbidden {
-                    actor: principal.actor(),
-                    action,
-                }
-                .into());
-            }
+            principal.require_everywhere(PersonRole::Admin, "make an account for every site")?;
             return Ok(Scope::All);
         }
         if wire.sites.is_empty() {

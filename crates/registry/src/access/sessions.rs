@@ -1,5 +1,6 @@
 //! Signing in and out, and who one is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,27 +9,33 @@ use tocsin_contracts::time;
 use tocsin_domain::access::{Forbidden, Person};
 use tocsin_domain::{Principal, Scope, Slug};
 use tocsin_store::access::NewSession;
+use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 use super::Access;
 use crate::Error;
 use crate::secret::{self, SESSION_PREFIX, Secret};
 
+/// What a console names its client's address in.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 impl Access {
-    pub(super) async fn begin_session(&self, request: SignInRequest) -> Result<SignInResponse, Error> {
+    pub(super) async fn begin_session(&self, request: Request<SignInRequest>) -> Result<SignInResponse, Error> {
+        let from = client_address(&request, &self.config.consoles);
+        let request = request.into_inner();
         let name = Slug::parse("name", &request.name)?;
         let now = self.context.now();
-        if let Err(retry_after) = self.throttle.attempt(name.as_str(), now) {
-            tracing::warn!(%name, "sign-in refused: too many failed ones");
+        if let Err(retry_after) = self.throttle.attempt(name.as_str(), from, now) {
+            tracing::warn!(%name, ?from, "sign-in refused: too many failed ones");
             return Err(Error::TooManySignIns { retry_after });
         }
         let (account, stored) = self.context.store.account_by_name(name.as_str()).await?.unzip();
         let matches = self.passwords.matches(request.password, stored).await?;
         let Some(account) = account.filter(|account| matches && account.disabled_at.is_none()) else {
-            tracing::warn!(%name, "sign-in failed");
+            tracing::warn!(%name, ?from, "sign-in failed");
             return Err(Error::WrongNameOrPassword);
         };
-        self.throttle.succeeded(name.as_str());
+        self.throttle.succeeded(name.as_str(), from);
 
         let session = Secret::generate(SESSION_PREFIX)?;
         let expires_at = now + Duration::from_secs(self.config.session_s);
@@ -58,10 +65,9 @@ impl Access {
     /// The session to end is the one the call was made with.
     pub(super) async fn end_session(&self, principal: &Principal, metadata: &MetadataMap) -> Result<(), Error> {
         let Principal::Person(person) = principal else {
-            let action = "sign out: only people have sessions";
             return Err(Forbidden {
                 actor: principal.actor(),
-                action,
+                action: "sign out: only people have sessions".to_owned(),
             }
             .into());
         };
@@ -98,5 +104,45 @@ impl Access {
             all_sites,
             sites: sites.into_iter().map(|site| site.name.to_string()).collect(),
         })
+    }
+}
+
+/// Where a sign-in comes from. A console says for whom it speaks; anybody else could say what they like.
+fn client_address<T>(request: &Request<T>, consoles: &[IpAddr]) -> Option<IpAddr> {
+    let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
+    // Without a peer the call comes from within this process.
+    if peer.is_some_and(|peer| !consoles.contains(&peer)) {
+        return peer;
+    }
+    let said = request.metadata().get(FORWARDED_FOR);
+    said.and_then(|value| value.to_str().ok()?.parse().ok()).or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::transport::server::TcpConnectInfo;
+
+    use super::*;
+
+    #[test]
+    fn a_console_is_believed_whom_it_speaks_for_and_nobody_else_is() {
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let from = |peer: Option<&str>| {
+            let mut request = Request::new(());
+            request
+                .metadata_mut()
+                .insert(FORWARDED_FOR, "198.51.100.7".parse().unwrap());
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(TcpConnectInfo {
+                    local_addr: None,
+                    remote_addr: Some(format!("{peer}:4000").parse().unwrap()),
+                });
+            }
+            client_address(&request, &["192.0.2.1".parse().unwrap()])
+        };
+        assert_eq!(from(None), address("198.51.100.7"));
+        assert_eq!(from(Some("192.0.2.1")), address("198.51.100.7"));
+        assert_eq!(from(Some("[::ffff:192.0.2.1]")), address("198.51.100.7"));
+        assert_eq!(from(Some("192.0.2.2")), address("192.0.2.2"));
     }
 }

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use tocsin_contracts::access::v1::{
     CreateAccountRequest, CreateTokenRequest, DisableAccountRequest, ListAccountsRequest, ListTokensRequest,
-    RevokeTokenRequest, SignOutRequest, Token, WhoAmIRequest,
+    RevokeTokenRequest, SignInRequest, SignOutRequest, Token, WhoAmIRequest,
 };
 use tocsin_contracts::time;
 use tocsin_registry::Config;
 use tocsin_transport::retry;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::stage::{PASSWORD, SERVICE, Stage, account};
 
@@ -123,6 +123,30 @@ async fn guessing_has_to_wait_and_even_the_right_password_with_it() {
         .clock
         .advance(retry::after(&refused).expect("the refusal says when to come back"));
     stage.sign_in("ana", PASSWORD).await.unwrap();
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_stranger_who_guesses_elsewhere_keeps_nobody_out() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    stage.person("ana", "admin", &[]).await;
+    let sign_in = async |from: &str, password: &str| {
+        let mut request = Request::new(SignInRequest {
+            name: "ana".into(),
+            password: password.into(),
+        });
+        request.metadata_mut().insert("x-forwarded-for", from.parse().unwrap());
+        stage.anyone().sign_in(request).await
+    };
+    for _ in 0..5 {
+        let wrong = sign_in("203.0.113.9", "wrong horse").await.unwrap_err();
+        assert_eq!(wrong.code(), Code::Unauthenticated);
+    }
+    let refused = sign_in("203.0.113.9", PASSWORD).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    sign_in("198.51.100.7", PASSWORD).await.unwrap();
     stage.finish().await;
 }
 

@@ -1,6 +1,6 @@
 use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, ListMachinesRequest, ListSensorsRequest,
-    ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, Site,
+    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, ListMachinesRequest,
+    ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, Site, Spec,
 };
 use tocsin_domain::SpectrumSpec;
 use tocsin_registry::Config;
@@ -45,11 +45,31 @@ async fn an_engineer_declares_assets_and_an_administrator_sites() {
         .await
         .unwrap_err();
     assert_eq!(again.code(), Code::AlreadyExists);
-    let class = Some(MachineClass {
-        name: "pump".into(),
-        step_ms: 60_000,
-    });
-    engineer.create_class(CreateClassRequest { class }).await.unwrap();
+    let class = || CreateClassRequest {
+        class: Some(MachineClass {
+            name: "pump".into(),
+            step_ms: 60_000,
+        }),
+    };
+    let spec = CreateSpecRequest {
+        spec: Some(Spec {
+            name: "motor".into(),
+            definition_json: serde_json::to_string(&SpectrumSpec::corpus_default(64)).unwrap(),
+        }),
+    };
+    let of_one_site = [
+        engineer.create_class(class()).await.unwrap_err(),
+        engineer.create_spec(spec.clone()).await.unwrap_err(),
+    ];
+    for (refused, what) in of_one_site.into_iter().zip(["classes", "specs"]) {
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        let words = format!("eng may not make {what}: that holds for every site, and eng sees some sites only");
+        assert_eq!(refused.message(), words);
+    }
+    let everywhere = stage.person("chief", "engineer", &[]).await;
+    let mut chief = stage.fleet(&everywhere);
+    chief.create_class(class()).await.unwrap();
+    chief.create_spec(spec).await.unwrap();
 
     let site = || CreateSiteRequest {
         site: Some(Site {

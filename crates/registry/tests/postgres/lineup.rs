@@ -8,7 +8,7 @@ use tocsin_domain::{BundleId, Slug, ThresholdSetId};
 use tocsin_store::threshold::NewThresholdSet;
 use tonic::Code;
 
-use crate::bundles::{archive, config, push};
+use crate::bundles::{archive, config, push, push_bytes};
 use crate::stage::{SERVICE, Stage};
 
 /// A threshold set for the bundle, as far along as `state`.
@@ -165,6 +165,45 @@ async fn a_bundle_is_promoted_with_limits_made_for_it_and_rolled_back_in_one_ste
         "binding.rollback",
     ];
     assert_eq!(actions, expected);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_engineer_of_one_site_changes_nothing_that_judges_every_site() {
+    let good = archive("marker-0", "cnc");
+    let Some(stage) = Stage::start(config(&[&good])).await else {
+        return;
+    };
+    let bundle = push(&stage, &good).await.unwrap();
+    threshold_set(&stage, &bundle, ThresholdState::Approved).await;
+    let local = stage.person("alice", "engineer", &["lisbon"]).await;
+    let mut registry = stage.registry(&local);
+    let challenger = SetChallengerRequest {
+        class: "cnc".into(),
+        bundle: bundle.digest.clone(),
+    };
+    let back = RollbackRequest {
+        class: "cnc".into(),
+        reason: "worse".into(),
+    };
+    for refused in [
+        push_bytes(&stage, &local, "cnc", &good.to_bytes()).await.unwrap_err(),
+        registry.promote(promote(&bundle)).await.unwrap_err(),
+        registry.set_challenger(challenger).await.unwrap_err(),
+        registry.rollback(back).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+        let reason = "that holds for every site, and alice sees some sites only";
+        assert!(refused.message().ends_with(reason), "{refused}");
+    }
+    let bindings = registry
+        .list_bindings(ListBindingsRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .bindings;
+    assert!(bindings.is_empty(), "{bindings:?}");
+    stage.registry(SERVICE).promote(promote(&bundle)).await.unwrap();
     stage.finish().await;
 }
 
