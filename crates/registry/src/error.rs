@@ -19,7 +19,7 @@ pub enum Error {
     /// The name is unknown, the account disabled, or the password wrong: which of them is nobody's business.
     #[error("the name or the password is wrong")]
     WrongNameOrPassword,
-    /// Too many sign-ins with this name failed.
+    /// Too many sign-ins with this name failed, from this address or from many.
     #[error("too many failed sign-ins; wait {} s", .retry_after.as_secs().max(1))]
     TooManySignIns {
         /// When to try again.
@@ -109,6 +109,10 @@ impl From<Error> for Status {
             Error::BrokenOff { .. } => Self::cancelled(message),
             Error::Store(store) => of_store(&store),
             Error::Bundles(bundles) => of_bundles(&bundles),
+            Error::Verifier(verify::Error::TookTooLong { .. }) => {
+                tracing::warn!(error = message, "a bundle stays pending");
+                retry::hint(Self::unavailable(message), Duration::from_secs(60))
+            }
             Error::Verifier(_) | Error::Internal { .. } => internal(&message),
         }
     }

@@ -78,7 +78,7 @@ pub(crate) fn config(passing: &[&BundleArchive]) -> Config {
     }
 }
 
-async fn push_bytes(stage: &Stage, token: &str, class: &str, bytes: &[u8]) -> Result<Bundle, Status> {
+pub(crate) async fn push_bytes(stage: &Stage, token: &str, class: &str, bytes: &[u8]) -> Result<Bundle, Status> {
     let header = Message::Header(PushBundleHeader { class: class.into() });
     let chunks = bytes.chunks(4096).map(|chunk| Message::Chunk(chunk.to_vec()));
     let messages: Vec<_> = [header]
@@ -214,5 +214,30 @@ async fn what_is_no_bundle_for_the_class_is_refused_and_leaves_no_row() {
         .unwrap()
         .into_inner();
     assert!(listed.bundles.is_empty(), "{listed:?}");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_bundle_that_a_busy_host_could_not_try_in_time_stays_pending_and_passes_later() {
+    let good = archive("marker-0", "cnc");
+    let folder = tempfile::tempdir().unwrap();
+    let idle = folder.path().join("idle");
+    let mut config = config(&[&good]);
+    config.verify.wall_ms = 1_000;
+    config.verify.args[1] = format!("[ -e {} ] || exec sleep 60; {}", idle.display(), config.verify.args[1]);
+    let Some(stage) = Stage::start(config).await else {
+        return;
+    };
+    let late = push(&stage, &good).await.unwrap_err();
+    assert_eq!(late.code(), Code::Unavailable, "{late}");
+    assert!(late.message().contains("longer than 1000 ms, 3 times"), "{late}");
+    let request = GetBundleRequest {
+        bundle: good.digest().to_string(),
+    };
+    let kept = stage.registry(SERVICE).get_bundle(request).await.unwrap().into_inner();
+    assert_eq!(kept.bundle.unwrap().state, "pending");
+
+    std::fs::write(&idle, "").unwrap();
+    assert_eq!(push(&stage, &good).await.unwrap().state, "verified");
     stage.finish().await;
 }
