@@ -18,7 +18,8 @@ pub struct Config {
     /// TLS 1.2 and 1.3, if set.
     pub tls: Option<TlsConfig>,
     /// How browsers reach the console when a proxy stands before it, such as `https://tocsin.example.org`. Forms are taken from this
-    /// origin alone; without it, from the origin of the request's own `Host`.
+    /// origin alone; without it, from the origin of the request's own `Host`. The proxy's `X-Forwarded-For` says who signs in; let nobody
+    /// else reach the console then.
     pub public_url: Option<String>,
     /// A machine that was not heard of for this many milliseconds is shown as "no data", however well it was before. Machines of a class
     /// with a long decision interval get at least ten of those.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use tocsin_domain::Clock;
 use tocsin_transport::auth::{Auth, Denied, Verifier};
 use tocsin_transport::server::{self, Bound};
@@ -13,7 +12,8 @@ use tocsin_transport::{Channel, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Error};
-use crate::{assets, compress, data, live, pages, security, session};
+use crate::routes::{Door, ROUTES, Route};
+use crate::{compress, security, session};
 
 /// The services the pages are made from. The channels must carry no credential of their own: each call shows the looker's.
 #[derive(Debug, Clone)]
@@ -72,31 +72,17 @@ pub fn build(config: &Config, services: Services, clock: Clock) -> Result<Router
         origin: config.origin()?,
         secure: config.is_secure(),
     });
-    Ok(Router::new()
-        .route("/", get(pages::fleet::show))
-        .route("/login", get(pages::login::show).post(pages::login::sign_in))
-        .route("/logout", post(pages::login::sign_out))
-        .route("/account", get(pages::account::show))
-        .route("/incidents", get(pages::incidents::show))
-        .route("/incidents/{id}", get(pages::incident::show))
-        .route("/incidents/{id}/acknowledge", post(pages::incident::acknowledge))
-        .route("/models", get(pages::models::show))
-        .route("/limits", get(pages::limits::show))
-        .route("/sites/{site}/machines/{machine}", get(pages::machine::show))
-        .route("/sites/{site}/machines/{machine}/series", get(data::series::show))
-        .route(
-            "/sites/{site}/machines/{machine}/spectrogram",
-            get(data::spectrogram::show),
-        )
-        .route("/sites/{site}/machines/{machine}/spectrum", get(data::spectrum::show))
-        .route("/live", get(live::stream))
-        // A route rather than a fallback, which the server under us would not keep.
-        .route("/{*path}", get(pages::unknown))
+    let add = |router: Router<App>, route: &Route| router.route(route.path, (route.handler)());
+    let (assets, pages): (Vec<_>, Vec<_>) = ROUTES.iter().partition(|route| route.door == Door::Assets);
+    let pages = pages
+        .into_iter()
+        .fold(Router::new(), add)
         // From the inside out: who isn't signed in is sent to sign in, pages are compressed, and nothing leaves without its headers.
         .layer(from_fn_with_state(Arc::clone(&app), session::send_to_sign_in))
-        .layer(from_fn(compress::gzip))
-        .route("/assets/{hash}/{name}", get(assets::serve))
-        .route("/favicon.ico", get(assets::favicon))
+        .layer(from_fn(compress::gzip));
+    Ok(assets
+        .into_iter()
+        .fold(pages, add)
         .layer(from_fn_with_state(Arc::clone(&app), security::same_origin))
         .layer(from_fn_with_state(Arc::clone(&app), security::headers))
         .with_state(app))

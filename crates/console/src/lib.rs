@@ -18,9 +18,11 @@ mod failure;
 mod layout;
 mod live;
 mod pages;
+mod routes;
 mod security;
 mod session;
 mod view;
 
 pub use config::{Config, Error};
 pub use console::{Services, bind, build, run};
+pub use routes::{Door, ROUTES, Route};

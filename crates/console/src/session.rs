@@ -1,5 +1,8 @@
 //! The session: the access service's token in a cookie that scripts can't read.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -16,6 +19,7 @@ use tocsin_contracts::review::v1::review_service_client::ReviewServiceClient;
 use tocsin_domain::PersonRole;
 use tocsin_transport::Channel;
 use tocsin_transport::auth::Token;
+use tonic::transport::server::TcpConnectInfo;
 
 use crate::console::{App, Console, Services};
 use crate::failure::{Failure, Part};
@@ -73,6 +77,28 @@ impl FromRequestParts<App> for Session {
             token,
             services: app.services.clone(),
         })
+    }
+}
+
+/// Where a client's address stands: what a proxy tells us, and what we tell the services.
+pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The address of whoever asks, where it can be known.
+pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
+
+impl FromRequestParts<App> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let peer = parts
+            .extensions
+            .get::<TcpConnectInfo>()
+            .and_then(|info| info.remote_addr);
+        // Each proxy adds its client at the end; ours is the last one.
+        let last = parts.headers.get_all(FORWARDED_FOR).iter().next_back();
+        let forwarded = last.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+        let proxied = app.origin.is_some();
+        Ok(Self(forwarded.filter(|_| proxied).or(peer.map(|peer| peer.ip()))))
     }
 }
 

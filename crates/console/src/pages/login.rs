@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::console::App;
 use crate::failure::{Failure, Part};
 use crate::layout;
-use crate::session::{Session, set_cookie, sound_way_back};
+use crate::session::{ClientAddress, FORWARDED_FOR, Session, set_cookie, sound_way_back};
 use crate::view;
 
 /// A session whose end the service doesn't name is kept for half a day.
@@ -46,11 +46,19 @@ pub(crate) async fn show(Query(asked): Query<Asked>) -> Markup {
 }
 
 /// `POST /login`.
-pub(crate) async fn sign_in(State(app): State<App>, Form(given): Form<SignIn>) -> Result<Response, Failure> {
-    let request = SignInRequest {
+pub(crate) async fn sign_in(
+    State(app): State<App>,
+    ClientAddress(from): ClientAddress,
+    Form(given): Form<SignIn>,
+) -> Result<Response, Failure> {
+    let mut request = tonic::Request::new(SignInRequest {
         name: given.name.clone(),
         password: given.password,
-    };
+    });
+    // So that whoever guesses here keeps nobody out who signs in from elsewhere.
+    if let Some(from) = from.and_then(|from| from.to_string().parse().ok()) {
+        request.metadata_mut().insert(FORWARDED_FOR, from);
+    }
     let answer = AccessServiceClient::new(app.services.access.clone())
         .sign_in(request)
         .await;

@@ -3,6 +3,7 @@
 use http::header::{LOCATION, ORIGIN, SET_COOKIE};
 use http::{Method, StatusCode};
 use tocsin_console::{Config, build};
+use tonic::transport::server::TcpConnectInfo;
 
 use super::fixture::{Fixture, Fleet};
 use super::{clock, configured, console, get, header, request, send};
@@ -156,4 +157,46 @@ async fn signing_out_forgets_the_session() {
     .await;
     assert_eq!(header(&answer, LOCATION.as_str()), "/login");
     assert!(header(&answer, SET_COOKIE.as_str()).contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn the_services_hear_from_where_somebody_signs_in() {
+    let behind_a_proxy = Config {
+        public_url: Some(super::OURS.to_owned()),
+        ..Config::default()
+    };
+    let cases = [
+        (&Config::default(), "198.51.100.7", "", StatusCode::UNAUTHORIZED),
+        (
+            &Config::default(),
+            "192.0.2.1",
+            "198.51.100.7",
+            StatusCode::TOO_MANY_REQUESTS,
+        ),
+        (
+            &behind_a_proxy,
+            "192.0.2.1",
+            "203.0.113.9, 198.51.100.7",
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            &behind_a_proxy,
+            "192.0.2.1",
+            "198.51.100.7, 203.0.113.9",
+            StatusCode::TOO_MANY_REQUESTS,
+        ),
+    ];
+    for (config, peer, forwarded, expected) in cases {
+        let mut eager = request(&Method::POST, "/login", None, "name=eager&password=x");
+        eager.extensions_mut().insert(TcpConnectInfo {
+            local_addr: None,
+            remote_addr: Some(format!("{peer}:4000").parse().expect("an address")),
+        });
+        if !forwarded.is_empty() {
+            let value = forwarded.parse().expect("a value");
+            eager.headers_mut().insert("x-forwarded-for", value);
+        }
+        let answer = send(&configured(Fleet::Small, config), eager).await;
+        assert_eq!(answer.status, expected, "{peer} {forwarded}");
+    }
 }

@@ -25,8 +25,9 @@ fn who(caller: &Caller) -> WhoAmIResponse {
 #[tonic::async_trait]
 impl AccessService for Fixture {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
+        let from = request.metadata().get("x-forwarded-for").cloned();
         let given = request.into_inner();
-        if given.name == "eager" {
+        if given.name == "eager" && from.is_none_or(|from| from != "198.51.100.7") {
             return Err(Status::resource_exhausted("too many attempts"));
         }
         let person = PEOPLE

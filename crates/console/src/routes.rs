@@ -1,0 +1,64 @@
+//! Every route there is, in one table: the router is built from it, and tests walk it.
+
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::Method;
+
+use crate::console::App;
+use crate::{assets, data, live, pages};
+
+/// Whom a route answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Whoever is signed in; a stranger is sent to sign in.
+    Session,
+    /// Anyone, with a page: the way to sign in.
+    SignIn,
+    /// Anyone, with what is compiled in.
+    Assets,
+}
+
+/// A method of a path, and what answers it.
+#[derive(Debug)]
+pub struct Route {
+    /// Whom it answers.
+    pub door: Door,
+    /// The method.
+    pub method: Method,
+    /// The path, with `{name}` where anything may stand.
+    pub path: &'static str,
+    pub(crate) handler: fn() -> MethodRouter<App>,
+}
+
+macro_rules! routes {
+    ($($door:ident $method:ident $path:literal => $handler:path;)*) => {
+        /// All of them.
+        pub static ROUTES: &[Route] = &[$(Route {
+            door: Door::$door,
+            method: Method::$method,
+            path: $path,
+            handler: || on(MethodFilter::$method, $handler),
+        }),*];
+    };
+}
+
+routes! {
+    Session GET "/" => pages::fleet::show;
+    SignIn GET "/login" => pages::login::show;
+    SignIn POST "/login" => pages::login::sign_in;
+    Session POST "/logout" => pages::login::sign_out;
+    Session GET "/account" => pages::account::show;
+    Session GET "/incidents" => pages::incidents::show;
+    Session GET "/incidents/{id}" => pages::incident::show;
+    Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
+    Session GET "/models" => pages::models::show;
+    Session GET "/limits" => pages::limits::show;
+    Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
+    Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
+    Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
+    Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
+    Session GET "/live" => live::stream;
+    // A route rather than a fallback, which the server under us would not keep.
+    Session GET "/{*path}" => pages::unknown;
+    Assets GET "/assets/{hash}/{name}" => assets::serve;
+    Assets GET "/favicon.ico" => assets::favicon;
+}
