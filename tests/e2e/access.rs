@@ -1,100 +1,135 @@
-//! Every RPC and every route, walked from the descriptors without a credential.
+//! Every RPC and every route, walked from the descriptors and from the console's own table, as nobody and as a gateway.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use reqwest::{Client, Method, StatusCode};
+use tocsin_console::{Door, ROUTES};
 use tocsin_contracts::{PUBLIC_METHODS, methods};
 use tocsin_tests::Stage;
+use tocsin_transport::auth::Token;
+
+const UNAUTHENTICATED: i32 = tonic::Code::Unauthenticated as i32;
+const PERMISSION_DENIED: i32 = tonic::Code::PermissionDenied as i32;
+
+/// What a gateway may do: publish, and ask who it is.
+const OPEN_TO_GATEWAYS: [&str; 2] = [
+    "/tocsin.ingest.v1.IngestService/Publish",
+    "/tocsin.access.v1.AccessService/WhoAmI",
+];
+
+/// The methods that need a credential.
+fn closed_methods() -> Vec<String> {
+    let mut closed = methods();
+    closed.retain(|method| !PUBLIC_METHODS.contains(&method.as_str()));
+    assert!(closed.len() > 35, "{}", closed.len());
+    closed
+}
+
+/// The status that an empty message is refused with; none where something else is answered.
+async fn refusal(client: &Client, stage: &Stage, method: &str, token: Option<&Token>) -> Result<Option<i32>> {
+    let mut request = client
+        .post(format!("http://{}{method}", stage.running.grpc_addr()))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(vec![0, 0, 0, 0, 0]);
+    if let Some(token) = token {
+        request = request.bearer_auth(token.expose());
+    }
+    let answer = request.send().await?;
+    let status = answer.headers().get("grpc-status");
+    Ok(status.and_then(|value| value.to_str().ok()?.parse().ok()))
+}
+
+fn grpc_client() -> Result<Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::builder().http2_prior_knowledge().build()?)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_but_the_public_ones_needs_a_credential() -> Result<()> {
     let stage = Stage::start().await?;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().http2_prior_knowledge().build()?;
-    let reflection = ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned()];
-    let all: Vec<String> = methods().into_iter().chain(reflection).collect();
-    assert!(all.len() > 40, "{}", all.len());
-    for method in &all {
-        if PUBLIC_METHODS.contains(&method.as_str()) {
-            continue;
-        }
-        let answer = client
-            .post(format!("http://{}{method}", stage.running.grpc_addr()))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(vec![0, 0, 0, 0, 0])
-            .send()
-            .await?;
-        let status = answer
-            .headers()
-            .get("grpc-status")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        assert_eq!(
-            status.as_deref(),
-            Some("16"),
-            "{method} is open: {:?}",
-            answer.headers()
-        );
-    }
-    stage.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_route_but_the_public_ones_needs_a_credential() -> Result<()> {
-    let stage = Stage::start().await?;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    let base = format!("http://{}", stage.running.grpc_addr());
-    for (method, path) in [("POST", "/v1/readings"), ("GET", "/metrics"), ("GET", "/anything")] {
-        let request = client.request(method.parse()?, format!("{base}{path}"));
-        assert_eq!(request.send().await?.status(), 401, "{method} {path}");
-    }
-    assert_eq!(client.get(format!("{base}/healthz")).send().await?.status(), 200);
-
-    let console = format!("http://{}", stage.running.console_addr().expect("a console"));
-    for path in [
-        "/",
-        "/incidents",
-        "/incidents/1",
-        "/models",
-        "/limits",
-        "/sites/works/machines/m1",
-    ] {
-        let answer = client.get(format!("{console}{path}")).send().await?;
-        let to_login = answer
-            .headers()
-            .get("location")
-            .and_then(|to| to.to_str().ok())
-            .unwrap_or_default();
-        assert!(
-            answer.status().is_redirection() && to_login.starts_with("/login"),
-            "{path}: {}",
-            answer.status()
-        );
+    let client = grpc_client()?;
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned();
+    for method in closed_methods().into_iter().chain([reflection]) {
+        let status = refusal(&client, &stage, &method, None).await?;
+        assert_eq!(status, Some(UNAUTHENTICATED), "{method} is open");
     }
     stage.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_may_publish_and_nothing_else() -> Result<()> {
-    use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
-    use tocsin_contracts::fleet::v1::{CreateSiteRequest, Site};
-    use tocsin_contracts::scorer::v1::ScoreRequest;
-    use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
     let stage = Stage::start().await?;
-    let channel = stage.running.channel(&stage.token().await?);
-    let site = Site {
-        name: "mine".to_owned(),
-        title: "Mine".to_owned(),
-        time_zone: "UTC".to_owned(),
-        ..Site::default()
-    };
-    let refused = FleetServiceClient::new(channel.clone())
-        .create_site(CreateSiteRequest { site: Some(site) })
-        .await;
-    assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
-    let refused = ScorerServiceClient::new(channel).score(ScoreRequest::default()).await;
-    assert_eq!(refused.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let client = grpc_client()?;
+    let token = stage.token().await?;
+    for method in closed_methods() {
+        let status = refusal(&client, &stage, &method, Some(&token)).await?;
+        let refused = status == Some(PERMISSION_DENIED);
+        let open = OPEN_TO_GATEWAYS.contains(&method.as_str());
+        assert_eq!(refused, !open, "{method}: {status:?}");
+    }
     stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_the_services_but_health_needs_a_credential() -> Result<()> {
+    let stage = Stage::start().await?;
+    let client = browser()?;
+    let base = format!("http://{}", stage.running.grpc_addr());
+    for (method, path) in [("POST", "/v1/readings"), ("GET", "/metrics"), ("GET", "/anything")] {
+        let request = client.request(method.parse()?, format!("{base}{path}"));
+        assert_eq!(request.send().await?.status(), 401, "{method} {path}");
+    }
+    assert_eq!(client.get(format!("{base}/healthz")).send().await?.status(), 200);
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_the_console_but_sign_in_and_assets_needs_a_session() -> Result<()> {
+    let stage = Stage::start().await?;
+    let client = browser()?;
+    let console = format!("http://{}", stage.running.console_addr().context("a console")?);
+    let mut open = Vec::new();
+    for route in ROUTES {
+        let path = filled_in(route.path);
+        if route.door != Door::Session {
+            open.push((&route.method, route.path));
+            continue;
+        }
+        // As a form of ours, so that it isn't refused as another site's before the session is looked at.
+        let request = client
+            .request(route.method.clone(), format!("{console}{path}"))
+            .header("origin", &console)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("note=mine");
+        let answer = request.send().await?;
+        let to = answer.headers().get("location").and_then(|to| to.to_str().ok());
+        assert!(
+            answer.status() == StatusCode::SEE_OTHER && to.is_some_and(|to| to.starts_with("/login?")),
+            "{} {path}: {} to {to:?}",
+            route.method,
+            answer.status()
+        );
+    }
+    let expected = [
+        (&Method::GET, "/login"),
+        (&Method::POST, "/login"),
+        (&Method::GET, "/assets/{hash}/{name}"),
+        (&Method::GET, "/favicon.ico"),
+    ];
+    assert_eq!(open, expected);
+    stage.stop().await
+}
+
+/// A client that goes where it is told to.
+fn browser() -> Result<Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::builder().redirect(reqwest::redirect::Policy::none()).build()?)
+}
+
+/// A path with 1 wherever anything may stand.
+fn filled_in(path: &str) -> String {
+    let parts = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "1" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }

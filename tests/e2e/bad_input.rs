@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tocsin_contracts::ingest::StreamProperties;
 use tocsin_contracts::ingest::v1::RejectionCode;
 use tocsin_contracts::registry::v1::push_bundle_request::Message;
@@ -11,7 +11,10 @@ use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClie
 use tocsin_contracts::registry::v1::{PushBundleHeader, PushBundleRequest};
 use tocsin_contracts::time;
 use tocsin_domain::{Clock, Timestamp};
-use tocsin_models::BundleArchive;
+use tocsin_models::bundle::BundleParts;
+use tocsin_models::onnx::proto::tensor_proto::DataLocation;
+use tocsin_models::onnx::proto::{GraphProto, StringStringEntryProto};
+use tocsin_models::{Bundle, BundleArchive, onnx};
 use tocsin_tests::stage::CLASS;
 use tocsin_tests::{Plant, Stage};
 use tocsin_transport::auth::Token;
@@ -165,51 +168,79 @@ async fn garbage_on_the_port_kills_nothing() -> Result<()> {
     stage.stop().await
 }
 
+/// What the registry says to an archive that it should not take.
+async fn refusal(stage: &Stage, bytes: &[u8]) -> Result<String> {
+    let header = Message::Header(PushBundleHeader {
+        class: CLASS.to_owned(),
+    });
+    let messages: Vec<PushBundleRequest> = std::iter::once(header)
+        .chain(bytes.chunks(1 << 16).map(|chunk| Message::Chunk(chunk.to_vec())))
+        .map(|message| PushBundleRequest { message: Some(message) })
+        .collect();
+    let answer = RegistryServiceClient::new(stage.running.service_channel())
+        .push_bundle(tokio_stream::iter(messages))
+        .await;
+    let status = answer.err().context("the bundle was taken")?;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    Ok(status.message().to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrupt_or_hostile_bundle_is_rejected_with_a_reason() -> Result<()> {
+async fn a_corrupt_bundle_is_refused_with_a_reason() -> Result<()> {
     let stage = Stage::judging().await?;
-    let good = Plant::bundle(CLASS, 5)?.to_bytes();
-    let mut corrupt = good.clone();
+    let mut corrupt = Plant::bundle(CLASS, 5)?.to_bytes();
     let middle = corrupt.len() / 2;
     for byte in &mut corrupt[middle..middle + 512] {
         *byte ^= 0x5a;
     }
-    let archive = BundleArchive::from_bytes(&good, tocsin_models::ArchiveLimits::default())?;
+    for bytes in [corrupt, b"not an archive".to_vec(), Vec::new()] {
+        assert!(!refusal(&stage, &bytes).await?.is_empty());
+    }
+    lives(&stage).await?;
+    stage.stop().await
+}
+
+/// A good bundle with its autoencoder changed, and packed again so that every digest is right.
+fn repacked(good: &BundleArchive, change: impl FnOnce(&mut GraphProto)) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
-    archive.to_dir(folder.path())?;
-    std::fs::write(
-        folder.path().join("autoencoder.onnx"),
-        [0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3],
-    )?;
-    let hostile = match BundleArchive::from_dir(folder.path()) {
-        Ok(archive) => archive.to_bytes(),
-        Err(_) => corrupt.clone(),
+    good.to_dir(folder.path())?;
+    let file = |name: &str| std::fs::read(folder.path().join(name));
+    let mut model = onnx::from_bytes(&file("autoencoder.onnx")?).map_err(anyhow::Error::msg)?;
+    change(model.graph.as_mut().context("a graph")?);
+    let bundle = Bundle::from_archive(good.clone())?;
+    let parts = BundleParts {
+        manifest: bundle.manifest().clone(),
+        autoencoder: onnx::to_bytes(&model),
+        decoder: file("decoder.onnx")?,
+        detectors: bundle.detectors().clone(),
+        held_out: bundle.held_out().clone(),
     };
-    for bytes in [corrupt, hostile, b"not an archive".to_vec(), Vec::new()] {
-        let header = Message::Header(PushBundleHeader {
-            class: CLASS.to_owned(),
-        });
-        let messages: Vec<PushBundleRequest> = std::iter::once(header)
-            .chain(bytes.chunks(1 << 16).map(|chunk| Message::Chunk(chunk.to_vec())))
-            .map(|message| PushBundleRequest { message: Some(message) })
-            .collect();
-        let answer = RegistryServiceClient::new(stage.running.service_channel())
-            .push_bundle(tokio_stream::iter(messages))
-            .await;
-        match answer {
-            Err(status) => {
-                assert!(
-                    matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition),
-                    "{status:?}"
-                );
-                assert!(!status.message().is_empty());
-            }
-            Ok(answer) => {
-                let bundle = answer.into_inner().bundle.expect("a bundle");
-                assert_eq!(bundle.state, "rejected", "{}", bundle.reason);
-                assert!(!bundle.reason.is_empty());
-            }
-        }
+    Ok(parts.pack().to_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_model_in_a_sound_archive_is_refused_by_the_verifier_itself() -> Result<()> {
+    let stage = Stage::judging().await?;
+    let good = Plant::bundle(CLASS, 5)?;
+    let forbidden = repacked(&good, |graph| graph.node[0].op_type = "Loop".to_owned())?;
+    let elsewhere = repacked(&good, |graph| {
+        let tensor = &mut graph.initializer[0];
+        tensor.raw_data.clear();
+        tensor.data_location = Some(DataLocation::External as i32);
+        tensor.external_data = vec![StringStringEntryProto {
+            key: "location".to_owned(),
+            value: "/etc/passwd".to_owned(),
+        }];
+    })?;
+    for (bytes, reason) in [
+        (forbidden, "the operator is not on the list of allowed ones"),
+        (elsewhere, "data outside the file is not allowed"),
+    ] {
+        let said = refusal(&stage, &bytes).await?;
+        assert!(
+            said.contains("was rejected: autoencoder.onnx: ") && said.ends_with(reason),
+            "{said}"
+        );
     }
     lives(&stage).await?;
     stage.stop().await
