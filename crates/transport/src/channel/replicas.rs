@@ -79,6 +79,11 @@ impl Replicas {
         Self::new(channels.collect::<Result<Vec<_>, _>>()?)
     }
 
+    /// How many there are: one or more.
+    pub fn count(&self) -> usize {
+        self.replicas.len()
+    }
+
     /// The same replicas, each channel changed by `change`: `replicas.map(|channel| channel.with_token(&token))`.
     #[must_use]
     pub fn map(&self, change: impl Fn(Channel) -> Channel) -> Self {
@@ -95,13 +100,18 @@ impl Replicas {
     /// All of them, in the order to try: the healthy ones take turns to be first, then those that failed within 5 s, the longest ago
     /// first.
     pub fn in_order(&self) -> Vec<Channel> {
+        let order = self.order().into_iter();
+        order.map(|replica| replica.channel.clone()).collect()
+    }
+
+    fn order(&self) -> Vec<&Replica> {
         let now = Instant::now();
         let count = self.replicas.len();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
         let turns = (0..count).map(|step| &self.replicas[(first + step) % count]);
         let mut order: Vec<_> = turns.map(|replica| (replica.record.shunned(now), replica)).collect();
         order.sort_by_key(|(shunned, _)| *shunned);
-        order.into_iter().map(|(_, replica)| replica.channel.clone()).collect()
+        order.into_iter().map(|(_, replica)| replica).collect()
     }
 
     /// One channel to all of them, for a caller that wants to know of one. Each call goes to the first [in order](Self::in_order), and on
@@ -113,7 +123,8 @@ impl Replicas {
     }
 
     /// Makes an idempotent call on one replica after the other, in [order](Self::in_order), until one answers with anything but "not
-    /// here, not now" ([`retry::is_worth_repeating`]). Each is tried once; for more, wrap it in [`retry::retry`].
+    /// here, not now" ([`retry::is_worth_repeating`], or `DEADLINE_EXCEEDED`: another may be quicker). `call` may give each its own
+    /// deadline. Each is tried once; for more, wrap it in [`retry::retry`].
     ///
     /// # Errors
     /// The last replica's status.
@@ -123,11 +134,15 @@ impl Replicas {
         Fut: Future<Output = Result<T, Status>>,
     {
         let mut failures = Vec::new();
-        for channel in self.in_order() {
-            let from = Arc::clone(&channel.to);
-            match call(channel).await {
+        for replica in self.order() {
+            let from = Arc::clone(&replica.channel.to);
+            match call(replica.channel.clone()).await {
                 Ok(value) => return Ok(Answer { value, from, failures }),
-                Err(status) if retry::is_worth_repeating(&status) => {
+                Err(status) if late(&status) || retry::is_worth_repeating(&status) => {
+                    // A deadline that `call` set around the channel ran out unseen by it.
+                    if late(&status) {
+                        replica.record.note(true);
+                    }
                     tracing::debug!(replica = %from, code = ?status.code(), message = status.message(), "replica can't answer, trying the next");
                     failures.push(status);
                 }
@@ -138,6 +153,10 @@ impl Replicas {
             .pop()
             .unwrap_or_else(|| Status::unavailable("there is no replica")))
     }
+}
+
+fn late(status: &Status) -> bool {
+    status.code() == Code::DeadlineExceeded
 }
 
 /// What [`Replicas::first_available`] got.

@@ -306,6 +306,33 @@ async fn a_call_that_one_replica_cannot_take_goes_to_another_and_the_caller_sees
     assert_eq!(status.code(), Code::Unavailable);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_hangs_is_given_up_at_the_callers_deadline_and_comes_last_for_a_while() {
+    let replica = |handler| {
+        let routes = Router::new().route("/t.v1.T/Ask", handler);
+        Channel::in_process(
+            Server::open(config())
+                .routes(routes)
+                .assemble()
+                .expect("a sound server"),
+        )
+    };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let hangs = post(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<http::StatusCode>()
+    });
+    let answers = post(async || Status::new(Code::Ok, "").into_http::<axum::body::Body>());
+    let replicas = Replicas::new([replica(hangs), replica(answers)]).expect("two");
+    for _ in 0..4 {
+        let deadline = Some(std::time::Duration::from_millis(50));
+        let ask = |channel: Channel| call(channel.with_deadline(deadline), "/t.v1.T/Ask");
+        replicas.first_available(ask).await.expect("the other answers");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test]
 async fn the_one_channel_to_all_replicas_goes_round_those_that_are_gone() {
     let gone = Running::start(Server::open(config())).await;
