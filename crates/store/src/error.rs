@@ -5,7 +5,7 @@ use tocsin_domain::Invalid;
 /// Why a store call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Postgres could not be reached, is starting or stopping, or broke a lock cycle: trying again may help.
+    /// Postgres could not be reached, is starting or stopping, or gave up on a lock or a disk: trying again may help.
     #[error("the database is not available: {reason}")]
     Unavailable {
         /// What the driver or the server said.
@@ -108,10 +108,16 @@ impl From<sqlx::migrate::MigrateError> for Error {
     }
 }
 
-/// SQLSTATE classes and codes after which the same call may succeed: connection trouble, out of resources, shutting
-/// down or starting up, serialisation failure and deadlock.
+/// SQLSTATE classes and codes after which the same call may succeed.
 fn is_transient(code: &str) -> bool {
-    code.starts_with("08") || code.starts_with("53") || matches!(code, "57P01" | "57P02" | "57P03" | "40001" | "40P01")
+    match code {
+        // Serialisation failure and deadlock; a lock not had in time, a statement cancelled.
+        "40001" | "40P01" | "55P03" | "57014" => true,
+        // Shutting down, crashed, starting up; a primary that has become a standby; a disk that fails.
+        "57P01" | "57P02" | "57P03" | "25006" | "58030" => true,
+        // Connection trouble; out of resources.
+        _ => code.starts_with("08") || code.starts_with("53"),
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +131,10 @@ mod tests {
             Error::Unavailable { .. }
         ));
         assert!(matches!(Error::from(sqlx::Error::RowNotFound), Error::Database(_)));
-        assert!(is_transient("57P03") && is_transient("08006") && !is_transient("23505"));
+        for code in ["57P03", "08006", "53100", "57014", "55P03", "25006", "58030"] {
+            assert!(is_transient(code), "{code}");
+        }
+        assert!(!is_transient("23505") && !is_transient("25001"));
     }
 
     #[test]
