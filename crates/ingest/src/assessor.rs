@@ -22,16 +22,21 @@ pub(crate) struct Assessor {
     /// Each batch gets its own jitter, or those that failed together come back together.
     jitter: AtomicU64,
     deadline: Duration,
+    /// One ensemble's share of it: a call that hangs leaves time for another.
+    attempt: Duration,
     retry_after_ms: u32,
 }
 
 impl Assessor {
     pub(crate) fn new(config: &Config, ensembles: Replicas) -> Self {
+        let deadline = Duration::from_millis(config.assess_deadline_ms.get());
+        let attempts = if ensembles.count() > 1 { 2 } else { 1 };
         Self {
             ensembles,
             policy: config.assess_retry.clone(),
             jitter: AtomicU64::new(config.assess_retry.jitter_seed),
-            deadline: Duration::from_millis(config.assess_deadline_ms.get()),
+            deadline,
+            attempt: deadline / attempts,
             retry_after_ms: config.retry_after_ms,
         }
     }
@@ -48,6 +53,7 @@ impl Assessor {
         let call = retry::retry(&policy, || {
             let answer = self.ensembles.first_available(|ensemble| {
                 let request = request.clone();
+                let ensemble = ensemble.with_deadline(Some(self.attempt));
                 async move { EnsembleServiceClient::new(ensemble).assess(request).await }
             });
             let note = |status: &Status| *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());

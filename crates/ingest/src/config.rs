@@ -14,11 +14,12 @@ pub const MAX_BATCH_READINGS: usize = 5_000;
 pub struct Config {
     /// Readings in flight in this process at most; a batch that finds more is refused.
     pub in_flight_readings: NonZeroUsize,
-    /// Batches of one stream in flight at most.
+    /// Batches of one stream at work at most; as many again may wait for machines that are busy with another.
     pub in_flight_batches: NonZeroUsize,
     /// When a refused sender may come back, in milliseconds.
     pub retry_after_ms: u32,
-    /// How long a batch tries to be assessed, in milliseconds, all repetitions included.
+    /// How long a batch tries to be assessed, in milliseconds, all repetitions included. One of several
+    /// ensembles gets half of it.
     pub assess_deadline_ms: NonZeroU64,
     /// How a call that no ensemble could take is repeated.
     pub assess_retry: retry::Policy,

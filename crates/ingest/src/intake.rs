@@ -29,7 +29,7 @@ pub(crate) struct Intake {
     clock: Clock,
     metrics: Metrics,
     retry_after_ms: u32,
-    /// Batches of one stream in flight at most.
+    /// Batches of one stream at work at most, and waiting at most.
     pub(crate) in_flight_batches: usize,
 }
 

@@ -1,10 +1,10 @@
 //! One stream of batches: which are in flight, and the answer to each as soon as it is there.
 //!
-//! A machine has at most one batch in flight, so its steps can't overtake each other; batches of different machines go
-//! side by side up to a bound, and none waits for another's answer. Reading pauses while a batch waits for its machines
-//! or the bound is reached, and the sender feels it through the stream's flow control: nothing piles up here.
+//! A machine has at most one batch at work, so its steps can't overtake each other; batches of different machines go
+//! side by side up to a bound, and none waits for another's answer. As many again may wait for machines that are busy.
+//! At either bound reading pauses, and the sender feels it through the stream's flow control: nothing piles up here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tocsin_contracts::Malformed;
@@ -12,7 +12,6 @@ use tocsin_contracts::ingest::v1::publish_request::Message;
 use tocsin_contracts::ingest::v1::publish_response;
 use tocsin_contracts::ingest::v1::{Ack, Batch, PublishRequest, PublishResponse, Refusal, RefusalCode};
 use tocsin_contracts::ingest::{SentReading, StreamProperties, v1};
-use tocsin_domain::Slug;
 use tocsin_domain::access::Gateway;
 use tocsin_transport::auth::{Denied, Reverify};
 use tocsin_transport::retry;
@@ -23,7 +22,7 @@ use tonic::{Status, Streaming};
 
 use crate::admission::{NewestCaptures, Terms};
 use crate::intake::{Answered, Arrived, Intake};
-use crate::window::{Claim, Window};
+use crate::window::{Turn, Window};
 
 /// A sender that is sent elsewhere comes back after this time.
 const MOVED_ON: std::time::Duration = std::time::Duration::from_millis(250);
@@ -32,23 +31,16 @@ const MOVED_ON: std::time::Duration = std::time::Duration::from_millis(250);
 pub(crate) struct Driver {
     intake: Arc<Intake>,
     terms: Terms,
-    window: Window,
+    /// Batches in line for their machines, with the sender's number.
+    window: Window<(u64, Arrived)>,
     /// Batches at work, each in a task of its own.
     at_work: JoinSet<Result<Answered, Refusal>>,
-    /// Their numbers.
-    numbers: HashMap<task::Id, u64>,
+    /// Their numbers, and the machines that are theirs meanwhile.
+    turns: HashMap<task::Id, (u64, Turn)>,
     /// Answers that are there and not yet sent.
     answered: VecDeque<PublishResponse>,
-    /// The newest batch, while its machines are busy.
-    waiting: Option<Waiting>,
     answers: mpsc::Sender<Result<PublishResponse, Status>>,
     begun: bool,
-}
-
-struct Waiting {
-    batch_id: u64,
-    machines: HashSet<Slug>,
-    batch: Arrived,
 }
 
 impl Driver {
@@ -67,9 +59,8 @@ impl Driver {
             terms,
             window: Window::default(),
             at_work: JoinSet::new(),
-            numbers: HashMap::new(),
+            turns: HashMap::new(),
             answered: VecDeque::new(),
-            waiting: None,
             answers,
             begun: false,
         }
@@ -103,14 +94,14 @@ impl Driver {
         // Set once nothing more is read; what is in flight is still answered.
         let mut end: Option<Result<(), Status>> = None;
         loop {
+            // While one waits another is at work.
             let in_flight = self.at_work.len() + self.answered.len();
-            if self.waiting.is_none()
-                && in_flight == 0
+            if in_flight == 0
                 && let Some(end) = end
             {
                 return end;
             }
-            let room = self.waiting.is_none() && in_flight < self.intake.in_flight_batches;
+            let room = in_flight.max(self.window.waiting()) < self.intake.in_flight_batches;
             tokio::select! {
                 () = self.answers.closed() => return Ok(()),
                 () = stopping(draining.as_ref()), if end.is_none() => {
@@ -119,7 +110,6 @@ impl Driver {
                 }
                 Some(done) = self.at_work.join_next_with_id() => self.finish(done),
                 () = send_next(&mut self.answered, &self.answers), if !self.answered.is_empty() => {}
-                claim = claim(&self.window, self.waiting.as_ref()), if self.waiting.is_some() => self.start(claim),
                 message = inbound.message(), if room && end.is_none() => {
                     end = match message {
                         Ok(Some(request)) => self.take(request).err().map(Err),
@@ -154,35 +144,28 @@ impl Driver {
             .arrive(&self.terms.gateway, batch_id, readings, SentReading::try_from)
         {
             Ok(batch) => {
-                let machines = batch.machines();
-                self.waiting = Some(Waiting {
-                    batch_id,
-                    machines,
-                    batch,
-                });
+                if let Some((turn, (batch_id, batch))) = self.window.join(batch.machines(), (batch_id, batch)) {
+                    self.start(turn, batch_id, batch);
+                }
             }
             Err(refusal) => self.answer(batch_id, Err(refusal)),
         }
     }
 
-    /// Sets the waiting batch to work. Its machines are free again when it is done, before its answer is sent.
-    fn start(&mut self, claim: Claim) {
-        let Some(Waiting { batch_id, batch, .. }) = self.waiting.take() else {
-            return;
-        };
+    /// Sets a batch to work whose turn it is.
+    fn start(&mut self, turn: Turn, batch_id: u64, batch: Arrived) {
         let (intake, terms) = (Arc::clone(&self.intake), self.terms.clone());
-        let task = self.at_work.spawn(async move {
-            let answer = intake.process(&terms, batch).await;
-            drop(claim);
-            answer
-        });
-        self.numbers.insert(task.id(), batch_id);
+        let task = self.at_work.spawn(async move { intake.process(&terms, batch).await });
+        self.turns.insert(task.id(), (batch_id, turn));
     }
 
-    /// Takes what became of a batch at work.
+    /// Takes what became of a batch at work, and lets those go on that waited for its machines.
     fn finish(&mut self, done: Result<(task::Id, Result<Answered, Refusal>), JoinError>) {
         let (task, answer) = done.unwrap_or_else(|panicked| (panicked.id(), Err(broken())));
-        let batch_id = self.numbers.remove(&task).expect("every task has its batch's number");
+        let (batch_id, turn) = self.turns.remove(&task).expect("every task has its batch's turn");
+        for (turn, (batch_id, batch)) in self.window.leave(turn) {
+            self.start(turn, batch_id, batch);
+        }
         self.answer(batch_id, answer.map(|answered| answered.ack));
     }
 
@@ -226,13 +209,6 @@ async fn revoked(reverify: Option<Reverify>) -> Denied {
 async fn stopping(draining: Option<&Draining>) {
     match draining {
         Some(draining) => draining.started().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn claim(window: &Window, waiting: Option<&Waiting>) -> Claim {
-    match waiting {
-        Some(waiting) => window.claim(&waiting.machines).await,
         None => std::future::pending().await,
     }
 }

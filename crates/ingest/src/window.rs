@@ -1,70 +1,96 @@
-//! The machines of one stream that have a batch in flight: one each.
+//! The lines of one stream's machines: a machine has one batch at work, and its others wait behind it in the order they
+//! came. A batch of several machines stands in all their lines, and its turn comes when it is first in each.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tocsin_domain::Slug;
-use tokio::sync::Notify;
 
-/// Which machines are busy. For one stream, whose driver is the only one to claim.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Window(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    busy: Mutex<HashSet<Slug>>,
-    freed: Notify,
-}
-
-/// Machines that are this batch's until it is dropped.
+/// Who is at work, and who waits. For one stream, by its driver.
 #[derive(Debug)]
-pub(crate) struct Claim {
-    window: Window,
+pub(crate) struct Window<T> {
+    /// The numbers of each machine's batches, the one whose turn it is or will be next in front.
+    lines: HashMap<Slug, VecDeque<u64>>,
+    waiting: HashMap<u64, Waiting<T>>,
+    joined: u64,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    /// Lines it isn't first in.
+    behind: usize,
     machines: HashSet<Slug>,
+    batch: T,
 }
 
-impl Window {
-    /// Claims all of `machines`, after every batch that holds one of them is done. Nothing is claimed before all are free,
-    /// so dropping the future is free.
-    pub(crate) async fn claim(&self, machines: &HashSet<Slug>) -> Claim {
-        loop {
-            // A release between the look and the wait leaves its mark in the notify.
-            if let Some(claim) = self.try_claim(machines) {
-                return claim;
+/// The machines of a batch at work. They are given back by [`Window::leave`].
+#[derive(Debug)]
+pub(crate) struct Turn(HashSet<Slug>);
+
+impl<T> Default for Window<T> {
+    fn default() -> Self {
+        Self {
+            lines: HashMap::new(),
+            waiting: HashMap::new(),
+            joined: 0,
+        }
+    }
+}
+
+impl<T> Window<T> {
+    /// Lines a batch up; gives it back when it is its turn at once.
+    pub(crate) fn join(&mut self, machines: HashSet<Slug>, batch: T) -> Option<(Turn, T)> {
+        self.joined += 1;
+        let mut behind = 0;
+        for machine in &machines {
+            let line = self.lines.entry(machine.clone()).or_default();
+            behind += usize::from(!line.is_empty());
+            line.push_back(self.joined);
+        }
+        if behind == 0 {
+            return Some((Turn(machines), batch));
+        }
+        let waiting = Waiting {
+            behind,
+            machines,
+            batch,
+        };
+        self.waiting.insert(self.joined, waiting);
+        None
+    }
+
+    /// Takes a batch that is done out of its lines; gives those whose turn it is now, in the order they came.
+    pub(crate) fn leave(&mut self, turn: Turn) -> Vec<(Turn, T)> {
+        let mut next: Vec<(u64, Waiting<T>)> = Vec::new();
+        for machine in turn.0 {
+            let Entry::Occupied(mut line) = self.lines.entry(machine) else {
+                continue;
+            };
+            line.get_mut().pop_front();
+            let Some(first) = line.get().front().copied() else {
+                line.remove();
+                continue;
+            };
+            if let Entry::Occupied(mut waiting) = self.waiting.entry(first) {
+                waiting.get_mut().behind -= 1;
+                if waiting.get().behind == 0 {
+                    next.push(waiting.remove_entry());
+                }
             }
-            self.0.freed.notified().await;
         }
+        next.sort_by_key(|(number, _)| *number);
+        let turn = |(_, waiting): (u64, Waiting<T>)| (Turn(waiting.machines), waiting.batch);
+        next.into_iter().map(turn).collect()
     }
 
-    fn try_claim(&self, machines: &HashSet<Slug>) -> Option<Claim> {
-        let mut busy = self.busy();
-        if !busy.is_disjoint(machines) {
-            return None;
-        }
-        busy.extend(machines.iter().cloned());
-        Some(Claim {
-            window: self.clone(),
-            machines: machines.clone(),
-        })
-    }
-
-    fn busy(&self) -> MutexGuard<'_, HashSet<Slug>> {
-        self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.window.busy().retain(|machine| !self.machines.contains(machine));
-        self.window.0.freed.notify_one();
+    /// Batches that wait. They do so for one at work.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::task::{Context, Poll, Waker};
-
     use super::*;
 
     fn machines(names: &[&str]) -> HashSet<Slug> {
@@ -74,29 +100,43 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_machine_is_claimed_once_and_others_do_not_wait_for_it() {
-        let window = Window::default();
-        let first = window.try_claim(&machines(&["a", "b"])).expect("all free");
-        assert!(window.try_claim(&machines(&["b", "c"])).is_none());
-        let other = window
-            .try_claim(&machines(&["c"]))
-            .expect("the refused claim took nothing");
-        drop(first);
-        assert!(window.try_claim(&machines(&["a", "b"])).is_some());
-        assert!(window.try_claim(&machines(&["c"])).is_none());
-        drop(other);
+    fn batches(turns: &[(Turn, u32)]) -> Vec<u32> {
+        turns.iter().map(|(_, batch)| *batch).collect()
     }
 
     #[test]
-    fn who_waits_gets_the_machine_when_it_is_free() {
-        let window = Window::default();
-        let first = window.try_claim(&machines(&["a"])).expect("free");
-        let wanted = machines(&["a"]);
-        let mut waiting = Box::pin(window.claim(&wanted));
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(waiting.as_mut().poll(&mut context).is_pending());
-        drop(first);
-        assert!(matches!(waiting.as_mut().poll(&mut context), Poll::Ready(_)));
+    fn a_machines_batches_keep_their_order_and_others_do_not_wait_for_it() {
+        let mut window = Window::default();
+        let (first, _) = window.join(machines(&["a"]), 1).expect("nobody is before it");
+        assert!(window.join(machines(&["a"]), 2).is_none());
+        assert!(window.join(machines(&["a"]), 3).is_none());
+        assert!(window.join(machines(&["b"]), 4).is_some());
+        assert_eq!(window.waiting(), 2);
+        let mut turns = window.leave(first);
+        assert_eq!(batches(&turns), [2]);
+        let turns = window.leave(turns.remove(0).0);
+        assert_eq!((batches(&turns), window.waiting()), (vec![3], 0));
+    }
+
+    #[test]
+    fn a_batch_of_several_machines_waits_for_all_and_is_not_overtaken() {
+        let mut window = Window::default();
+        let (a, _) = window.join(machines(&["a"]), 1).expect("free");
+        let (b, _) = window.join(machines(&["b"]), 2).expect("free");
+        assert!(window.join(machines(&["a", "b", "c"]), 3).is_none());
+        assert!(window.join(machines(&["c"]), 4).is_none(), "its machine is spoken for");
+        assert!(window.join(machines(&["a"]), 5).is_none());
+        assert!(window.leave(a).is_empty());
+        let mut both = window.leave(b);
+        assert_eq!(batches(&both), [3]);
+        assert_eq!(batches(&window.leave(both.remove(0).0)), [4, 5]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_machines_without_batches() {
+        let mut window = Window::default();
+        let (turn, _) = window.join(machines(&["a", "b"]), 1).expect("free");
+        window.leave(turn);
+        assert!(window.lines.is_empty());
     }
 }

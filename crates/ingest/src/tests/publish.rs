@@ -134,6 +134,49 @@ async fn a_batch_of_a_busy_machine_waits_for_it() {
 }
 
 #[tokio::test]
+async fn batches_of_other_machines_go_on_while_some_wait_for_a_busy_one() {
+    let ensemble = FakeEnsemble::new();
+    ensemble.hold(0);
+    let mut stream = Stream::to(&[&ensemble], &Config::default(), "gateway").await;
+    for (batch_id, machine) in [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)] {
+        stream.send(batch(batch_id, machine, 1)).await;
+    }
+    let mut others = [stream.next().await.batch_id, stream.next().await.batch_id];
+    others.sort_unstable();
+    assert_eq!(others, [4, 5]);
+    ensemble.let_go();
+    for batch_id in 1..=3 {
+        assert_eq!(stream.next().await.batch_id, batch_id, "a machine's keep their order");
+    }
+}
+
+#[tokio::test]
+async fn reading_pauses_when_as_many_batches_wait_as_may_be_in_flight() {
+    let ensemble = FakeEnsemble::new();
+    ensemble.hold(0);
+    let config = Config {
+        in_flight_batches: NonZeroUsize::new(2).expect("not 0"),
+        ..Config::default()
+    };
+    let mut stream = Stream::to(&[&ensemble], &config, "gateway").await;
+    for (batch_id, machine) in [(1, 0), (2, 0), (3, 0), (4, 1)] {
+        stream.send(batch(batch_id, machine, 1)).await;
+    }
+    // The last has every chance to come, and must not.
+    ensemble.called(1).await;
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ensemble.called(1).await.len(), 1);
+    ensemble.let_go();
+    let mut answered = HashSet::new();
+    for _ in 0..4 {
+        answered.insert(stream.next().await.batch_id);
+    }
+    assert_eq!(answered, (1..=4).collect());
+}
+
+#[tokio::test]
 async fn each_outcome_has_its_place_in_the_ack() {
     let ensemble = FakeEnsemble::new();
     let mut stream = Stream::to(&[&ensemble], &Config::default(), "gateway").await;
@@ -224,6 +267,23 @@ async fn a_failed_call_goes_to_another_replica_first() {
     assert_eq!(up.called(4).await.len(), 4);
     // It was asked, and then left alone for a while.
     assert_eq!(down.called(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_ensemble_that_hangs_leaves_time_for_another_and_then_is_left_alone() {
+    let (hung, up) = (FakeEnsemble::new(), FakeEnsemble::new());
+    hung.hold(0);
+    let config = Config {
+        assess_deadline_ms: NonZeroU64::new(2_000).expect("not 0"),
+        ..Config::default()
+    };
+    let mut stream = Stream::to(&[&hung, &up], &config, "gateway").await;
+    for batch_id in 0..4 {
+        stream.send(batch(batch_id, 0, 1)).await;
+        assert_eq!(stored(&stream.next().await), 1);
+    }
+    assert_eq!(hung.called(1).await.len(), 1);
+    assert_eq!(up.called(4).await.len(), 4);
 }
 
 #[tokio::test]
