@@ -89,21 +89,30 @@ pub(crate) struct Assessor {
 
 impl Assessor {
     /// Judges every reading of a group under the bindings it was given: one set of limits per class for the whole group.
+    /// Classes go side by side.
     pub(crate) async fn assess(&self, group: Vec<Job>, active: &Active) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for pending in group.into_iter().flat_map(readings_of) {
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
+        let mut classes = JoinSet::new();
+        for (class, readings) in by_class {
+            let (this, active) = (self.clone(), active.get(&class).cloned());
+            classes.spawn(async move { this.assess_class(active.as_ref(), readings).await }.in_current_span());
+        }
         let mut assessed = Vec::new();
-        for (class, mut readings) in by_class {
-            let active = active.get(&class);
-            if let Some(active) = active {
-                self.score(active, &mut readings).await;
-                self.explain(active, &mut readings).await;
-            }
-            assessed.extend(readings.into_iter().map(|pending| pending.judge(active)));
+        while let Some(class) = classes.join_next().await {
+            assessed.extend(class.expect("a class's task neither panics nor is aborted"));
         }
         assessed
+    }
+
+    async fn assess_class(&self, active: Option<&Arc<ActiveClass>>, mut readings: Vec<Pending>) -> Vec<Assessed> {
+        if let Some(active) = active {
+            self.score(active, &mut readings).await;
+            self.explain(active, &mut readings).await;
+        }
+        readings.into_iter().map(|pending| pending.judge(active)).collect()
     }
 
     /// Scores what the class's bundle can read: readings with as many bins as it was trained on.
