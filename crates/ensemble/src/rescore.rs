@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tocsin_contracts::scorer::v1::ScoreRequest;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
-use tocsin_domain::{BundleDigest, BundleId, Clock, Scope, SensorId};
+use tocsin_domain::{BundleDigest, BundleId, Clock, ReadingKey, Scope, SensorId};
 use tocsin_store::reading::{DegradedReading, Rescored};
 use tocsin_store::{Result, Store};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,9 @@ pub(crate) struct Rescorer {
 impl Rescorer {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let work = async {
+            let mut after = None;
             loop {
-                match self.round().await {
+                match self.round(&mut after).await {
                     Ok(0) => tokio::time::sleep(self.interval).await,
                     Ok(rescored) => tracing::info!(rescored, "readings judged without the network were scored by it"),
                     Err(error) => {
@@ -42,9 +43,12 @@ impl Rescorer {
         shutdown.run_until_cancelled(work).await;
     }
 
-    /// Scores one page of readings; answers how many.
-    async fn round(&self) -> std::result::Result<u64, RoundError> {
-        let degraded = self.store.readings_degraded(&Scope::All, PAGE).await?;
+    /// Scores the page of readings after the last one; answers how many. What fails waits until the pages have come round
+    /// again, and keeps nothing newer from its turn.
+    async fn round(&self, after: &mut Option<ReadingKey>) -> Result<u64> {
+        let degraded = self.store.readings_degraded(&Scope::All, *after, PAGE).await?;
+        let is_last = degraded.len() < PAGE as usize;
+        *after = degraded.last().map(|last| last.key).filter(|_| !is_last);
         if degraded.is_empty() {
             return Ok(0);
         }
@@ -61,11 +65,27 @@ impl Rescorer {
         }
         let mut rescored = 0;
         for ((bundle, bins), readings) in groups {
-            let digest = self.store.bundle_by_id(bundle).await?.digest;
-            let rows = self.score(digest, bins, &readings, &full_scales).await?;
-            rescored += self.store.rescored_insert(&rows, self.clock.now()).await?;
+            match self.rescore(bundle, bins, &readings, &full_scales).await {
+                Ok(new) => rescored += new,
+                Err(error) => {
+                    tracing::debug!(bundle = bundle.0, readings = readings.len(), %error, "readings judged without the network wait on");
+                }
+            }
         }
         Ok(rescored)
+    }
+
+    /// Scores readings of one bundle and as many bins; answers how many are new.
+    async fn rescore(
+        &self,
+        bundle: BundleId,
+        bins: usize,
+        readings: &[DegradedReading],
+        full_scales: &HashMap<SensorId, f32>,
+    ) -> std::result::Result<u64, RescoreError> {
+        let digest = self.store.bundle_by_id(bundle).await?.digest;
+        let rows = self.score(digest, bins, readings, full_scales).await?;
+        Ok(self.store.rescored_insert(&rows, self.clock.now()).await?)
     }
 
     async fn score(
@@ -111,9 +131,9 @@ impl Rescorer {
     }
 }
 
-/// Why a round ended early.
+/// Why readings of one bundle wait on.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
+enum RescoreError {
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
     #[error("no scorer: {0}")]

@@ -30,8 +30,14 @@ pub struct Rescored {
 }
 
 impl Store {
-    /// Readings judged without the network that no bundle has rescored yet, oldest first; at most `limit`.
-    pub async fn readings_degraded(&self, scope: &Scope, limit: u32) -> Result<Vec<DegradedReading>> {
+    /// Readings judged without the network that no bundle has rescored yet, oldest first, those after `after` alone; at
+    /// most `limit`.
+    pub async fn readings_degraded(
+        &self,
+        scope: &Scope,
+        after: Option<ReadingKey>,
+        limit: u32,
+    ) -> Result<Vec<DegradedReading>> {
         let rows = sqlx::query!(
             r#"select r.sensor_id, r.captured_at, r.bundle_id, r.spectrum as "spectrum!"
                from reading r join sensor s using (sensor_id) join machine m using (machine_id)
@@ -39,9 +45,12 @@ impl Store {
                  and ($1::int4[] is null or m.site_id = any($1))
                  and not exists (select 1 from reading_rescored d
                                  where d.sensor_id = r.sensor_id and d.captured_at = r.captured_at)
+                 and ($3::timestamptz is null or (r.captured_at, r.sensor_id) > ($3, $4))
                order by r.captured_at, r.sensor_id limit $2"#,
             scope.to_filter() as _,
             i64::from(limit),
+            after.map(|after| time(after.captured_at)),
+            after.map(|after| after.sensor.0),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -154,7 +154,7 @@ async fn a_reader_of_another_site_sees_no_reading() {
                 2 * seen
             );
             assert_eq!(store.scores_logged(&scope, &query).await.unwrap().readings.len(), seen);
-            assert_eq!(store.readings_degraded(&scope, 10).await.unwrap().len(), seen);
+            assert_eq!(store.readings_degraded(&scope, None, 10).await.unwrap().len(), seen);
         }
     })
     .await;
@@ -346,6 +346,35 @@ async fn logged_scores_come_in_pages_without_degraded_rows() {
 }
 
 #[tokio::test]
+async fn readings_owed_are_paged_by_capture_time_and_sensor() {
+    with_store("paged_owed", async |store| {
+        let Fleet { one, two, .. } = fleet(&store).await;
+        let degraded = |sensor, at| reading::NewReading {
+            flags: ReadingFlags::DEGRADED,
+            ..reading(sensor, at, 2)
+        };
+        let rows = [
+            degraded(one.id, at(2)),
+            degraded(two.id, at(2)),
+            degraded(one.id, at(3)),
+        ];
+        store_all(&store, &rows).await;
+        let all = store.readings_degraded(&Scope::All, None, 10).await.unwrap();
+        let mut paged = Vec::new();
+        while let [owed] = &store
+            .readings_degraded(&Scope::All, paged.last().copied(), 1)
+            .await
+            .unwrap()[..]
+        {
+            paged.push(owed.key);
+        }
+        assert_eq!(paged, all.iter().map(|owed| owed.key).collect::<Vec<_>>());
+        assert_eq!(paged.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_rescored_reading_is_no_longer_owed() {
     with_store("rescored", async |store| {
         let Fleet { one, .. } = fleet(&store).await;
@@ -354,7 +383,7 @@ async fn a_rescored_reading_is_no_longer_owed() {
             ..reading(one.id, at(2), 2)
         };
         store_all(&store, &[degraded]).await;
-        let owed = store.readings_degraded(&Scope::All, 10).await.unwrap();
+        let owed = store.readings_degraded(&Scope::All, None, 10).await.unwrap();
         assert_eq!(owed.len(), 1);
         let later = Rescored {
             key: owed[0].key,
@@ -370,7 +399,7 @@ async fn a_rescored_reading_is_no_longer_owed() {
             1
         );
         assert_eq!(store.rescored_insert(&[later], at(9)).await.unwrap(), 0);
-        assert!(store.readings_degraded(&Scope::All, 10).await.unwrap().is_empty());
+        assert!(store.readings_degraded(&Scope::All, None, 10).await.unwrap().is_empty());
         let row = store.reading_get(&Scope::All, one.id, None).await.unwrap().unwrap();
         assert_eq!(row.stored.scores.get(Detector::Residual), Some(0.25));
     })
