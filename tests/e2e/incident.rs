@@ -138,7 +138,9 @@ async fn a_sensor_whose_clock_is_behind_its_neighbour_s_still_opens_an_incident(
     for n in 0..12 {
         let ahead = Plant::reading("m1/v", n + 2, Plant::healthy(n));
         publisher.publish(vec![ahead]).await?;
-        publisher.publish(vec![Plant::reading("m1/h", n, Plant::failing(n))]).await?;
+        publisher
+            .publish(vec![Plant::reading("m1/h", n, Plant::failing(n))])
+            .await?;
     }
     let pages = stage.receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
     assert_eq!(pages[0]["machine"], "m1", "{:#}", pages[0]);

@@ -108,7 +108,12 @@ impl Committer {
         let mut windows = readings_windows(tx, &windows).await?;
         let mut folded = Vec::with_capacity(arriving.len());
         for arriving in arriving {
-            let Arriving { state, class, late, current } = arriving;
+            let Arriving {
+                state,
+                class,
+                late,
+                current,
+            } = arriving;
             let window = windows.remove(&state.machine).unwrap_or_default();
             let before = self.judged_before(window, &current).await?;
             let (persistence, step) = (class.set.persistence, class.step);

@@ -80,7 +80,10 @@ pub async fn readings_windows(
 
 /// Capture time of each machine's newest reading that is not history, for machines that have one. Called under the
 /// machines' locks.
-pub async fn readings_newest(conn: &mut PgConnection, machines: &[MachineId]) -> Result<BTreeMap<MachineId, Timestamp>> {
+pub async fn readings_newest(
+    conn: &mut PgConnection,
+    machines: &[MachineId],
+) -> Result<BTreeMap<MachineId, Timestamp>> {
     let numbers: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
     let rows = sqlx::query!(
         r#"select s.machine_id, max(newest.captured_at) as "captured_at!"

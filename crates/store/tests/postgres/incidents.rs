@@ -8,8 +8,8 @@ use tocsin_store::incident::{
     incident_update, incidents_open,
 };
 use tocsin_store::machine::{
-    EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_try_lock, machines_update,
-    machines_to_fold,
+    EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_to_fold, machines_try_lock,
+    machines_update,
 };
 use tocsin_store::outbox::{
     AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, PageAction, page_insert,
@@ -85,7 +85,9 @@ async fn a_hot_machine_is_folded_until_its_time() {
         };
         append(&mut transaction, hot, &[]).await.unwrap();
         for (second, folded) in [(30, true), (31, false)] {
-            let found = machines_to_fold(&mut transaction, &[(machine, at(second))]).await.unwrap();
+            let found = machines_to_fold(&mut transaction, &[(machine, at(second))])
+                .await
+                .unwrap();
             assert_eq!(!found.is_empty(), folded, "at {second} s");
         }
     })
