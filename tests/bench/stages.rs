@@ -113,7 +113,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     let mut scores = vec![Scores::default(); readings.len()];
     let mut scratch = DetectorScratch::default();
     stage("other detectors", &mut || {
-        bundle.detectors().score_batch(&linear, &mut scratch, &mut scores)
+        bundle.detectors().score_batch(&linear, &mut scratch, &mut scores);
     });
     for (row, error) in scores.iter_mut().zip(session.run(&linear, &[])?.errors) {
         row.set(Detector::Residual, error);

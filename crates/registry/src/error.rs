@@ -111,7 +111,7 @@ impl From<Error> for Status {
             Error::Bundles(bundles) => of_bundles(&bundles),
             Error::Verifier(verify::Error::TookTooLong { .. }) => {
                 tracing::warn!(error = message, "a bundle stays pending");
-                retry::hint(Self::unavailable(message), Duration::from_secs(60))
+                retry::hint(Self::unavailable(message), Duration::from_mins(1))
             }
             Error::Verifier(_) | Error::Internal { .. } => internal(&message),
         }

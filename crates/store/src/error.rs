@@ -110,14 +110,13 @@ impl From<sqlx::migrate::MigrateError> for Error {
 
 /// SQLSTATE classes and codes after which the same call may succeed.
 fn is_transient(code: &str) -> bool {
-    match code {
-        // Serialisation failure and deadlock; a lock not had in time, a statement cancelled.
-        "40001" | "40P01" | "55P03" | "57014" => true,
-        // Shutting down, crashed, starting up; a primary that has become a standby; a disk that fails.
-        "57P01" | "57P02" | "57P03" | "25006" | "58030" => true,
-        // Connection trouble; out of resources.
-        _ => code.starts_with("08") || code.starts_with("53"),
-    }
+    // Serialisation failure and deadlock; a lock not had in time, a statement cancelled.
+    let in_the_way = ["40001", "40P01", "55P03", "57014"];
+    // Shutting down, crashed, starting up; a primary that has become a standby; a disk that fails.
+    let not_now = ["57P01", "57P02", "57P03", "25006", "58030"];
+    // Connection trouble; out of resources.
+    let classes = ["08", "53"];
+    in_the_way.contains(&code) || not_now.contains(&code) || classes.iter().any(|class| code.starts_with(class))
 }
 
 #[cfg(test)]

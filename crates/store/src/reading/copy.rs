@@ -20,7 +20,7 @@ const STATEMENT: &str = "copy reading (captured_at, received_at, content_hash, c
      mahalanobis, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall, latent, spectrum)
      from stdin (format binary)";
 
-/// Signature, flags and the length of a header extension (PostgreSQL manual, COPY, Binary Format).
+/// Signature, flags and the length of a header extension (`PostgreSQL` manual, COPY, Binary Format).
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A field count of -1 ends the data.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
