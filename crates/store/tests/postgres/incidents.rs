@@ -432,7 +432,7 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         let pages = store.pages_by_incident(&Scope::All, incident).await.unwrap();
         assert_eq!(
             (pages.len(), pages[0].state, pages[1].state),
-            (2, DeliveryState::Delivered, DeliveryState::Waiting)
+            (3, DeliveryState::Delivered, DeliveryState::Waiting)
         );
         let outcomes: Vec<_> = pages[0].attempts.iter().map(|attempt| attempt.outcome).collect();
         let [unknown, refused] = [AttemptOutcome::Unknown, AttemptOutcome::Refused];
