@@ -15,7 +15,7 @@ use tocsin_judge::fold::Arrival;
 use tocsin_judge::{JudgedReading, Judgement, MachineFold, ThresholdSet};
 use tocsin_store::incident::{Incident, incidents_open};
 use tocsin_store::machine::{MachineState, machines_lock, machines_try_lock};
-use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_newest, readings_windows};
+use tocsin_store::reading::{InsertOutcome, NewReading, StoredReading, readings_newest_since, readings_windows};
 use tocsin_store::{Result, Transaction};
 
 use crate::assess::Assessed;
@@ -80,8 +80,11 @@ impl Committer {
             .flat_map(|state| readings_of(state.machine))
             .map(|assessed| &assessed.row)
             .collect();
-        let locked: Vec<MachineId> = states.iter().map(|state| state.machine).collect();
-        let newest = readings_newest(tx, &locked).await?;
+        let arriving_since: Vec<(MachineId, Timestamp)> = states
+            .iter()
+            .filter_map(|state| Some((state.machine, readings_of(state.machine).first()?.row.key.captured_at)))
+            .collect();
+        let newest = readings_newest_since(tx, &arriving_since).await?;
         let mut written = way.write(tx, &rows).await?.into_iter();
         let (mut outcomes, mut arriving) = (Outcomes::new(), Vec::with_capacity(states.len()));
         for state in states {
@@ -160,7 +163,8 @@ impl Committer {
 }
 
 impl<'a> Arriving<'a> {
-    /// Nothing when no reading is new. A class that lost its model keeps its incidents as they are: nothing judges, so
+    /// Nothing when no reading is new. `newest` is the newest stored before them, where that is not older than the first
+    /// of them. A class that lost its model keeps its incidents as they are: nothing judges, so
     /// nothing opens or clears.
     fn new(
         state: MachineState,

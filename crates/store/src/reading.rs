@@ -20,7 +20,7 @@ pub use copy::readings_copy;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
 pub use rescore::{DegradedReading, Rescored};
-pub use series::{LoggedScores, LoggedScoresQuery, readings_newest, readings_windows};
+pub use series::{LoggedScores, LoggedScoresQuery, readings_newest_since, readings_windows};
 pub use spectra::{FullReading, SpectrumColumn};
 
 /// The earlier spectra a smoothing or temporal detector used.

@@ -168,7 +168,10 @@ proptest! {
     #[test]
     fn a_quantile_has_the_tail_score_of_its_share(scores in any_scores(), q in 0.001_f64..0.9999) {
         if let Ok(tail) = Tail::fit(&scores) {
-            prop_assert!((tail.score(tail.quantile(q)) + (1.0 - q).log10()).abs() < 1e-3);
+            // The quantile is rounded to a float: where scores crowd, its neighbours' tail scores lie around the share's.
+            let (x, share) = (tail.quantile(q), -(1.0 - q).log10());
+            let rounding = 4.0 * f64::EPSILON * (x.abs() + tail.threshold().abs());
+            prop_assert!(tail.score(x - rounding) - 1e-3 < share && share < tail.score(x + rounding) + 1e-3);
         }
     }
 

@@ -78,20 +78,24 @@ pub async fn readings_windows(
     Ok(readings)
 }
 
-/// Capture time of each machine's newest reading that is not history, for machines that have one. Called under the
-/// machines' locks.
-pub async fn readings_newest(
+/// Capture time of each machine's newest reading that is not history, for machines that have one at or after a time of
+/// their own. Called under the machines' locks.
+pub async fn readings_newest_since(
     conn: &mut PgConnection,
-    machines: &[MachineId],
+    machines: &[(MachineId, Timestamp)],
 ) -> Result<BTreeMap<MachineId, Timestamp>> {
-    let numbers: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
+    let (numbers, since): (Vec<i32>, Vec<Time>) = machines.iter().map(|(id, since)| (id.0, time(*since))).unzip();
+    // The lower bound spares the look into every day that the machine has ever had.
     let rows = sqlx::query!(
         r#"select s.machine_id, max(newest.captured_at) as "captured_at!"
-           from sensor s
-           cross join lateral (select r.captured_at from reading r where r.sensor_id = s.sensor_id and r.flags & 4 = 0
+           from unnest($1::int4[], $2::timestamptz[]) m(machine_id, since)
+           join sensor s using (machine_id)
+           cross join lateral (select r.captured_at from reading r
+                               where r.sensor_id = s.sensor_id and r.captured_at >= m.since and r.flags & 4 = 0
                                order by r.captured_at desc limit 1) newest
-           where s.machine_id = any($1) group by s.machine_id"#,
+           group by s.machine_id"#,
         &numbers,
+        &since,
     )
     .fetch_all(conn)
     .await?;
