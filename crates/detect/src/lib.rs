@@ -6,7 +6,8 @@
 //! The road of a reading: the linear spectrum goes to [`overall_level`]; its logarithm
 //! ([`log_spectrum`]) goes to [`isolation_forest`], [`pca`] and [`mahalanobis`]; each score goes
 //! through its own [`tail`], so that scores of different detectors can be compared and the most
-//! extreme of them never tie.
+//! extreme of them never tie. Where a sensor has been commissioned, its [`baseline`] turns the
+//! logarithm into deviations, and [`deviation`] those into growth, shift and narrowband.
 //!
 //! **Invariant:** a row scored alone, or at any place in any batch, gives the same bits. Every sum
 //! runs in an order fixed by the row's own length, never by the batch.
@@ -22,7 +23,9 @@ mod covariance;
 mod lanes;
 mod projection;
 
+pub mod baseline;
 pub mod bearing;
+pub mod deviation;
 pub mod error;
 pub mod isolation_forest;
 pub mod log_spectrum;
@@ -37,6 +40,7 @@ pub mod spectrum_front_end;
 pub mod standardise;
 pub mod tail;
 
+pub use baseline::{Baseline, Commissioned, fleet_spread};
 pub use bearing::{Bearing, BearingRates};
 pub use error::{FitError, MalformedModel};
 pub use isolation_forest::{ForestParameters, IsolationForest};

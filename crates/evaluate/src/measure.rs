@@ -114,7 +114,7 @@ fn of_detector(detector: Detector, scored: &Scored) -> Result<Figures, EvaluateE
     let lines = Lines {
         alert: member.alert_line,
         page: member.page_line,
-        alert_supported: member.tail.sufficient_for(tocsin_judge::threshold_set::ALERT_ALPHA),
+        alert_supported: member.alert_line_supported(),
         page_supported: member.page_line_supported,
     };
     Ok(figures(
@@ -136,12 +136,11 @@ fn of_ensemble(scored: &Scored) -> Result<Figures, EvaluateError> {
             .map(|level| f64::from(level.0))
             .collect()
     };
-    let supported = |alpha: f64| set.members.iter().all(|member| member.tail.sufficient_for(alpha));
     let lines = Lines {
         alert: 1.0,
         page: 2.0,
-        alert_supported: supported(tocsin_judge::threshold_set::ALERT_ALPHA),
-        page_supported: supported(tocsin_judge::threshold_set::PAGE_ALPHA),
+        alert_supported: set.members.iter().all(Member::alert_line_supported),
+        page_supported: set.members.iter().all(|member| member.page_line_supported),
     };
     Ok(figures(
         &levels(&scored.healthy),

@@ -160,7 +160,12 @@ fn order(key: ReadingKey) -> (Timestamp, SensorId) {
 }
 
 /// Levels of the last `count` judged steps, newest first, none older than twice that many intervals.
-fn judged(steps: &[Step], newest: Timestamp, count: u32, step: Duration) -> impl Iterator<Item = StepLevel> + '_ {
+pub(crate) fn judged(
+    steps: &[Step],
+    newest: Timestamp,
+    count: u32,
+    step: Duration,
+) -> impl Iterator<Item = StepLevel> + '_ {
     let oldest = newest - Persistence::reach(count, step);
     steps
         .iter()

@@ -10,6 +10,7 @@
 //! **Invariant:** a verdict is a function of the scores, the threshold set and the condition alone, and a transition of
 //! the readings that had arrived by then; how readings were cut into batches changes neither.
 
+pub mod fleet_replay;
 pub mod fold;
 pub mod journal;
 pub mod judgement;
@@ -19,6 +20,7 @@ pub mod replay;
 pub mod step;
 pub mod threshold_set;
 
+pub use fleet_replay::FleetReplay;
 pub use fold::{Arrival, MachineFold, Transition};
 pub use judgement::{Judgement, MemberLevel};
 pub use page::{PageAction, PagePayload, PageReason, TopBin};

@@ -52,8 +52,10 @@ pub struct Member {
     pub page_line: f64,
     /// Enough healthy scores stand behind the page line (at least 1 / 0.0005); otherwise it is extrapolated.
     pub page_line_supported: bool,
-    /// Healthy distribution of the raw score.
-    pub tail: Tail,
+    /// Healthy distribution of the raw score, where the lines are its percentiles. Lines that are multiples of what
+    /// healthy machines reach have none: there is no saying how improbable a score beyond them is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
 }
 
 impl Member {
@@ -66,17 +68,29 @@ impl Member {
             alert_line: tail.quantile(1.0 - ALERT_ALPHA),
             page_line: tail.quantile(1.0 - PAGE_ALPHA),
             page_line_supported: tail.sufficient_for(PAGE_ALPHA),
-            tail,
+            tail: Some(tail),
         })
     }
 
-    /// Level of a raw score: linear in its tail score -log10 P, 1 at the alert line, 2 at the page line; a score that
-    /// most healthy readings exceed has a level below 0.
+    /// Level of a raw score, 1 at the alert line and 2 at the page line: linear in its tail score -log10 P where there
+    /// is a tail, else in its logarithm, 1 + ln(x / A) / ln(P / A). A score well below the alert line has a level below
+    /// 0; the levels of scores at and below zero are the lowest there are.
     pub fn level(&self, score: f32) -> Level {
-        let alert = -ALERT_ALPHA.log10();
-        let page = -PAGE_ALPHA.log10();
-        let tail_score = self.tail.score(f64::from(score));
-        Level((1.0 + (tail_score - alert) / (page - alert)) as f32)
+        let score = f64::from(score);
+        let level = if let Some(tail) = &self.tail {
+            let (alert, page) = (-ALERT_ALPHA.log10(), -PAGE_ALPHA.log10());
+            1.0 + (tail.score(score) - alert) / (page - alert)
+        } else {
+            let relative = (score / self.alert_line).max(f64::MIN_POSITIVE);
+            1.0 + relative.ln() / (self.page_line / self.alert_line).ln()
+        };
+        Level(level as f32)
+    }
+
+    /// Whether an alert line at the 99.5th percentile rests on enough healthy scores; lines without a tail don't claim
+    /// to be percentiles.
+    pub fn alert_line_supported(&self) -> bool {
+        self.tail.as_ref().is_none_or(|tail| tail.sufficient_for(ALERT_ALPHA))
     }
 }
 
@@ -134,6 +148,13 @@ fn check_members(field: &str, members: &[Member]) -> Result<(), Invalid> {
                 field,
                 format!("{}: the alert line must lie below the page line", member.detector),
             ));
+        }
+        if member.tail.is_none() && member.alert_line <= 0.0 {
+            let reason = format!(
+                "{}: lines without a healthy distribution must be above zero",
+                member.detector
+            );
+            return Err(Invalid::new(field, reason));
         }
     }
     if members
@@ -194,12 +215,17 @@ impl ThresholdSet {
             }
             members.push(member);
         }
-        Ok(Stored {
+        Ok(Self::new(members, without_network, persistence)?)
+    }
+
+    /// A set of given members, checked as a stored one is.
+    pub fn new(members: Vec<Member>, without_network: Vec<Member>, persistence: Persistence) -> Result<Self, Invalid> {
+        Stored {
             members,
             without_network,
             persistence,
         }
-        .try_into()?)
+        .try_into()
     }
 
     /// The members that judge, with or without the network.

@@ -1,0 +1,210 @@
+//! Limits from what the fleet's healthy machines did reach: the method `fleet-replay`.
+//!
+//! A percentile of readings says little about incidents, which need k of n steps. So the other machines of a class are
+//! replayed over their healthy stretch, and each tells the level that its k-of-n rule would have had to stand above to
+//! stay silent: the largest "k-th of the last n" of a detector's score. The median of these over machines is the
+//! detector's reference m; one machine that failed unnoticed moves it little. The alert line is 1.75 m, the page line
+//! 2.5 m: factors chosen on run-to-failure bearings (see docs/evaluation.md), or from a page budget.
+//!
+//! **Invariant:** a function of the histories and the rules alone; the machine that is to be judged needs no part in it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::{Detector, Level, ReadingKey};
+
+use crate::fold::judged;
+use crate::step::steps;
+use crate::threshold_set::{LinesError, Member};
+use crate::{JudgedReading, Persistence, Role, Step, ThresholdSet};
+
+/// Fewest machines whose median carries a line; with fewer the lines are marked as not supported.
+pub const MIN_MACHINES: usize = 3;
+
+/// The lines as multiples of the fleet's reference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FleetReplay {
+    /// The alert line over the reference.
+    pub alert_factor: f64,
+    /// The page line over the reference.
+    pub page_factor: f64,
+    /// What a line that stands out may do: page, or alert at most.
+    pub narrowband: Role,
+}
+
+impl Default for FleetReplay {
+    fn default() -> Self {
+        Self {
+            alert_factor: 1.75,
+            page_factor: 2.5,
+            narrowband: Role::Page,
+        }
+    }
+}
+
+/// One healthy machine's score of one detector, reading by reading.
+pub type History = Vec<(ReadingKey, f32)>;
+
+/// The largest k-th greatest of the last n step scores: the line at which the k-of-n rule would just have fired. A step's
+/// score is the maximum over sensors of each one's median. Nothing with fewer than n steps.
+pub fn largest_kth_of_n(history: &[(ReadingKey, f32)], rules: &Persistence, step: Duration) -> Option<f32> {
+    let readings: Vec<JudgedReading> = history
+        .iter()
+        .map(|(key, score)| JudgedReading {
+            key: *key,
+            level: Some((Level(*score), Detector::Growth)), // the rule looks at no name
+        })
+        .collect();
+    let steps = steps(&readings, step);
+    let (k, n) = (rules.k as usize, rules.n as usize);
+    (n..=steps.len())
+        .filter_map(|end| kth_of_last(&steps[end - n..end], k, n, step))
+        .reduce(f32::max)
+}
+
+fn kth_of_last(steps: &[Step], k: usize, n: usize, step: Duration) -> Option<f32> {
+    let newest = steps.last()?.start;
+    let mut scores: Vec<f32> = judged(steps, newest, n as u32, step)
+        .map(|judged| judged.level.0)
+        .collect();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    scores.get(k - 1).copied()
+}
+
+/// The detectors that judge against a baseline, with what each may do.
+const ROLES: [(Detector, Role); 4] = [
+    (Detector::Growth, Role::Page),
+    (Detector::Narrowband, Role::Page),
+    (Detector::Shift, Role::Alert),
+    (Detector::OverallLevel, Role::Alert),
+];
+
+impl FleetReplay {
+    /// A detector's lines from the largest k-th of n of each machine. Nothing when no machine has one above zero.
+    pub fn member(&self, detector: Detector, role: Role, largest: &[f32]) -> Option<Member> {
+        let reference = median(largest)?;
+        (reference > 0.0).then(|| Member {
+            detector,
+            role,
+            alert_line: self.alert_factor * reference,
+            page_line: self.page_factor * reference,
+            page_line_supported: largest.len() >= MIN_MACHINES,
+            tail: None,
+        })
+    }
+
+    /// Limits for machines with a baseline. `largest` gives a detector's largest k-th of n of every healthy machine;
+    /// detectors it has none of are left out. Without the network nothing changes: none of these needs it.
+    pub fn threshold_set(
+        &self,
+        largest: impl Fn(Detector) -> Vec<f32>,
+        persistence: Persistence,
+    ) -> Result<ThresholdSet, LinesError> {
+        let members: Vec<Member> = ROLES
+            .iter()
+            .filter_map(|(detector, role)| {
+                let role = if *detector == Detector::Narrowband {
+                    self.narrowband
+                } else {
+                    *role
+                };
+                self.member(*detector, role, &largest(*detector))
+            })
+            .collect();
+        ThresholdSet::new(members.clone(), members, persistence).map_err(LinesError::Set)
+    }
+}
+
+fn median(values: &[f32]) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().map(f64::from).collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], upper)
+    } else {
+        upper
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::tests::STEP;
+    use proptest::prelude::*;
+    use tocsin_domain::{Condition, Scores, SensorId, Timestamp, UnjudgedReason, Verdict};
+
+    fn history(scores: &[f32]) -> History {
+        let key = |at: usize| ReadingKey {
+            sensor: SensorId(1),
+            captured_at: Timestamp::from_micros(at as i64 * 10_000_000),
+        };
+        scores.iter().enumerate().map(|(at, score)| (key(at), *score)).collect()
+    }
+
+    fn largest(scores: &[f32]) -> Option<f32> {
+        largest_kth_of_n(&history(scores), &Persistence::default(), STEP)
+    }
+
+    #[test]
+    fn four_loud_steps_of_eight_say_nothing_and_five_do() {
+        let mut scores = vec![1.0; 40];
+        for at in [10, 11, 13, 15] {
+            scores[at] = 9.0;
+        }
+        assert_eq!(largest(&scores), Some(1.0));
+        scores[17] = 7.0;
+        assert_eq!(largest(&scores), Some(7.0));
+        assert_eq!(largest(&scores[..7]), None);
+    }
+
+    #[test]
+    fn one_wild_machine_moves_the_reference_little() {
+        let method = FleetReplay::default();
+        let line = |largest: &[f32]| method.member(Detector::Growth, Role::Page, largest).unwrap();
+        assert_eq!(line(&[1.0, 2.0, 3.0]).alert_line, 3.5);
+        assert_eq!(line(&[1.0, 2.0, 300.0]).page_line, 5.0);
+        assert!(!line(&[1.0, 2.0]).page_line_supported);
+        assert_eq!(method.member(Detector::Growth, Role::Page, &[]), None);
+        assert_eq!(method.member(Detector::Growth, Role::Page, &[0.0]), None);
+    }
+
+    #[test]
+    fn a_sensor_without_a_baseline_is_unjudged_and_one_with_it_pages_at_two_and_a_half_times_the_reference() {
+        let set = FleetReplay::default()
+            .threshold_set(|_| vec![1.0, 2.0, 3.0], Persistence::default())
+            .unwrap();
+        let judge = |scores: &Scores| set.judge(scores, Condition::default(), false).verdict;
+        let mut scores = Scores::default();
+        let commissioning = UnjudgedReason::Commissioning;
+        assert_eq!(judge(&scores), Verdict::Unjudged { reason: commissioning });
+        scores.set(Detector::Growth, 4.99);
+        assert_eq!(judge(&scores), Verdict::Alert { by: Detector::Growth });
+        scores.set(Detector::Growth, 5.01);
+        assert_eq!(judge(&scores), Verdict::Page { by: Detector::Growth });
+        scores.set(Detector::Growth, 1.0);
+        scores.set(Detector::Shift, 99.0);
+        assert_eq!(
+            judge(&scores),
+            Verdict::Alert { by: Detector::Shift },
+            "what is quieter than healthy alerts"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_above_the_reference_of_a_machine_leaves_it_silent(scores in prop::collection::vec(0.1_f32..9.0, 8..80)) {
+            let method = FleetReplay { alert_factor: 1.001, ..FleetReplay::default() };
+            let reference = largest(&scores).unwrap();
+            let set = method.threshold_set(|_| vec![reference; 3], Persistence::default()).unwrap();
+            let mut fold = crate::MachineFold::resume(Persistence::default(), STEP, None, []);
+            for (key, score) in history(&scores) {
+                let mut scores = Scores::default();
+                scores.set(Detector::Growth, score);
+                let judgement = set.judge(&scores, Condition::default(), false);
+                fold.arrive(JudgedReading::new(key, &judgement), crate::fold::Effect::Acts);
+                prop_assert_eq!(fold.open(), None);
+            }
+        }
+    }
+}
