@@ -9,10 +9,15 @@
 //! **Invariant:** [`Fleet::reading`] is a pure function of fleet, schedule, sensor and time. Readings may be made in any
 //! order, by any number of threads, and again after a restart, and are the same bits on one host.
 
+mod channel;
+mod construction;
 mod draws;
 mod fault;
 mod fleet;
+mod lines;
 mod program;
+mod scatter;
+mod scene;
 mod schedule;
 mod spectrum;
 mod training;
