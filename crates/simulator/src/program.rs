@@ -154,3 +154,26 @@ impl Climate {
             + config.seasonal_swing * wave(config.season, self.season_phase)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_dwell_lasts_until_it_says_it_ends_and_the_next_has_the_next_number(
+            lengths in proptest::collection::vec(1u32..5_000, 1..8),
+            second in 0u32..10_000_000,
+        ) {
+            let operation = |duration: &u32| Operation { duration_s: f64::from(*duration), speed: 1.0, load: 0.5 };
+            let cycle = Cycle::new(lengths.iter().map(operation).collect());
+            let now = cycle.at(f64::from(second));
+            prop_assert!(now.left_s > 0.0 && now.left_s <= now.operation.duration_s);
+            let ends = f64::from(second) + now.left_s;
+            prop_assert_eq!(cycle.at(ends - 1e-6).number, now.number);
+            prop_assert_eq!(cycle.at(ends).number, now.number + 1);
+            prop_assert_eq!(now.operation.duration_s, f64::from(lengths[now.number as usize % lengths.len()]));
+        }
+    }
+}

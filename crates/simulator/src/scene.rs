@@ -15,6 +15,11 @@ use crate::program::OperatingPoint;
 /// The sensor's own noise in g a bin.
 pub(crate) const FLOOR_G: f32 = 0.0008;
 
+/// Broadband noise at a load against that a construction states.
+pub(crate) fn broadband_share(load: f32) -> f32 {
+    0.6 + 0.5 * load
+}
+
 /// A running machine before one of its sensors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'a> {
@@ -56,7 +61,7 @@ impl Heard {
 
 impl Scene<'_> {
     /// Puts what the sensor hears in each bin into `bins`, made by `made` of what is heard. `faults` are kinds with
-    /// their severity.
+    /// their severity; `bustle` is broadband noise from elsewhere, as a share of what a construction states.
     pub(crate) fn paint(
         &self,
         faults: impl Iterator<Item = (FaultKind, f64)> + Clone,
@@ -73,7 +78,7 @@ impl Scene<'_> {
         bins.fill(0.0);
         self.add_lines(load, coupled, bins);
         let noise_gain = self.force as f32;
-        let cutting = 0.6 + 0.5 * load;
+        let cutting = broadband_share(load);
         let channel = self.channel;
         for (at, bin) in bins.iter_mut().enumerate() {
             let rise = broadening.resonance * channel.resonance[at] + broadening.treble * channel.height[at];
