@@ -34,6 +34,7 @@ impl Draws {
         Self { key, drawn: 0 }
     }
 
+    #[inline]
     fn next(&mut self) -> u64 {
         self.drawn += 1;
         mix(self.key.wrapping_add(self.drawn.wrapping_mul(GOLDEN)))
@@ -60,6 +61,7 @@ impl Draws {
     }
 
     /// Normal, of mean 0 and deviation 1, with the tails that go with it.
+    #[inline]
     pub(crate) fn normal(&mut self) -> f32 {
         StandardNormal.sample(self)
     }
@@ -90,6 +92,7 @@ impl TryRng for Draws {
         Ok((self.next() >> 32) as u32)
     }
 
+    #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         Ok(self.next())
     }

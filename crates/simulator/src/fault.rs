@@ -2,7 +2,7 @@
 //!
 //! Signatures follow the usual diagnostic tables (ISO 13373-3; Randall, "Vibration-based Condition Monitoring", 2011).
 //! Those of bearings are trains of impacts: on the inner race modulated by the shaft as the spall turns through the load
-//! zone (McFadden & Smith, "Model for the vibration produced by a single point defect in a rolling element bearing",
+//! zone (`McFadden` & Smith, "Model for the vibration produced by a single point defect in a rolling element bearing",
 //! Journal of Sound and Vibration, 1984), on an element by the cage. Elements slip at random, so that high harmonics run
 //! together and show as noise where the structure resonates (Randall & Antoni, "Rolling element bearing diagnostics: a
 //! tutorial", Mechanical Systems and Signal Processing, 2011).

@@ -83,9 +83,9 @@ mod tests {
             resonance: &[0.0; N],
             tones,
         };
-        tones_g
-            .iter()
-            .for_each(|(hz, amplitude_g)| lines.add(*hz, *amplitude_g));
+        for (hz, amplitude_g) in tones_g {
+            lines.add(*hz, *amplitude_g);
+        }
         power
     }
 

@@ -1,5 +1,7 @@
 //! Failures: what goes wrong with a machine, when, and how far it goes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tocsin_domain::Timestamp;
 
@@ -32,8 +34,7 @@ pub struct Failure {
 impl Failure {
     pub(super) fn draw(config: &Config, machine: &Machine, kind: FaultKind, draws: &mut Draws) -> Self {
         let failures = &config.failures;
-        let slack = config.length - failures.healthy - failures.life;
-        let onset = config.start + failures.healthy + slack.mul_f64(draws.unit());
+        let onset = config.start + onset_after(config.length, failures.healthy, failures.life, draws);
         let growth = draws.between(failures.growth[0], failures.growth[1]);
         let wanted_db = draws.between(failures.change_db[0], failures.change_db[1]);
         let mark = Mark::of(machine, kind);
@@ -56,6 +57,11 @@ impl Failure {
     pub fn severity(&self, at: Timestamp) -> f64 {
         grown(self.onset, self.failure, self.growth, at)
     }
+}
+
+/// Draws when something of a `life` begins, after a healthy time and early enough to end within `length`.
+pub(super) fn onset_after(length: Duration, healthy: Duration, life: Duration, draws: &mut Draws) -> Duration {
+    healthy + length.saturating_sub(healthy + life).mul_f64(draws.unit())
 }
 
 /// Where and how much a kind of fault shows on a machine.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::Timestamp;
 
 use super::Config;
+use super::failure::onset_after;
 use crate::draws::Draws;
 
 /// A rise in a few neighbouring bins of every sensor of a machine, on top of what it would read. It is linear in dB from
@@ -25,8 +26,7 @@ pub struct Ramp {
 impl Ramp {
     pub(super) fn draw(config: &Config, draws: &mut Draws) -> Self {
         let ramps = &config.ramps;
-        let slack = config.length - ramps.healthy - ramps.life;
-        let onset = config.start + ramps.healthy + slack.mul_f64(draws.unit());
+        let onset = config.start + onset_after(config.length, ramps.healthy, ramps.life, draws);
         let first = draws.below(usize::from(config.bins - ramps.bins) + 1);
         Self {
             onset,

@@ -198,7 +198,7 @@ fn load_steps_come_to_a_class_at_a_time_and_raise_what_the_load_excites() {
                     .load
                     .unwrap()
             });
-            if machine.class() as u64 + 1 <= day {
+            if (machine.class() as u64) < day {
                 // Broadband noise goes from 0.6 + 0.5 * 0.6 to 0.6 + 0.5 * 1.0: by 1.7 dB, about as much with jitter.
                 assert!((after - before - 0.4).abs() < 0.01, "{before} {after}");
                 assert!((1.4..2.1).contains(&gains[40]), "{gains:?}");
@@ -229,12 +229,13 @@ fn machines_of_a_class_differ_by_decibels() {
 
 #[test]
 fn wrong_numbers_are_refused_by_the_field_that_holds_them() {
-    let refused = |change: fn(&mut Config)| {
+    type Change = fn(&mut Config);
+    let refused = |change: Change| {
         let mut config = small(1);
         change(&mut config);
         Fleet::generate(config).unwrap_err().field
     };
-    let cases: [(fn(&mut Config), &str); 14] = [
+    let cases: [(Change, &str); 14] = [
         (|c| c.machines = 0, "machines"),
         (|c| c.sensors = 0, "sensors"),
         (|c| c.bins = 8, "spec.bins"),
