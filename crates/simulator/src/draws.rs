@@ -4,6 +4,11 @@
 //! "Fast splittable pseudorandom number generators", OOPSLA 2014). So a reading's noise depends on seed, sensor and
 //! time alone, and costs a few nanoseconds a bin.
 
+use std::convert::Infallible;
+
+use rand::TryRng;
+use rand_distr::{Distribution, StandardNormal};
+
 /// The odd number nearest to 2^64 over the golden ratio: the step between counters.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -29,6 +34,7 @@ impl Draws {
         Self { key, drawn: 0 }
     }
 
+    #[inline]
     fn next(&mut self) -> u64 {
         self.drawn += 1;
         mix(self.key.wrapping_add(self.drawn.wrapping_mul(GOLDEN)))
@@ -54,6 +60,12 @@ impl Draws {
         (self.unit() * bound as f64) as usize
     }
 
+    /// Normal, of mean 0 and deviation 1, with the tails that go with it.
+    #[inline]
+    pub(crate) fn normal(&mut self) -> f32 {
+        StandardNormal.sample(self)
+    }
+
     /// Mean 0, deviation 1, close to normal and bounded by 3.46: the sum of four uniforms of 16 bits.
     pub(crate) fn bell(&mut self) -> f32 {
         const MEAN: f32 = 2.0 * 65_535.0;
@@ -69,6 +81,27 @@ impl Draws {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
+    }
+}
+
+/// What distributions of `rand` draw from.
+impl TryRng for Draws {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok((self.next() >> 32) as u32)
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.next())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +134,20 @@ mod tests {
         ] {
             assert_ne!(other, units[0].to_bits());
         }
+    }
+
+    #[test]
+    fn normal_draws_have_normal_moments_and_tails() {
+        let mut draws = Draws::new(5, &[1]);
+        let count = 1_000_000;
+        let normals: Vec<f64> = (0..count).map(|_| f64::from(draws.normal())).collect();
+        let moment = |power: i32| normals.iter().map(|z| z.powi(power)).sum::<f64>() / f64::from(count);
+        assert!(moment(1).abs() < 0.005 && (moment(2) - 1.0).abs() < 0.01 && (moment(4) - 3.0).abs() < 0.05);
+        let beyond = normals.iter().filter(|z| **z > 3.0902).count();
+        assert!(
+            (850..1_150).contains(&beyond),
+            "{beyond} of a million beyond the 99.9 % point"
+        );
     }
 
     #[test]

@@ -7,9 +7,10 @@ use tocsin_detect::Bearing;
 use tocsin_domain::spec::{Amplitude, Axis, Quantity};
 use tocsin_domain::{Invalid, Slug, SpectrumSpec, Timestamp, Unit};
 
+use crate::channel::{Channel, Strengths};
+use crate::construction::SPINDLE;
 use crate::draws::Draws;
 use crate::program::{Climate, OperatingPoint, Program};
-use crate::spectrum::Channel;
 
 /// Names of the first sites; further ones are numbered.
 const SITES: [&str; 4] = ["porto", "brno", "aachen", "turin"];
@@ -122,14 +123,6 @@ pub struct Machine {
     pub(crate) strengths: Strengths,
 }
 
-/// What multiplies a machine's sources.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Strengths {
-    pub(crate) shaft: f64,
-    pub(crate) cutting: f64,
-    pub(crate) broadband: f64,
-}
-
 /// One channel of a machine.
 #[derive(Debug, Clone)]
 pub struct Sensor {
@@ -165,7 +158,13 @@ impl Fleet {
                 let machine = Machine::draw(&name, number, climate, &mut draws, &config)?;
                 for sensor in &config.sensors {
                     let mut draws = Draws::new(config.seed, &[3, sensors.len() as u64]);
-                    let channel = Channel::draw(&machine.strengths, &mut draws, &config);
+                    let channel = Channel::draw(
+                        &SPINDLE,
+                        &machine.strengths,
+                        &config.spec,
+                        config.individuality,
+                        &mut draws,
+                    );
                     sensors.push(Sensor {
                         machine: machines.len(),
                         name: sensor.clone(),
@@ -233,12 +232,12 @@ impl Machine {
             site: site.clone(),
             name: Slug::parse("machines_per_site", &format!("cnc-{number:02}"))?,
             bearing,
-            teeth: 4,
+            teeth: SPINDLE.passes,
             climate,
             program: Program::draw(draws, config),
             strengths: Strengths {
                 shaft: draws.near_one(spread),
-                cutting: draws.near_one(spread),
+                passing: draws.near_one(spread),
                 broadband: draws.near_one(spread),
             },
         })

@@ -38,7 +38,7 @@ impl Schedule {
         let mut draws = Draws::new(seed, &[6]);
         let mut places: Vec<usize> = (0..machines.len()).collect();
         draws.shuffle(&mut places);
-        let mut kinds = FaultKind::ALL;
+        let mut kinds = FaultKind::SPINDLE;
         draws.shuffle(&mut kinds);
         let mut faults: Vec<Fault> = places[..count]
             .iter()
@@ -65,7 +65,7 @@ impl Schedule {
         site: &'a Slug,
         machine: &'a Slug,
         at: Timestamp,
-    ) -> impl Iterator<Item = (FaultKind, f64)> + 'a {
+    ) -> impl Iterator<Item = (FaultKind, f64)> + Clone + 'a {
         let begun = self.faults.iter().filter(move |fault| fault.onset < at);
         let here = begun.filter(move |fault| fault.machine == *machine && fault.site == *site);
         here.map(move |fault| (fault.kind, fault.severity(at)))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Fault, FaultKind};
+use crate::{Fault, FaultKind, FleetConfig};
 
 fn start() -> Timestamp {
     Timestamp::parse("at", "2026-03-02T06:00:00Z").unwrap()
@@ -89,25 +89,6 @@ fn a_fault_raises_its_own_lines_most() {
 }
 
 #[test]
-fn a_line_is_shared_between_the_bins_about_it_and_keeps_its_power() {
-    let spec = SpectrumSpec::corpus_default(64);
-    let mut power = [0.0; 64];
-    let mut lines = Lines {
-        power: &mut power,
-        spec: &spec,
-        resonance: &[0.0; 64],
-    };
-    lines.add(550.0, 2.0);
-    lines.add(20.0, 1.0);
-    lines.add(12_790.0, 1.0);
-    lines.add(12_800.0, 9.0);
-    lines.add(-1.0, 9.0);
-    assert!((power[2] - 3.0).abs() < 1e-6 && (power[3] - 1.0).abs() < 1e-6);
-    assert!((power[0] - 1.0).abs() < 1e-6 && (power[63] - 1.0).abs() < 1e-6);
-    assert!((power.iter().sum::<f32>() - 6.0).abs() < 1e-5);
-}
-
-#[test]
 fn machines_differ_and_two_channels_of_one_machine_differ() {
     let fleet = fleet(1);
     let mean_log = |sensor| {
@@ -168,24 +149,6 @@ fn a_stopped_machine_is_near_the_floor() {
     );
 }
 
-#[test]
-fn scatter_narrows_with_averages_as_chi_squared_does() {
-    for averages in [4_u16, 16, 64] {
-        let scatter = Scatter::of(averages);
-        let mut draws = Draws::new(3, &[u64::from(averages)]);
-        let powers: Vec<f64> = (0..40_000)
-            .map(|_| f64::from(scatter.factor(draws.bell()).powi(2)))
-            .collect();
-        let mean = powers.iter().sum::<f64>() / 40_000.0;
-        let variance = powers.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / 40_000.0;
-        assert!((mean - 1.0).abs() < 0.01, "{averages}: {mean}");
-        assert!(
-            (variance * f64::from(averages) - 1.0).abs() < 0.1,
-            "{averages}: {variance}"
-        );
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -203,7 +166,7 @@ proptest! {
 
     #[test]
     fn energy_only_grows_with_severity_and_only_falls_for_the_quieter_kind(
-        kind in proptest::sample::select(FaultKind::ALL.to_vec()),
+        kind in proptest::sample::select(FaultKind::SPINDLE.to_vec()),
         seed in 0u64..50,
         number in 0u32..10_000,
     ) {
