@@ -114,6 +114,11 @@ impl Codec {
         (CanonicalSpectrum(codes), clipped)
     }
 
+    /// One amplitude in canonical units as it would be kept: encoded and decoded.
+    pub fn requantise(&self, amplitude: f32) -> f32 {
+        self.amplitudes[usize::from(ENCODER.code(amplitude / self.full_scale))]
+    }
+
     /// Linear amplitudes of `codes` in canonical units, into a slice of the same length.
     pub fn decode_into(&self, codes: &[u8], amplitudes: &mut [f32]) {
         for (amplitude, code) in amplitudes.iter_mut().zip(codes) {

@@ -7,10 +7,20 @@
 //!
 //! **Invariant:** no test reading is seen by training or by the lines.
 
+mod inject;
+mod life;
 mod measure;
 mod parts;
 mod report;
+mod rules;
+mod run_to_failure;
+mod trial;
 
+pub use inject::{InjectReport, Injection, inject};
+pub use life::{MachineLife, SensorLife};
 pub use measure::{EvaluateError, measure};
 pub use parts::{Part, Parts};
 pub use report::{Figures, Lines, Report, Row, summarise};
+pub use rules::Rules;
+pub use run_to_failure::{Outcome, RunToFailure, run_to_failure};
+pub use trial::{Asset, Course, Incident, Trial, TrialError};

@@ -1,9 +1,12 @@
-//! `tocsin evaluate`: how well the detectors and the ensemble part failing readings from healthy ones.
+//! `tocsin evaluate`: how well the detectors and the ensemble part failing readings from healthy ones; and, in
+//! `run-to-failure` and `inject`, what limits against each sensor's own baseline would have paged, and when.
+
+mod lives;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Slug, SpectrumSpec};
@@ -28,7 +31,10 @@ pub(super) enum Variants {
 /// Trains on split `train`, sets lines on `cal`, and tests `test_healthy` against `end` (or `test_fault`) and
 /// `incipient`. Given a bundle, trains nothing.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Evaluate {
+    #[command(subcommand)]
+    kind: Option<Kind>,
     #[command(flatten)]
     corpora: Corpora,
     /// A bundle's folder
@@ -44,8 +50,21 @@ pub(super) struct Evaluate {
     output: Output,
 }
 
+#[derive(Debug, Subcommand)]
+enum Kind {
+    /// Judge machines that ran to failure, each under limits learned from the others
+    RunToFailure(lives::RunToFailureArgs),
+    /// Put steps and ramps into healthy stretches, and count what is alerted and paged
+    Inject(lives::InjectArgs),
+}
+
 impl Evaluate {
     pub(super) fn run(self) -> Result<()> {
+        match self.kind {
+            Some(Kind::RunToFailure(args)) => return args.run(),
+            Some(Kind::Inject(args)) => return args.run(),
+            None => {}
+        }
         if self.seeds == 0 {
             bail!("--seeds: at least one seed is needed");
         }

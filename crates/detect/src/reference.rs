@@ -1,0 +1,83 @@
+//! Everything a commissioned sensor is judged against: its baseline and its own energy.
+
+use tocsin_domain::{Detector, Scores};
+
+use crate::baseline::{Baseline, Commissioned};
+use crate::deviation::{growth, narrowband, shift};
+use crate::error::FitError;
+use crate::overall_level::OverallLevel;
+use crate::rows::Rows;
+
+/// A sensor's state when it was commissioned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// Median and scale per bin of its log spectra.
+    pub baseline: Baseline,
+    /// Distribution of its log energy.
+    pub overall_level: OverallLevel,
+}
+
+impl Reference {
+    /// From what the sensor was commissioned on: the fit of its log spectra, and its linear ones. `fleet` and `kappa` as
+    /// in [`Commissioned::baseline`].
+    pub fn new(
+        commissioned: &Commissioned,
+        linear: Rows<'_>,
+        fleet: Option<&[f32]>,
+        kappa: f64,
+    ) -> Result<Self, FitError> {
+        Ok(Self {
+            baseline: commissioned.baseline(fleet, kappa),
+            overall_level: OverallLevel::fit(linear)?,
+        })
+    }
+
+    /// Scores one reading: growth, shift and narrowband of its log spectrum (its own, or the mean of the sensor's last
+    /// few), overall level of its linear one. `z` is working space of one value a bin, and holds the deviations after.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn score_into(&self, linear: &[f32], log: &[f32], z: &mut [f32], scores: &mut Scores) {
+        self.baseline.deviations_into(log, z);
+        scores.set(Detector::Growth, growth(z));
+        scores.set(Detector::Shift, shift(z));
+        scores.set(Detector::Narrowband, narrowband(z));
+        scores.set(Detector::OverallLevel, self.overall_level.score(linear));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_spectrum_into;
+
+    #[test]
+    fn a_sensor_is_judged_by_its_own_past_whatever_its_gain() {
+        let spectrum = |reading: usize, gain: f32| -> Vec<f32> {
+            let noise = |bin: usize| 1.0 + 0.2 * ((reading * 7 + bin * 13) as f32).sin();
+            (0..64).map(|bin| gain * 0.05 * noise(bin)).collect()
+        };
+        let log_of = |linear: &[f32]| {
+            let mut log = vec![0.0; linear.len()];
+            log_spectrum_into(linear, 1e-3, &mut log);
+            log
+        };
+        let scores_of = |gain: f32| {
+            let linear: Vec<f32> = (0..100).flat_map(|reading| spectrum(reading, gain)).collect();
+            let log = log_of(&linear);
+            let commissioned = Commissioned::fit(Rows::new(&log, 64).unwrap()).unwrap();
+            let reference = Reference::new(&commissioned, Rows::new(&linear, 64).unwrap(), None, 100.0).unwrap();
+            let mut z = vec![0.0; 64];
+            [gain, 4.0 * gain].map(|gain| {
+                let (linear, mut scores) = (spectrum(200, gain), Scores::default());
+                reference.score_into(&linear, &log_of(&linear), &mut z, &mut scores);
+                [Detector::Growth, Detector::OverallLevel].map(|d| scores.get(d).unwrap())
+            })
+        };
+        for gain in [1.0, 10.0] {
+            let [healthy, louder] = scores_of(gain);
+            assert!(healthy[0] < 2.0 && louder[0] > 5.0, "growth {healthy:?} {louder:?}");
+            assert!(louder[1] > 5.0 * healthy[1], "overall level {healthy:?} {louder:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Machines run to failure: was each one paged, how early, and at what cost in false pages?
+//!
+//! Every machine is judged under limits learned from the others alone. With `nested`, the constants are chosen on the
+//! others as well: each fold picks, from the [candidates], those that did best when its machines were judged by each
+//! other. That table is the honest one; constants picked on the machines they are reported on flatter themselves.
+
+mod candidates;
+mod outcome;
+
+use serde::Serialize;
+use tocsin_detect::poisson::{RateEstimate, event_rate};
+use tocsin_judge::Member;
+
+pub use outcome::{AlertOutcome, Outcome};
+
+use crate::life::MachineLife;
+use crate::rules::Rules;
+use crate::trial::{Asset, Trial, TrialError};
+
+/// A detector's lines in one fold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// The detector.
+    pub detector: &'static str,
+    /// Its role.
+    pub role: &'static str,
+    /// Its alert line.
+    pub alert: f64,
+    /// Its page line.
+    pub page: f64,
+    /// At least three machines stand behind it.
+    pub supported: bool,
+}
+
+/// What judged one machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Constants {
+    /// The machine.
+    pub machine: String,
+    /// The constants, as given or as its fold chose them.
+    pub rules: Rules,
+    /// The lines that followed.
+    pub lines: Vec<Line>,
+    /// Machines they were learned from.
+    pub fleet: usize,
+}
+
+/// All machines together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Machines judged.
+    pub machines: usize,
+    /// Those with a page open in the last tenth of their life.
+    pub detected: usize,
+    /// Those of them whose page did not open before 35 % of it.
+    pub valid: usize,
+    /// Pages opened before 35 % of life.
+    pub false_pages_before_35: usize,
+    /// Pages opened before half of life.
+    pub false_pages_before_50: usize,
+    /// Share of the judged steps before half of life that stood under a page.
+    pub false_page_share: f64,
+    /// Median lead in steps over all machines, 0 where none was valid.
+    pub median_lead_readings: f64,
+    /// False pages before half of life per machine-hour judged there, with its 95 % interval.
+    pub false_pages_per_machine_hour: Option<RateEstimate>,
+}
+
+/// The document of `tocsin evaluate run-to-failure`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunToFailure {
+    /// Whether the constants were chosen on the other machines.
+    pub nested: bool,
+    /// One row a machine.
+    pub machines: Vec<Outcome>,
+    /// What judged each.
+    pub constants: Vec<Constants>,
+    /// All together.
+    pub summary: Summary,
+}
+
+/// Judges every machine of `lives` under limits of the others, and of `fleet`, whose machines are not judged themselves.
+/// `progress` is called once a machine is done.
+pub fn run_to_failure(
+    lives: &[MachineLife],
+    fleet: &[MachineLife],
+    rules: &Rules,
+    nested: bool,
+    progress: impl Fn() + Sync,
+) -> Result<RunToFailure, TrialError> {
+    let judged = in_parallel(lives, |at, life| {
+        let others: Vec<&MachineLife> = others(lives, at).chain(fleet).filter(|o| o.name != life.name).collect();
+        let rules = if nested {
+            candidates::choose(&others, rules)?
+        } else {
+            *rules
+        };
+        let outcome = judge(life, &others, &rules);
+        progress();
+        outcome
+    })?;
+    let (machines, constants): (Vec<Outcome>, Vec<Constants>) = judged.into_iter().unzip();
+    Ok(RunToFailure {
+        nested,
+        summary: summarise(&machines, rules),
+        machines,
+        constants,
+    })
+}
+
+fn others(lives: &[MachineLife], at: usize) -> impl Iterator<Item = &MachineLife> {
+    lives
+        .iter()
+        .enumerate()
+        .filter(move |(other, _)| *other != at)
+        .map(|(_, life)| life)
+}
+
+fn judge(life: &MachineLife, others: &[&MachineLife], rules: &Rules) -> Result<(Outcome, Constants), TrialError> {
+    let asset = Asset::new(life, rules)?;
+    let fleet = others
+        .iter()
+        .map(|other| Asset::new(other, rules))
+        .collect::<Result<Vec<_>, _>>()?;
+    let fleet: Vec<&Asset<'_>> = fleet.iter().collect();
+    let trial = Trial::new(&asset, &fleet, rules)?;
+    let course = trial.fold(&trial.judge(life));
+    let constants = Constants {
+        machine: life.name.clone(),
+        rules: *rules,
+        lines: trial.limits.members.iter().map(line).collect(),
+        fleet: fleet.len(),
+    };
+    Ok((Outcome::of(&life.name, &course, rules.commissioning().end), constants))
+}
+
+fn line(member: &Member) -> Line {
+    Line {
+        detector: member.detector.as_str(),
+        role: member.role.as_str(),
+        alert: member.alert_line,
+        page: member.page_line,
+        supported: member.page_line_supported,
+    }
+}
+
+fn summarise(machines: &[Outcome], rules: &Rules) -> Summary {
+    let sum = |of: fn(&Outcome) -> usize| machines.iter().map(of).sum::<usize>();
+    let mut leads: Vec<usize> = machines.iter().map(|m| m.lead_readings).collect();
+    leads.sort_unstable();
+    let judged = sum(|m| m.judged_before_50);
+    let hours = judged as f64 * rules.step_s / 3600.0;
+    Summary {
+        machines: machines.len(),
+        detected: sum(|m| usize::from(m.detected)),
+        valid: sum(|m| usize::from(m.valid)),
+        false_pages_before_35: sum(|m| m.false_pages_before_35),
+        false_pages_before_50: sum(|m| m.false_pages_before_50),
+        false_page_share: sum(|m| m.false_page_readings) as f64 / judged.max(1) as f64,
+        median_lead_readings: median(&leads),
+        false_pages_per_machine_hour: event_rate(sum(|m| m.false_pages_before_50) as u64, hours, 0.95),
+    }
+}
+
+fn median(sorted: &[usize]) -> f64 {
+    match (sorted.get(sorted.len() / 2), sorted.len().is_multiple_of(2)) {
+        (None, _) => 0.0,
+        (Some(upper), true) => f64::midpoint(sorted[sorted.len() / 2 - 1] as f64, *upper as f64),
+        (Some(middle), false) => *middle as f64,
+    }
+}
+
+/// Does something with every item on as many threads as there are processors; answers in the order of the items.
+pub(crate) fn in_parallel<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    work: impl Fn(usize, &T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let done = std::sync::Mutex::new(Vec::with_capacity(items.len()));
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((at, item)) = Some(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                    .and_then(|at| Some((at, items.get(at)?)))
+                {
+                    let result = work(at, item);
+                    done.lock().expect("no worker panics with the lock").push((at, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no worker panics with the lock");
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,295 @@
+//! One machine judged, strictly causally, under limits that other machines' healthy histories set.
+//!
+//! Commissioning, scores, levels and incidents are the code that serves; nothing of the machine itself but its first
+//! readings goes into its reference, and nothing of it at all into its limits.
+
+use std::ops::Range;
+
+use tocsin_detect::{Commissioned, FitError, Reference, Rows, fleet_spread};
+use tocsin_domain::{Condition, Detector, Scores, Severity, Timestamp};
+use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
+use tocsin_judge::fold::{Arrival, Effect, MachineFold};
+use tocsin_judge::threshold_set::LinesError;
+use tocsin_judge::{JudgedReading, ThresholdSet, Transition};
+
+use crate::life::{MachineLife, SensorLife};
+use crate::rules::Rules;
+
+/// Why a machine has no trial.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// There is nobody to learn limits from.
+    #[error("fleet: no other machine has a healthy history of {0} readings after commissioning")]
+    NoFleet(u32),
+    /// A sensor can't be commissioned.
+    #[error("{machine}: {source}")]
+    Commissioning {
+        /// The machine.
+        machine: String,
+        /// What is wrong with its readings.
+        source: FitError,
+    },
+    /// The lines make no threshold set.
+    #[error(transparent)]
+    Lines(#[from] LinesError),
+}
+
+/// A machine whose sensors have been commissioned: what each adds to the fleet's spread. Sensors with too few readings
+/// have nothing.
+#[derive(Debug)]
+pub struct Asset<'a> {
+    /// Its readings.
+    pub life: &'a MachineLife,
+    commissioned: Vec<Option<Commissioned>>,
+}
+
+impl<'a> Asset<'a> {
+    /// Commissions every sensor that has the readings for it.
+    pub fn new(life: &'a MachineLife, rules: &Rules) -> Result<Self, TrialError> {
+        let commission = |sensor: &SensorLife| {
+            let readings = rules.commissioning();
+            if sensor.readings() < readings.end {
+                return Ok(None);
+            }
+            let rows = Rows::new(sensor.log_rows(readings), sensor.bins)?;
+            Commissioned::fit(rows).map(Some)
+        };
+        let commissioned = life.sensors.iter().map(commission).collect::<Result<_, FitError>>();
+        Ok(Self {
+            life,
+            commissioned: commissioned.map_err(|source| TrialError::Commissioning {
+                machine: life.name.clone(),
+                source,
+            })?,
+        })
+    }
+
+    /// What its sensors are judged against when `others` are the fleet.
+    fn references(&self, others: &[&Asset<'_>], rules: &Rules) -> Result<Vec<Option<Reference>>, TrialError> {
+        let fleet = fleet_spread(others.iter().flat_map(|other| other.commissioned.iter().flatten()));
+        let reference = |(sensor, commissioned): (&SensorLife, &Option<Commissioned>)| {
+            let Some(commissioned) = commissioned else {
+                return Ok(None);
+            };
+            let linear = Rows::new(sensor.linear_rows(rules.commissioning()), sensor.bins)?;
+            Reference::new(commissioned, linear, fleet.as_deref(), rules.kappa).map(Some)
+        };
+        let references = self.life.sensors.iter().zip(&self.commissioned).map(reference);
+        references
+            .collect::<Result<_, FitError>>()
+            .map_err(|source| TrialError::Commissioning {
+                machine: self.life.name.clone(),
+                source,
+            })
+    }
+}
+
+/// A machine under trial: its references and its limits.
+#[derive(Debug)]
+pub struct Trial {
+    references: Vec<Option<Reference>>,
+    /// The limits, one set for the whole life.
+    pub limits: ThresholdSet,
+    rules: Rules,
+}
+
+/// Working space of scoring.
+#[derive(Debug, Default)]
+struct Scratch {
+    log: Vec<f32>,
+    z: Vec<f32>,
+}
+
+/// Scores one reading; growth, shift and narrowband on the mean of the sensor's last spectra where that is asked for.
+fn score(
+    reference: &Reference,
+    life: &SensorLife,
+    reading: usize,
+    rules: &Rules,
+    scratch: &mut Scratch,
+    scores: &mut Scores,
+) {
+    let Scratch { log, z } = scratch;
+    z.resize(life.bins, 0.0);
+    let oldest = (reading + 1).saturating_sub(rules.smoothing);
+    let linear = life.linear_rows(reading..reading + 1);
+    if oldest == reading {
+        return reference.score_into(linear, life.log_rows(reading..reading + 1), z, scores);
+    }
+    log.clear();
+    log.resize(life.bins, 0.0);
+    for row in life.log_rows(oldest..reading + 1).chunks_exact(life.bins) {
+        for (sum, value) in log.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+    let count = (reading + 1 - oldest) as f32;
+    log.iter_mut().for_each(|sum| *sum /= count);
+    reference.score_into(linear, log, z, scores);
+}
+
+/// The largest k-th of n of every detector over a machine's healthy history.
+fn largest_of(asset: &Asset<'_>, references: &[Option<Reference>], rules: &Rules) -> [Option<f32>; Detector::COUNT] {
+    let mut histories: [History; Detector::COUNT] = Default::default();
+    let mut scratch = Scratch::default();
+    for (life, reference) in asset.life.sensors.iter().zip(references) {
+        let Some(reference) = reference else { continue };
+        let healthy = (rules.healthy_share * life.readings() as f64) as usize;
+        for reading in rules.commissioning().end..healthy {
+            let mut scores = Scores::default();
+            score(reference, life, reading, rules, &mut scratch, &mut scores);
+            for (detector, score) in scores.iter() {
+                histories[detector as usize].push((life.key(reading), score));
+            }
+        }
+    }
+    histories.map(|history| largest_kth_of_n(&history, &rules.persistence, rules.step()))
+}
+
+/// An incident of a trial, in machine steps from the first of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incident {
+    /// The step that opened it.
+    pub opened: usize,
+    /// The step at which it became a page, if it did.
+    pub paged: Option<usize>,
+    /// The step that cleared it, if any did.
+    pub closed: Option<usize>,
+}
+
+/// What became of a machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// Its machine steps.
+    pub steps: usize,
+    /// Its incidents, in order.
+    pub incidents: Vec<Incident>,
+}
+
+impl Course {
+    /// The step at which a page opened that is open somewhere in `steps`.
+    pub fn page_in(&self, steps: &Range<usize>) -> Option<usize> {
+        let open = |incident: &Incident| incident.paged.filter(|opened| incident.is_open_in(*opened, steps));
+        self.incidents.iter().find_map(open)
+    }
+
+    /// Whether an alert or a page is open somewhere in `steps`.
+    pub fn alert_in(&self, steps: &Range<usize>) -> bool {
+        self.incidents
+            .iter()
+            .any(|incident| incident.is_open_in(incident.opened, steps))
+    }
+}
+
+impl Incident {
+    fn is_open_in(&self, opened: usize, steps: &Range<usize>) -> bool {
+        opened < steps.end && self.closed.is_none_or(|closed| closed > steps.start)
+    }
+}
+
+impl Trial {
+    /// Learns from `fleet`, which must not hold the machine itself.
+    pub fn new(asset: &Asset<'_>, fleet: &[&Asset<'_>], rules: &Rules) -> Result<Self, TrialError> {
+        let mut largest: Vec<[Option<f32>; Detector::COUNT]> = Vec::with_capacity(fleet.len());
+        for (at, other) in fleet.iter().enumerate() {
+            let others: Vec<&Asset<'_>> = [&fleet[..at], &fleet[at + 1..]].concat();
+            largest.push(largest_of(other, &other.references(&others, rules)?, rules));
+        }
+        let of = |detector: Detector| {
+            largest
+                .iter()
+                .filter_map(|of| of[detector as usize])
+                .collect::<Vec<f32>>()
+        };
+        if of(Detector::Growth).is_empty() {
+            return Err(TrialError::NoFleet(rules.persistence.n));
+        }
+        Ok(Self {
+            references: asset.references(fleet, rules)?,
+            limits: rules.limits.threshold_set(of, rules.persistence)?,
+            rules: *rules,
+        })
+    }
+
+    /// Scores of a reading; none before its sensor is commissioned.
+    fn scores(&self, sensor: usize, life: &SensorLife, reading: usize, scratch: &mut Scratch) -> Scores {
+        let mut scores = Scores::default();
+        if let Some(reference) = &self.references[sensor]
+            && reading >= self.rules.commissioning().end
+        {
+            score(reference, life, reading, &self.rules, scratch, &mut scores);
+        }
+        scores
+    }
+
+    /// Judges each of a machine's readings, in order of arrival.
+    pub fn judge(&self, life: &MachineLife) -> Vec<JudgedReading> {
+        let mut scratch = Scratch::default();
+        let judged = life
+            .arrivals
+            .iter()
+            .map(|arrival| self.judge_one(life, *arrival, &mut scratch));
+        judged.collect()
+    }
+
+    /// Judges some arrivals of a machine whose readings were changed, in place of what was judged before.
+    pub fn judge_again(&self, life: &MachineLife, arrivals: Range<usize>, judged: &mut [JudgedReading]) {
+        let mut scratch = Scratch::default();
+        for at in arrivals {
+            judged[at] = self.judge_one(life, life.arrivals[at], &mut scratch);
+        }
+    }
+
+    fn judge_one(&self, life: &MachineLife, (sensor, reading): (usize, usize), scratch: &mut Scratch) -> JudgedReading {
+        let of = &life.sensors[sensor];
+        let scores = self.scores(sensor, of, reading, scratch);
+        JudgedReading::new(
+            of.key(reading),
+            &self.limits.judge(&scores, Condition::default(), false),
+        )
+    }
+
+    /// Machine steps that readings in order of arrival make.
+    pub fn steps_of(&self, readings: &[JudgedReading]) -> usize {
+        let starts = readings
+            .iter()
+            .map(|reading| reading.key.captured_at.floor_to(self.rules.step()));
+        starts
+            .fold((Timestamp::MIN, 0), |(newest, steps), start| {
+                if start > newest {
+                    (start, steps + 1)
+                } else {
+                    (newest, steps)
+                }
+            })
+            .1
+    }
+
+    /// Folds judged readings, in order of arrival, into incidents.
+    pub fn fold(&self, readings: &[JudgedReading]) -> Course {
+        let mut fold = MachineFold::resume(self.rules.persistence, self.rules.step(), None, []);
+        let (mut newest, mut steps) = (Timestamp::MIN, 0);
+        let mut incidents: Vec<Incident> = Vec::new();
+        for reading in readings {
+            let start = reading.key.captured_at.floor_to(self.rules.step());
+            if start > newest {
+                (newest, steps) = (start, steps + 1);
+            }
+            let Arrival::Folded { transition, .. } = fold.arrive(*reading, Effect::Acts) else {
+                continue;
+            };
+            let at = steps - 1;
+            match transition {
+                Some(Transition::Opened(severity)) => incidents.push(Incident {
+                    opened: at,
+                    paged: (severity == Severity::Page).then_some(at),
+                    closed: None,
+                }),
+                Some(Transition::Escalated) => incidents.last_mut().expect("one is open").paged = Some(at),
+                Some(Transition::Cleared) => incidents.last_mut().expect("one is open").closed = Some(at),
+                None => {}
+            }
+        }
+        Course { steps, incidents }
+    }
+}
