@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,7 +33,7 @@ check: ## what a developer runs before a commit
 
 test: ## sets up what it needs and runs everything
 	@scripts/setup build postgres test
-	SQLX_OFFLINE=true scripts/with-postgres cargo nextest run --release --locked --workspace
+	SQLX_OFFLINE=true scripts/with-postgres cargo nextest run --release --locked --workspace --no-fail-fast
 
 sqlx: ## writes .sqlx anew after a query or the schema has changed
 	@scripts/setup build postgres
@@ -56,6 +56,10 @@ bench-disturbance: build ## other batches' acks while one machine is locked and 
 bench-stages: build ## CPU time of each stage of a reading's path, alone on one thread
 	@scripts/setup postgres
 	$(BENCH) stages $(BENCH_ARGS)
+
+bench-harbor: build ## false pages of a healthy simulated fleet, then failures caught in a failing one
+	$(BENCH) harbor --days 6 --seeds 5 $(BENCH_ARGS)
+	$(BENCH) harbor --failures 28 $(BENCH_ARGS)
 
 proto-release: ## makes the present contracts the ones that later changes must not break
 	@scripts/setup check

@@ -7,6 +7,7 @@
 mod cpu;
 mod disturbance;
 mod fleet;
+mod harbor;
 mod latency;
 mod load;
 mod platform;
@@ -39,6 +40,8 @@ enum Benchmark {
     Disturbance(disturbance::Options),
     /// CPU time of each stage of a reading's path, each alone on one thread
     Stages(stages::Options),
+    /// Failures caught and false pages of a simulated fleet, judged in process
+    Harbor(harbor::Options),
 }
 
 #[tokio::main]
@@ -50,6 +53,7 @@ async fn main() -> Result<()> {
         Benchmark::Latency(options) => latency::run(options).await?,
         Benchmark::Disturbance(options) => disturbance::run(options).await?,
         Benchmark::Stages(options) => stages::run(options).await?,
+        Benchmark::Harbor(options) => harbor::run(&options)?,
     };
     report.print(format)
 }

@@ -8,6 +8,7 @@ mod demo;
 mod femto;
 mod incident;
 mod kill;
+mod limits;
 mod onnx;
 mod otlp;
 mod publish;

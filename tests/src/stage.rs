@@ -57,6 +57,11 @@ pub fn free_address() -> Result<SocketAddr> {
     bail!("no port of {PORTS:?} is free")
 }
 
+/// The machine that finds out whether the ensemble judges yet.
+const PROBE: &str = "probe";
+/// How often it asks: for half a minute at least.
+const PROBES: u64 = 300;
+
 /// Every role on a fresh database, in memory objects, and a receiver of pages.
 #[derive(Debug)]
 pub struct Stage {
@@ -143,10 +148,51 @@ impl Stage {
         register_sensor(self.running.service_channel(), machine, sensor, SPEC).await
     }
 
-    /// Trains a bundle and registers it with alarm limits.
+    /// Trains a bundle and registers it with alarm limits, and waits until they judge.
     pub async fn bundle(&self, seed: u64) -> Result<Rollout> {
         let archive = Plant::bundle(CLASS, seed)?;
-        rollout::register(&self.running.service_channel(), CLASS, &archive).await
+        let rollout = rollout::register(&self.running.service_channel(), CLASS, &archive).await?;
+        self.wait_until_judging().await?;
+        Ok(rollout)
+    }
+
+    /// The ensemble follows the registry when it gets round to it. A machine of its own is sent to it until one of its
+    /// readings is judged, and leaves no trace.
+    async fn wait_until_judging(&self) -> Result<()> {
+        self.sensor(PROBE, "h").await?;
+        let mut publisher = self.publisher().await?;
+        for nth in 0..PROBES {
+            let name = format!("{PROBE}/h");
+            publisher
+                .publish(vec![Plant::reading(&name, nth, Plant::healthy(nth))])
+                .await?;
+            let unjudged: i64 = sqlx::query_scalar("select count(*) from reading where verdict & 255 = 3")
+                .fetch_one(self.store.pool())
+                .await?;
+            if unjudged <= nth as i64 {
+                return self.forget_probe().await;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        bail!("the ensemble did not take up the bundle in {PROBES} tries")
+    }
+
+    async fn forget_probe(&self) -> Result<()> {
+        for statement in [
+            "delete from reading where sensor_id in (select sensor_id from sensor join machine m using (machine_id) where m.name = $1)",
+            "delete from evidence where machine_id = (select machine_id from machine where name = $1)",
+            "delete from machine_state where machine_id = (select machine_id from machine where name = $1)",
+            "delete from sensor where machine_id = (select machine_id from machine where name = $1)",
+            "delete from device where machine_id = (select machine_id from machine where name = $1)",
+            "delete from machine where name = $1",
+        ] {
+            sqlx::query(statement)
+                .bind(PROBE)
+                .execute(self.store.pool())
+                .await
+                .context(statement)?;
+        }
+        Ok(())
     }
 
     /// A gateway's token of the site that may replay and send history.

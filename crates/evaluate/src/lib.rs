@@ -15,6 +15,7 @@ mod report;
 mod rules;
 mod run_to_failure;
 mod trial;
+mod watch;
 
 pub use inject::{InjectReport, Injection, inject};
 pub use life::{MachineLife, SensorLife};
@@ -24,3 +25,4 @@ pub use report::{Figures, Lines, Report, Row, summarise};
 pub use rules::Rules;
 pub use run_to_failure::{Outcome, RunToFailure, run_to_failure};
 pub use trial::{Asset, Course, Incident, Trial, TrialError};
+pub use watch::Watch;

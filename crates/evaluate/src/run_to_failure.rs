@@ -11,7 +11,7 @@ use serde::Serialize;
 use tocsin_detect::poisson::{RateEstimate, event_rate};
 use tocsin_judge::Member;
 
-pub use outcome::{AlertOutcome, Outcome};
+pub use outcome::Outcome;
 
 use crate::life::MachineLife;
 use crate::rules::Rules;
@@ -196,3 +196,6 @@ pub(crate) fn in_parallel<T: Sync, R: Send, E: Send>(
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,8 @@ use std::ops::Range;
 use tocsin_detect::{Commissioned, FitError, Reference, Rows, fleet_spread};
 use tocsin_domain::{Condition, Detector, Scores, Severity, Timestamp};
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
-use tocsin_judge::fold::{Arrival, Effect, MachineFold};
 use tocsin_judge::threshold_set::LinesError;
-use tocsin_judge::{JudgedReading, ThresholdSet, Transition};
+use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
 
 use crate::life::{MachineLife, SensorLife};
 use crate::rules::Rules;
@@ -267,7 +266,7 @@ impl Trial {
 
     /// Folds judged readings, in order of arrival, into incidents.
     pub fn fold(&self, readings: &[JudgedReading]) -> Course {
-        let mut fold = MachineFold::resume(self.rules.persistence, self.rules.step(), None, []);
+        let mut vigil = Vigil::new(self.rules.persistence, self.rules.step());
         let (mut newest, mut steps) = (Timestamp::MIN, 0);
         let mut incidents: Vec<Incident> = Vec::new();
         for reading in readings {
@@ -275,11 +274,8 @@ impl Trial {
             if start > newest {
                 (newest, steps) = (start, steps + 1);
             }
-            let Arrival::Folded { transition, .. } = fold.arrive(*reading, Effect::Acts) else {
-                continue;
-            };
             let at = steps - 1;
-            match transition {
+            match vigil.arrive(*reading).map(|(_, transition)| transition) {
                 Some(Transition::Opened(severity)) => incidents.push(Incident {
                     opened: at,
                     paged: (severity == Severity::Page).then_some(at),

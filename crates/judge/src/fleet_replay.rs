@@ -4,7 +4,7 @@
 //! replayed over their healthy stretch, and each tells the level that its k-of-n rule would have had to stand above to
 //! stay silent: the largest "k-th of the last n" of a detector's score. The median of these over machines is the
 //! detector's reference m; one machine that failed unnoticed moves it little. The alert line is 1.75 m, the page line
-//! 2.5 m: factors chosen on run-to-failure bearings (see docs/evaluation.md), or from a page budget.
+//! 2.5 m, and what looks both ways alerts at 2.5 m: factors chosen on run-to-failure bearings (see docs/evaluation.md), or from a page budget.
 //!
 //! **Invariant:** a function of the histories and the rules alone; the machine that is to be judged needs no part in it.
 
@@ -28,6 +28,9 @@ pub struct FleetReplay {
     pub alert_factor: f64,
     /// The page line over the reference.
     pub page_factor: f64,
+    /// The alert line over the reference of what looks both ways, shift and overall level: benign change moves these
+    /// first, and an alert that stands for weeks hides the next one.
+    pub two_sided_factor: f64,
     /// What a line that stands out may do: page, or alert at most.
     pub narrowband: Role,
 }
@@ -37,6 +40,7 @@ impl Default for FleetReplay {
         Self {
             alert_factor: 1.75,
             page_factor: 2.5,
+            two_sided_factor: 2.5,
             narrowband: Role::Page,
         }
     }
@@ -83,11 +87,16 @@ impl FleetReplay {
     /// A detector's lines from the largest k-th of n of each machine. Nothing when no machine has one above zero.
     pub fn member(&self, detector: Detector, role: Role, largest: &[f32]) -> Option<Member> {
         let reference = median(largest)?;
+        let alert_factor = match detector {
+            Detector::Shift | Detector::OverallLevel => self.two_sided_factor,
+            _ => self.alert_factor,
+        };
+        let page_factor = alert_factor * self.page_factor / self.alert_factor;
         (reference > 0.0).then(|| Member {
             detector,
             role,
-            alert_line: self.alert_factor * reference,
-            page_line: self.page_factor * reference,
+            alert_line: alert_factor * reference,
+            page_line: page_factor * reference,
             page_line_supported: largest.len() >= MIN_MACHINES,
             tail: None,
         })

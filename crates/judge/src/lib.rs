@@ -19,6 +19,7 @@ pub mod persistence;
 pub mod replay;
 pub mod step;
 pub mod threshold_set;
+pub mod vigil;
 
 pub use fleet_replay::FleetReplay;
 pub use fold::{Arrival, MachineFold, Transition};
@@ -27,3 +28,4 @@ pub use page::{PageAction, PagePayload, PageReason, TopBin};
 pub use persistence::Persistence;
 pub use step::{JudgedReading, Step};
 pub use threshold_set::{Member, Role, ThresholdSet};
+pub use vigil::Vigil;

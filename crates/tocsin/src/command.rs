@@ -18,6 +18,8 @@ mod migrate;
 mod models;
 mod replay;
 mod serve;
+#[cfg(feature = "trainer")]
+mod simulate;
 mod thresholds;
 mod tokens;
 #[cfg(feature = "trainer")]
@@ -68,6 +70,9 @@ enum Command {
     /// Tell how well the detectors part failing from healthy, on a corpus
     #[cfg(feature = "trainer")]
     Evaluate(evaluate::Evaluate),
+    /// Write a corpus of a simulated fleet
+    #[cfg(feature = "trainer")]
+    Simulate(simulate::Simulate),
     /// Publish a corpus in time order, as the plant would have
     Replay(replay::Replay),
     /// Ask a process whether it serves; exits with 1 when it doesn't
@@ -127,6 +132,11 @@ fn run(command: Command) -> Result<()> {
             telemetry::install_logs()?;
             evaluate.run()
         }
+        #[cfg(feature = "trainer")]
+        Command::Simulate(simulate) => {
+            telemetry::install_logs()?;
+            simulate.run()
+        }
         other => {
             telemetry::install_logs()?;
             block_on(ask(other))
@@ -153,7 +163,9 @@ async fn ask(command: Command) -> Result<()> {
         Command::Thresholds(command) => command.run().await,
         Command::Incidents(command) => command.run().await,
         #[cfg(feature = "trainer")]
-        Command::Evaluate(_) | Command::Demo(_) => unreachable!("these are run without asking anybody"),
+        Command::Evaluate(_) | Command::Simulate(_) | Command::Demo(_) => {
+            unreachable!("these are run without asking anybody")
+        }
         Command::Up(_) | Command::Serve(_) | Command::Config(_) | Command::VerifyBundle => {
             unreachable!("these are run without asking anybody")
         }

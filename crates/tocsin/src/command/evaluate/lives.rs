@@ -52,6 +52,9 @@ struct Lives {
     /// The alert line over what healthy machines reach
     #[arg(long, value_name = "FACTOR", default_value_t = 1.75)]
     alert_factor: f64,
+    /// The alert line over what healthy machines reach of shift and overall level, which look both ways
+    #[arg(long, value_name = "FACTOR", default_value_t = 2.5)]
+    two_sided_factor: f64,
     /// Share of a machine's life that is its healthy history
     #[arg(long, value_name = "SHARE", default_value_t = 0.35)]
     healthy_share: f64,
@@ -73,6 +76,7 @@ impl Lives {
             limits: FleetReplay {
                 alert_factor: self.alert_factor,
                 page_factor: self.page_factor,
+                two_sided_factor: self.two_sided_factor,
                 narrowband: match self.narrowband {
                     Narrowband::Alert => Role::Alert,
                     Narrowband::Page => Role::Page,
@@ -146,8 +150,17 @@ fn table(report: &RunToFailure, output: &Output) -> Result<()> {
     };
     let rows: Vec<Value> = report.machines.iter().map(row).collect();
     let columns = [
-        "machine", "steps", "detected", "valid", "first_page", "lead", "false_before_35", "false_before_50",
-        "false_steps", "alert_lead", "false_alerts_before_50",
+        "machine",
+        "steps",
+        "detected",
+        "valid",
+        "first_page",
+        "lead",
+        "false_before_35",
+        "false_before_50",
+        "false_steps",
+        "alert_lead",
+        "false_alerts_before_50",
     ];
     output.list("machines", rows, &columns)?;
     let summary = &report.summary;
@@ -212,7 +225,11 @@ impl InjectArgs {
             return document(&json(&reports)?);
         }
         let rows: Vec<Value> = reports.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        self.output.list("injections", rows, &["bins", "rise_db", "ramp_days", "cases", "alerted", "paged"])
+        self.output.list(
+            "injections",
+            rows,
+            &["bins", "rise_db", "ramp_days", "cases", "alerted", "paged"],
+        )
     }
 
     fn injections(&self) -> Result<Vec<Injection>> {
@@ -221,7 +238,10 @@ impl InjectArgs {
         }
         let ramps: Vec<Option<Duration>> = match self.ramp_days.as_slice() {
             [] => vec![None],
-            days => days.iter().map(|days| Some(Duration::from_secs_f64(days * 86_400.0))).collect(),
+            days => days
+                .iter()
+                .map(|days| Some(Duration::from_secs_f64(days * 86_400.0)))
+                .collect(),
         };
         let mut injections = Vec::new();
         for &bins in &self.bins {
