@@ -2,8 +2,8 @@
 //! [`overall`] and [`spectra`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
-    BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores, SensorId,
-    ThresholdSetId, Timestamp, Verdict,
+    BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores,
+    SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 
 use crate::row::{Time, none_if_zero};
@@ -46,7 +46,7 @@ pub struct NewReading {
     /// The bundle it was judged by.
     pub bundle: Option<BundleId>,
     /// The number of the baseline it was judged against.
-    pub baseline: Option<i32>,
+    pub baseline: Option<BaselineId>,
     /// The earlier spectra it was judged with.
     pub predecessors: Option<Predecessors>,
     /// Raw score per detector.
@@ -81,7 +81,7 @@ pub struct StoredReading {
     /// The bundle it was judged by.
     pub bundle: Option<BundleId>,
     /// The number of the baseline it was judged against.
-    pub baseline: Option<i32>,
+    pub baseline: Option<BaselineId>,
     /// Raw score per detector.
     pub scores: Scores,
     /// Clipped, degraded, historical, replay, late.
@@ -145,7 +145,7 @@ impl TryFrom<StoredRow> for StoredReading {
             commit_seq: row.commit_seq,
             threshold_set: none_if_zero(row.threshold_set_id).map(ThresholdSetId),
             bundle: none_if_zero(row.bundle_id).map(BundleId),
-            baseline: none_if_zero(row.baseline_id),
+            baseline: none_if_zero(row.baseline_id).map(BaselineId),
             scores,
             flags: ReadingFlags(row.flags),
             verdict,
