@@ -1,5 +1,5 @@
 //! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`series`],
-//! [`overall`] and [`spectra`], what the network adds later in [`rescore`].
+//! [`overall`], [`spectra`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores,
@@ -9,6 +9,7 @@ use tocsin_domain::{
 use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
+pub mod against_baseline;
 pub mod copy;
 pub mod insert;
 pub mod overall;
@@ -16,6 +17,7 @@ pub mod rescore;
 pub mod series;
 pub mod spectra;
 
+pub use against_baseline::MachineScoresQuery;
 pub use copy::readings_copy;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use tocsin_domain::fleet::CommissioningRules;
-use tocsin_domain::{BaselineId, ReadingFlags, Scope, SensorId, Timestamp};
+use tocsin_domain::{BaselineId, BundleId, ReadingFlags, Scope, SensorId, Timestamp};
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
-use tocsin_store::reading::{NewReading, readings_insert};
+use tocsin_store::reading::{MachineScoresQuery, NewReading, readings_insert};
 use tocsin_store::{Channel, Error, Store};
 
 use crate::stage::{Fleet, at, fleet, noon, reading, with_store};
@@ -188,6 +188,55 @@ async fn an_epoch_of_a_machine_that_replays_begins_behind_its_newest_reading() {
         keep(&store, &replayed[30..]).await;
         let ready = lease(&store, years_later).await;
         assert_eq!(ready[0].window.0, at(350), "the run-in of the new epoch is skipped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_scores_against_the_active_baseline_count_page_after_page() {
+    with_store("baseline_scores", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        keep(&store, &readings(sensor, 0..30)).await;
+        let ready = lease(&store, noon()).await[0];
+        let id = store
+            .baseline_activate(&learned(&ready), noon())
+            .await
+            .unwrap()
+            .unwrap();
+        let mut judged = readings(sensor, 30..37);
+        for reading in &mut judged {
+            reading.baseline = Some(id);
+        }
+        judged[0].baseline = Some(BaselineId(id.0 + 1));
+        keep(&store, &judged).await;
+        let period = (noon(), at(10_000));
+        let mut query = MachineScoresQuery {
+            machine: fleet.one.machine,
+            bundle: BundleId(3),
+            from: period.0,
+            to: period.1,
+            after: None,
+            limit: 4,
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = store.scores_against_baseline(&Scope::All, &query).await.unwrap();
+            seen.extend(page.readings.iter().map(|reading| reading.key.captured_at));
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+        }
+        assert_eq!(seen, (31..37).map(|step| at(10 * step)).collect::<Vec<_>>());
+        let elsewhere = store
+            .scores_against_baseline(&fleet.south_only(), &query)
+            .await
+            .unwrap();
+        assert!(elsewhere.readings.is_empty());
+        let machines = store
+            .machines_without_incident(&fleet.north_only(), fleet.class.id, period)
+            .await
+            .unwrap();
+        assert_eq!(machines, [fleet.one.machine, fleet.two.machine]);
     })
     .await;
 }
