@@ -120,6 +120,7 @@ async fn declare_kinds(operator: &Channel, bins: u16) -> Result<()> {
     let class = MachineClass {
         name: CLASS.to_owned(),
         step_ms: 10_000,
+        ..MachineClass::default()
     };
     fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
     let definition_json = serde_json::to_string(&SpectrumSpec::corpus_default(bins)).context("the spec")?;

@@ -3,6 +3,7 @@
 mod access;
 mod alertmanager;
 mod bad_input;
+mod commissioning;
 mod degraded;
 mod demo;
 mod femto;

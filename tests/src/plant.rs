@@ -99,17 +99,32 @@ impl Plant {
         Ok(writer.finish()?)
     }
 
+    /// A healthy spectrum of a machine that is `gain` times as loud.
+    pub fn healthy_at(gain: f32, number: u64) -> Vec<f32> {
+        Self::healthy(number).iter().map(|amplitude| gain * amplitude).collect()
+    }
+
+    /// A healthy spectrum of some machine of a fleet whose machines are half to twice as loud as the plant's.
+    pub fn of_mixed_fleet(number: u64) -> Vec<f32> {
+        Self::healthy_at(0.5 * 4.0_f32.powf(noise(number)), number)
+    }
+
     /// A bundle trained on its healthy spectra, in about a second.
     pub fn bundle(class: &str, seed: u64) -> anyhow::Result<BundleArchive> {
+        Self::bundle_of(class, seed, Self::healthy)
+    }
+
+    /// The same, trained on spectra of the story's own.
+    pub fn bundle_of(class: &str, seed: u64, spectrum: fn(u64) -> Vec<f32>) -> anyhow::Result<BundleArchive> {
         let mut rows = TrainingSet::new(&Self::spec());
         let mut calibration = TrainingSet::new(&Self::spec());
         for number in 0..600 {
             let at = Self::start() + std::time::Duration::from_secs(number);
-            rows.push("works/m1/h", at, &Self::healthy(number))?;
+            rows.push("works/m1/h", at, &spectrum(number))?;
         }
         for number in 600..2_800 {
             let at = Self::start() + std::time::Duration::from_secs(number);
-            calibration.push("works/m1/h", at, &Self::healthy(number))?;
+            calibration.push("works/m1/h", at, &spectrum(number))?;
         }
         let options = FitOptions {
             epochs: 20,

@@ -248,6 +248,7 @@ pub async fn declare(channel: Channel) -> Result<()> {
     let class = MachineClass {
         name: CLASS.to_owned(),
         step_ms: 10_000,
+        ..MachineClass::default()
     };
     fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
     let definition_json = serde_json::to_string(&Plant::spec()).context("the spec")?;

@@ -59,6 +59,19 @@ impl Commissioned {
         })
     }
 
+    /// From a stored fit: a median and a spread of zero or more per bin, finite.
+    pub fn from_parts(median: Vec<f32>, spread: Vec<f32>, readings: usize) -> Result<Self, MalformedModel> {
+        MalformedModel::unless(median.iter().all(|m| m.is_finite()), "median", "must be finite")?;
+        MalformedModel::unless(spread.len() == median.len(), "spread", "must be one per bin")?;
+        let usable = |spread: &f32| spread.is_finite() && *spread >= 0.0;
+        MalformedModel::unless(spread.iter().all(usable), "spread", "must be finite and not negative")?;
+        Ok(Self {
+            median,
+            spread,
+            readings,
+        })
+    }
+
     /// Median log spectrum.
     pub fn median(&self) -> &[f32] {
         &self.median
@@ -281,6 +294,9 @@ mod tests {
         assert_eq!(Baseline::new(vec![f32::NAN], vec![1.0]).unwrap_err().field, "median");
         assert_eq!(Baseline::new(vec![1.0], vec![]).unwrap_err().field, "scale");
         assert_eq!(Baseline::new(vec![1.0], vec![0.0]).unwrap_err().field, "scale");
+        let parts = |spread: f32| Commissioned::from_parts(vec![1.0], vec![spread], 100);
+        assert_eq!(parts(-0.1).unwrap_err().field, "spread");
+        assert_eq!(parts(0.0).unwrap().readings(), 100);
         let json = r#"{"median": [1.0, 2.0], "scale": [0.1, 0.2]}"#;
         assert_eq!(serde_json::from_str::<Baseline>(json).unwrap().bins(), 2);
     }

@@ -60,6 +60,11 @@ impl Detector {
         }
     }
 
+    /// Whether it holds a reading against its sensor's own baseline: a sensor without one has no such score.
+    pub fn needs_baseline(self) -> bool {
+        matches!(self, Self::Growth | Self::Shift | Self::Narrowband)
+    }
+
     /// The detector stored as `number`.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()

@@ -32,6 +32,52 @@ pub struct MachineClass {
     pub name: Slug,
     /// One decision interval.
     pub step: Duration,
+    /// When a sensor of it has been seen enough.
+    pub commissioning: CommissioningRules,
+}
+
+/// When a sensor has been seen enough to know what it looks like in health: count and span must both be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommissioningRules {
+    /// Healthy readings it takes, the run-in not among them.
+    pub readings: u32,
+    /// The time that must lie between the first and the last of them.
+    pub span: Duration,
+    /// Readings skipped at the start: a machine that was just repaired runs in.
+    pub run_in: u32,
+}
+
+impl CommissioningRules {
+    /// Fewest readings that carry a baseline.
+    pub const MIN_READINGS: u32 = 20;
+    /// Most readings that may be asked for, run-in included: they are counted again and again until they are there.
+    pub const MAX_READINGS: u32 = 10_000;
+
+    /// Checks the numbers.
+    pub fn parse(self) -> Result<Self, Invalid> {
+        if self.readings < Self::MIN_READINGS {
+            let reason = format!("{} are too few: at least {}", self.readings, Self::MIN_READINGS);
+            return Err(Invalid::new("commissioning.readings", reason));
+        }
+        if u64::from(self.readings) + u64::from(self.run_in) > u64::from(Self::MAX_READINGS) {
+            let reason = format!("more than {} with the run-in", Self::MAX_READINGS);
+            return Err(Invalid::new("commissioning.readings", reason));
+        }
+        if self.span > Duration::from_hours(24 * 366) {
+            return Err(Invalid::new("commissioning.span", "is longer than a year"));
+        }
+        Ok(self)
+    }
+}
+
+impl Default for CommissioningRules {
+    fn default() -> Self {
+        Self {
+            readings: 100,
+            span: Duration::from_hours(24),
+            run_in: 10,
+        }
+    }
 }
 
 /// One channel, with what is needed to judge it.
@@ -83,6 +129,19 @@ impl std::fmt::Display for SensorPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commissioning_takes_a_fair_number_of_readings_and_no_more_than_can_be_counted() {
+        let rules = CommissioningRules::default();
+        assert_eq!(rules.parse().unwrap(), rules);
+        for readings in [19, 9_991] {
+            let wrong = CommissioningRules { readings, ..rules };
+            assert_eq!(wrong.parse().unwrap_err().field, "commissioning.readings");
+        }
+        let span = Duration::from_hours(24 * 400);
+        let endless = CommissioningRules { span, ..rules };
+        assert_eq!(endless.parse().unwrap_err().field, "commissioning.span");
+    }
 
     #[test]
     fn a_sensor_path_is_a_machine_and_a_sensor() {

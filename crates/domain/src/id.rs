@@ -37,6 +37,8 @@ ids! {
     BundleId(i32);
     /// One immutable set of alarm limits.
     ThresholdSetId(i32);
+    /// What a sensor looked like in one commissioning epoch.
+    BaselineId(i32);
     /// A gateway's access token.
     TokenId(i32);
     /// A person's local account.

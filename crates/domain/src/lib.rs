@@ -27,8 +27,8 @@ pub use clock::Clock;
 pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
-    AccountId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId, ThresholdSetId,
-    TokenId,
+    AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
+    ThresholdSetId, TokenId,
 };
 pub use incident::{IncidentState, Severity};
 pub use overall::{OverallLevel, OverallSpec};

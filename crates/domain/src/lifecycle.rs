@@ -1,4 +1,4 @@
-//! The lives of bundles and threshold sets.
+//! The lives of bundles, threshold sets and sensors' commissioning epochs.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,16 @@ states! {
         Active = "active",
         /// Was active once; can be rolled back to.
         Retired = "retired",
+    }
+}
+
+states! {
+    /// Where a sensor stands in its commissioning epoch.
+    CommissioningState, "commissioning_state" {
+        /// Its baseline is being learned; until then it borrows the fleet's limits.
+        Commissioning = "commissioning",
+        /// Judged against its own baseline.
+        Commissioned = "commissioned",
     }
 }
 

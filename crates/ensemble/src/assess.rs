@@ -9,16 +9,18 @@ use tocsin_contracts::ensemble::PlacedReading;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
-use tocsin_domain::{ClassId, Codec, Detector, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
+use tocsin_domain::{BaselineId, ClassId, Detector, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
 use tocsin_judge::fold::Effect;
 use tocsin_judge::{JudgedReading, Judgement};
-use tocsin_models::{Bundle, DetectorScratch};
+use tocsin_models::Bundle;
 use tocsin_store::reading::NewReading;
 use tocsin_transport::Replicas;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use crate::baselines::{ActiveBaseline, Known};
 use crate::bindings::{Active, ActiveClass};
+use crate::detect::detect;
 use crate::gather::Job;
 use crate::ticket::Place;
 
@@ -76,6 +78,8 @@ struct Pending {
 #[derive(Debug, Clone, Default)]
 struct ScoredRow {
     scores: Scores,
+    /// What it was held against.
+    baseline: Option<BaselineId>,
     latent: Vec<u8>,
     degraded: bool,
 }
@@ -88,17 +92,18 @@ pub(crate) struct Assessor {
 }
 
 impl Assessor {
-    /// Judges every reading of a group under the bindings it was given: one set of limits per class for the whole group.
-    /// Classes go side by side.
-    pub(crate) async fn assess(&self, group: Vec<Job>, active: &Active) -> Vec<Assessed> {
+    /// Judges every reading of a group under the bindings and baselines it was given: one set of limits per class and one
+    /// baseline per sensor for the whole group. Classes go side by side.
+    pub(crate) async fn assess(&self, group: Vec<Job>, active: &Active, baselines: &Known) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for pending in group.into_iter().flat_map(readings_of) {
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();
         for (class, readings) in by_class {
-            let (this, active) = (self.clone(), active.get(&class).cloned());
-            classes.spawn(async move { this.assess_class(active.as_ref(), readings).await }.in_current_span());
+            let (this, active, baselines) = (self.clone(), active.get(&class).cloned(), baselines.clone());
+            let work = async move { this.assess_class(active.as_ref(), &baselines, readings).await };
+            classes.spawn(work.in_current_span());
         }
         let mut assessed = Vec::new();
         while let Some(class) = classes.join_next().await {
@@ -107,16 +112,21 @@ impl Assessor {
         assessed
     }
 
-    async fn assess_class(&self, active: Option<&Arc<ActiveClass>>, mut readings: Vec<Pending>) -> Vec<Assessed> {
+    async fn assess_class(
+        &self,
+        active: Option<&Arc<ActiveClass>>,
+        baselines: &Known,
+        mut readings: Vec<Pending>,
+    ) -> Vec<Assessed> {
         if let Some(active) = active {
-            self.score(active, &mut readings).await;
+            self.score(active, baselines, &mut readings).await;
             self.explain(active, &mut readings).await;
         }
         readings.into_iter().map(|pending| pending.judge(active)).collect()
     }
 
     /// Scores what the class's bundle can read: readings with as many bins as it was trained on.
-    async fn score(&self, active: &ActiveClass, readings: &mut [Pending]) {
+    async fn score(&self, active: &ActiveClass, baselines: &Known, readings: &mut [Pending]) {
         let bins = active.bins();
         let fitting: Vec<usize> = (0..readings.len())
             .filter(|i| readings[*i].placed.reading.spectrum.codes().len() == bins)
@@ -133,8 +143,13 @@ impl Assessor {
                 bins,
                 full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
             };
+            let against: Vec<_> = rows
+                .iter()
+                .map(|i| baselines.of(readings[*i].placed.reading.key.sensor, bins))
+                .collect();
             let (this, bundle, rows) = (self.clone(), active.bundle.clone(), rows.to_vec());
-            chunks.spawn(async move { (rows, this.score_chunk(bundle, spectra).await) }.in_current_span());
+            let work = async move { (rows, this.score_chunk(bundle, spectra, against).await) };
+            chunks.spawn(work.in_current_span());
         }
         while let Some(chunk) = chunks.join_next().await {
             let (rows, scored) = chunk.expect("a scoring task neither panics nor is aborted");
@@ -144,40 +159,43 @@ impl Assessor {
         }
     }
 
-    async fn score_chunk(&self, bundle: Arc<Bundle>, spectra: Spectra) -> Vec<ScoredRow> {
+    async fn score_chunk(
+        &self,
+        bundle: Arc<Bundle>,
+        spectra: Spectra,
+        against: Vec<Option<Arc<ActiveBaseline>>>,
+    ) -> Vec<ScoredRow> {
         let rows = spectra.rows();
         let request = ScoreRequest::from(ScoreBatch {
             spectra: spectra.clone(),
             bin_error_rows: Vec::new(),
         });
-        let detectors = tokio::task::spawn_blocking(move || detect(&bundle, &spectra));
+        let baselines: Vec<_> = against.iter().map(|one| one.as_ref().map(|one| one.id)).collect();
+        let detectors = tokio::task::spawn_blocking(move || detect(&bundle, &spectra, &against));
         let (network, detectors) = tokio::join!(self.call(request), detectors);
         let scores = detectors.expect("a detector task neither panics nor is aborted");
+        let mut scored: Vec<ScoredRow> = scores
+            .into_iter()
+            .zip(baselines)
+            .map(|(scores, baseline)| ScoredRow {
+                scores,
+                baseline,
+                latent: Vec::new(),
+                degraded: true,
+            })
+            .collect();
         match network.and_then(|response| split(response, rows)) {
-            Ok(network) => network
-                .into_iter()
-                .zip(scores)
-                .map(|((error, latent), mut scores)| {
-                    scores.set(Detector::Residual, error);
-                    ScoredRow {
-                        scores,
-                        latent,
-                        degraded: false,
-                    }
-                })
-                .collect(),
+            Ok(network) => {
+                for (row, (error, latent)) in scored.iter_mut().zip(network) {
+                    row.scores.set(Detector::Residual, error);
+                    (row.latent, row.degraded) = (latent, false);
+                }
+            }
             Err(status) => {
                 tracing::warn!(rows, code = ?status.code(), message = status.message(), "no scorer answered, judging without the network");
-                scores
-                    .into_iter()
-                    .map(|scores| ScoredRow {
-                        scores,
-                        latent: Vec::new(),
-                        degraded: true,
-                    })
-                    .collect()
             }
         }
+        scored
     }
 
     /// Fetches the squared error per bin of the readings that stand at or above a line: the evidence to keep.
@@ -253,25 +271,6 @@ pub(crate) fn split(response: ScoreResponse, rows: usize) -> Result<Vec<(f32, Ve
     Ok(response.error.into_iter().zip(latents).collect())
 }
 
-/// Scores of everything but the network.
-fn detect(bundle: &Bundle, spectra: &Spectra) -> Vec<Scores> {
-    let mut linear = vec![0.0; spectra.codes.len()];
-    let mut codec: Option<(f32, Codec)> = None;
-    let rows = spectra.codes.chunks(spectra.bins).zip(linear.chunks_mut(spectra.bins));
-    for ((codes, amplitudes), full_scale) in rows.zip(&spectra.full_scale) {
-        let (_, codec) = match &codec {
-            Some(known) if known.0.to_bits() == full_scale.to_bits() => known,
-            _ => codec.insert((*full_scale, Codec::with_full_scale(*full_scale))),
-        };
-        codec.decode_into(codes, amplitudes);
-    }
-    let mut scores = vec![Scores::default(); spectra.rows()];
-    bundle
-        .detectors()
-        .score_batch(&linear, &mut DetectorScratch::default(), &mut scores);
-    scores
-}
-
 fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
     let Job { assessment, ticket } = job;
     let stream = Stream {
@@ -320,7 +319,7 @@ impl Pending {
             content_hash,
             threshold_set: judged_by.map(|a| a.threshold_set_id),
             bundle: judged_by.map(|a| a.bundle_id),
-            baseline: None,
+            baseline: self.scored.baseline,
             predecessors: None,
             scores: self.scored.scores,
             condition: reading.condition,

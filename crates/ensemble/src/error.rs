@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// What judges each class is not known yet.
     #[error("the registry has not said yet what judges each class")]
     NoBindings,
+    /// What each sensor is held against is not known yet.
+    #[error("the sensors' baselines have not been read yet")]
+    NoBaselines,
     /// The store is out of reach.
     #[error("{0}")]
     Unavailable(Arc<tocsin_store::Error>),
@@ -36,7 +39,7 @@ impl From<Failure> for Status {
         let message = failure.to_string();
         match failure {
             Failure::Overloaded { .. } => retry::hint(Self::resource_exhausted(message), Failure::RETRY),
-            Failure::NoBindings | Failure::Unavailable(_) | Failure::Closing => {
+            Failure::NoBindings | Failure::NoBaselines | Failure::Unavailable(_) | Failure::Closing => {
                 retry::hint(Self::unavailable(message), Failure::RETRY)
             }
         }

@@ -13,9 +13,11 @@
 //! its page has committed.
 
 mod assess;
+mod baselines;
 mod bindings;
 mod commit;
 mod config;
+mod detect;
 mod error;
 mod fold;
 mod gather;

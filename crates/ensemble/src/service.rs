@@ -18,6 +18,7 @@ use tracing::{Instrument, Span};
 
 use crate::Config;
 use crate::assess::Assessor;
+use crate::baselines::{Baselines, Follower};
 use crate::bindings::{Bindings, SetCache, Watcher};
 use crate::commit::Committer;
 use crate::error::Failure;
@@ -28,8 +29,8 @@ use crate::rescore::Rescorer;
 use crate::ticket::Ticket;
 use crate::write::Writer;
 
-/// How long a batch waits for the registry's first word after a start.
-const FIRST_BINDINGS: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a batch waits for the registry's first word, and for the baselines, after a start.
+const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What the ensemble works with.
 #[derive(Debug, Clone)]
@@ -46,11 +47,12 @@ pub struct Parts {
     pub clock: Clock,
 }
 
-/// The running side of the role: drives the groups, the watch, the rescoring and the making of partitions.
+/// The running side of the role: drives the groups, the watches, the rescoring and the making of partitions.
 #[derive(Debug)]
 pub struct Ensemble {
     gatherer: Gatherer,
     watcher: Watcher,
+    follower: Follower,
     rescorer: Rescorer,
     partitions: PartitionKeeper,
     pipeline: Pipeline,
@@ -60,6 +62,7 @@ pub struct Ensemble {
 #[derive(Debug, Clone)]
 struct Pipeline {
     bindings: Bindings,
+    baselines: Baselines,
     assessor: Assessor,
     committer: Committer,
     metrics: Metrics,
@@ -70,6 +73,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     let (queue, gatherer) = gather::queue(config);
     let sets = SetCache::new(parts.store.clone());
     let (watcher, bindings) = Watcher::new(parts.registry, parts.store.clone(), sets.clone(), parts.bundles.clone());
+    let (follower, baselines) = Follower::new(parts.store.clone());
     let assessor = Assessor {
         scorers: parts.scorers,
         deadline: config.score_deadline(),
@@ -98,6 +102,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     };
     let pipeline = Pipeline {
         bindings,
+        baselines,
         assessor,
         committer,
         metrics,
@@ -108,6 +113,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
         Ensemble {
             gatherer,
             watcher,
+            follower,
             rescorer,
             partitions,
             pipeline,
@@ -123,6 +129,7 @@ impl Ensemble {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut background = JoinSet::new();
         background.spawn(self.watcher.run(shutdown.clone()));
+        background.spawn(self.follower.run(shutdown.clone()));
         background.spawn(self.rescorer.run(shutdown.clone()));
         background.spawn(self.partitions.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
@@ -164,13 +171,20 @@ fn span_of(group: &[Job]) -> Span {
 
 impl Pipeline {
     async fn assess(&self, group: Vec<Job>) {
-        let Some(active) = self.bindings.current(FIRST_BINDINGS).await else {
-            for job in group {
-                job.ticket.fail(Failure::NoBindings);
+        let first = tokio::join!(self.bindings.current(FIRST_WORD), self.baselines.current(FIRST_WORD));
+        let (active, baselines) = match first {
+            (Some(active), Some(baselines)) => (active, baselines),
+            (active, _) => {
+                for job in group {
+                    job.ticket.fail(match active {
+                        None => Failure::NoBindings,
+                        Some(_) => Failure::NoBaselines,
+                    });
+                }
+                return;
             }
-            return;
         };
-        let assessed = self.assessor.assess(group, &active).await;
+        let assessed = self.assessor.assess(group, &active, &baselines).await;
         self.metrics.assessed(&assessed);
         let span = tracing::info_span!("commit", readings = assessed.len());
         Box::pin(self.committer.commit(assessed)).instrument(span).await;

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Detector, Level, ReadingKey};
+use tocsin_domain::{Detector, Invalid, Level, ReadingKey, Scores};
 
 use crate::fold::judged;
 use crate::step::steps;
@@ -124,6 +124,74 @@ impl FleetReplay {
     }
 }
 
+/// What the percentile members of a bundle's own detectors may do beside members against a baseline, with the network
+/// and without it.
+const ROLES_BESIDE: [(Detector, Role); 5] = [
+    (Detector::OverallLevel, Role::Alert),
+    (Detector::Residual, Role::Alert),
+    (Detector::Isolation, Role::Corroborate),
+    (Detector::Pca, Role::Evidence),
+    (Detector::Mahalanobis, Role::Evidence),
+];
+
+impl FleetReplay {
+    /// Limits for a class in production: the detectors against a baseline by this method, and beside them those of the
+    /// bundle at percentiles of `healthy` scores. What the fleet shares may alert; a page takes the machine's own past.
+    ///
+    /// Fails as [`ThresholdSet::from_healthy_percentiles`] does, and where no machine says anything of growth.
+    pub fn beside_percentiles(
+        &self,
+        healthy: &[Scores],
+        largest: impl Fn(Detector) -> Vec<f32>,
+        persistence: Persistence,
+    ) -> Result<ThresholdSet, LinesError> {
+        let percentiles = ThresholdSet::from_healthy_percentiles(healthy, persistence)?;
+        let own = ROLES.iter().filter(|(detector, _)| detector.needs_baseline());
+        let own = own.filter_map(|(detector, role)| {
+            let role = if *detector == Detector::Narrowband {
+                self.narrowband
+            } else {
+                *role
+            };
+            self.member(*detector, role, &largest(*detector))
+        });
+        let shared = ROLES_BESIDE.iter().filter_map(|(detector, role)| {
+            let member = percentiles.members.iter().find(|member| member.detector == *detector)?;
+            Some(Member {
+                role: *role,
+                ..member.clone()
+            })
+        });
+        let members: Vec<Member> = own.chain(shared).collect();
+        if !members.iter().any(|member| member.detector == Detector::Growth) {
+            return Err(LinesError::NoReference {
+                detector: Detector::Growth,
+            });
+        }
+        let mut without_network = members.clone();
+        without_network.retain(|member| member.detector != Detector::Residual);
+        ThresholdSet::new(members, without_network, persistence).map_err(LinesError::Set)
+    }
+
+    /// Checks the factors: the alert line above what healthy machines reach, the page line above the alert line.
+    pub fn parse(self) -> Result<Self, Invalid> {
+        if !(self.alert_factor > 1.0 && self.alert_factor.is_finite()) {
+            return Err(Invalid::new(
+                "fleet_replay.alert_factor",
+                format!("{} must be above 1", self.alert_factor),
+            ));
+        }
+        if !(self.page_factor > self.alert_factor && self.page_factor.is_finite()) {
+            let reason = format!(
+                "{} must be above the alert factor {}",
+                self.page_factor, self.alert_factor
+            );
+            return Err(Invalid::new("fleet_replay.page_factor", reason));
+        }
+        Ok(self)
+    }
+}
+
 fn median(values: &[f32]) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().map(f64::from).collect();
     sorted.sort_by(f64::total_cmp);
@@ -141,7 +209,7 @@ mod tests {
     use super::*;
     use crate::step::tests::STEP;
     use proptest::prelude::*;
-    use tocsin_domain::{Condition, Scores, SensorId, Timestamp, UnjudgedReason, Verdict};
+    use tocsin_domain::{Condition, SensorId, Timestamp, UnjudgedReason, Verdict};
 
     fn history(scores: &[f32]) -> History {
         let key = |at: usize| ReadingKey {
@@ -198,6 +266,52 @@ mod tests {
             Verdict::Alert { by: Detector::Shift },
             "what is quieter than healthy alerts"
         );
+    }
+
+    #[test]
+    fn beside_percentiles_what_the_fleet_shares_may_alert_and_a_page_takes_the_machines_own_past() {
+        let healthy = crate::threshold_set::tests::healthy(4_000);
+        let method = FleetReplay::default();
+        let rules = Persistence::default();
+        let set = method.beside_percentiles(&healthy, |_| vec![2.0; 4], rules).unwrap();
+        let may_page = |members: &[Member]| -> Vec<Detector> {
+            let pages = members.iter().filter(|member| member.role == Role::Page);
+            pages.map(|member| member.detector).collect()
+        };
+        let own = [Detector::Growth, Detector::Narrowband];
+        assert_eq!(
+            (may_page(&set.members), may_page(&set.without_network)),
+            (own.into(), own.into())
+        );
+        let of = |detector| set.members.iter().find(|member| member.detector == detector).unwrap();
+        assert_eq!(
+            (of(Detector::Growth).alert_line, of(Detector::Growth).page_line),
+            (3.5, 5.0)
+        );
+        assert!(of(Detector::OverallLevel).tail.is_some() && of(Detector::Isolation).role == Role::Corroborate);
+        let nothing = method.beside_percentiles(&healthy, |_| Vec::new(), rules).unwrap_err();
+        assert_eq!(
+            nothing.to_string(),
+            "growth: no machine has a reading against a baseline to take a line from"
+        );
+    }
+
+    #[test]
+    fn factors_that_order_no_lines_are_refused_by_their_field() {
+        let method = FleetReplay::default();
+        assert_eq!(method.parse().unwrap(), method);
+        let with = |alert_factor, page_factor| {
+            FleetReplay {
+                alert_factor,
+                page_factor,
+                ..method
+            }
+            .parse()
+            .unwrap_err()
+        };
+        assert_eq!(with(1.0, 2.0).field, "fleet_replay.alert_factor");
+        assert_eq!(with(2.0, 2.0).field, "fleet_replay.page_factor");
+        assert_eq!(with(2.0, f64::NAN).field, "fleet_replay.page_factor");
     }
 
     proptest! {

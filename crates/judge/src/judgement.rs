@@ -41,6 +41,10 @@ impl Judgement {
 
 impl ThresholdSet {
     /// Judges one reading. `degraded` selects the lines for "without the network".
+    ///
+    /// A reading that the set wants held against a baseline, and that has no such score, comes from a sensor that is
+    /// being commissioned: it borrows the fleet's lines, and those may alert and no more. The overall level alone keeps
+    /// its word: a machine that is much too loud is so whatever it sounded like before.
     pub fn judge(&self, scores: &Scores, condition: Condition, degraded: bool) -> Judgement {
         let members: Vec<MemberLevel> = self
             .members(degraded)
@@ -62,7 +66,8 @@ impl ThresholdSet {
                 ..Judgement::unjudged(UnjudgedReason::Stopped)
             };
         }
-        match deciding(&members) {
+        let held = self.is_borrowed_by(scores, degraded);
+        match deciding(&members, held) {
             Some((by, level)) => Judgement {
                 verdict: verdict(by, level),
                 level: Some(level),
@@ -73,6 +78,13 @@ impl ThresholdSet {
                 ..Judgement::unjudged(UnjudgedReason::Commissioning)
             },
         }
+    }
+
+    /// Whether the set judges against baselines and these scores were made without one. Told from the scores alone, so
+    /// that it is told again from a stored row.
+    pub fn is_borrowed_by(&self, scores: &Scores, degraded: bool) -> bool {
+        let mut wanted = self.members(degraded).iter().map(|member| member.detector);
+        wanted.any(Detector::needs_baseline) && !scores.iter().any(|(detector, _)| detector.needs_baseline())
     }
 }
 
@@ -87,29 +99,33 @@ fn verdict(by: Detector, level: Level) -> Verdict {
 }
 
 /// The detector with the highest level that counts. The first of equals wins, so that the order of the set decides.
-fn deciding(members: &[MemberLevel]) -> Option<(Detector, Level)> {
-    let alone = highest(members.iter().filter(|m| matches!(m.role, Role::Page | Role::Alert)))?;
+fn deciding(members: &[MemberLevel], held: bool) -> Option<(Detector, Level)> {
+    let highest = |roles: &[Role]| highest(members.iter().filter(|m| roles.contains(&m.role)), held);
+    let alone = highest(&[Role::Page, Role::Alert])?;
     if alone.1 < Level::ALERT {
         return Some(alone);
     }
-    let corroborated = highest(members.iter().filter(|m| m.role == Role::Corroborate));
+    let corroborated = highest(&[Role::Corroborate]);
     Some(match corroborated {
         Some(other) if other.1 > alone.1 => other,
         _ => alone,
     })
 }
 
-fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>) -> Option<(Detector, Level)> {
+fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>, held: bool) -> Option<(Detector, Level)> {
     members
-        .map(|m| (m.detector, effective(m)))
+        .map(|m| (m.detector, effective(m, held)))
         .reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
-/// A member that may only alert is held below the page line.
-fn effective(member: &MemberLevel) -> Level {
-    match member.role {
-        Role::Alert => Level(member.level.0.min(Level::PAGE.0.next_down())),
-        _ => member.level,
+/// A member that may only alert is held below the page line, and so is every other whose lines are borrowed, but for the
+/// overall level.
+fn effective(member: &MemberLevel, held: bool) -> Level {
+    let borrowed = held && member.detector != Detector::OverallLevel;
+    if member.role == Role::Alert || borrowed {
+        Level(member.level.0.min(Level::PAGE.0.next_down()))
+    } else {
+        member.level
     }
 }
 
@@ -185,6 +201,35 @@ mod tests {
         scores.set(Detector::Pca, 12.0);
         let judgement = set().judge(&scores, Condition::default(), true);
         assert_eq!(judgement.verdict, Verdict::Page { by: Detector::Pca });
+    }
+
+    /// The percentile set with a member for growth beside it.
+    fn set_with_growth() -> ThresholdSet {
+        let mut set = set();
+        let growth = crate::FleetReplay::default().member(Detector::Growth, Role::Page, &[2.0; 3]);
+        set.members.extend(growth);
+        set
+    }
+
+    #[test]
+    fn a_sensor_without_a_baseline_is_held_to_alert_where_the_set_wants_one() {
+        let set = set_with_growth();
+        let mut scores = scores(500.0, 0.5, 500.0);
+        let verdict = |scores: &Scores| set.judge(scores, Condition::default(), false).verdict;
+        assert_eq!(verdict(&scores), Verdict::Alert { by: Detector::Residual });
+        assert!(set.is_borrowed_by(&scores, false) && !set.is_borrowed_by(&scores, true));
+        scores.set(Detector::Growth, 0.1);
+        assert!(
+            matches!(verdict(&scores), Verdict::Page { .. }),
+            "commissioned, it may page"
+        );
+    }
+
+    #[test]
+    fn a_machine_that_is_much_too_loud_pages_while_it_is_commissioned() {
+        let by = Detector::OverallLevel;
+        let judgement = set_with_growth().judge(&scores(500.0, 900.0, 0.5), Condition::default(), false);
+        assert_eq!(judgement.verdict, Verdict::Page { by });
     }
 
     proptest! {

@@ -187,6 +187,12 @@ pub enum LinesError {
         /// What is wrong with its scores.
         source: TailError,
     },
+    /// No healthy machine says what a detector reaches.
+    #[error("{detector}: no machine has a reading against a baseline to take a line from")]
+    NoReference {
+        /// The detector.
+        detector: Detector,
+    },
     /// The set would not be one.
     #[error(transparent)]
     Set(#[from] Invalid),

@@ -11,8 +11,10 @@ pub struct Config {
     /// The persistence rules that new sets get.
     pub persistence: Persistence,
     /// The most logged readings one set is computed from or tested over; a longer period is refused. They are held in
-    /// memory, about 150 bytes each.
+    /// memory, about 150 bytes each. For limits by fleet replay, the most of one machine.
     pub logged_readings_limit: u32,
+    /// How often sensors that have been seen enough are looked for and commissioned, in seconds.
+    pub commission_interval_s: u64,
 }
 
 impl Default for Config {
@@ -20,6 +22,7 @@ impl Default for Config {
         Self {
             persistence: Persistence::default(),
             logged_readings_limit: 500_000,
+            commission_interval_s: 60,
         }
     }
 }
@@ -29,6 +32,9 @@ impl Config {
     pub fn parse(self) -> Result<Self, Invalid> {
         if self.logged_readings_limit == 0 {
             return Err(Invalid::new("recalibrator.logged_readings_limit", "must be at least 1"));
+        }
+        if self.commission_interval_s == 0 {
+            return Err(Invalid::new("recalibrator.commission_interval_s", "must be at least 1"));
         }
         let persistence = self
             .persistence
@@ -51,6 +57,14 @@ mod tests {
             ..config.clone()
         };
         assert_eq!(none.parse().unwrap_err().field, "recalibrator.logged_readings_limit");
+        let restless = Config {
+            commission_interval_s: 0,
+            ..config.clone()
+        };
+        assert_eq!(
+            restless.parse().unwrap_err().field,
+            "recalibrator.commission_interval_s"
+        );
         let rules = Persistence {
             k: 0,
             ..Persistence::default()

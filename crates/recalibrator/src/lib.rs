@@ -10,14 +10,20 @@
 //! along or from those logged in a period, without machines that had an incident in it. A test replays the set over the
 //! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
 //!
+//! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]). The
+//! baselines come from here too: in the background, sensors that have been seen enough are commissioned.
+//!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
 //!
 //! [`ThresholdSet::from_healthy_percentiles`]: tocsin_judge::ThresholdSet::from_healthy_percentiles
 
+mod commission;
 mod config;
 mod error;
+mod propose;
 mod provenance;
+mod reached;
 mod scores;
 mod service;
 mod trial;
@@ -26,5 +32,5 @@ mod wire;
 pub use config::Config;
 pub use error::Error;
 pub use provenance::{Approval, DetectorSource, Provenance, Source};
-pub use service::{Parts, Service, build};
+pub use service::{Parts, Recalibrator, Service, build};
 pub use trial::Trial;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{Member, ThresholdSet};
+use tocsin_judge::{FleetReplay, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
+use crate::reached::Reached;
 use crate::scores::Healthy;
 
 /// The healthy scores a set was computed from.
@@ -30,8 +31,11 @@ pub struct DetectorSource {
     pub detector: Detector,
     /// Healthy scores it gave.
     pub scores: u64,
-    /// Enough for its page line; otherwise that line is extrapolated by the fitted tail.
+    /// Enough for its page line; otherwise that line is extrapolated by the fitted tail, or rests on too few machines.
     pub page_line_supported: bool,
+    /// Machines whose largest k-th of n the lines are multiples of; none for percentiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machines: Option<u64>,
 }
 
 /// Who agreed to a set.
@@ -89,23 +93,64 @@ pub(crate) struct Proposal {
 }
 
 impl Provenance {
-    pub(crate) fn new(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet) -> Self {
+    /// Of lines at percentiles of `healthy` scores.
+    pub(crate) fn percentiles(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet) -> Self {
         let readings = &healthy.readings;
+        let ends = readings.first().zip(readings.last());
         Self {
-            method: format!(
-                "percentiles of healthy scores: alert {}, page {}; generalised Pareto tail beyond the body",
-                100.0 * (1.0 - ALERT_ALPHA),
-                100.0 * (1.0 - PAGE_ALPHA)
-            ),
-            source: proposal.source,
-            window: readings
-                .first()
-                .zip(readings.last())
-                .map(|(a, b)| (a.key.captured_at, b.key.captured_at)),
+            window: ends.map(|(a, b)| (a.key.captured_at, b.key.captured_at)),
             readings: readings.len() as u64,
             machines: healthy.machines() as u64,
             sensors: healthy.sensors() as u64,
             detectors: set.members.iter().map(|member| behind(member, healthy)).collect(),
+            ..Self::new(proposal, percentiles())
+        }
+    }
+
+    /// Of lines at multiples of what machines `reached`, beside those at percentiles of the scores held out.
+    pub(crate) fn fleet_replay(
+        proposal: Proposal,
+        (method, rules): (&FleetReplay, Persistence),
+        (reached, held_out): (&Reached, &Healthy),
+        set: &ThresholdSet,
+    ) -> Self {
+        let words = format!(
+            "fleet replay: alert {}, page {} times the median machine's largest {} of {}; other detectors at {} of the \
+             scores held out",
+            method.alert_factor,
+            method.page_factor,
+            rules.k,
+            rules.n,
+            percentiles()
+        );
+        let behind = |member: &Member| match member.detector {
+            detector if detector.needs_baseline() => DetectorSource {
+                detector,
+                scores: reached.scores(detector),
+                page_line_supported: member.page_line_supported,
+                machines: Some(reached.largest(detector).len() as u64),
+            },
+            _ => behind(member, held_out),
+        };
+        Self {
+            window: reached.window,
+            readings: reached.readings,
+            machines: reached.machines,
+            sensors: reached.sensors,
+            detectors: set.members.iter().map(behind).collect(),
+            ..Self::new(proposal, words)
+        }
+    }
+
+    fn new(proposal: Proposal, method: String) -> Self {
+        Self {
+            method,
+            source: proposal.source,
+            window: None,
+            readings: 0,
+            machines: 0,
+            sensors: 0,
+            detectors: Vec::new(),
             bundle_id: proposal.bundle_id,
             bundle_digest: proposal.bundle_digest,
             proposed_by: proposal.by,
@@ -121,6 +166,14 @@ impl Provenance {
     }
 }
 
+fn percentiles() -> String {
+    format!(
+        "percentiles of healthy scores: alert {}, page {}; generalised Pareto tail beyond the body",
+        100.0 * (1.0 - ALERT_ALPHA),
+        100.0 * (1.0 - PAGE_ALPHA)
+    )
+}
+
 fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
     let detector = member.detector;
     let scores = healthy
@@ -132,5 +185,6 @@ fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
         detector,
         scores,
         page_line_supported: member.page_line_supported,
+        machines: None,
     }
 }

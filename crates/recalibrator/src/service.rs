@@ -1,5 +1,7 @@
 //! The gRPC face.
 
+use std::time::Duration;
+
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
@@ -10,10 +12,11 @@ use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_store::access::NewAuditEntry;
 use tocsin_store::bundle::Bundle;
-use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
+use tocsin_store::threshold::ThresholdSetRecord;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::provenance::Proposal;
+use crate::commission::Commissioner;
 use crate::scores::Healthy;
 use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
 
@@ -28,16 +31,44 @@ pub struct Parts {
     pub clock: Clock,
 }
 
-/// The service to register. Nothing runs beside it.
-pub fn build(config: Config, parts: Parts) -> RecalibratorServiceServer<Service> {
-    RecalibratorServiceServer::new(Service { config, parts })
+/// The service to register, and what runs beside it.
+pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service>, Recalibrator) {
+    let commissioner = Commissioner {
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+    };
+    let recalibrator = Recalibrator {
+        commissioner: commissioner.clone(),
+        interval: Duration::from_secs(config.commission_interval_s),
+    };
+    let service = Service {
+        config,
+        parts,
+        commissioner,
+    };
+    (RecalibratorServiceServer::new(service), recalibrator)
+}
+
+/// The running side of the role: commissions sensors.
+#[derive(Debug)]
+pub struct Recalibrator {
+    commissioner: Commissioner,
+    interval: Duration,
+}
+
+impl Recalibrator {
+    /// Runs until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        self.commissioner.run(self.interval, shutdown).await;
+    }
 }
 
 /// The gRPC service.
 #[derive(Debug, Clone)]
 pub struct Service {
-    config: Config,
-    parts: Parts,
+    pub(crate) config: Config,
+    pub(crate) parts: Parts,
+    commissioner: Commissioner,
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
@@ -55,7 +86,7 @@ fn require_viewer<T>(request: &Request<T>, action: &'static str) -> Result<(), E
     Ok(caller(request)?.require(PersonRole::Viewer, action)?)
 }
 
-fn class_name(text: &str) -> Result<Slug, Error> {
+pub(crate) fn class_name(text: &str) -> Result<Slug, Error> {
     Ok(Slug::parse("class", text).map_err(Malformed::from)?)
 }
 
@@ -87,53 +118,7 @@ fn expect_state(record: &ThresholdSetRecord, expected: ThresholdState) -> Result
 }
 
 impl Service {
-    async fn do_propose(&self, by: &Principal, request: v1::ProposeRequest) -> Result<ThresholdSetRecord, Error> {
-        let source = wire::source(request.source)?;
-        let class = self.parts.store.class_by_name(&class_name(&request.class)?).await?;
-        let bundle = match request.bundle.as_str() {
-            "" => self.champion(&class.name).await?,
-            text => self.parts.store.bundle_find(Some(class.id), text).await?,
-        };
-        let healthy = self.healthy(&by.scope(), &bundle, source).await?;
-        let persistence = self.config.persistence;
-        let (healthy, set) = tokio::task::spawn_blocking(move || {
-            let set = ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence);
-            (healthy, set)
-        })
-        .await?;
-        let set = set?;
-        let now = self.parts.clock.now();
-        let proposal = Proposal {
-            source,
-            bundle_id: bundle.id,
-            bundle_digest: bundle.digest,
-            by: by.actor(),
-            at: now,
-            reason: request.reason.clone(),
-        };
-        let new = NewThresholdSet {
-            class: class.id,
-            bundle: bundle.id,
-            definition_json: serde_json::to_string(&set).expect("finite numbers and names have a JSON form"),
-            provenance_json: Provenance::new(proposal, &healthy, &set).to_json(),
-            reason: request.reason,
-            created_by: by.actor(),
-        };
-        let record = self.parts.store.threshold_set_insert(&new, now).await?;
-        self.audit(by, "threshold_set.propose", &record).await;
-        Ok(record)
-    }
-
-    async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
-        let found = self.parts.store.class_by_name(class).await?;
-        let binding = self.parts.store.binding_current(found.id).await?;
-        let (champion, _) = binding
-            .and_then(|binding| binding.champion)
-            .ok_or_else(|| Error::NoChampion(class.clone()))?;
-        Ok(self.parts.store.bundle_by_id(champion).await?)
-    }
-
-    async fn healthy(&self, scope: &Scope, bundle: &Bundle, source: Source) -> Result<Healthy, Error> {
+    pub(crate) async fn healthy(&self, scope: &Scope, bundle: &Bundle, source: Source) -> Result<Healthy, Error> {
         let (healthy, none) = match source {
             Source::HeldOut => {
                 let loaded = self.parts.bundles.get(&bundle.digest).await?;
@@ -232,9 +217,21 @@ impl Service {
         Ok(record)
     }
 
+    async fn do_commission(&self, by: &Principal) -> Result<u32, Error> {
+        let commissioned = self.commissioner.round(&by.actor()).await?;
+        let entry = NewAuditEntry {
+            actor: by.actor(),
+            action: "sensors.commission_ready".to_owned(),
+            subject: "sensors".to_owned(),
+            detail_json: serde_json::json!({ "commissioned": commissioned }).to_string(),
+        };
+        self.parts.store.audit_append(&entry, self.parts.clock.now()).await?;
+        Ok(commissioned)
+    }
+
     /// Puts what was done on record. It has been done, and the binding's history names the actor as well, so a record
     /// that can't be written doesn't fail the call.
-    async fn audit(&self, by: &Principal, action: &str, record: &ThresholdSetRecord) {
+    pub(crate) async fn audit(&self, by: &Principal, action: &str, record: &ThresholdSetRecord) {
         let detail = serde_json::json!({ "class": record.class_name, "state": record.state, "bundle": record.bundle });
         let entry = NewAuditEntry {
             actor: by.actor(),
@@ -322,5 +319,14 @@ impl RecalibratorService for Service {
         Ok(Response::new(v1::GetThresholdSetResponse {
             threshold_set: Some(wire::threshold_set(set)),
         }))
+    }
+
+    async fn commission(
+        &self,
+        request: Request<v1::CommissionRequest>,
+    ) -> Result<Response<v1::CommissionResponse>, Status> {
+        let by = engineer(&request, "commission sensors")?;
+        let commissioned = self.do_commission(&by).await?;
+        Ok(Response::new(v1::CommissionResponse { commissioned }))
     }
 }

@@ -1,8 +1,9 @@
 //! Between wire and domain.
 
 use tocsin_contracts::recalibrator::v1;
-use tocsin_contracts::recalibrator::v1::propose_request::Source as WireSource;
+use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
+use tocsin_judge::FleetReplay;
 use tocsin_store::threshold::ThresholdSetRecord;
 
 use crate::Source;
@@ -21,6 +22,30 @@ pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
             Ok(Source::Logged { from, to })
         }
     }
+}
+
+/// How lines are to be found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Method {
+    /// At percentiles of the source's healthy scores.
+    Percentiles,
+    /// Against baselines, at multiples of what machines reached in a period.
+    FleetReplay(FleetReplay),
+}
+
+/// Reads how lines are to be found; factors left out are the method's own.
+pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
+    let Some(WireMethod::FleetReplay(factors)) = wire else {
+        return Ok(Method::Percentiles);
+    };
+    let own = FleetReplay::default();
+    let given = |factor: f64, own: f64| if factor == 0.0 { own } else { factor };
+    let method = FleetReplay {
+        alert_factor: given(factors.alert_factor, own.alert_factor),
+        page_factor: given(factors.page_factor, own.page_factor),
+        ..own
+    };
+    Ok(Method::FleetReplay(method.parse()?))
 }
 
 /// Writes a set.
@@ -55,5 +80,22 @@ mod tests {
             source(Some(WireSource::HeldOut(v1::HeldOutScores {}))),
             Ok(Source::HeldOut)
         );
+    }
+
+    #[test]
+    fn factors_left_out_are_the_methods_own_and_wrong_ones_are_refused() {
+        assert_eq!(method(None), Ok(Method::Percentiles));
+        let read = |alert_factor, page_factor| {
+            method(Some(WireMethod::FleetReplay(v1::FleetReplay {
+                alert_factor,
+                page_factor,
+            })))
+        };
+        assert_eq!(read(0.0, 0.0), Ok(Method::FleetReplay(FleetReplay::default())));
+        let Ok(Method::FleetReplay(wider)) = read(0.0, 4.0) else {
+            panic!("a method")
+        };
+        assert_eq!((wider.alert_factor, wider.page_factor), (1.75, 4.0));
+        assert_eq!(read(3.0, 0.0).unwrap_err().field, "fleet_replay.page_factor");
     }
 }

@@ -7,7 +7,7 @@ use http::Request;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tocsin_contracts::recalibrator::v1;
-use tocsin_contracts::recalibrator::v1::propose_request::Source;
+use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::time;
 use tocsin_domain::access::Person;
@@ -146,10 +146,12 @@ impl Stage {
             scope,
         };
         let service =
-            tocsin_recalibrator::build(Config::default(), parts).map_request(move |mut request: Request<_>| {
-                request.extensions_mut().insert(Principal::Person(person.clone()));
-                request
-            });
+            tocsin_recalibrator::build(Config::default(), parts)
+                .0
+                .map_request(move |mut request: Request<_>| {
+                    request.extensions_mut().insert(Principal::Person(person.clone()));
+                    request
+                });
         RecalibratorServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)))
     }
 }
@@ -160,6 +162,7 @@ fn propose(bundle: i32) -> v1::ProposeRequest {
         bundle: bundle.to_string(),
         source: Some(Source::HeldOut(v1::HeldOutScores {})),
         reason: "first limits".to_owned(),
+        method: None,
     }
 }
 
@@ -359,7 +362,26 @@ async fn what_can_not_be_done_is_refused_with_the_reason() {
         };
         let empty = engineer.propose(logged).await.unwrap_err();
         assert_eq!(empty.code(), Code::FailedPrecondition, "{}", empty.message());
+        let replay = |source| v1::ProposeRequest {
+            source: Some(source),
+            method: Some(Method::FleetReplay(v1::FleetReplay::default())),
+            ..propose(bundle)
+        };
+        let held_out = engineer
+            .propose(replay(Source::HeldOut(v1::HeldOutScores {})))
+            .await
+            .unwrap_err();
+        assert!(
+            held_out.message().contains("know no baseline"),
+            "{}",
+            held_out.message()
+        );
+        let nothing = engineer.propose(replay(Source::Logged(period))).await.unwrap_err();
+        assert_eq!(nothing.code(), Code::FailedPrecondition);
+        assert!(nothing.message().contains("active baselines"), "{}", nothing.message());
         let mut operator = stage.client(PersonRole::Operator);
+        let now = operator.commission(v1::CommissionRequest {}).await.unwrap_err();
+        assert_eq!(now.code(), Code::PermissionDenied);
         assert_eq!(
             operator.propose(propose(bundle)).await.unwrap_err().code(),
             Code::PermissionDenied

@@ -2,9 +2,10 @@
 //!
 //! Sites are made by administrators; classes, specs and sensors by engineers. What holds for every site (sites, classes,
 //! specs) is made by those who see them all. People list, gateways don't, and they see the sites of their scope alone:
-//! another site's name is not found, whether it exists or not.
+//! another site's name is not found, whether it exists or not. A sensor is commissioned anew by an engineer of its site.
 
 mod attention;
+mod commissioning;
 mod wire;
 
 use std::time::Duration;
@@ -14,11 +15,12 @@ use serde_json::json;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::fleet::v1::fleet_service_server::FleetService;
 use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateClassResponse, CreateSensorRequest, CreateSensorResponse, CreateSiteRequest,
-    CreateSiteResponse, CreateSpecRequest, CreateSpecResponse, ListClassesRequest, ListClassesResponse,
-    ListMachinesRequest, ListMachinesResponse, ListSensorsRequest, ListSensorsResponse, ListSitesRequest,
-    ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
-    Sensor as WireSensor, Site as WireSite, Spec as WireSpec,
+    CommissionSensorRequest, CommissionSensorResponse, CreateClassRequest, CreateClassResponse, CreateSensorRequest,
+    CreateSensorResponse, CreateSiteRequest, CreateSiteResponse, CreateSpecRequest, CreateSpecResponse,
+    ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
+    ListSensorsResponse, ListSitesRequest, ListSitesResponse, ListSpecsRequest, ListSpecsResponse,
+    MachineClass as WireClass, MachineOverview as WireMachine, Sensor as WireSensor, SetCommissioningRulesRequest,
+    SetCommissioningRulesResponse, Site as WireSite, Spec as WireSpec,
 };
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
 use tocsin_store::fleet::MachineQuery;
@@ -71,7 +73,12 @@ impl Fleet {
         principal.require_everywhere(PersonRole::Engineer, "make classes")?;
         let class = class.ok_or_else(|| Malformed::new("class", "is missing"))?;
         let (name, step) = wire::new_class(&class)?;
-        let class = wire::class(&self.context.store.class_create(&name, step, self.context.now()).await?);
+        let rules = class.commissioning.map(commissioning::rules).transpose()?;
+        let mut made = self.context.store.class_create(&name, step, self.context.now()).await?;
+        if let Some(rules) = rules {
+            made = self.context.store.class_set_commissioning(&name, rules).await?;
+        }
+        let class = wire::class(&made);
         let detail = json!({ "step_ms": class.step_ms });
         self.context
             .record(principal, "class.create", &class.name, detail)
@@ -97,7 +104,7 @@ impl Fleet {
             .store
             .sensor_create(&principal.scope(), &new, self.context.now())
             .await?;
-        let sensor = wire::sensor(listing);
+        let sensor = self.shown(&principal.scope(), vec![listing]).await?.remove(0);
         let subject = format!("{}/{}/{}", sensor.site, sensor.machine, sensor.sensor);
         let detail = json!({ "class": sensor.class, "spec": sensor.spec, "device": sensor.device });
         self.context.record(principal, "sensor.create", subject, detail).await?;
@@ -121,7 +128,7 @@ impl Fleet {
             .store
             .sensor_list(&scope, site.as_ref(), machine.as_ref())
             .await?;
-        Ok(sensors.into_iter().map(wire::sensor).collect())
+        self.shown(&scope, sensors).await
     }
 
     async fn machines(&self, principal: &Principal, query: ListMachinesRequest) -> Result<Vec<WireMachine>, Error> {
@@ -217,6 +224,24 @@ impl FleetService for Fleet {
         let principal = viewer(&request, "list sensors")?;
         let sensors = self.sensors(&principal, request.into_inner()).await?;
         Ok(Response::new(ListSensorsResponse { sensors }))
+    }
+
+    async fn set_commissioning_rules(
+        &self,
+        request: Request<SetCommissioningRulesRequest>,
+    ) -> Result<Response<SetCommissioningRulesResponse>, Status> {
+        let principal = caller(&request)?;
+        let class = self.set_rules(&principal, request.into_inner()).await?;
+        Ok(Response::new(SetCommissioningRulesResponse { class: Some(class) }))
+    }
+
+    async fn commission_sensor(
+        &self,
+        request: Request<CommissionSensorRequest>,
+    ) -> Result<Response<CommissionSensorResponse>, Status> {
+        let principal = caller(&request)?;
+        let sensor = self.commission(&principal, request.into_inner()).await?;
+        Ok(Response::new(CommissionSensorResponse { sensor: Some(sensor) }))
     }
 
     async fn list_machines(

@@ -13,6 +13,8 @@ use crate::{Result, Store};
 pub enum Channel {
     /// A class is judged by something else.
     Binding,
+    /// A sensor got a baseline, or lost the one it had.
+    Baseline,
     /// A page waits to be delivered.
     Outbox,
     /// An incident opened, changed or closed.
@@ -24,6 +26,7 @@ impl Channel {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Binding => "tocsin_binding",
+            Self::Baseline => "tocsin_baseline",
             Self::Outbox => "tocsin_outbox",
             Self::Incident => "tocsin_incident",
         }

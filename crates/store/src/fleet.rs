@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tocsin_domain::fleet::{MachineClass, Site};
+use tocsin_domain::fleet::{CommissioningRules, MachineClass, Site};
 use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
 
 use crate::row::{duration, slug, time};
@@ -75,6 +75,9 @@ struct ClassRow {
     class_id: i32,
     name: String,
     step_ms: i64,
+    commissioning_readings: i32,
+    commissioning_span_s: i64,
+    run_in_readings: i32,
 }
 
 impl TryFrom<ClassRow> for MachineClass {
@@ -82,10 +85,26 @@ impl TryFrom<ClassRow> for MachineClass {
 
     fn try_from(row: ClassRow) -> Result<Self> {
         let id = row.class_id;
+        let whole = |column, number: i32| {
+            u32::try_from(number)
+                .map_err(|_| Invalid::new(column, format!("{number} is negative")))
+                .map_err(Error::impossible("machine_class", column, id))
+        };
         Ok(Self {
             id: ClassId(id),
             name: slug("machine_class", "name", id, &row.name)?,
             step: duration("machine_class", "step_ms", id, row.step_ms, Duration::from_millis)?,
+            commissioning: CommissioningRules {
+                readings: whole("commissioning_readings", row.commissioning_readings)?,
+                span: duration(
+                    "machine_class",
+                    "commissioning_span_s",
+                    id,
+                    row.commissioning_span_s,
+                    Duration::from_secs,
+                )?,
+                run_in: whole("run_in_readings", row.run_in_readings)?,
+            },
         })
     }
 }
@@ -191,7 +210,7 @@ impl Store {
         let row = sqlx::query_as!(
             ClassRow,
             "insert into machine_class (name, step_ms, created_at) values ($1, $2, $3)
-             returning class_id, name, step_ms",
+             returning class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings",
             name.as_str(),
             count(step.as_millis()),
             time(now),
@@ -206,7 +225,8 @@ impl Store {
     pub async fn class_list(&self) -> Result<Vec<MachineClass>> {
         let rows = sqlx::query_as!(
             ClassRow,
-            "select class_id, name, step_ms from machine_class order by name"
+            "select class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings
+             from machine_class order by name"
         )
         .fetch_all(&self.pool)
         .await?;
@@ -217,7 +237,8 @@ impl Store {
     pub async fn class_by_name(&self, name: &Slug) -> Result<MachineClass> {
         let row = sqlx::query_as!(
             ClassRow,
-            "select class_id, name, step_ms from machine_class where name = $1",
+            "select class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings
+             from machine_class where name = $1",
             name.as_str()
         )
         .fetch_optional(&self.pool)
@@ -229,13 +250,31 @@ impl Store {
     pub async fn class_by_id(&self, class: ClassId) -> Result<MachineClass> {
         let row = sqlx::query_as!(
             ClassRow,
-            "select class_id, name, step_ms from machine_class where class_id = $1",
+            "select class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings
+             from machine_class where class_id = $1",
             class.0
         )
         .fetch_optional(&self.pool)
         .await?;
         row.ok_or_else(|| Error::not_found(format!("class {class}")))?
             .try_into()
+    }
+
+    /// Sets when a class's sensors have been seen enough. Baselines that are there stay.
+    pub async fn class_set_commissioning(&self, name: &Slug, rules: CommissioningRules) -> Result<MachineClass> {
+        let row = sqlx::query_as!(
+            ClassRow,
+            "update machine_class
+             set commissioning_readings = $2, commissioning_span_s = $3, run_in_readings = $4 where name = $1
+             returning class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings",
+            name.as_str(),
+            i32::try_from(rules.readings).unwrap_or(i32::MAX),
+            count(rules.span.as_secs()),
+            i32::try_from(rules.run_in).unwrap_or(i32::MAX),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.ok_or_else(|| Error::not_found(format!("class {name}")))?.try_into()
     }
 
     /// Registers a spectrum specification.

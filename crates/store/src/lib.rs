@@ -11,9 +11,11 @@
 //! sensor and capture time), so that two replicas wait for each other but never deadlock.
 
 pub mod access;
+pub mod baseline;
 pub mod binding;
 pub mod bundle;
 pub mod changes;
+pub mod commissioning;
 mod error;
 pub mod fleet;
 pub mod incident;

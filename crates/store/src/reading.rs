@@ -1,14 +1,15 @@
 //! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`series`],
-//! [`overall`] and [`spectra`], what the network adds later in [`rescore`].
+//! [`overall`], [`spectra`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
-    BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores, SensorId,
-    ThresholdSetId, Timestamp, Verdict,
+    BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores,
+    SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 
 use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
+pub mod against_baseline;
 pub mod copy;
 pub mod insert;
 pub mod overall;
@@ -16,6 +17,7 @@ pub mod rescore;
 pub mod series;
 pub mod spectra;
 
+pub use against_baseline::MachineScoresQuery;
 pub use copy::readings_copy;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
@@ -46,7 +48,7 @@ pub struct NewReading {
     /// The bundle it was judged by.
     pub bundle: Option<BundleId>,
     /// The number of the baseline it was judged against.
-    pub baseline: Option<i32>,
+    pub baseline: Option<BaselineId>,
     /// The earlier spectra it was judged with.
     pub predecessors: Option<Predecessors>,
     /// Raw score per detector.
@@ -81,7 +83,7 @@ pub struct StoredReading {
     /// The bundle it was judged by.
     pub bundle: Option<BundleId>,
     /// The number of the baseline it was judged against.
-    pub baseline: Option<i32>,
+    pub baseline: Option<BaselineId>,
     /// Raw score per detector.
     pub scores: Scores,
     /// Clipped, degraded, historical, replay, late.
@@ -145,7 +147,7 @@ impl TryFrom<StoredRow> for StoredReading {
             commit_seq: row.commit_seq,
             threshold_set: none_if_zero(row.threshold_set_id).map(ThresholdSetId),
             bundle: none_if_zero(row.bundle_id).map(BundleId),
-            baseline: none_if_zero(row.baseline_id),
+            baseline: none_if_zero(row.baseline_id).map(BaselineId),
             scores,
             flags: ReadingFlags(row.flags),
             verdict,

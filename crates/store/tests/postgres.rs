@@ -5,6 +5,8 @@ mod stage;
 
 #[path = "postgres/access.rs"]
 mod access;
+#[path = "postgres/baselines.rs"]
+mod baselines;
 #[path = "postgres/fleet.rs"]
 mod fleet;
 #[path = "postgres/incidents.rs"]

@@ -76,6 +76,7 @@ async fn class_exists(channel: &Channel, class: &str) -> Result<()> {
     let class = MachineClass {
         name: class.to_owned(),
         step_ms: 0,
+        ..MachineClass::default()
     };
     let made = FleetServiceClient::new(channel.clone())
         .create_class(CreateClassRequest { class: Some(class) })
@@ -95,6 +96,7 @@ async fn limits(channel: &Channel, class: &str, bundle: &str) -> Result<Threshol
         bundle: bundle.to_owned(),
         source: Some(Source::HeldOut(HeldOutScores {})),
         reason: "healthy scores the trainer held out".to_owned(),
+        method: None,
     };
     let proposed = recalibrator
         .propose(propose)

@@ -17,6 +17,8 @@ use crate::layout::{Nav, page_with_charts};
 use crate::session::Session;
 use crate::view::{self, badge, incident_state, level, machine_href, moment_and_age};
 
+mod commissioning;
+
 /// Past incidents on the page.
 const INCIDENTS: u32 = 50;
 
@@ -148,6 +150,13 @@ fn body(machine: &Machine, range: Range) -> Markup {
                 div.chart-foot #spectrum-legend {}
                 div.table-frame #detectors {}
             }
+        }
+        section.card {
+            div.card-head {
+                h2 { "Sensors" }
+                p.sub { "Until a sensor knows its own baseline it borrows the fleet's limits." }
+            }
+            div #sensors data-live { (commissioning::table(&machine.sensors)) }
         }
         section.card {
             div.card-head { h2 { "Incidents" } }

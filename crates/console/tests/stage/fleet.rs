@@ -1,9 +1,10 @@
 use tocsin_contracts::fleet::v1::fleet_service_server::FleetService;
 use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateClassResponse, CreateSensorRequest, CreateSensorResponse, CreateSiteRequest,
-    CreateSiteResponse, CreateSpecRequest, CreateSpecResponse, ListClassesRequest, ListClassesResponse,
-    ListMachinesRequest, ListMachinesResponse, ListSensorsRequest, ListSensorsResponse, ListSitesRequest,
-    ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, Site,
+    CommissionSensorRequest, CommissionSensorResponse, CreateClassRequest, CreateClassResponse, CreateSensorRequest,
+    CreateSensorResponse, CreateSiteRequest, CreateSiteResponse, CreateSpecRequest, CreateSpecResponse,
+    ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
+    ListSensorsResponse, ListSitesRequest, ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass,
+    MachineOverview, Sensor, SetCommissioningRulesRequest, SetCommissioningRulesResponse, Site,
 };
 use tonic::{Request, Response, Status};
 
@@ -157,6 +158,7 @@ impl FleetService for Fixture {
         let classes = vec![MachineClass {
             name: "cnc-spindle".into(),
             step_ms: 10_000,
+            ..MachineClass::default()
         }];
         Ok(Response::new(ListClassesResponse { classes }))
     }
@@ -194,5 +196,7 @@ impl FleetService for Fixture {
         create_spec, CreateSpecRequest, CreateSpecResponse;
         list_specs, ListSpecsRequest, ListSpecsResponse;
         create_sensor, CreateSensorRequest, CreateSensorResponse;
+        commission_sensor, CommissionSensorRequest, CommissionSensorResponse;
+        set_commissioning_rules, SetCommissioningRulesRequest, SetCommissioningRulesResponse;
     }
 }

@@ -152,5 +152,6 @@ impl RecalibratorService for Fixture {
         activate, recalibrator::v1::ActivateRequest, recalibrator::v1::ActivateResponse;
         rollback, recalibrator::v1::RollbackRequest, recalibrator::v1::RollbackResponse;
         get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
+        commission, recalibrator::v1::CommissionRequest, recalibrator::v1::CommissionResponse;
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn class(class: &MachineClass) -> WireClass {
     WireClass {
         name: class.name.to_string(),
         step_ms,
+        commissioning: Some(super::commissioning::wire_rules(class.commissioning)),
     }
 }
 
@@ -123,6 +124,7 @@ pub(super) fn sensor(listing: SensorListing) -> WireSensor {
         class: listing.class.into(),
         spec: listing.spec.into(),
         auto_registered: listing.auto_registered,
+        commissioning: None,
     }
 }
 
@@ -171,7 +173,7 @@ mod tests {
         );
         let (_, step) = new_class(&WireClass {
             name: "cnc".into(),
-            step_ms: 0,
+            ..WireClass::default()
         })
         .unwrap();
         assert_eq!(step, Duration::from_secs(10));

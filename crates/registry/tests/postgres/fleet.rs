@@ -1,6 +1,7 @@
 use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, ListMachinesRequest,
-    ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, Site, Spec,
+    CommissionSensorRequest, CommissioningRules, CreateClassRequest, CreateSensorRequest, CreateSiteRequest,
+    CreateSpecRequest, ListMachinesRequest, ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass,
+    Sensor, SetCommissioningRulesRequest, Site, Spec,
 };
 use tocsin_domain::SpectrumSpec;
 use tocsin_registry::Config;
@@ -49,6 +50,7 @@ async fn an_engineer_declares_assets_and_an_administrator_sites() {
         class: Some(MachineClass {
             name: "pump".into(),
             step_ms: 60_000,
+            ..MachineClass::default()
         }),
     };
     let spec = CreateSpecRequest {
@@ -160,7 +162,13 @@ async fn another_site_is_not_found_whether_it_exists_or_not() {
             })
             .await;
         let made = vera.create_sensor(sensor(site, "cnc-1", "y")).await;
-        for status in [machines.unwrap_err(), sensors.unwrap_err(), made.unwrap_err()] {
+        let begun = vera.commission_sensor(anew(site)).await;
+        for status in [
+            machines.unwrap_err(),
+            sensors.unwrap_err(),
+            made.unwrap_err(),
+            begun.unwrap_err(),
+        ] {
             assert_eq!(status.code(), Code::NotFound, "{status}");
             messages.push(status.message().replace(site, "it"));
         }
@@ -175,6 +183,61 @@ async fn another_site_is_not_found_whether_it_exists_or_not() {
         .into_inner()
         .sensors;
     assert_eq!(all.len(), 3);
+    stage.finish().await;
+}
+
+fn anew(site: &str) -> CommissionSensorRequest {
+    CommissionSensorRequest {
+        site: site.into(),
+        machine: "cnc-1".into(),
+        sensor: "x".into(),
+        reason: "new bearing".into(),
+    }
+}
+
+#[tokio::test]
+async fn an_engineer_of_the_site_commissions_a_sensor_anew_and_it_is_on_record() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let made = stage.fleet(SERVICE).create_sensor(sensor("lisbon", "cnc-1", "x")).await;
+    let first = made.unwrap().into_inner().sensor.unwrap().commissioning.unwrap();
+    assert_eq!(
+        (first.state.as_str(), first.epoch, first.readings_needed),
+        ("commissioning", 1, 100)
+    );
+    let operator = stage.person("olga", "operator", &["lisbon"]).await;
+    let refused = stage.fleet(&operator).commission_sensor(anew("lisbon")).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let engineer = stage.person("eva", "engineer", &["lisbon"]).await;
+    let mut eva = stage.fleet(&engineer);
+    let silent = CommissionSensorRequest {
+        reason: String::new(),
+        ..anew("lisbon")
+    };
+    let unexplained = eva.commission_sensor(silent).await.unwrap_err();
+    assert!(unexplained.message().contains("reason"), "{unexplained}");
+    let begun = eva.commission_sensor(anew("lisbon")).await.unwrap().into_inner();
+    let state = begun.sensor.unwrap().commissioning.unwrap();
+    assert_eq!(
+        (state.epoch, state.started_by.as_str(), state.reason.as_str()),
+        (2, "eva", "new bearing")
+    );
+    let done = stage.audit().await;
+    let entry = ("eva".into(), "sensor.commission".into(), "lisbon/cnc-1/x".into());
+    assert!(done.contains(&entry), "{done:?}");
+    let rules = SetCommissioningRulesRequest {
+        class: "cnc".into(),
+        rules: Some(CommissioningRules {
+            readings: 50,
+            span_s: 3_600,
+            run_in_readings: 0,
+        }),
+    };
+    let of_one_site = eva.set_commissioning_rules(rules.clone()).await.unwrap_err();
+    assert_eq!(of_one_site.code(), Code::PermissionDenied, "a class is every site's");
+    let class = stage.fleet(SERVICE).set_commissioning_rules(rules.clone()).await;
+    assert_eq!(class.unwrap().into_inner().class.unwrap().commissioning, rules.rules);
     stage.finish().await;
 }
 

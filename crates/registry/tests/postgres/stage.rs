@@ -81,6 +81,7 @@ impl Stage {
         let class = MachineClass {
             name: "cnc".into(),
             step_ms: 0,
+            ..MachineClass::default()
         };
         fleet
             .create_class(CreateClassRequest { class: Some(class) })

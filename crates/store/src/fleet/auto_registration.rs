@@ -8,7 +8,7 @@ use tocsin_domain::{ClassId, SiteId, SpecId, Timestamp};
 
 use super::sensor::{columns, resolve};
 use crate::row::time;
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, commissioning};
 
 /// Why a gateway's unknown sensor was not registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -134,18 +134,19 @@ async fn insert(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
+    let made = sqlx::query_scalar!(
         "insert into sensor (machine_id, device_id, spec_id, name, auto_registered, created_at)
          select m.machine_id, d.device_id, $2, p.sensor, true, $3 from unnest($4::text[], $5::text[]) p(machine, sensor)
          join machine m on m.site_id = $1 and m.name = p.machine
-         join device d on d.machine_id = m.machine_id and d.name = p.sensor on conflict do nothing",
+         join device d on d.machine_id = m.machine_id and d.name = p.sensor on conflict do nothing
+         returning sensor_id",
         site.0,
         spec.0,
         time(now),
         &machines,
         &sensors,
     )
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(())
+    commissioning::begin_first(conn, &made, now).await
 }

@@ -7,7 +7,7 @@ use tocsin_domain::fleet::{Sensor, SensorPath};
 use tocsin_domain::{ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
 use crate::row::{slug, time};
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, commissioning};
 
 /// A sensor as it is declared, all by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +189,7 @@ impl Store {
         .map_err(Error::exists(|| {
             format!("sensor {}/{}/{}", new.site, new.machine, new.name)
         }))?;
+        commissioning::begin_first(&mut transaction, &[sensor], now).await?;
         transaction.commit().await?;
         let listings = self.sensors_by_id(scope, &[SensorId(sensor)]).await?;
         listings

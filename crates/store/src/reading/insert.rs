@@ -117,7 +117,7 @@ impl<'a> Row<'a> {
             sensor_id: reading.key.sensor.0,
             threshold_set_id: reading.threshold_set.map_or(0, |set| set.0),
             bundle_id: reading.bundle.map_or(0, |bundle| bundle.0),
-            baseline_id: reading.baseline.unwrap_or(0),
+            baseline_id: reading.baseline.map_or(0, |baseline| baseline.0),
             residual: score(Detector::Residual),
             overall_level: score(Detector::OverallLevel),
             isolation: score(Detector::Isolation),

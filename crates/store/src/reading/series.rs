@@ -35,6 +35,16 @@ pub struct LoggedScores {
     pub next: Option<ReadingKey>,
 }
 
+impl LoggedScores {
+    /// A page of at most `limit` rows: one that is full may have another after it.
+    pub(super) fn page(rows: Vec<StoredRow>, limit: u32) -> Result<Self> {
+        let readings = readings(rows)?;
+        let full = readings.len() == limit as usize;
+        let next = readings.last().filter(|_| full).map(|last| last.key);
+        Ok(Self { readings, next })
+    }
+}
+
 fn readings(rows: Vec<StoredRow>) -> Result<Vec<StoredReading>> {
     rows.into_iter().map(StoredReading::try_from).collect()
 }
@@ -184,9 +194,6 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let readings = readings(rows)?;
-        let full = readings.len() == query.limit as usize;
-        let next = readings.last().filter(|_| full).map(|last| last.key);
-        Ok(LoggedScores { readings, next })
+        LoggedScores::page(rows, query.limit)
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tocsin_domain::{Condition, Detector, ReadingFlags, ReadingKey, Scope, Scores, Timestamp};
+use tocsin_domain::{BaselineId, Condition, Detector, ReadingFlags, ReadingKey, Scope, Scores, Timestamp};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{
     InsertOutcome, LoggedScoresQuery, NewReading, Rescored, StoredReading, readings_copy, readings_insert,
@@ -59,7 +59,7 @@ async fn a_reading_comes_back_as_it_was_stored() {
     with_store("roundtrip", async |store| {
         let Fleet { one, .. } = fleet(&store).await;
         let new = reading::NewReading {
-            baseline: Some(11),
+            baseline: Some(BaselineId(11)),
             predecessors: Some(reading::Predecessors {
                 oldest: at(0),
                 count: 3,
@@ -88,7 +88,10 @@ async fn a_reading_comes_back_as_it_was_stored() {
             (full.stored.threshold_set, full.stored.bundle),
             (new.threshold_set, new.bundle)
         );
-        assert_eq!((full.stored.baseline, full.stored.condition_cell), (Some(11), 2));
+        assert_eq!(
+            (full.stored.baseline, full.stored.condition_cell),
+            (Some(BaselineId(11)), 2)
+        );
         assert_eq!((full.condition, full.predecessors), (new.condition, new.predecessors));
         assert_eq!(full.overall, new.overall);
         let nulls =

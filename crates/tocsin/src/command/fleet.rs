@@ -8,13 +8,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, ListClassesRequest,
-    ListMachinesRequest, ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass, MachineOverview, Sensor,
-    Site, Spec,
+    CommissioningRules, CreateClassRequest, CreateSiteRequest, CreateSpecRequest, ListClassesRequest,
+    ListMachinesRequest, ListSitesRequest, ListSpecsRequest, MachineClass, MachineOverview,
+    SetCommissioningRulesRequest, Site, Spec,
 };
 
 use super::{Ask, duration, given, nested, when};
 use crate::client::explain;
+
+mod sensors;
+
+pub(super) use sensors::Sensors;
 
 #[derive(Debug, Args)]
 pub(super) struct Sites {
@@ -123,6 +127,20 @@ enum ClassCommand {
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         step: Option<Duration>,
     },
+    /// Set when a class's sensors have been seen enough to get their baselines
+    Commissioning {
+        /// The class
+        name: String,
+        /// Healthy readings it takes, the run-in not among them
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        readings: u32,
+        /// Time between the first and the last of them
+        #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "24h")]
+        span: Duration,
+        /// Readings skipped at the start
+        #[arg(long, value_name = "COUNT", default_value_t = 10)]
+        run_in: u32,
+    },
     /// List classes
     List,
 }
@@ -130,16 +148,44 @@ enum ClassCommand {
 impl Classes {
     pub(super) async fn run(self) -> Result<()> {
         let mut client = FleetServiceClient::new(self.ask.target.channel()?);
-        let view = |class: MachineClass| json!({ "name": class.name, "step_ms": class.step_ms });
         match self.what {
             ClassCommand::Create { name, step } => {
                 let step_ms = step.map_or(0, |length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-                let class = MachineClass { name, step_ms };
+                let class = MachineClass {
+                    name,
+                    step_ms,
+                    ..MachineClass::default()
+                };
                 let answer = client.create_class(CreateClassRequest { class: Some(class) }).await;
                 let answer = answer
                     .map_err(|status| explain("declaring the class", &status))?
                     .into_inner();
-                self.ask.output.item("class", view(answer.class.unwrap_or_default()))
+                self.ask
+                    .output
+                    .item("class", class_view(answer.class.unwrap_or_default()))
+            }
+            ClassCommand::Commissioning {
+                name,
+                readings,
+                span,
+                run_in,
+            } => {
+                let rules = CommissioningRules {
+                    readings,
+                    span_s: span.as_secs(),
+                    run_in_readings: run_in,
+                };
+                let request = SetCommissioningRulesRequest {
+                    class: name,
+                    rules: Some(rules),
+                };
+                let answer = client.set_commissioning_rules(request).await;
+                let answer = answer
+                    .map_err(|status| explain("setting when sensors are commissioned", &status))?
+                    .into_inner();
+                self.ask
+                    .output
+                    .item("class", class_view(answer.class.unwrap_or_default()))
             }
             ClassCommand::List => {
                 let answer = client.list_classes(ListClassesRequest {}).await;
@@ -147,12 +193,24 @@ impl Classes {
                     .map_err(|status| explain("listing classes", &status))?
                     .into_inner()
                     .classes;
+                let columns = &["name", "step_ms", "commissioning_readings", "commissioning_span_s"];
                 self.ask
                     .output
-                    .list("classes", classes.into_iter().map(view).collect(), &["name", "step_ms"])
+                    .list("classes", classes.into_iter().map(class_view).collect(), columns)
             }
         }
     }
+}
+
+fn class_view(class: MachineClass) -> Value {
+    let rules = class.commissioning.unwrap_or_default();
+    json!({
+        "name": class.name,
+        "step_ms": class.step_ms,
+        "commissioning_readings": rules.readings,
+        "commissioning_span_s": rules.span_s,
+        "run_in_readings": rules.run_in_readings,
+    })
 }
 
 #[derive(Debug, Args)]
@@ -204,108 +262,6 @@ impl Specs {
             }
         }
     }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Sensors {
-    #[command(flatten)]
-    ask: Ask,
-    #[command(subcommand)]
-    what: SensorCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum SensorCommand {
-    /// Declare a sensor, and its machine if that is new
-    Create(NewSensor),
-    /// List a site's sensors
-    List {
-        /// The site
-        #[arg(long)]
-        site: String,
-        /// Only this machine
-        #[arg(long, default_value = "", hide_default_value = true)]
-        machine: String,
-    },
-}
-
-#[derive(Debug, Args)]
-struct NewSensor {
-    /// The site
-    #[arg(long)]
-    site: String,
-    /// The machine
-    #[arg(long)]
-    machine: String,
-    /// The sensor's name on its machine
-    #[arg(long)]
-    sensor: String,
-    /// The transducer whose channel it is [default: the sensor's name]
-    #[arg(long, default_value = "", hide_default_value = true)]
-    device: String,
-    /// The machine's class
-    #[arg(long)]
-    class: String,
-    /// The sensor's specification
-    #[arg(long)]
-    spec: String,
-}
-
-impl Sensors {
-    pub(super) async fn run(self) -> Result<()> {
-        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
-        match self.what {
-            SensorCommand::Create(new) => {
-                let sensor = Sensor {
-                    site: new.site,
-                    machine: new.machine,
-                    sensor: new.sensor,
-                    device: new.device,
-                    class: new.class,
-                    spec: new.spec,
-                    auto_registered: false,
-                };
-                let answer = client.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await;
-                let answer = answer
-                    .map_err(|status| explain("declaring the sensor", &status))?
-                    .into_inner();
-                self.ask
-                    .output
-                    .item("sensor", sensor_view(answer.sensor.unwrap_or_default()))
-            }
-            SensorCommand::List { site, machine } => {
-                let answer = client.list_sensors(ListSensorsRequest { site, machine }).await;
-                let sensors = answer
-                    .map_err(|status| explain("listing sensors", &status))?
-                    .into_inner()
-                    .sensors;
-                let columns = &[
-                    "site",
-                    "machine",
-                    "sensor",
-                    "device",
-                    "class",
-                    "spec",
-                    "auto_registered",
-                ];
-                self.ask
-                    .output
-                    .list("sensors", sensors.into_iter().map(sensor_view).collect(), columns)
-            }
-        }
-    }
-}
-
-fn sensor_view(sensor: Sensor) -> Value {
-    json!({
-        "site": sensor.site,
-        "machine": sensor.machine,
-        "sensor": sensor.sensor,
-        "device": sensor.device,
-        "class": sensor.class,
-        "spec": sensor.spec,
-        "auto_registered": sensor.auto_registered,
-    })
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,13 @@
 //! `tocsin thresholds`: alarm limits, from proposed to retired.
 
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use tocsin_contracts::recalibrator::v1::propose_request::Source;
+use tocsin_contracts::recalibrator::v1::propose_request::{Method as ProposeMethod, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::recalibrator::v1::{
-    ActivateRequest, ApproveRequest, GetThresholdSetRequest, HeldOutScores, ListThresholdSetsRequest, LoggedScores,
-    ProposeRequest, RollbackRequest, TestRequest, ThresholdSet,
+    ActivateRequest, ApproveRequest, FleetReplay, GetThresholdSetRequest, HeldOutScores, ListThresholdSetsRequest,
+    LoggedScores, Percentiles, ProposeRequest, RollbackRequest, TestRequest, ThresholdSet,
 };
 use tocsin_contracts::time;
 use tocsin_domain::Timestamp;
@@ -83,9 +83,26 @@ struct Propose {
     /// Until this time
     #[arg(long, value_name = "TIME", requires = "from")]
     to: Option<String>,
+    /// How the lines are found
+    #[arg(long, value_enum, default_value_t = Method::Percentile)]
+    method: Method,
+    /// The alert line over what the median machine reached, for fleet-replay [default: 1.75]
+    #[arg(long, value_name = "FACTOR")]
+    alert_factor: Option<f64>,
+    /// The page line over the same, for fleet-replay [default: 2.5]
+    #[arg(long, value_name = "FACTOR")]
+    page_factor: Option<f64>,
     /// Why, for the record
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// At percentiles of healthy scores
+    Percentile,
+    /// Against each sensor's baseline, at multiples of what healthy machines reached between --from and --to
+    FleetReplay,
 }
 
 impl Propose {
@@ -98,7 +115,18 @@ impl Propose {
             }),
             _ => Source::HeldOut(HeldOutScores {}),
         };
+        let method = match self.method {
+            Method::Percentile if self.alert_factor.is_some() || self.page_factor.is_some() => {
+                bail!("--alert-factor and --page-factor are for --method fleet-replay");
+            }
+            Method::Percentile => ProposeMethod::Percentiles(Percentiles {}),
+            Method::FleetReplay => ProposeMethod::FleetReplay(FleetReplay {
+                alert_factor: self.alert_factor.unwrap_or_default(),
+                page_factor: self.page_factor.unwrap_or_default(),
+            }),
+        };
         Ok(ProposeRequest {
+            method: Some(method),
             class: self.class,
             bundle: self.bundle,
             source: Some(source),

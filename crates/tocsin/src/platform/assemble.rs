@@ -146,7 +146,12 @@ impl Assembly {
                     bundles: self.bundles()?,
                     clock: self.clock.clone(),
                 };
-                server.service(tocsin_recalibrator::build(config.recalibrator.clone().parse()?, parts))
+                let (service, recalibrator) = tocsin_recalibrator::build(config.recalibrator.clone().parse()?, parts);
+                background.spawn("the recalibrator", |stop| async move {
+                    recalibrator.run(stop).await;
+                    Ok(())
+                });
+                server.service(service)
             }
             Role::Registry => {
                 let registry = config.registry.clone();

@@ -49,6 +49,7 @@ impl Plant {
         let class = MachineClass {
             name: CLASS.to_owned(),
             step_ms: STEP.as_millis() as u64,
+            ..MachineClass::default()
         };
         let made = service.create_class(CreateClassRequest { class: Some(class) }).await;
         made.map_err(|status| explain("making the class", &status))?;

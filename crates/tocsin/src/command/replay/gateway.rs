@@ -99,6 +99,7 @@ pub(super) async fn register(
     let new_class = MachineClass {
         name: class.to_owned(),
         step_ms: 0,
+        ..MachineClass::default()
     };
     made(
         fleet.create_class(CreateClassRequest { class: Some(new_class) }).await,
@@ -120,10 +121,9 @@ pub(super) async fn register(
             site: name.site.to_string(),
             machine: name.machine.to_string(),
             sensor: name.sensor.to_string(),
-            device: String::new(),
             class: class.to_owned(),
             spec: spec_name.clone(),
-            auto_registered: false,
+            ..Sensor::default()
         };
         made(
             fleet.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await,

@@ -1,0 +1,165 @@
+//! What each commissioned sensor is held against: every active baseline, in memory and followed as it changes.
+//!
+//! **Invariant:** nothing is judged before the active baselines have been read once: a process that has just started
+//! would otherwise take every sensor for one that is being commissioned. Afterwards the last word stays in force until
+//! there is a newer one; the row says which it was.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tocsin_detect::Baseline;
+use tocsin_domain::{BaselineId, SensorId, SpecId};
+use tocsin_store::baseline::Baseline as Stored;
+use tocsin_store::{Channel, Error, Result, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait before the database is listened to again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// Changes that come in a row are read together.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// How often to look without having heard of a change.
+const RECHECK: Duration = Duration::from_mins(1);
+
+/// A sensor's active baseline.
+#[derive(Debug)]
+pub(crate) struct ActiveBaseline {
+    /// Its number, for the row.
+    pub(crate) id: BaselineId,
+    /// Where its log transform turns from linear to logarithmic, in canonical units.
+    pub(crate) s0: f32,
+    /// Median and scale per bin.
+    pub(crate) baseline: Baseline,
+}
+
+/// The active baselines at one moment; clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known(Arc<HashMap<SensorId, Arc<ActiveBaseline>>>);
+
+impl Known {
+    /// What a spectrum of so many bins is held against; nothing while its sensor is being commissioned.
+    pub(crate) fn of(&self, sensor: SensorId, bins: usize) -> Option<Arc<ActiveBaseline>> {
+        let active = self.0.get(&sensor)?;
+        (active.baseline.bins() == bins).then(|| active.clone())
+    }
+}
+
+/// The active baselines, as last read; nothing before they have been read once.
+#[derive(Debug, Clone)]
+pub(crate) struct Baselines(watch::Receiver<Option<Known>>);
+
+impl Baselines {
+    /// The present ones; waits up to `patience` for the first.
+    pub(crate) async fn current(&self, patience: Duration) -> Option<Known> {
+        let mut receiver = self.0.clone();
+        let known = tokio::time::timeout(patience, receiver.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
+    }
+}
+
+/// Keeps [`Baselines`] up to date.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    store: Store,
+    known: watch::Sender<Option<Known>>,
+}
+
+impl Follower {
+    pub(crate) fn new(store: Store) -> (Self, Baselines) {
+        let (known, receiver) = watch::channel(None);
+        (Self { store, known }, Baselines(receiver))
+    }
+
+    /// Follows the database until shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let work = async {
+            loop {
+                if let Err(error) = self.follow().await {
+                    tracing::warn!(%error, "the baselines can't be followed, trying again");
+                }
+                tokio::time::sleep(REOPEN).await;
+            }
+        };
+        shutdown.run_until_cancelled(work).await;
+    }
+
+    /// Listens first and reads then, so that no change falls in between.
+    async fn follow(&self) -> Result<()> {
+        let mut changes = self.store.changes(Channel::Baseline).await?;
+        let mut s0_of: HashMap<SpecId, f32> = HashMap::new();
+        loop {
+            self.read(&mut s0_of).await?;
+            if let Ok(changed) = tokio::time::timeout(RECHECK, changes.changed()).await {
+                changed?;
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+    }
+
+    /// Reads which are active, and of those the ones that are not known yet.
+    async fn read(&self, s0_of: &mut HashMap<SpecId, f32>) -> Result<()> {
+        let before = self.known.borrow().clone().unwrap_or_default();
+        let (mut after, mut missing) = (HashMap::new(), Vec::new());
+        for (sensor, id) in self.store.baselines_active().await? {
+            match before.0.get(&sensor).filter(|active| active.id == id) {
+                Some(active) => {
+                    after.insert(sensor, active.clone());
+                }
+                None => missing.push(id),
+            }
+        }
+        for stored in self.load(&missing).await? {
+            let sensor = stored.learned.sensor;
+            let s0 = if let Some(s0) = s0_of.get(&stored.spec) {
+                *s0
+            } else {
+                let spec = self.store.spec_by_id(stored.spec).await?.spec;
+                *s0_of.entry(stored.spec).or_insert(spec.canonical_s0())
+            };
+            match active(stored, s0) {
+                Ok(active) => {
+                    after.insert(sensor, Arc::new(active));
+                }
+                Err(error) => {
+                    tracing::error!(%sensor, %error, "a baseline makes no sense, its sensor is held to alert");
+                }
+            }
+        }
+        if !missing.is_empty() {
+            tracing::info!(read = missing.len(), active = after.len(), "baselines were read");
+        }
+        self.known.send_replace(Some(Known(Arc::new(after))));
+        Ok(())
+    }
+
+    /// The rows. One that is impossible costs its own sensor its baseline, and no other.
+    async fn load(&self, baselines: &[BaselineId]) -> Result<Vec<Stored>> {
+        match self.store.baselines_by_id(baselines).await {
+            Err(Error::ImpossibleRow { .. }) => {}
+            answer => return answer,
+        }
+        let mut found = Vec::with_capacity(baselines.len());
+        for id in baselines {
+            match self.store.baselines_by_id(&[*id]).await {
+                Ok(one) => found.extend(one),
+                Err(error @ Error::ImpossibleRow { .. }) => {
+                    tracing::error!(baseline = %id, %error, "a baseline can't be read, its sensor is held to alert");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn active(stored: Stored, s0: f32) -> std::result::Result<ActiveBaseline, tocsin_detect::MalformedModel> {
+    let profile = stored.learned.profile;
+    Ok(ActiveBaseline {
+        id: stored.id,
+        s0,
+        baseline: Baseline::new(profile.median, profile.scale)?,
+    })
+}

@@ -1,0 +1,75 @@
+//! The scores of everything but the network: the class's detectors, and the sensor's own baseline where it has one.
+
+use std::sync::Arc;
+
+use tocsin_contracts::scorer::Spectra;
+use tocsin_detect::deviation::{growth, narrowband, shift};
+use tocsin_detect::log_spectrum_into;
+use tocsin_domain::{Codec, Detector, Scores};
+use tocsin_models::{Bundle, DetectorScratch};
+
+use crate::baselines::ActiveBaseline;
+
+/// Scores rows, each against the baseline given for it.
+pub(crate) fn detect(bundle: &Bundle, spectra: &Spectra, against: &[Option<Arc<ActiveBaseline>>]) -> Vec<Scores> {
+    let mut linear = vec![0.0; spectra.codes.len()];
+    let mut codec: Option<(f32, Codec)> = None;
+    let rows = spectra.codes.chunks(spectra.bins).zip(linear.chunks_mut(spectra.bins));
+    for ((codes, amplitudes), full_scale) in rows.zip(&spectra.full_scale) {
+        let (_, codec) = match &codec {
+            Some(known) if known.0.to_bits() == full_scale.to_bits() => known,
+            _ => codec.insert((*full_scale, Codec::with_full_scale(*full_scale))),
+        };
+        codec.decode_into(codes, amplitudes);
+    }
+    let mut scores = vec![Scores::default(); spectra.rows()];
+    bundle
+        .detectors()
+        .score_batch(&linear, &mut DetectorScratch::default(), &mut scores);
+    hold_against(&linear, against, &mut scores);
+    scores
+}
+
+/// Adds growth, shift and narrowband to the rows that have a baseline, which must have as many bins; the others cost a
+/// look.
+fn hold_against(linear: &[f32], against: &[Option<Arc<ActiveBaseline>>], scores: &mut [Scores]) {
+    let bins = linear.len() / against.len().max(1);
+    let (mut log, mut z) = (vec![0.0; bins], vec![0.0; bins]);
+    for ((amplitudes, active), scores) in linear.chunks(bins.max(1)).zip(against).zip(scores) {
+        let Some(active) = active else { continue };
+        log_spectrum_into(amplitudes, active.s0, &mut log);
+        active.baseline.deviations_into(&log, &mut z);
+        scores.set(Detector::Growth, growth(&z));
+        scores.set(Detector::Shift, shift(&z));
+        scores.set(Detector::Narrowband, narrowband(&z));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tocsin_detect::Baseline;
+    use tocsin_domain::BaselineId;
+
+    #[test]
+    fn a_row_with_a_baseline_is_held_against_it_and_its_neighbour_without_one_is_not() {
+        let s0 = 1e-3;
+        let healthy = [0.05_f32; 64];
+        let mut median = vec![0.0; 64];
+        log_spectrum_into(&healthy, s0, &mut median);
+        let active = Arc::new(ActiveBaseline {
+            id: BaselineId(1),
+            s0,
+            baseline: Baseline::new(median, vec![0.1; 64]).unwrap(),
+        });
+        let louder = healthy.map(|amplitude| 2.0 * amplitude);
+        let linear: Vec<f32> = [healthy, louder, louder].concat();
+        let mut scores = vec![Scores::default(); 3];
+        hold_against(&linear, &[Some(active.clone()), Some(active), None], &mut scores);
+        assert_eq!(scores[0].get(Detector::Growth), Some(0.0));
+        let growth = scores[1].get(Detector::Growth).unwrap();
+        assert!((growth - 2.0_f32.ln() / 0.1).abs() < 0.2, "{growth}");
+        assert_eq!(scores[1].get(Detector::Narrowband), Some(0.0), "all rose as one");
+        assert_eq!(scores[2], Scores::default());
+    }
+}

@@ -1,0 +1,159 @@
+//! Where sensors stand in their commissioning, and what begins it anew.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tocsin_contracts::fleet::v1::{
+    CommissionSensorRequest, Commissioning as WireCommissioning, CommissioningRules as WireRules,
+    MachineClass as WireClass, Sensor as WireSensor, SetCommissioningRulesRequest,
+};
+use tocsin_contracts::{Malformed, time};
+use tocsin_domain::fleet::{CommissioningRules, SensorPath};
+use tocsin_domain::{PersonRole, Principal, Scope, SensorId, Slug};
+use tocsin_store::commissioning::{Commissioning, Progress};
+use tocsin_store::fleet::SensorListing;
+
+use super::{Fleet, wire};
+use crate::Error;
+
+/// The longest reason that is kept.
+const MAX_REASON: usize = 500;
+
+impl Fleet {
+    /// Sensors as they are shown: by name, and where each stands.
+    pub(super) async fn shown(&self, scope: &Scope, listings: Vec<SensorListing>) -> Result<Vec<WireSensor>, Error> {
+        let sensors: Vec<SensorId> = listings.iter().map(|listing| listing.sensor.id).collect();
+        let mut states = self.context.store.commissioning_by_sensor(scope, &sensors).await?;
+        let shown = listings.into_iter().map(|listing| {
+            let state = states.remove(&listing.sensor.id);
+            WireSensor {
+                commissioning: state.map(commissioning),
+                ..wire::sensor(listing)
+            }
+        });
+        Ok(shown.collect())
+    }
+
+    /// Begins a new epoch of one sensor.
+    pub(super) async fn commission(
+        &self,
+        principal: &Principal,
+        request: CommissionSensorRequest,
+    ) -> Result<WireSensor, Error> {
+        principal.require(PersonRole::Engineer, "commission sensors")?;
+        let site = Slug::parse("site", &request.site)?;
+        let path = SensorPath {
+            machine: Slug::parse("machine", &request.machine)?,
+            sensor: Slug::parse("sensor", &request.sensor)?,
+        };
+        let reason = reason(request.reason)?;
+        let (scope, store) = (principal.scope(), &self.context.store);
+        let site = store.site_by_name(&scope, &site).await?.name;
+        let listing = store.sensor_by_name(&scope, &site, &path).await?;
+        let why = (principal.actor(), reason);
+        store
+            .commissioning_restart(&scope, listing.sensor.id, (&why.0, &why.1), self.context.now())
+            .await?;
+        let sensor = self.shown(&scope, vec![listing]).await?.remove(0);
+        let epoch = sensor.commissioning.as_ref().map(|state| state.epoch);
+        let detail = json!({ "epoch": epoch, "reason": why.1 });
+        self.context
+            .record(principal, "sensor.commission", format!("{site}/{path}"), detail)
+            .await?;
+        Ok(sensor)
+    }
+
+    /// Sets when a class's sensors have been seen enough.
+    pub(super) async fn set_rules(
+        &self,
+        principal: &Principal,
+        request: SetCommissioningRulesRequest,
+    ) -> Result<WireClass, Error> {
+        principal.require_everywhere(PersonRole::Engineer, "set when sensors are commissioned")?;
+        let name = Slug::parse("class", &request.class)?;
+        let rules = rules(request.rules.ok_or_else(|| Malformed::new("rules", "is missing"))?)?;
+        let class = wire::class(&self.context.store.class_set_commissioning(&name, rules).await?);
+        let detail = json!({ "readings": rules.readings, "span_s": rules.span.as_secs(), "run_in": rules.run_in });
+        self.context
+            .record(principal, "class.set_commissioning", &name, detail)
+            .await?;
+        Ok(class)
+    }
+}
+
+fn reason(text: String) -> Result<String, Malformed> {
+    if text.trim().is_empty() {
+        return Err(Malformed::new("reason", "is missing: say what was done to the machine"));
+    }
+    if text.chars().any(char::is_control) || text.chars().count() > MAX_REASON {
+        let wrong = format!("has control characters or more than {MAX_REASON} characters");
+        return Err(Malformed::new("reason", wrong));
+    }
+    Ok(text)
+}
+
+/// Reads a class's rules.
+pub(super) fn rules(wire: WireRules) -> Result<CommissioningRules, Malformed> {
+    let rules = CommissioningRules {
+        readings: wire.readings,
+        span: Duration::from_secs(wire.span_s),
+        run_in: wire.run_in_readings,
+    };
+    Ok(rules.parse()?)
+}
+
+/// Writes a class's rules.
+pub(super) fn wire_rules(rules: CommissioningRules) -> WireRules {
+    WireRules {
+        readings: rules.readings,
+        span_s: rules.span.as_secs(),
+        run_in_readings: rules.run_in,
+    }
+}
+
+fn commissioning(state: Commissioning) -> WireCommissioning {
+    let wire = WireCommissioning {
+        state: state.progress.state().as_str().to_owned(),
+        epoch: state.epoch,
+        started_at: Some(time::to_wire(state.started_at)),
+        started_by: state.started_by,
+        reason: state.reason,
+        ..WireCommissioning::default()
+    };
+    match state.progress {
+        Progress::Commissioning { readings, needed } => WireCommissioning {
+            readings,
+            readings_needed: needed,
+            ..wire
+        },
+        Progress::Commissioned { baseline, at, readings } => WireCommissioning {
+            readings,
+            commissioned_at: Some(time::to_wire(at)),
+            baseline_id: baseline.0,
+            ..wire
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_epoch_needs_a_reason_that_can_be_read() {
+        assert_eq!(reason("  ".to_owned()).unwrap_err().field, "reason");
+        assert_eq!(reason("x".repeat(501)).unwrap_err().field, "reason");
+        assert_eq!(reason("new bearing".to_owned()).unwrap(), "new bearing");
+    }
+
+    #[test]
+    fn rules_survive_the_wire_and_too_few_readings_do_not() {
+        let default = CommissioningRules::default();
+        assert_eq!(rules(wire_rules(default)).unwrap(), default);
+        let few = WireRules {
+            readings: 3,
+            ..wire_rules(default)
+        };
+        assert_eq!(rules(few).unwrap_err().field, "commissioning.readings");
+    }
+}

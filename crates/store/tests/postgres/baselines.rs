@@ -1,0 +1,242 @@
+use std::time::Duration;
+
+use tocsin_domain::fleet::CommissioningRules;
+use tocsin_domain::{BaselineId, BundleId, ReadingFlags, Scope, SensorId, Timestamp};
+use tocsin_store::baseline::{NewBaseline, Profile};
+use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
+use tocsin_store::reading::{MachineScoresQuery, NewReading, readings_insert};
+use tocsin_store::{Channel, Error, Store};
+
+use crate::stage::{Fleet, at, fleet, noon, reading, with_store};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// A class that is content with 20 readings over 100 s, after a run-in of 5.
+async fn small_fleet(store: &Store) -> Fleet {
+    let fleet = fleet(store).await;
+    let rules = CommissioningRules {
+        readings: 20,
+        span: Duration::from_secs(100),
+        run_in: 5,
+    };
+    let class = store.class_set_commissioning(&fleet.class.name, rules).await.unwrap();
+    assert_eq!(class.commissioning, rules);
+    fleet
+}
+
+/// Readings every ten seconds.
+fn readings(sensor: SensorId, steps: std::ops::Range<u64>) -> Vec<NewReading> {
+    steps.map(|step| reading(sensor, at(10 * step), step as i64)).collect()
+}
+
+async fn keep(store: &Store, readings: &[NewReading]) {
+    let mut transaction = store.begin().await.unwrap();
+    readings_insert(&mut transaction, readings).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+async fn lease(store: &Store, now: Timestamp) -> Vec<ReadySensor> {
+    store.commissioning_lease(&Scope::All, now, LEASE, 10).await.unwrap()
+}
+
+async fn state(store: &Store, sensor: SensorId) -> Commissioning {
+    let mut found = store.commissioning_by_sensor(&Scope::All, &[sensor]).await.unwrap();
+    found.remove(&sensor).unwrap()
+}
+
+fn learned(ready: &ReadySensor) -> NewBaseline {
+    NewBaseline {
+        sensor: ready.sensor,
+        epoch: ready.epoch,
+        profile: Profile {
+            median: vec![1.0; 64],
+            spread: vec![0.0; 64],
+            scale: vec![0.1; 64],
+        },
+        log_energy: (-3.0, 0.25),
+        pooled_machines: 0,
+        readings: 20,
+        window: ready.window,
+        created_by: "recalibrator".to_owned(),
+        reason: "its own spread".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_sensor_is_ready_when_both_count_and_span_are_reached_and_one_process_takes_it() {
+    with_store("baseline_ready", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        keep(&store, &readings(sensor, 0..24)).await;
+        assert_eq!(lease(&store, noon()).await, [], "one reading short");
+        let short = Progress::Commissioning {
+            readings: 19,
+            needed: 20,
+        };
+        assert_eq!(state(&store, sensor).await.progress, short);
+        keep(&store, &readings(sensor, 24..25)).await;
+        let ready = lease(&store, noon()).await;
+        assert_eq!(ready.len(), 1);
+        assert_eq!((ready[0].sensor, ready[0].epoch), (sensor, 1));
+        assert_eq!(ready[0].window, (at(50), at(240)), "the run-in is skipped");
+        assert_eq!(lease(&store, noon()).await, [], "it is leased");
+        assert_eq!(
+            lease(&store, noon() + LEASE).await,
+            ready,
+            "a process that died is followed by another"
+        );
+        let spectra = async |most| store.commissioning_spectra(&Scope::All, &ready[0], most).await.unwrap();
+        assert_eq!(spectra(100).await.len(), 20);
+        assert_eq!(spectra(7).await.len(), 7);
+        assert_eq!(
+            store
+                .commissioning_spectra(&fleet.south_only(), &ready[0], 9)
+                .await
+                .unwrap(),
+            []
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn readings_of_a_machine_that_stands_still_count_for_nothing() {
+    with_store("baseline_stopped", async |store| {
+        let fleet = small_fleet(&store).await;
+        let mut some = readings(fleet.one.id, 0..30);
+        for reading in some.iter_mut().skip(10).take(6) {
+            reading.condition.rpm = Some(0.0);
+        }
+        keep(&store, &some).await;
+        assert_eq!(lease(&store, noon()).await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next_epoch() {
+    with_store("baseline_epochs", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        keep(&store, &readings(sensor, 0..30)).await;
+        let ready = lease(&store, noon()).await[0];
+        let mut changes = store.changes(Channel::Baseline).await.unwrap();
+        let id = store
+            .baseline_activate(&learned(&ready), noon())
+            .await
+            .unwrap()
+            .unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(
+            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            None,
+            "once is enough"
+        );
+        assert_eq!(store.baselines_active().await.unwrap(), [(sensor, id)]);
+        let found = store.baselines_by_id(&[id, BaselineId(99)]).await.unwrap();
+        assert_eq!((found.len(), &found[0].learned), (1, &learned(&ready)));
+        let spreads = store.baseline_spreads(fleet.class.id, fleet.one.spec).await.unwrap();
+        assert_eq!((spreads.len(), spreads[0].machine), (1, fleet.one.machine));
+
+        let restart = async |scope: &Scope| {
+            let why = ("person:ana", "new bearing");
+            store.commissioning_restart(scope, sensor, why, at(1_000)).await
+        };
+        assert!(matches!(
+            restart(&fleet.south_only()).await,
+            Err(Error::NotFound { .. })
+        ));
+        restart(&fleet.north_only()).await.unwrap();
+        changes.changed().await.unwrap();
+        let begun = state(&store, sensor).await;
+        assert_eq!((begun.epoch, begun.reason.as_str()), (2, "new bearing"));
+        assert_eq!(
+            begun.progress,
+            Progress::Commissioning {
+                readings: 0,
+                needed: 20
+            }
+        );
+        assert_eq!(store.baselines_active().await.unwrap(), []);
+        assert_eq!(
+            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            None,
+            "of an epoch that has passed"
+        );
+        keep(&store, &readings(sensor, 100..130)).await;
+        assert_eq!(lease(&store, noon()).await[0].epoch, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_epoch_of_a_machine_that_replays_begins_behind_its_newest_reading() {
+    with_store("baseline_replay", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        let mut replayed = readings(sensor, 0..60);
+        for reading in &mut replayed {
+            reading.flags = ReadingFlags::REPLAY;
+        }
+        keep(&store, &replayed[..30]).await;
+        let years_later = noon() + Duration::from_hours(24 * 4_000);
+        let why = ("person:ana", "again");
+        store
+            .commissioning_restart(&Scope::All, sensor, why, years_later)
+            .await
+            .unwrap();
+        keep(&store, &replayed[30..]).await;
+        let ready = lease(&store, years_later).await;
+        assert_eq!(ready[0].window.0, at(350), "the run-in of the new epoch is skipped");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_scores_against_the_active_baseline_count_page_after_page() {
+    with_store("baseline_scores", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        keep(&store, &readings(sensor, 0..30)).await;
+        let ready = lease(&store, noon()).await[0];
+        let id = store
+            .baseline_activate(&learned(&ready), noon())
+            .await
+            .unwrap()
+            .unwrap();
+        let mut judged = readings(sensor, 30..37);
+        for reading in &mut judged {
+            reading.baseline = Some(id);
+        }
+        judged[0].baseline = Some(BaselineId(id.0 + 1));
+        keep(&store, &judged).await;
+        let period = (noon(), at(10_000));
+        let mut query = MachineScoresQuery {
+            machine: fleet.one.machine,
+            bundle: BundleId(3),
+            from: period.0,
+            to: period.1,
+            after: None,
+            limit: 4,
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = store.scores_against_baseline(&Scope::All, &query).await.unwrap();
+            seen.extend(page.readings.iter().map(|reading| reading.key.captured_at));
+            let Some(next) = page.next else { break };
+            query.after = Some(next);
+        }
+        assert_eq!(seen, (31..37).map(|step| at(10 * step)).collect::<Vec<_>>());
+        let elsewhere = store
+            .scores_against_baseline(&fleet.south_only(), &query)
+            .await
+            .unwrap();
+        assert!(elsewhere.readings.is_empty());
+        let machines = store
+            .machines_without_incident(&fleet.north_only(), fleet.class.id, period)
+            .await
+            .unwrap();
+        assert_eq!(machines, [fleet.one.machine, fleet.two.machine]);
+    })
+    .await;
+}

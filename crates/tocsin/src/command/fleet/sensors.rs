@@ -1,0 +1,200 @@
+//! `tocsin sensors`: declared, listed with where each stands, commissioned anew.
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
+use tocsin_contracts::fleet::v1::{
+    CommissionSensorRequest, Commissioning, CreateSensorRequest, ListSensorsRequest, Sensor,
+};
+use tocsin_contracts::time;
+
+use crate::client::explain;
+use crate::command::{Ask, given, when};
+
+#[derive(Debug, Args)]
+pub(in crate::command) struct Sensors {
+    #[command(flatten)]
+    ask: Ask,
+    #[command(subcommand)]
+    what: SensorCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SensorCommand {
+    /// Declare a sensor, and its machine if that is new
+    Create(NewSensor),
+    /// List a site's sensors
+    List {
+        /// The site
+        #[arg(long)]
+        site: String,
+        /// Only this machine
+        #[arg(long, default_value = "", hide_default_value = true)]
+        machine: String,
+    },
+    /// Learn a sensor's baseline anew, after a repair
+    Commission {
+        /// SITE/MACHINE/SENSOR
+        path: String,
+        /// What was done to the machine, for the record
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct NewSensor {
+    /// The site
+    #[arg(long)]
+    site: String,
+    /// The machine
+    #[arg(long)]
+    machine: String,
+    /// The sensor's name on its machine
+    #[arg(long)]
+    sensor: String,
+    /// The transducer whose channel it is [default: the sensor's name]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    device: String,
+    /// The machine's class
+    #[arg(long)]
+    class: String,
+    /// The sensor's specification
+    #[arg(long)]
+    spec: String,
+}
+
+impl Sensors {
+    pub(in crate::command) async fn run(self) -> Result<()> {
+        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
+        match self.what {
+            SensorCommand::Create(new) => {
+                let sensor = Sensor {
+                    site: new.site,
+                    machine: new.machine,
+                    sensor: new.sensor,
+                    device: new.device,
+                    class: new.class,
+                    spec: new.spec,
+                    ..Sensor::default()
+                };
+                let answer = client.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await;
+                let answer = answer
+                    .map_err(|status| explain("declaring the sensor", &status))?
+                    .into_inner();
+                self.ask
+                    .output
+                    .item("sensor", sensor_view(answer.sensor.unwrap_or_default())?)
+            }
+            SensorCommand::Commission { path, reason } => {
+                let answer = client.commission_sensor(commission(&path, reason)?).await;
+                let answer = answer
+                    .map_err(|status| explain("commissioning the sensor", &status))?
+                    .into_inner();
+                self.ask
+                    .output
+                    .item("sensor", sensor_view(answer.sensor.unwrap_or_default())?)
+            }
+            SensorCommand::List { site, machine } => {
+                let answer = client.list_sensors(ListSensorsRequest { site, machine }).await;
+                let sensors = answer
+                    .map_err(|status| explain("listing sensors", &status))?
+                    .into_inner()
+                    .sensors;
+                let columns = &[
+                    "site",
+                    "machine",
+                    "sensor",
+                    "device",
+                    "class",
+                    "spec",
+                    "auto_registered",
+                    "epoch",
+                    "commissioning",
+                ];
+                let views = sensors.into_iter().map(sensor_view).collect::<Result<_>>()?;
+                self.ask.output.list("sensors", views, columns)
+            }
+        }
+    }
+}
+
+/// Reads `SITE/MACHINE/SENSOR`.
+fn commission(path: &str, reason: String) -> Result<CommissionSensorRequest> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let [site, machine, sensor] = parts.as_slice() else {
+        bail!("{path:?} is not of the form SITE/MACHINE/SENSOR");
+    };
+    Ok(CommissionSensorRequest {
+        site: (*site).to_owned(),
+        machine: (*machine).to_owned(),
+        sensor: (*sensor).to_owned(),
+        reason,
+    })
+}
+
+fn sensor_view(sensor: Sensor) -> Result<Value> {
+    let state = sensor.commissioning.unwrap_or_default();
+    Ok(json!({
+        "site": sensor.site,
+        "machine": sensor.machine,
+        "sensor": sensor.sensor,
+        "device": sensor.device,
+        "class": sensor.class,
+        "spec": sensor.spec,
+        "auto_registered": sensor.auto_registered,
+        "commissioning": in_words(&state)?,
+        "state": given(state.state),
+        "epoch": given(state.epoch),
+        "started_at": when(state.started_at)?,
+        "started_by": given(state.started_by),
+        "reason": given(state.reason),
+        "readings": state.readings,
+        "readings_needed": given(state.readings_needed),
+        "commissioned_at": when(state.commissioned_at)?,
+        "baseline_id": given(state.baseline_id),
+    }))
+}
+
+/// Where a sensor stands, for a table.
+fn in_words(state: &Commissioning) -> Result<Option<String>> {
+    Ok(match state.state.as_str() {
+        "" => None,
+        "commissioned" => {
+            let at = time::optional("commissioned_at", state.commissioned_at)?;
+            let since = at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
+            Some(format!("commissioned since {since}, {} readings", state.readings))
+        }
+        other => Some(format!(
+            "{other} {} of {}, borrowing the fleet's limits",
+            state.readings, state.readings_needed
+        )),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sensor_is_named_by_site_machine_and_itself() {
+        let request = commission("works/m1/h", "new bearing".to_owned()).unwrap();
+        assert_eq!((request.machine.as_str(), request.sensor.as_str()), ("m1", "h"));
+        for wrong in ["m1/h", "works", "a/b/c/d"] {
+            assert!(commission(wrong, String::new()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_sensor_that_still_learns_says_how_far_it_is() {
+        let state = Commissioning {
+            state: "commissioning".to_owned(),
+            readings: 7,
+            readings_needed: 100,
+            ..Commissioning::default()
+        };
+        let words = in_words(&state).unwrap().unwrap();
+        assert_eq!(words, "commissioning 7 of 100, borrowing the fleet's limits");
+    }
+}
