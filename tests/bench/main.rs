@@ -6,6 +6,7 @@
 
 mod cpu;
 mod disturbance;
+mod drift;
 mod fleet;
 mod harbor;
 mod latency;
@@ -40,6 +41,8 @@ enum Benchmark {
     Disturbance(disturbance::Options),
     /// CPU time of each stage of a reading's path, each alone on one thread
     Stages(stages::Options),
+    /// False pages of benign changes, and failures told from them, while baselines follow the fleet
+    Drift(drift::Options),
     /// Failures caught and false pages of a simulated fleet, judged in process
     Harbor(harbor::Options),
 }
@@ -53,6 +56,7 @@ async fn main() -> Result<()> {
         Benchmark::Latency(options) => latency::run(options).await?,
         Benchmark::Disturbance(options) => disturbance::run(options).await?,
         Benchmark::Stages(options) => stages::run(options).await?,
+        Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,
     };
     report.print(format)

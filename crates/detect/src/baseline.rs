@@ -203,7 +203,7 @@ impl Baseline {
 }
 
 /// Median; of an even number, the mean of the middle two. Orders the values; 0 without any.
-fn median(values: &mut [f32]) -> f32 {
+pub(crate) fn median(values: &mut [f32]) -> f32 {
     let middle = values.len() / 2;
     if values.is_empty() {
         return 0.0;

@@ -26,6 +26,7 @@ mod projection;
 pub mod baseline;
 pub mod bearing;
 pub mod deviation;
+pub mod drift;
 pub mod error;
 pub mod isolation_forest;
 pub mod log_spectrum;

@@ -59,6 +59,15 @@ impl OverallLevel {
         })
     }
 
+    /// The same spread about another mean: `by` is the change of the log energy.
+    #[must_use]
+    pub fn moved(self, by: f64) -> Self {
+        Self {
+            mean: self.mean + by,
+            ..self
+        }
+    }
+
     /// Healthy mean of the log energy.
     pub fn mean(&self) -> f64 {
         self.mean

@@ -4,7 +4,7 @@ use tocsin_domain::{Detector, Scores};
 
 use crate::baseline::{Baseline, Commissioned};
 use crate::deviation::{growth, narrowband, shift};
-use crate::error::FitError;
+use crate::error::{FitError, MalformedModel};
 use crate::overall_level::OverallLevel;
 use crate::rows::Rows;
 
@@ -32,6 +32,16 @@ impl Reference {
         })
     }
 
+    /// This reference after its baseline followed the sensor to another median: the scale is as commissioned, and the
+    /// energy has moved by as much as the median spectrum's.
+    pub fn followed(&self, median: Vec<f32>) -> Result<Self, MalformedModel> {
+        let by = energy_of(&median).ln() - energy_of(self.baseline.median()).ln();
+        Ok(Self {
+            baseline: Baseline::new(median, self.baseline.scale().to_vec())?,
+            overall_level: self.overall_level.moved(by),
+        })
+    }
+
     /// Scores one reading: growth, shift and narrowband of its log spectrum (its own, or the mean of the sensor's last
     /// few), overall level of its linear one. `z` is working space of one value a bin, and holds the deviations after.
     ///
@@ -44,6 +54,12 @@ impl Reference {
         scores.set(Detector::Narrowband, narrowband(z));
         scores.set(Detector::OverallLevel, self.overall_level.score(linear));
     }
+}
+
+/// Energy of a median spectrum in units of s0^2, never 0.
+fn energy_of(median: &[f32]) -> f64 {
+    let energy: f64 = median.iter().map(|log| f64::from(*log).exp_m1().powi(2)).sum();
+    energy.max(f64::MIN_POSITIVE)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! A case raises neighbouring bins of all of a machine's sensors, as a step or as a ramp that is linear in decibels, and
 //! counts when a page (or alert) is open inside it that was not open then in the untouched run.
 
+mod slow;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::life::MachineLife;
 use crate::rules::Rules;
 use crate::run_to_failure::in_parallel;
 use crate::trial::{Asset, Course, Trial, TrialError};
+
+pub use slow::{SlowFailures, inject_slowly};
 
 /// Readings after commissioning before a case may begin.
 const SETTLED: usize = 20;
@@ -52,16 +56,19 @@ pub struct InjectReport {
     pub alerted: usize,
     /// Cases with a page that the untouched run lacks.
     pub paged: usize,
-    /// Baselines activated during the cases: none, as nothing recalibrates here.
+    /// Rounds of recalibration during a case that replaced baselines: the fewest of any case, 0 where nothing recalibrates.
     pub activations: usize,
     /// The rise reached when the page opened, case by case, in dB.
     pub db_at_page: Vec<f64>,
+    /// The same of the first alert (or page).
+    pub db_at_alert: Vec<f64>,
+    /// Pages on machines that nothing was put into.
+    pub false_pages: usize,
 }
 
 /// What one case came to.
 struct CaseOutcome {
-    alerted: bool,
-    paged: bool,
+    db_at_alert: Option<f64>,
     db_at_page: Option<f64>,
 }
 
@@ -93,10 +100,12 @@ pub fn inject(
         rise_db: injection.rise_db,
         ramp_days: injection.ramp.map(|ramp| ramp.as_secs_f64() / 86_400.0),
         cases: outcomes.len(),
-        alerted: outcomes.iter().filter(|case| case.alerted).count(),
-        paged: outcomes.iter().filter(|case| case.paged).count(),
+        alerted: outcomes.iter().filter(|case| case.db_at_alert.is_some()).count(),
+        paged: outcomes.iter().filter(|case| case.db_at_page.is_some()).count(),
         activations: 0,
         db_at_page: outcomes.iter().filter_map(|case| case.db_at_page).collect(),
+        db_at_alert: outcomes.iter().filter_map(|case| case.db_at_alert).collect(),
+        false_pages: 0,
     })
 }
 
@@ -182,8 +191,7 @@ impl Case {
         let arrivals: Vec<usize> = life.arrivals.iter().enumerate().filter_map(inside).collect();
         let (Some(from), Some(to)) = (arrivals.first(), arrivals.last()) else {
             return CaseOutcome {
-                alerted: false,
-                paged: false,
+                db_at_alert: None,
                 db_at_page: None,
             };
         };
@@ -192,14 +200,15 @@ impl Case {
         let found = trial.fold(&judged);
         let steps = trial.steps_of(&untouched[..=*from])..found.steps + 1;
         let steps = steps.start - 1..steps.end - 1;
+        let db = |opened: usize| {
+            let nth = (opened.saturating_sub(steps.start) * length / steps.len().max(1)).min(length - 1);
+            injection.db(nth, length)
+        };
         let page = found.page_in(&steps).filter(|_| course.page_in(&steps).is_none());
+        let alert = found.alert_in(&steps).filter(|_| course.alert_in(&steps).is_none());
         CaseOutcome {
-            alerted: found.alert_in(&steps) && !course.alert_in(&steps),
-            paged: page.is_some(),
-            db_at_page: page.map(|opened| {
-                let nth = (opened.saturating_sub(steps.start) * length / steps.len().max(1)).min(length - 1);
-                injection.db(nth, length)
-            }),
+            db_at_alert: alert.map(db),
+            db_at_page: page.map(db),
         }
     }
 }

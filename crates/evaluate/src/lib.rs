@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** no test reading is seen by training or by the lines.
 
+mod following;
 mod inject;
 mod life;
 mod measure;
@@ -17,7 +18,8 @@ mod run_to_failure;
 mod trial;
 mod watch;
 
-pub use inject::{InjectReport, Injection, inject};
+pub use following::{Recalibration, Round, Schedule, Story, judge_following};
+pub use inject::{InjectReport, Injection, SlowFailures, inject, inject_slowly};
 pub use life::{MachineLife, SensorLife};
 pub use measure::{EvaluateError, measure};
 pub use parts::{Part, Parts};

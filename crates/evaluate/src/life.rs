@@ -106,6 +106,11 @@ impl MachineLife {
         machines.into_iter().map(machine).collect()
     }
 
+    /// When a reading that arrived was taken.
+    pub(crate) fn at(&self, (sensor, reading): (usize, usize)) -> Timestamp {
+        self.sensors[sensor].captured_at[reading]
+    }
+
     /// A machine of given sensors.
     pub fn new(name: String, sensors: Vec<SensorLife>) -> Self {
         let of =

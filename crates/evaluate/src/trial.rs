@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use tocsin_detect::{Commissioned, FitError, Reference, Rows, fleet_spread};
+use tocsin_detect::{Commissioned, FitError, MalformedModel, Reference, Rows, fleet_spread};
 use tocsin_domain::{Condition, Detector, Scores, Severity, Timestamp};
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
 use tocsin_judge::threshold_set::LinesError;
@@ -27,6 +27,20 @@ pub enum TrialError {
         machine: String,
         /// What is wrong with its readings.
         source: FitError,
+    },
+    /// No machine has a healthy stretch that is long enough.
+    #[error("ramp-days: no machine has {days} healthy days after commissioning and settling")]
+    TooShort {
+        /// Days asked for.
+        days: f64,
+    },
+    /// A baseline can't follow its sensor.
+    #[error("{machine}: {source}")]
+    Following {
+        /// The machine.
+        machine: String,
+        /// What is wrong with the median it would follow to.
+        source: MalformedModel,
     },
     /// The lines make no threshold set.
     #[error(transparent)]
@@ -64,7 +78,11 @@ impl<'a> Asset<'a> {
     }
 
     /// What its sensors are judged against when `others` are the fleet.
-    fn references(&self, others: &[&Asset<'_>], rules: &Rules) -> Result<Vec<Option<Reference>>, TrialError> {
+    pub(crate) fn references(
+        &self,
+        others: &[&Asset<'_>],
+        rules: &Rules,
+    ) -> Result<Vec<Option<Reference>>, TrialError> {
         let fleet = fleet_spread(others.iter().flat_map(|other| other.commissioned.iter().flatten()));
         let reference = |(sensor, commissioned): (&SensorLife, &Option<Commissioned>)| {
             let Some(commissioned) = commissioned else {
@@ -94,13 +112,13 @@ pub struct Trial {
 
 /// Working space of scoring.
 #[derive(Debug, Default)]
-struct Scratch {
+pub(crate) struct Scratch {
     log: Vec<f32>,
     z: Vec<f32>,
 }
 
 /// Scores one reading; growth, shift and narrowband on the mean of the sensor's last spectra where that is asked for.
-fn score(
+pub(crate) fn score(
     reference: &Reference,
     life: &SensorLife,
     reading: usize,
@@ -172,11 +190,10 @@ impl Course {
         self.incidents.iter().find_map(open)
     }
 
-    /// Whether an alert or a page is open somewhere in `steps`.
-    pub fn alert_in(&self, steps: &Range<usize>) -> bool {
-        self.incidents
-            .iter()
-            .any(|incident| incident.is_open_in(incident.opened, steps))
+    /// The step at which an alert or a page opened that is open somewhere in `steps`.
+    pub fn alert_in(&self, steps: &Range<usize>) -> Option<usize> {
+        let open = |incident: &Incident| incident.is_open_in(incident.opened, steps).then_some(incident.opened);
+        self.incidents.iter().find_map(open)
     }
 }
 

@@ -8,11 +8,17 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tocsin_corpus::{Row, read_all};
 use tocsin_domain::SpectrumSpec;
-use tocsin_evaluate::{InjectReport, Injection, MachineLife, Outcome, Rules, RunToFailure, inject, run_to_failure};
+use tocsin_evaluate::{
+    InjectReport, Injection, MachineLife, Outcome, Recalibration, Rules, RunToFailure, Schedule, SlowFailures, inject,
+    inject_slowly, run_to_failure,
+};
 use tocsin_judge::{FleetReplay, Role};
 
 use crate::command::corpora::{Corpora, bar};
 use crate::output::{Format, Output, document};
+
+/// Share of a run to failure that is taken for healthy.
+const HEALTHY_SHARE: f64 = 0.35;
 
 /// What a line that stands out of its neighbours may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,23 +61,24 @@ struct Lives {
     /// The alert line over what healthy machines reach of shift and overall level, which look both ways
     #[arg(long, value_name = "FACTOR", default_value_t = 2.5)]
     two_sided_factor: f64,
-    /// Share of a machine's life that is its healthy history
-    #[arg(long, value_name = "SHARE", default_value_t = 0.35)]
-    healthy_share: f64,
+    /// Share of a machine's life that is its healthy history; 0.35, or all of it where ramps are recalibrated
+    #[arg(long, value_name = "SHARE")]
+    healthy_share: Option<f64>,
     /// The decision interval in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     step: f64,
 }
 
 impl Lives {
-    fn rules(&self) -> Result<Rules> {
+    /// The constants; `healthy_share` where none was given.
+    fn rules(&self, healthy_share: f64) -> Result<Rules> {
         if self.commission_span != 0 {
             bail!("--commission-span: a run to failure is commissioned by count alone, 0 is the only span");
         }
         let rules = Rules {
             skip: self.skip,
             commission: self.commission,
-            healthy_share: self.healthy_share,
+            healthy_share: self.healthy_share.unwrap_or(healthy_share),
             smoothing: self.smoothing,
             limits: FleetReplay {
                 alert_factor: self.alert_factor,
@@ -120,7 +127,7 @@ pub(super) struct RunToFailureArgs {
 
 impl RunToFailureArgs {
     pub(super) fn run(self) -> Result<()> {
-        let rules = self.lives.rules()?;
+        let rules = self.lives.rules(HEALTHY_SHARE)?;
         let (lives, fleet, _) = self.lives.load()?;
         let bar = bar(lives.len() as u64, "{pos}/{len} machines judged, {eta} left");
         let report = run_to_failure(&lives, &fleet, &rules, self.nested, || bar.inc(1))?;
@@ -205,19 +212,56 @@ pub(super) struct InjectArgs {
     /// Draws of each
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
+    /// Judge the whole fleet day by day while its baselines follow it by this policy, with ramps in some machines at once
+    #[arg(long, value_enum, value_name = "POLICY", requires = "ramp_days")]
+    recalibrate: Option<Policy>,
+    /// Machines that get a ramp, where the fleet is recalibrated
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    cases: usize,
+    /// Draws those machines, their bins and times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Days after commissioning over which the fleet's limits are learned, where it is recalibrated
+    #[arg(long, value_name = "DAYS", default_value_t = 7.0)]
+    settle_days: f64,
     #[command(flatten)]
     output: Output,
 }
 
+/// What the recalibrator may activate by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    /// Nothing: what was commissioned judges for good
+    Frozen,
+    /// Down, back up to what was commissioned, and up with the class by 3 dB in all
+    Guarded,
+    /// Whatever the last day looked like: shown for comparison, it learns failures as normal
+    Symmetric,
+}
+
+impl From<Policy> for Recalibration {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Frozen => Self::Frozen,
+            Policy::Guarded => Self::guarded(),
+            Policy::Symmetric => Self::Symmetric,
+        }
+    }
+}
+
 impl InjectArgs {
     pub(super) fn run(self) -> Result<()> {
-        let rules = self.lives.rules()?;
+        let slow = self.recalibrate.map(|policy| self.slow(policy)).transpose()?;
+        let rules = self.lives.rules(if slow.is_some() { 1.0 } else { HEALTHY_SHARE })?;
         let injections = self.injections()?;
         let (lives, fleet, spec) = self.lives.load()?;
         let bar = bar(injections.len() as u64, "{pos}/{len} injections, {eta} left");
         let mut reports = Vec::with_capacity(injections.len());
         for injection in &injections {
-            reports.push(inject(&lives, &fleet, &spec, &rules, injection)?);
+            reports.push(match &slow {
+                Some(slow) => inject_slowly(&lives, &spec, &rules, injection, slow)?,
+                None => inject(&lives, &fleet, &spec, &rules, injection)?,
+            });
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -228,8 +272,35 @@ impl InjectArgs {
         self.output.list(
             "injections",
             rows,
-            &["bins", "rise_db", "ramp_days", "cases", "alerted", "paged"],
+            &[
+                "bins",
+                "rise_db",
+                "ramp_days",
+                "cases",
+                "alerted",
+                "paged",
+                "activations",
+                "false_pages",
+            ],
         )
+    }
+
+    fn slow(&self, policy: Policy) -> Result<SlowFailures> {
+        if !(self.settle_days > 0.0 && self.settle_days <= 3_650.0) {
+            bail!("--settle-days: {} is not a length of time above 0", self.settle_days);
+        }
+        if !self.lives.fleet.is_empty() {
+            bail!("--fleet: a fleet that is recalibrated is judged as a whole, by limits of its own");
+        }
+        Ok(SlowFailures {
+            machines: self.cases,
+            seed: self.seed,
+            schedule: Schedule {
+                settle: Duration::from_secs_f64(self.settle_days * 86_400.0),
+                ..Schedule::default()
+            },
+            recalibration: policy.into(),
+        })
     }
 
     fn injections(&self) -> Result<Vec<Injection>> {
@@ -266,13 +337,15 @@ impl InjectArgs {
 /// One document: the sums over all injections, and each by itself.
 fn json(reports: &[InjectReport]) -> Result<Value> {
     let sum = |of: fn(&InjectReport) -> usize| reports.iter().map(of).sum::<usize>();
-    let db_at_page: Vec<f64> = reports.iter().flat_map(|report| report.db_at_page.clone()).collect();
+    let all = |of: fn(&InjectReport) -> &Vec<f64>| reports.iter().flat_map(of).copied().collect::<Vec<f64>>();
     Ok(json!({
         "cases": sum(|r| r.cases),
         "alerted": sum(|r| r.alerted),
         "paged": sum(|r| r.paged),
         "activations": sum(|r| r.activations),
-        "db_at_page": db_at_page,
+        "db_at_page": all(|r| &r.db_at_page),
+        "db_at_alert": all(|r| &r.db_at_alert),
+        "false_pages": sum(|r| r.false_pages),
         "injections": serde_json::to_value(reports).context("the report")?,
     }))
 }

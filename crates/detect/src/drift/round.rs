@@ -1,0 +1,154 @@
+//! One round of following: all sensors of a class and spec together.
+
+use super::{Cusum, Finding, FollowRule, Peers, common_rise, follow};
+use crate::baseline::Baseline;
+
+/// Periods in which a healthy sensor should hardly ever be suspected: a year of days.
+const HORIZON: f64 = 365.0;
+
+/// Where a sensor stands before a round.
+#[derive(Debug, Clone)]
+pub struct Standing<'a> {
+    /// Its machine: one suspected sensor holds all of a machine's.
+    pub machine: i64,
+    /// What was commissioned.
+    pub commissioned: &'a Baseline,
+    /// Median log spectrum of the active version.
+    pub active: &'a [f32],
+    /// Median log spectrum of the period past, of healthy readings alone; none when there were too few.
+    pub recent: Option<Vec<f32>>,
+    /// How far it stood above its peers so far.
+    pub cusum: Cusum,
+}
+
+/// What a round came to for one sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Followed {
+    /// Median log spectrum of the next version: the active one where nothing moved.
+    pub median: Vec<f32>,
+    /// What its move means.
+    pub finding: Finding,
+    /// How far it stood above its peers in this period, in robust standard deviations; 0 without peers.
+    pub standing: f64,
+    /// The same in sum.
+    pub cusum: Cusum,
+    /// Whether it may move up at all.
+    pub held: bool,
+}
+
+/// Lets every sensor of a class follow. Sensors without peers (fewer than four have been seen) follow down alone.
+pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed> {
+    let rises: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::rise).collect();
+    let moves: Vec<Option<Vec<f32>>> = sensors
+        .iter()
+        .zip(&rises)
+        .map(|(s, r)| s.in_scales(r.as_deref()))
+        .collect();
+    let peers = Peers::new(moves.iter().flatten().map(Vec::as_slice).collect());
+    let common = common_rise(rises.iter().flatten().map(Vec::as_slice));
+    let mut followed: Vec<Followed> = sensors
+        .iter()
+        .zip(&moves)
+        .map(|(sensor, own)| {
+            let own = own.as_ref().zip(peers.as_ref());
+            let standing = own.map_or(0.0, |(own, peers)| f64::from(peers.standing(own)));
+            let cusum = if own.is_some() {
+                sensor.cusum.add(standing)
+            } else {
+                sensor.cusum
+            };
+            let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own));
+            let crept = cusum.is_out_of_control(sensors.len(), HORIZON) && alone != Finding::Drift;
+            Followed {
+                median: Vec::new(),
+                finding: if crept { Finding::Suspicion } else { alone },
+                standing,
+                cusum,
+                held: peers.is_none() || crept || alone == Finding::Suspicion,
+            }
+        })
+        .collect();
+    let suspected: Vec<i64> = sensors
+        .iter()
+        .zip(&followed)
+        .filter(|(_, f)| f.held)
+        .map(|(s, _)| s.machine)
+        .collect();
+    for (sensor, followed) in sensors.iter().zip(&mut followed) {
+        followed.held = suspected.contains(&sensor.machine);
+        followed.median = match (&sensor.recent, &common) {
+            (Some(recent), Some(common)) => {
+                let commissioned = sensor.commissioned.median();
+                follow(commissioned, sensor.active, recent, common, followed.held, rule)
+            }
+            _ => sensor.active.to_vec(),
+        };
+    }
+    followed
+}
+
+impl Standing<'_> {
+    fn rise(&self) -> Option<Vec<f32>> {
+        let recent = self.recent.as_ref()?;
+        let pairs = recent.iter().zip(self.commissioned.median());
+        Some(pairs.map(|(recent, median)| recent - median).collect())
+    }
+
+    fn in_scales(&self, rise: Option<&[f32]>) -> Option<Vec<f32>> {
+        let pairs = rise?.iter().zip(self.commissioned.scale());
+        Some(pairs.map(|(rise, scale)| rise / scale).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINS: usize = 16;
+
+    fn commissioned() -> Baseline {
+        Baseline::new(vec![5.0; BINS], vec![0.2; BINS]).unwrap()
+    }
+
+    /// One round in which each sensor, each on its own machine, rose by so much.
+    fn round(rises: &[f32]) -> Vec<Followed> {
+        let commissioned = commissioned();
+        let wobble = |at: usize, bin: usize| 0.01 * (((at * 7 + bin * 3) % 5) as f32 - 2.0);
+        let standings: Vec<Standing<'_>> = rises
+            .iter()
+            .enumerate()
+            .map(|(at, rise)| Standing {
+                machine: at as i64,
+                commissioned: &commissioned,
+                active: commissioned.median(),
+                recent: Some((0..BINS).map(|bin| 5.0 + rise + wobble(at, bin)).collect()),
+                cusum: Cusum::default(),
+            })
+            .collect();
+        follow_class(&standings, FollowRule::default())
+    }
+
+    #[test]
+    fn a_class_that_rises_is_followed_and_a_machine_that_rises_alone_is_held() {
+        let together = round(&[0.2; 8]);
+        assert!(
+            together
+                .iter()
+                .all(|f| f.finding == Finding::Drift && f.median[0] > 5.15)
+        );
+        let mut rises = [0.0; 8];
+        rises[2] = 0.8;
+        let alone = round(&rises);
+        assert_eq!((alone[2].finding, alone[2].held), (Finding::Suspicion, true));
+        assert!(alone[2].median.iter().all(|m| *m <= 5.0));
+        assert!(alone[3].finding == Finding::Steady && !alone[3].held);
+    }
+
+    #[test]
+    fn without_peers_nothing_moves_up() {
+        let few = round(&[0.2; 3]);
+        assert!(few.iter().all(|f| f.held && f.median.iter().all(|m| *m <= 5.0)));
+        let down = round(&[-0.2; 3]);
+        assert!(down.iter().all(|f| f.median[0] < 4.85));
+    }
+}
