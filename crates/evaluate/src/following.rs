@@ -30,7 +30,7 @@ pub enum Recalibration {
     Frozen,
     /// What the rule lets a baseline follow.
     Guarded(FollowRule),
-    /// Whatever the last period looked like, up as well as down.
+    /// Whatever the last period looked like, up as well as down, incidents or not: shown for comparison.
     Symmetric,
 }
 
@@ -170,7 +170,7 @@ fn recalibrate(machines: &mut [Machine<'_>], now: Duration, recalibration: Recal
                 machine: at as i64,
                 commissioned: &machine.commissioned[sensor].baseline,
                 active: machine.references[sensor].baseline.median(),
-                recent: machine.recent(sensor)?,
+                recent: machine.recent(sensor, recalibration == Recalibration::Symmetric)?,
                 cusum: machine.cusums[sensor],
             });
         }
@@ -297,13 +297,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Median log spectrum of a sensor's readings of the period; nothing when there are too few, or an incident was open.
-    fn recent(&self, sensor: usize) -> Result<Option<Vec<f32>>, TrialError> {
+    /// Median log spectrum of a sensor's readings of the period; nothing when there are too few, or an incident was open
+    /// and `all` are not wanted.
+    fn recent(&self, sensor: usize, all: bool) -> Result<Option<Vec<f32>>, TrialError> {
         let mut of_sensor = self.life.arrivals[self.period_from..self.next]
             .iter()
             .filter(|(s, _)| *s == sensor);
         let (first, last) = (of_sensor.next(), of_sensor.next_back());
-        let (Some((_, first)), Some((_, last)), false) = (first, last, self.disturbed) else {
+        let (Some((_, first)), Some((_, last)), false) = (first, last, self.disturbed && !all) else {
             return Ok(None);
         };
         if last + 1 - first < MIN_READINGS {
