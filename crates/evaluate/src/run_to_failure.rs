@@ -124,14 +124,15 @@ fn judge(life: &MachineLife, others: &[&MachineLife], rules: &Rules) -> Result<(
         .collect::<Result<Vec<_>, _>>()?;
     let fleet: Vec<&Asset<'_>> = fleet.iter().collect();
     let trial = Trial::new(&asset, &fleet, rules)?;
-    let course = trial.fold(&trial.judge(life));
+    let judged = trial.judge(life);
+    let (course, commissioning) = (trial.fold(&judged), trial.commissioning_steps(life, &judged));
     let constants = Constants {
         machine: life.name.clone(),
         rules: *rules,
         lines: trial.limits.members.iter().map(line).collect(),
         fleet: fleet.len(),
     };
-    Ok((Outcome::of(&life.name, &course, rules.commissioning().end), constants))
+    Ok((Outcome::of(&life.name, &course, commissioning), constants))
 }
 
 fn line(member: &Member) -> Line {

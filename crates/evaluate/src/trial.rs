@@ -264,6 +264,15 @@ impl Trial {
             .1
     }
 
+    /// Machine steps of a machine, judged in order of arrival, until the last of its sensors had been commissioned. Sensors
+    /// that never are don't count.
+    pub fn commissioning_steps(&self, life: &MachineLife, judged: &[JudgedReading]) -> usize {
+        let end = self.rules.commissioning().end;
+        let learns = |(sensor, reading): &(usize, usize)| self.references[*sensor].is_some() && *reading < end;
+        let last = life.arrivals.iter().rposition(learns);
+        last.map_or(0, |last| self.steps_of(&judged[..=last]))
+    }
+
     /// Folds judged readings, in order of arrival, into incidents.
     pub fn fold(&self, readings: &[JudgedReading]) -> Course {
         let mut vigil = Vigil::new(self.rules.persistence, self.rules.step());
