@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_detect::Baseline;
-use tocsin_domain::{BaselineId, SensorId, SpecId};
+use tocsin_domain::{BaselineId, Scope, SensorId, SpecId};
 use tocsin_store::baseline::Baseline as Stored;
 use tocsin_store::{Channel, Error, Result, Store};
 use tokio::sync::watch;
@@ -103,7 +103,7 @@ impl Follower {
     async fn read(&self, s0_of: &mut HashMap<SpecId, f32>) -> Result<()> {
         let before = self.known.borrow().clone().unwrap_or_default();
         let (mut after, mut missing) = (HashMap::new(), Vec::new());
-        for (sensor, id) in self.store.baselines_active().await? {
+        for (sensor, id) in self.store.baselines_active(&Scope::All).await? {
             match before.0.get(&sensor).filter(|active| active.id == id) {
                 Some(active) => {
                     after.insert(sensor, active.clone());
@@ -137,13 +137,13 @@ impl Follower {
 
     /// The rows. One that is impossible costs its own sensor its baseline, and no other.
     async fn load(&self, baselines: &[BaselineId]) -> Result<Vec<Stored>> {
-        match self.store.baselines_by_id(baselines).await {
+        match self.store.baselines_by_id(&Scope::All, baselines).await {
             Err(Error::ImpossibleRow { .. }) => {}
             answer => return answer,
         }
         let mut found = Vec::with_capacity(baselines.len());
         for id in baselines {
-            match self.store.baselines_by_id(&[*id]).await {
+            match self.store.baselines_by_id(&Scope::All, &[*id]).await {
                 Ok(one) => found.extend(one),
                 Err(error @ Error::ImpossibleRow { .. }) => {
                     tracing::error!(baseline = %id, %error, "a baseline can't be read, its sensor is held to alert");

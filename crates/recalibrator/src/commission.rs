@@ -92,7 +92,7 @@ impl Commissioner {
             let pool = self.pool(class, spec, &fits).await?;
             for fitted in &fits {
                 let new = baseline(fitted, &pool, by);
-                let activated = self.store.baseline_activate(&new, self.clock.now()).await?;
+                let activated = self.store.baseline_activate(&Scope::All, &new, self.clock.now()).await?;
                 commissioned += u32::from(activated.is_some());
             }
         }
@@ -113,7 +113,7 @@ impl Commissioner {
     }
 
     async fn pool(&self, class: ClassId, spec: SpecId, fits: &[Fitted]) -> Result<Pool, Error> {
-        let before = self.store.baseline_spreads(class, spec).await?;
+        let before = self.store.baseline_spreads(&Scope::All, class, spec).await?;
         let mut pool: Pool = fits
             .iter()
             .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))

@@ -200,23 +200,41 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         let sensor = fleet.one.id;
         keep(&store, &readings(sensor, 0..30)).await;
         let ready = lease(&store, noon()).await[0];
+        assert_eq!(
+            store
+                .baseline_activate(&fleet.south_only(), &learned(&ready), noon())
+                .await
+                .unwrap(),
+            None,
+            "it lies outside the scope"
+        );
         let mut changes = store.changes(Channel::Baseline).await.unwrap();
         let id = store
-            .baseline_activate(&learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon())
             .await
             .unwrap()
             .unwrap();
         changes.changed().await.unwrap();
         assert_eq!(
-            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            store.baseline_activate(&Scope::All, &learned(&ready), noon()).await.unwrap(),
             None,
             "once is enough"
         );
-        assert_eq!(store.baselines_active().await.unwrap(), [(sensor, id)]);
-        let found = store.baselines_by_id(&[id, BaselineId(99)]).await.unwrap();
+        assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), [(sensor, id)]);
+        let found = store.baselines_by_id(&Scope::All, &[id, BaselineId(99)]).await.unwrap();
         assert_eq!((found.len(), &found[0].learned), (1, &learned(&ready)));
-        let spreads = store.baseline_spreads(fleet.class.id, fleet.one.spec).await.unwrap();
-        assert_eq!((spreads.len(), spreads[0].machine), (1, fleet.one.machine));
+        let spreads = async |scope| {
+            store
+                .baseline_spreads(&scope, fleet.class.id, fleet.one.spec)
+                .await
+                .unwrap()
+        };
+        let found = spreads(Scope::All).await;
+        assert_eq!((found.len(), found[0].machine), (1, fleet.one.machine));
+        let elsewhere = fleet.south_only();
+        assert_eq!(store.baselines_active(&elsewhere).await.unwrap(), []);
+        assert_eq!(store.baselines_by_id(&elsewhere, &[id]).await.unwrap(), []);
+        assert_eq!(spreads(elsewhere).await, []);
 
         let restart = async |scope: &Scope| {
             let why = ("person:ana", "new bearing");
@@ -237,14 +255,40 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
                 needed: 20
             }
         );
-        assert_eq!(store.baselines_active().await.unwrap(), []);
+        assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), []);
         assert_eq!(
-            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            store.baseline_activate(&Scope::All, &learned(&ready), noon()).await.unwrap(),
             None,
             "of an epoch that has passed"
         );
         keep(&store, &readings(sensor, 100..130)).await;
         assert_eq!(lease(&store, noon()).await[0].epoch, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_impossible_baseline_costs_the_fleet_its_own_spread_and_no_other() {
+    with_store("baseline_impossible", async |store| {
+        let fleet = small_fleet(&store).await;
+        let mut made = Vec::new();
+        for sensor in [fleet.one.id, fleet.two.id] {
+            keep(&store, &readings(sensor, 0..30)).await;
+            let ready = lease(&store, noon()).await[0];
+            let active = store.baseline_activate(&Scope::All, &learned(&ready), noon()).await;
+            made.push(active.unwrap().unwrap());
+        }
+        sqlx::query("update baseline set scale = $1 where baseline_id = $2")
+            .bind(vec![0_u8; 256])
+            .bind(made[1].0)
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let spreads = store
+            .baseline_spreads(&Scope::All, fleet.class.id, fleet.one.spec)
+            .await
+            .unwrap();
+        assert_eq!(spreads.iter().map(|spread| spread.machine).collect::<Vec<_>>(), [fleet.one.machine]);
     })
     .await;
 }
@@ -280,7 +324,7 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
         keep(&store, &readings(sensor, 0..30)).await;
         let ready = lease(&store, noon()).await[0];
         let id = store
-            .baseline_activate(&learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon())
             .await
             .unwrap()
             .unwrap();
