@@ -113,11 +113,9 @@ impl Follower {
         }
         for stored in self.load(&missing).await? {
             let sensor = stored.learned.sensor;
-            let s0 = if let Some(s0) = s0_of.get(&stored.spec) {
-                *s0
-            } else {
-                let spec = self.store.spec_by_id(stored.spec).await?.spec;
-                *s0_of.entry(stored.spec).or_insert(spec.canonical_s0())
+            let Some(s0) = self.s0(stored.spec, s0_of).await? else {
+                tracing::error!(%sensor, spec = %stored.spec, "a sensor is held to alert");
+                continue;
             };
             match active(stored, s0) {
                 Ok(active) => {
@@ -133,6 +131,22 @@ impl Follower {
         }
         self.known.send_replace(Some(Known(Arc::new(after))));
         Ok(())
+    }
+
+    /// Where the log transform of a spec turns; nothing, with a word in the log, when the spec can't be read. Only what
+    /// was read is kept: a spec that was put right is found at the next look.
+    async fn s0(&self, id: SpecId, s0_of: &mut HashMap<SpecId, f32>) -> Result<Option<f32>> {
+        if let Some(s0) = s0_of.get(&id) {
+            return Ok(Some(*s0));
+        }
+        match self.store.spec_by_id(id).await {
+            Ok(named) => Ok(Some(*s0_of.entry(id).or_insert(named.spec.canonical_s0()))),
+            Err(error @ (Error::ImpossibleRow { .. } | Error::NotFound { .. })) => {
+                tracing::error!(spec = %id, %error, "a spec can't be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The rows. One that is impossible costs its own sensor its baseline, and no other.
