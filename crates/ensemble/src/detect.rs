@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::Spectra;
-use tocsin_detect::deviation::{growth, narrowband, shift};
 use tocsin_detect::log_spectrum_into;
-use tocsin_domain::{Codec, Detector, Scores};
+use tocsin_domain::{Codec, Scores};
 use tocsin_models::{Bundle, DetectorScratch};
 
 use crate::baselines::ActiveBaseline;
@@ -38,10 +37,7 @@ fn hold_against(linear: &[f32], against: &[Option<Arc<ActiveBaseline>>], scores:
     for ((amplitudes, active), scores) in linear.chunks(bins.max(1)).zip(against).zip(scores) {
         let Some(active) = active else { continue };
         log_spectrum_into(amplitudes, active.s0, &mut log);
-        active.baseline.deviations_into(&log, &mut z);
-        scores.set(Detector::Growth, growth(&z));
-        scores.set(Detector::Shift, shift(&z));
-        scores.set(Detector::Narrowband, narrowband(&z));
+        active.baseline.score_into(&log, &mut z, scores);
     }
 }
 
@@ -49,7 +45,7 @@ fn hold_against(linear: &[f32], against: &[Option<Arc<ActiveBaseline>>], scores:
 mod tests {
     use super::*;
     use tocsin_detect::Baseline;
-    use tocsin_domain::BaselineId;
+    use tocsin_domain::{BaselineId, Detector};
 
     #[test]
     fn a_row_with_a_baseline_is_held_against_it_and_its_neighbour_without_one_is_not() {
