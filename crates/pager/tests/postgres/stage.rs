@@ -183,6 +183,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         top_bins: Vec::new(),
         threshold_set_id: ThresholdSetId(1),
         bundle_digest: BundleDigest([1; 32]),
+        baseline_id: None,
         replay: false,
         delayed_by_ms: None,
         dedup_key: dedup_key(incident),
