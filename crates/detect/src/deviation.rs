@@ -44,7 +44,11 @@ pub fn shares_in_place(by: Detector, z: &mut [f32]) {
     }
     let total: f64 = z.iter().map(|weight| f64::from(*weight)).sum();
     for weight in z {
-        *weight = if total > 0.0 { (f64::from(*weight) / total) as f32 } else { 0.0 };
+        *weight = if total > 0.0 {
+            (f64::from(*weight) / total) as f32
+        } else {
+            0.0
+        };
     }
 }
 
@@ -157,7 +161,10 @@ mod tests {
         };
         assert_eq!(shares(Detector::Growth), [0.9, 0.0, 0.0, 0.1]);
         assert_eq!(shares(Detector::Narrowband), shares(Detector::Growth));
-        assert_eq!(shares(Detector::Shift), [9.0, 16.0, 0.0, 1.0].map(|weight| weight / 26.0));
+        assert_eq!(
+            shares(Detector::Shift),
+            [9.0, 16.0, 0.0, 1.0].map(|weight| weight / 26.0)
+        );
         let mut quiet = [-1.0, -2.0];
         shares_in_place(Detector::Growth, &mut quiet);
         assert_eq!(quiet, [0.0, 0.0]);

@@ -2,9 +2,9 @@
 
 use half::f16;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
+    BaselineId, Detector, IncidentId, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
 };
-use tocsin_judge::page::{PageAction, PagePayload, PageReason, TopBin, dedup_key};
+use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
@@ -123,7 +123,9 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         deciding_sensor: listing.name,
         deciding_detector: draft.deciding_detector,
         level: draft.level,
-        top_bins: bins.map_or_else(Vec::new, |shown| top_bins(shown.bins_of(draft.deciding_detector), &spec)),
+        top_bins: bins.map_or_else(Vec::new, |shown| {
+            top_bins(shown.bins_of(draft.deciding_detector), &spec)
+        }),
         threshold_set_id: draft.class.threshold_set_id,
         bundle_digest: draft.class.bundle.digest(),
         baseline_id: shown.and_then(|shown| shown.baseline),

@@ -2,33 +2,12 @@
 //! told from. It is complete, so that a page can be delivered when nothing else can be read any more.
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{BaselineId, BundleDigest, Detector, IncidentId, Severity, Slug, ThresholdSetId, Timestamp};
+use tocsin_domain::{
+    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, ThresholdSetId, Timestamp,
+};
 
 /// What goes with every page: a score can say that a machine is unlike itself, not why.
 pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
-
-/// What a page tells its receiver to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PageAction {
-    /// Start, or raise, an alarm.
-    Trigger,
-    /// Somebody took it.
-    Acknowledge,
-    /// The condition has gone.
-    Resolve,
-}
-
-impl PageAction {
-    /// The name in rows and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trigger => "trigger",
-            Self::Acknowledge => "acknowledge",
-            Self::Resolve => "resolve",
-        }
-    }
-}
 
 /// What happened to the incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

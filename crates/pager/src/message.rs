@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use tocsin_domain::{Detector, Severity, Timestamp};
+use tocsin_domain::{Detector, PageAction, Severity, Timestamp};
 use tocsin_judge::page::NOTICE;
-use tocsin_judge::{PageAction, PagePayload, PageReason, TopBin};
+use tocsin_judge::{PagePayload, PageReason, TopBin};
 
 /// A page with the key it is repeated under.
 #[derive(Debug, Clone, PartialEq)]

@@ -218,9 +218,7 @@ impl OtherMachines {
         let enough = machines >= MIN_MACHINES;
         Self {
             machines,
-            spread: enough
-                .then(|| fleet_spread(others().map(|(_, other)| other)))
-                .flatten(),
+            spread: enough.then(|| fleet_spread(others().map(|(_, other)| other))).flatten(),
         }
     }
 }

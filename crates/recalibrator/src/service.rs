@@ -245,7 +245,9 @@ impl Service {
     /// well, so a record that can't be written doesn't fail the call.
     async fn record(&self, entry: &NewAuditEntry) {
         if let Err(error) = self.parts.store.audit_append(entry, self.parts.clock.now()).await {
-            let NewAuditEntry { actor, action, subject, .. } = entry;
+            let NewAuditEntry {
+                actor, action, subject, ..
+            } = entry;
             tracing::error!(%error, action, subject, actor, "audit entry lost");
         }
     }

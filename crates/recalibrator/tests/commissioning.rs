@@ -88,7 +88,9 @@ fn reading(sensor: SensorId, step: u64) -> NewReading {
         condition_cell: 0,
         overall: Vec::new(),
         latent: Vec::new(),
-        spectrum: (0..BINS).map(|bin| 100 + ((step as usize * 7 + bin) % 5) as u8).collect(),
+        spectrum: (0..BINS)
+            .map(|bin| 100 + ((step as usize * 7 + bin) % 5) as u8)
+            .collect(),
     }
 }
 
@@ -130,7 +132,11 @@ async fn a_fleet_of_many_sensors_a_machine_that_is_ready_at_once_is_pooled_from_
             sensor(&store, machine, "near", number).await;
         }
         assert_eq!(commission(&store).await, 48);
-        let pooled: Vec<u32> = baselines(&store).await.iter().map(|b| b.learned.pooled_machines).collect();
+        let pooled: Vec<u32> = baselines(&store)
+            .await
+            .iter()
+            .map(|b| b.learned.pooled_machines)
+            .collect();
         assert_eq!(pooled, [3; 48], "three other machines were ready in the same minute");
     })
     .await;
@@ -148,7 +154,10 @@ async fn a_sensor_whose_spec_or_reading_cannot_be_read_costs_no_other_its_baseli
         wrong.execute(store.pool()).await.unwrap();
         assert_eq!(commission(&store).await, 3);
         let active = store.baselines_active(&Scope::All).await.unwrap();
-        assert!(active.iter().all(|(sensor, _)| ![far, odd].contains(sensor)), "{active:?}");
+        assert!(
+            active.iter().all(|(sensor, _)| ![far, odd].contains(sensor)),
+            "{active:?}"
+        );
     })
     .await;
 }

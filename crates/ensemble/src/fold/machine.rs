@@ -8,12 +8,12 @@ use half::f16;
 use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
 use tocsin_judge::fold::{Arrival, Effect, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
-use tocsin_judge::page::{PageAction, PageReason, page_key};
+use tocsin_judge::page::{PageReason, page_key};
 use tocsin_store::incident::{
     Incident, NewEvidence, NewIncident, evidence_attach, evidence_insert, incident_insert, incident_update,
 };
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
-use tocsin_store::outbox::{self, NewPage, page_insert};
+use tocsin_store::outbox::{NewPage, page_insert};
 use tocsin_store::{Result, Store, Transaction};
 
 use crate::assess::Assessed;
@@ -285,7 +285,7 @@ impl FoldedMachine {
         let page = NewPage {
             page_key: page_key(incident.id, incident.severity),
             incident: incident.id,
-            action: outbox_action(reason.action()),
+            action: reason.action(),
             payload_json,
         };
         page_insert(tx, &page, assessed.row.received_at).await?;
@@ -326,14 +326,6 @@ fn kind_of(event: &Event) -> EventKind {
         Event::Escalated => EventKind::Escalated,
         Event::Acknowledged { .. } => EventKind::Acknowledged,
         Event::Cleared => EventKind::Cleared,
-    }
-}
-
-fn outbox_action(action: PageAction) -> outbox::PageAction {
-    match action {
-        PageAction::Trigger => outbox::PageAction::Trigger,
-        PageAction::Acknowledge => outbox::PageAction::Acknowledge,
-        PageAction::Resolve => outbox::PageAction::Resolve,
     }
 }
 

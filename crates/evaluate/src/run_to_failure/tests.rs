@@ -67,7 +67,11 @@ fn what_was_judged_is_counted_in_steps_whatever_their_length() {
         (first.readings, first.judged_before_50)
     };
     assert_eq!(judged(10.0), (600, 300 - 110));
-    assert_eq!(judged(60.0), (100, 50 - 19), "110 readings of 10 s begin 19 steps of a minute");
+    assert_eq!(
+        judged(60.0),
+        (100, 50 - 19),
+        "110 readings of 10 s begin 19 steps of a minute"
+    );
 }
 
 #[test]

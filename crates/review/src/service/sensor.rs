@@ -155,7 +155,10 @@ impl Service {
     async fn kept_errors(&self, scope: &Scope, sensor: SensorId, stored: &StoredReading) -> Result<Vec<f32>, Error> {
         match stored.verdict {
             Verdict::Alert { by } | Verdict::Page { by } if !by.needs_baseline() => {
-                let kept = self.store.evidence_bin_error(scope, sensor, stored.key.captured_at).await?;
+                let kept = self
+                    .store
+                    .evidence_bin_error(scope, sensor, stored.key.captured_at)
+                    .await?;
                 Ok(kept.map(|bytes| half_floats(&bytes)).unwrap_or_default())
             }
             _ => Ok(Vec::new()),

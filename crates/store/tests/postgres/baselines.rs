@@ -151,7 +151,11 @@ async fn a_machine_that_stands_above_its_fleets_alert_line_is_commissioned_and_o
         let mut transaction = store.begin().await.unwrap();
         incident_update(&mut transaction, &incident).await.unwrap();
         transaction.commit().await.unwrap();
-        assert_eq!(lease(&store, noon() + LEASE).await, [], "a page leaves out all since its incident opened");
+        assert_eq!(
+            lease(&store, noon() + LEASE).await,
+            [],
+            "a page leaves out all since its incident opened"
+        );
     })
     .await;
 }
@@ -180,10 +184,14 @@ async fn a_reading_that_was_judged_page_counts_for_nothing_though_no_incident_is
         let fleet = small_fleet(&store).await;
         let mut some = readings(fleet.one.id, 0..30);
         for reading in some.iter_mut().skip(10).take(3) {
-            reading.verdict = Verdict::Alert { by: Detector::OverallLevel };
+            reading.verdict = Verdict::Alert {
+                by: Detector::OverallLevel,
+            };
         }
         for reading in some.iter_mut().skip(20).take(6) {
-            reading.verdict = Verdict::Page { by: Detector::OverallLevel };
+            reading.verdict = Verdict::Page {
+                by: Detector::OverallLevel,
+            };
         }
         keep(&store, &some).await;
         assert_eq!(lease(&store, noon()).await, []);
@@ -216,7 +224,10 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
             .unwrap();
         changes.changed().await.unwrap();
         assert_eq!(
-            store.baseline_activate(&Scope::All, &learned(&ready), noon()).await.unwrap(),
+            store
+                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .await
+                .unwrap(),
             None,
             "once is enough"
         );
@@ -257,7 +268,10 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         );
         assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), []);
         assert_eq!(
-            store.baseline_activate(&Scope::All, &learned(&ready), noon()).await.unwrap(),
+            store
+                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .await
+                .unwrap(),
             None,
             "of an epoch that has passed"
         );
@@ -288,7 +302,10 @@ async fn an_impossible_baseline_costs_the_fleet_its_own_spread_and_no_other() {
             .baseline_spreads(&Scope::All, fleet.class.id, fleet.one.spec)
             .await
             .unwrap();
-        assert_eq!(spreads.iter().map(|spread| spread.machine).collect::<Vec<_>>(), [fleet.one.machine]);
+        assert_eq!(
+            spreads.iter().map(|spread| spread.machine).collect::<Vec<_>>(),
+            [fleet.one.machine]
+        );
     })
     .await;
 }
