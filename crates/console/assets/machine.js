@@ -88,7 +88,7 @@
         `${view.at ? "Chosen" : "Newest"} reading of ${view.sensor}: ${time.format(reading.captured_at)}`, `judged ${reading.verdict || "not yet"}${reading.decided_by ? ` (${reading.decided_by})` : ""}`,
         reading.degraded ? "degraded: without the network" : null, reading.rpm ? `${number(reading.rpm)} rpm` : null, reading.load ? `load ${number(reading.load)}` : null,
         ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}`),
-        reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null,
+        reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null, reading.baseline ? `baseline #${reading.baseline}` : null,
       ];
       byId("reading").replaceChildren(facts.filter(Boolean).join(" · "), ...(view.at ? [" ", back] : []));
       const head = ["Detector", "Level", "Score", "Alert line", "Page line", "Role"].map((name, i) => h("th", { scope: "col", class: i > 0 && i < 5 ? "num" : undefined }, name));

@@ -10,7 +10,9 @@
 //! **Invariant:** medians are finite and scales above zero, one of each per bin; a baseline never changes once made.
 
 use serde::{Deserialize, Serialize};
+use tocsin_domain::{Detector, Scores};
 
+use crate::deviation::{growth, narrowband, shift};
 use crate::error::{FitError, MalformedModel};
 use crate::rows::Rows;
 
@@ -199,6 +201,18 @@ impl Baseline {
         for (((z, log), median), scale) in z.iter_mut().zip(log).zip(&self.median).zip(&self.scale) {
             *z = (log - median) / scale;
         }
+    }
+
+    /// Scores one log spectrum: growth, shift and narrowband. `z` is working space of one value a bin, and holds the
+    /// deviations after.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn score_into(&self, log: &[f32], z: &mut [f32], scores: &mut Scores) {
+        self.deviations_into(log, z);
+        scores.set(Detector::Growth, growth(z));
+        scores.set(Detector::Shift, shift(z));
+        scores.set(Detector::Narrowband, narrowband(z));
     }
 }
 

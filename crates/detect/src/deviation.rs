@@ -9,6 +9,8 @@
 //!
 //! **Invariant:** each is finite for finite z, zero for z = 0 everywhere, and scales with z.
 
+use tocsin_domain::Detector;
+
 use crate::lanes::dot;
 
 /// Bins on either side that a line is held against: with its own, nine.
@@ -31,6 +33,23 @@ pub fn growth(z: &[f32]) -> f32 {
 /// Two-sided root mean square of the deviations.
 pub fn shift(z: &[f32]) -> f32 {
     (dot(z, z) / z.len().max(1) as f32).sqrt()
+}
+
+/// Turns deviations into what each bin adds to what `by` saw, as shares that sum to one: of z^2, but nothing where z is
+/// below zero unless `by` looks both ways, as shift does. All zero when nothing stands out.
+pub fn shares_in_place(by: Detector, z: &mut [f32]) {
+    for z in &mut *z {
+        let seen = if by == Detector::Shift { *z } else { z.max(0.0) };
+        *z = seen * seen;
+    }
+    let total: f64 = z.iter().map(|weight| f64::from(*weight)).sum();
+    for weight in z {
+        *weight = if total > 0.0 {
+            (f64::from(*weight) / total) as f32
+        } else {
+            0.0
+        };
+    }
 }
 
 /// Bins taken at a time: a whole spectrum of the usual size, so that the working arrays live on the stack.
@@ -131,6 +150,24 @@ mod tests {
             "four bins of nine are fewer than half"
         );
         assert_eq!(narrowband(&raised(64, 20, 16, 8.0)), 0.0, "a region is growth's to see");
+    }
+
+    #[test]
+    fn bins_share_what_a_detector_sees_of_them() {
+        let shares = |by| {
+            let mut z = [3.0, -4.0, 0.0, 1.0];
+            shares_in_place(by, &mut z);
+            z
+        };
+        assert_eq!(shares(Detector::Growth), [0.9, 0.0, 0.0, 0.1]);
+        assert_eq!(shares(Detector::Narrowband), shares(Detector::Growth));
+        assert_eq!(
+            shares(Detector::Shift),
+            [9.0, 16.0, 0.0, 1.0].map(|weight| weight / 26.0)
+        );
+        let mut quiet = [-1.0, -2.0];
+        shares_in_place(Detector::Growth, &mut quiet);
+        assert_eq!(quiet, [0.0, 0.0]);
     }
 
     #[test]

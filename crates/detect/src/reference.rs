@@ -3,7 +3,6 @@
 use tocsin_domain::{Detector, Scores};
 
 use crate::baseline::{Baseline, Commissioned};
-use crate::deviation::{growth, narrowband, shift};
 use crate::error::{FitError, MalformedModel};
 use crate::overall_level::OverallLevel;
 use crate::rows::Rows;
@@ -48,10 +47,7 @@ impl Reference {
     /// # Panics
     /// If the lengths differ.
     pub fn score_into(&self, linear: &[f32], log: &[f32], z: &mut [f32], scores: &mut Scores) {
-        self.baseline.deviations_into(log, z);
-        scores.set(Detector::Growth, growth(z));
-        scores.set(Detector::Shift, shift(z));
-        scores.set(Detector::Narrowband, narrowband(z));
+        self.baseline.score_into(log, z, scores);
         scores.set(Detector::OverallLevel, self.overall_level.score(linear));
     }
 }

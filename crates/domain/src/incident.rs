@@ -130,11 +130,52 @@ impl IncidentState {
     }
 }
 
+/// What a page tells its receiver to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageAction {
+    /// Start, or raise, an alarm.
+    Trigger,
+    /// Somebody took it.
+    Acknowledge,
+    /// The condition has gone.
+    Resolve,
+}
+
+impl PageAction {
+    /// The name in rows and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Acknowledge => "acknowledge",
+            Self::Resolve => "resolve",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "trigger" => Ok(Self::Trigger),
+            "acknowledge" => Ok(Self::Acknowledge),
+            "resolve" => Ok(Self::Resolve),
+            _ => Err(Invalid::new("action", format!("{text:?} is not a page action"))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::MIN;
+
+    #[test]
+    fn what_a_page_asks_for_survives_its_name() {
+        for action in [PageAction::Trigger, PageAction::Acknowledge, PageAction::Resolve] {
+            assert_eq!(PageAction::parse(action.as_str()).unwrap(), action);
+        }
+        assert_eq!(PageAction::parse("shelve").unwrap_err().field, "action");
+    }
 
     #[test]
     fn an_incident_walks_only_the_legal_paths() {

@@ -30,7 +30,7 @@ pub use id::{
     AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
     ThresholdSetId, TokenId,
 };
-pub use incident::{IncidentState, Severity};
+pub use incident::{IncidentState, PageAction, Severity};
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;

@@ -1,6 +1,8 @@
 //! From canonical readings to judged rows: the network's scores from a scorer, the other detectors' meanwhile here, and
 //! the verdict under the class's threshold set.
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +49,8 @@ pub(crate) struct Assessed {
     pub(crate) folds: bool,
     /// Whether it may open, raise or clear.
     pub(crate) effect: Effect,
-    /// Squared error of each bin, for a flagged reading the network judged.
+    /// What each bin adds to what the deciding detector saw of a flagged reading: its share of the deviation where that was
+    /// measured against a baseline, else its squared error, as far as the network judged.
     pub(crate) bin_error: Vec<f32>,
 }
 
@@ -120,7 +123,7 @@ impl Assessor {
     ) -> Vec<Assessed> {
         if let Some(active) = active {
             self.score(active, baselines, &mut readings).await;
-            self.explain(active, &mut readings).await;
+            self.explain(active, baselines, &mut readings).await;
         }
         readings.into_iter().map(|pending| pending.judge(active)).collect()
     }
@@ -196,43 +199,6 @@ impl Assessor {
             }
         }
         scored
-    }
-
-    /// Fetches the squared error per bin of the readings that stand at or above a line: the evidence to keep.
-    async fn explain(&self, active: &ActiveClass, readings: &mut [Pending]) {
-        let flagged: Vec<usize> = (0..readings.len())
-            .filter(|i| {
-                let pending = &readings[*i];
-                let network_judged = pending.scored.scores.get(Detector::Residual).is_some();
-                network_judged && pending.judgement(Some(active)).verdict.is_flagged()
-            })
-            .collect();
-        for rows in flagged.chunks(CHUNK_ROWS) {
-            let spectra = Spectra {
-                bundle: active.bundle.digest(),
-                codes: rows
-                    .iter()
-                    .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
-                    .copied()
-                    .collect(),
-                bins: active.bins(),
-                full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
-            };
-            let request = ScoreRequest::from(ScoreBatch {
-                spectra,
-                bin_error_rows: (0..rows.len()).collect(),
-            });
-            match self.call(request).await {
-                Ok(response) => {
-                    for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(active.bins())) {
-                        readings[*row].bin_error = bin_error.to_vec();
-                    }
-                }
-                Err(status) => {
-                    tracing::warn!(rows = rows.len(), code = ?status.code(), "no scorer answered, evidence goes without bins");
-                }
-            }
-        }
     }
 
     /// One call to whichever scorer answers first in turn; each gets the deadline.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_detect::Baseline;
-use tocsin_domain::{BaselineId, SensorId, SpecId};
+use tocsin_domain::{BaselineId, Scope, SensorId, SpecId};
 use tocsin_store::baseline::Baseline as Stored;
 use tocsin_store::{Channel, Error, Result, Store};
 use tokio::sync::watch;
@@ -103,7 +103,7 @@ impl Follower {
     async fn read(&self, s0_of: &mut HashMap<SpecId, f32>) -> Result<()> {
         let before = self.known.borrow().clone().unwrap_or_default();
         let (mut after, mut missing) = (HashMap::new(), Vec::new());
-        for (sensor, id) in self.store.baselines_active().await? {
+        for (sensor, id) in self.store.baselines_active(&Scope::All).await? {
             match before.0.get(&sensor).filter(|active| active.id == id) {
                 Some(active) => {
                     after.insert(sensor, active.clone());
@@ -113,11 +113,9 @@ impl Follower {
         }
         for stored in self.load(&missing).await? {
             let sensor = stored.learned.sensor;
-            let s0 = if let Some(s0) = s0_of.get(&stored.spec) {
-                *s0
-            } else {
-                let spec = self.store.spec_by_id(stored.spec).await?.spec;
-                *s0_of.entry(stored.spec).or_insert(spec.canonical_s0())
+            let Some(s0) = self.s0(stored.spec, s0_of).await? else {
+                tracing::error!(%sensor, spec = %stored.spec, "a sensor is held to alert");
+                continue;
             };
             match active(stored, s0) {
                 Ok(active) => {
@@ -135,15 +133,31 @@ impl Follower {
         Ok(())
     }
 
+    /// Where the log transform of a spec turns; nothing, with a word in the log, when the spec can't be read. Only what
+    /// was read is kept: a spec that was put right is found at the next look.
+    async fn s0(&self, id: SpecId, s0_of: &mut HashMap<SpecId, f32>) -> Result<Option<f32>> {
+        if let Some(s0) = s0_of.get(&id) {
+            return Ok(Some(*s0));
+        }
+        match self.store.spec_by_id(id).await {
+            Ok(named) => Ok(Some(*s0_of.entry(id).or_insert(named.spec.canonical_s0()))),
+            Err(error @ (Error::ImpossibleRow { .. } | Error::NotFound { .. })) => {
+                tracing::error!(spec = %id, %error, "a spec can't be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The rows. One that is impossible costs its own sensor its baseline, and no other.
     async fn load(&self, baselines: &[BaselineId]) -> Result<Vec<Stored>> {
-        match self.store.baselines_by_id(baselines).await {
+        match self.store.baselines_by_id(&Scope::All, baselines).await {
             Err(Error::ImpossibleRow { .. }) => {}
             answer => return answer,
         }
         let mut found = Vec::with_capacity(baselines.len());
         for id in baselines {
-            match self.store.baselines_by_id(&[*id]).await {
+            match self.store.baselines_by_id(&Scope::All, &[*id]).await {
                 Ok(one) => found.extend(one),
                 Err(error @ Error::ImpossibleRow { .. }) => {
                     tracing::error!(baseline = %id, %error, "a baseline can't be read, its sensor is held to alert");

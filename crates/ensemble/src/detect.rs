@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::Spectra;
-use tocsin_detect::deviation::{growth, narrowband, shift};
+use tocsin_detect::deviation::shares_in_place;
 use tocsin_detect::log_spectrum_into;
 use tocsin_domain::{Codec, Detector, Scores};
 use tocsin_models::{Bundle, DetectorScratch};
@@ -38,11 +38,19 @@ fn hold_against(linear: &[f32], against: &[Option<Arc<ActiveBaseline>>], scores:
     for ((amplitudes, active), scores) in linear.chunks(bins.max(1)).zip(against).zip(scores) {
         let Some(active) = active else { continue };
         log_spectrum_into(amplitudes, active.s0, &mut log);
-        active.baseline.deviations_into(&log, &mut z);
-        scores.set(Detector::Growth, growth(&z));
-        scores.set(Detector::Shift, shift(&z));
-        scores.set(Detector::Narrowband, narrowband(&z));
+        active.baseline.score_into(&log, &mut z, scores);
     }
+}
+
+/// The share that each bin of one spectrum has in what `by` saw against its baseline, which must have as many bins.
+pub(crate) fn deviation_shares(by: Detector, codes: &[u8], full_scale: f32, against: &ActiveBaseline) -> Vec<f32> {
+    let (mut linear, mut log) = (vec![0.0; codes.len()], vec![0.0; codes.len()]);
+    Codec::with_full_scale(full_scale).decode_into(codes, &mut linear);
+    log_spectrum_into(&linear, against.s0, &mut log);
+    let mut shares = linear;
+    against.baseline.deviations_into(&log, &mut shares);
+    shares_in_place(by, &mut shares);
+    shares
 }
 
 #[cfg(test)]
@@ -71,5 +79,28 @@ mod tests {
         assert!((growth - 2.0_f32.ln() / 0.1).abs() < 0.2, "{growth}");
         assert_eq!(scores[1].get(Detector::Narrowband), Some(0.0), "all rose as one");
         assert_eq!(scores[2], Scores::default());
+    }
+
+    #[test]
+    fn the_bins_that_rose_over_the_baseline_share_what_growth_saw() {
+        let (s0, full_scale) = (1e-3, 10.0);
+        let codec = Codec::with_full_scale(full_scale);
+        let mut codes = vec![100_u8; 64];
+        let log_of = |codes: &[u8]| {
+            let (mut linear, mut log) = (vec![0.0; 64], vec![0.0; 64]);
+            codec.decode_into(codes, &mut linear);
+            log_spectrum_into(&linear, s0, &mut log);
+            log
+        };
+        let active = ActiveBaseline {
+            id: BaselineId(1),
+            s0,
+            baseline: Baseline::new(log_of(&codes), vec![0.1; 64]).unwrap(),
+        };
+        (codes[20], codes[21], codes[50]) = (120, 120, 60);
+        let growth = deviation_shares(Detector::Growth, &codes, full_scale, &active);
+        assert!((growth[20] - 0.5).abs() < 1e-6 && (growth[21] - 0.5).abs() < 1e-6);
+        assert_eq!(growth[50], 0.0, "what fell is not growth");
+        assert!(deviation_shares(Detector::Shift, &codes, full_scale, &active)[50] > 0.3);
     }
 }

@@ -1,9 +1,13 @@
 //! What a page carries: names instead of numbers, the deciding step, and the bins that stand out.
 
-use tocsin_domain::{IncidentId, Scope, SensorId, Severity, SpectrumSpec, Timestamp};
+use half::f16;
+use tocsin_domain::{
+    BaselineId, Detector, IncidentId, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
+};
 use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key};
 use tocsin_store::{Error, Result, Store};
 
+use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
 
 /// Bins named in a page.
@@ -18,12 +22,79 @@ pub(crate) struct Draft<'a> {
     pub(crate) opened_at: Timestamp,
     pub(crate) step: Timestamp,
     pub(crate) deciding_sensor: SensorId,
-    pub(crate) deciding_detector: tocsin_domain::Detector,
+    pub(crate) deciding_detector: Detector,
     pub(crate) level: f32,
-    pub(crate) bin_error: &'a [f32],
+    /// What the deciding sensor showed last, if it is among the readings at hand.
+    pub(crate) shown: Option<&'a Shown>,
+    /// Capture time of the reading that brought the page about.
+    pub(crate) arrived: Timestamp,
     pub(crate) class: &'a ActiveClass,
     pub(crate) replay: bool,
     pub(crate) delayed_by_ms: Option<u64>,
+}
+
+/// What the newest reading of a sensor shows; the newest flagged one where there is any.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    at: Timestamp,
+    /// The detector that decided, when the reading was flagged.
+    flagged_by: Option<Detector>,
+    bin_error: Vec<f32>,
+    baseline: Option<BaselineId>,
+}
+
+impl Shown {
+    pub(crate) fn of(assessed: &Assessed) -> Self {
+        Self {
+            at: assessed.row.key.captured_at,
+            flagged_by: flagged_by(assessed.row.verdict),
+            bin_error: assessed.bin_error.clone(),
+            baseline: assessed.row.baseline,
+        }
+    }
+
+    /// Whether it goes before `other` of the same sensor.
+    pub(crate) fn outranks(&self, other: &Self) -> bool {
+        (self.flagged_by.is_some(), self.at) >= (other.flagged_by.is_some(), other.at)
+    }
+
+    /// What is stored of the sensor's newest reading at or before `at`.
+    async fn stored(store: &Store, sensor: SensorId, at: Timestamp) -> Result<Option<Self>> {
+        let Some(found) = store.reading_get(&Scope::All, sensor, Some(at)).await? else {
+            return Ok(None);
+        };
+        let key = found.stored.key;
+        let kept = store.evidence_bin_error(&Scope::All, sensor, key.captured_at).await?;
+        Ok(Some(Self {
+            at: key.captured_at,
+            flagged_by: flagged_by(found.stored.verdict),
+            bin_error: kept.map(|bytes| half_floats(&bytes)).unwrap_or_default(),
+            baseline: found.stored.baseline,
+        }))
+    }
+
+    /// What each bin adds to what `detector` saw; nothing when another kind of detector decided about the reading.
+    fn bins_of(&self, detector: Detector) -> &[f32] {
+        let is_its_kind = |by: Detector| by.needs_baseline() == detector.needs_baseline();
+        if self.flagged_by.is_some_and(is_its_kind) {
+            &self.bin_error
+        } else {
+            &[]
+        }
+    }
+}
+
+fn flagged_by(verdict: Verdict) -> Option<Detector> {
+    match verdict {
+        Verdict::Alert { by } | Verdict::Page { by } => Some(by),
+        Verdict::Normal { .. } | Verdict::Unjudged { .. } => None,
+    }
+}
+
+/// Reads little-endian half floats.
+fn half_floats(bytes: &[u8]) -> Vec<f32> {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    pairs.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect()
 }
 
 /// Completes a draft with the names and units people know. Incidents are rare, so the look-ups are not kept.
@@ -34,6 +105,12 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         what: format!("sensor number {sensor}"),
     })?;
     let spec = store.spec_by_id(listing.sensor.spec).await?.spec;
+    let shown = match draft.shown {
+        Some(shown) => Some(shown.clone()),
+        None => Shown::stored(store, sensor, draft.arrived).await?,
+    };
+    // What has gone stands out no more.
+    let bins = shown.as_ref().filter(|_| draft.reason.action() == PageAction::Trigger);
     Ok(PagePayload {
         incident_id: draft.incident,
         site: listing.site,
@@ -46,16 +123,19 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         deciding_sensor: listing.name,
         deciding_detector: draft.deciding_detector,
         level: draft.level,
-        top_bins: top_bins(draft.bin_error, &spec),
+        top_bins: bins.map_or_else(Vec::new, |shown| {
+            top_bins(shown.bins_of(draft.deciding_detector), &spec)
+        }),
         threshold_set_id: draft.class.threshold_set_id,
         bundle_digest: draft.class.bundle.digest(),
+        baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
         dedup_key: dedup_key(draft.incident),
     })
 }
 
-/// The bins with the largest squared errors, most first, each with its share of the whole.
+/// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.
 fn top_bins(bin_error: &[f32], spec: &SpectrumSpec) -> Vec<TopBin> {
     let total: f32 = bin_error.iter().sum();
     if total <= 0.0 {
@@ -78,6 +158,33 @@ fn top_bins(bin_error: &[f32], spec: &SpectrumSpec) -> Vec<TopBin> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shown(second: i64, flagged_by: Option<Detector>) -> Shown {
+        Shown {
+            at: Timestamp::from_micros(second * 1_000_000),
+            flagged_by,
+            bin_error: vec![1.0],
+            baseline: Some(BaselineId(3)),
+        }
+    }
+
+    #[test]
+    fn bins_are_shown_of_a_detector_of_the_kind_that_decided_alone() {
+        let flagged = |by| shown(1, Some(by));
+        assert_eq!(flagged(Detector::Growth).bins_of(Detector::Narrowband), [1.0]);
+        assert_eq!(flagged(Detector::Residual).bins_of(Detector::OverallLevel), [1.0]);
+        assert!(flagged(Detector::Residual).bins_of(Detector::Growth).is_empty());
+        assert!(flagged(Detector::Growth).bins_of(Detector::OverallLevel).is_empty());
+        assert!(shown(1, None).bins_of(Detector::Growth).is_empty());
+    }
+
+    #[test]
+    fn a_sensor_shows_its_newest_flagged_reading_and_without_one_its_newest() {
+        let flagged = |second| shown(second, Some(Detector::Growth));
+        assert!(flagged(2).outranks(&flagged(1)) && !flagged(1).outranks(&flagged(2)));
+        assert!(flagged(1).outranks(&shown(2, None)) && !shown(2, None).outranks(&flagged(1)));
+        assert!(shown(2, None).outranks(&shown(1, None)));
+    }
 
     #[test]
     fn the_loudest_bins_are_named_first_with_their_share() {

@@ -16,7 +16,7 @@ use tocsin_judge::JudgedReading;
 
 use crate::life::MachineLife;
 use crate::rules::Rules;
-use crate::run_to_failure::in_parallel;
+use crate::run_to_failure::{in_parallel, others};
 use crate::trial::{Asset, Course, Trial, TrialError};
 
 pub use slow::{SlowFailures, inject_slowly};
@@ -81,13 +81,7 @@ pub fn inject(
     injection: &Injection,
 ) -> Result<InjectReport, TrialError> {
     let outcomes = in_parallel(lives, |at, life| {
-        let others = lives
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != at)
-            .map(|(_, life)| life);
-        let others = others.chain(fleet).filter(|other| other.name != life.name);
-        let fleet = others
+        let fleet = others(lives, fleet, at)
             .map(|other| Asset::new(other, rules))
             .collect::<Result<Vec<_>, _>>()?;
         let fleet: Vec<&Asset<'_>> = fleet.iter().collect();

@@ -89,7 +89,7 @@ pub fn run_to_failure(
     progress: impl Fn() + Sync,
 ) -> Result<RunToFailure, TrialError> {
     let judged = in_parallel(lives, |at, life| {
-        let others: Vec<&MachineLife> = others(lives, at).chain(fleet).filter(|o| o.name != life.name).collect();
+        let others: Vec<&MachineLife> = others(lives, fleet, at).collect();
         let rules = if nested {
             candidates::choose(&others, rules)?
         } else {
@@ -108,12 +108,15 @@ pub fn run_to_failure(
     })
 }
 
-fn others(lives: &[MachineLife], at: usize) -> impl Iterator<Item = &MachineLife> {
-    lives
-        .iter()
-        .enumerate()
-        .filter(move |(other, _)| *other != at)
-        .map(|(_, life)| life)
+/// What a machine of `lives` learns from: all the others, and of `fleet` those of another name.
+pub(crate) fn others<'a>(
+    lives: &'a [MachineLife],
+    fleet: &'a [MachineLife],
+    at: usize,
+) -> impl Iterator<Item = &'a MachineLife> {
+    let others = lives.iter().enumerate().filter(move |(other, _)| *other != at);
+    let others = others.map(|(_, life)| life).chain(fleet);
+    others.filter(move |other| other.name != lives[at].name)
 }
 
 fn judge(life: &MachineLife, others: &[&MachineLife], rules: &Rules) -> Result<(Outcome, Constants), TrialError> {
@@ -124,14 +127,15 @@ fn judge(life: &MachineLife, others: &[&MachineLife], rules: &Rules) -> Result<(
         .collect::<Result<Vec<_>, _>>()?;
     let fleet: Vec<&Asset<'_>> = fleet.iter().collect();
     let trial = Trial::new(&asset, &fleet, rules)?;
-    let course = trial.fold(&trial.judge(life));
+    let judged = trial.judge(life);
+    let (course, commissioning) = (trial.fold(&judged), trial.commissioning_steps(life, &judged));
     let constants = Constants {
         machine: life.name.clone(),
         rules: *rules,
         lines: trial.limits.members.iter().map(line).collect(),
         fleet: fleet.len(),
     };
-    Ok((Outcome::of(&life.name, &course, rules.commissioning().end), constants))
+    Ok((Outcome::of(&life.name, &course, commissioning), constants))
 }
 
 fn line(member: &Member) -> Line {

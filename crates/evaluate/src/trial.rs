@@ -4,6 +4,7 @@
 //! readings goes into its reference, and nothing of it at all into its limits.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use tocsin_detect::{Commissioned, FitError, MalformedModel, Reference, Rows, fleet_spread};
 use tocsin_domain::{Condition, Detector, Scores, Severity, Timestamp};
@@ -203,6 +204,30 @@ impl Incident {
     }
 }
 
+/// Counts the machine steps that readings begin.
+struct Steps {
+    step: Duration,
+    newest: Timestamp,
+    count: usize,
+}
+
+impl Steps {
+    fn new(rules: &Rules) -> Self {
+        Self {
+            step: rules.step(),
+            newest: Timestamp::MIN,
+            count: 0,
+        }
+    }
+
+    fn arrive(&mut self, reading: &JudgedReading) {
+        let start = reading.key.captured_at.floor_to(self.step);
+        if start > self.newest {
+            (self.newest, self.count) = (start, self.count + 1);
+        }
+    }
+}
+
 impl Trial {
     /// Learns from `fleet`, which must not hold the machine itself.
     pub fn new(asset: &Asset<'_>, fleet: &[&Asset<'_>], rules: &Rules) -> Result<Self, TrialError> {
@@ -267,31 +292,30 @@ impl Trial {
 
     /// Machine steps that readings in order of arrival make.
     pub fn steps_of(&self, readings: &[JudgedReading]) -> usize {
-        let starts = readings
-            .iter()
-            .map(|reading| reading.key.captured_at.floor_to(self.rules.step()));
-        starts
-            .fold((Timestamp::MIN, 0), |(newest, steps), start| {
-                if start > newest {
-                    (start, steps + 1)
-                } else {
-                    (newest, steps)
-                }
-            })
-            .1
+        let mut steps = Steps::new(&self.rules);
+        for reading in readings {
+            steps.arrive(reading);
+        }
+        steps.count
+    }
+
+    /// Machine steps of a machine, judged in order of arrival, until the last of its sensors had been commissioned. Sensors
+    /// that never are don't count.
+    pub fn commissioning_steps(&self, life: &MachineLife, judged: &[JudgedReading]) -> usize {
+        let end = self.rules.commissioning().end;
+        let learns = |(sensor, reading): &(usize, usize)| self.references[*sensor].is_some() && *reading < end;
+        let last = life.arrivals.iter().rposition(learns);
+        last.map_or(0, |last| self.steps_of(&judged[..=last]))
     }
 
     /// Folds judged readings, in order of arrival, into incidents.
     pub fn fold(&self, readings: &[JudgedReading]) -> Course {
         let mut vigil = Vigil::new(self.rules.persistence, self.rules.step());
-        let (mut newest, mut steps) = (Timestamp::MIN, 0);
+        let mut steps = Steps::new(&self.rules);
         let mut incidents: Vec<Incident> = Vec::new();
         for reading in readings {
-            let start = reading.key.captured_at.floor_to(self.rules.step());
-            if start > newest {
-                (newest, steps) = (start, steps + 1);
-            }
-            let at = steps - 1;
+            steps.arrive(reading);
+            let at = steps.count - 1;
             match vigil.arrive(*reading).map(|(_, transition)| transition) {
                 Some(Transition::Opened(severity)) => incidents.push(Incident {
                     opened: at,
@@ -303,6 +327,9 @@ impl Trial {
                 None => {}
             }
         }
-        Course { steps, incidents }
+        Course {
+            steps: steps.count,
+            incidents,
+        }
     }
 }

@@ -24,7 +24,7 @@ pub mod vigil;
 pub use fleet_replay::FleetReplay;
 pub use fold::{Arrival, MachineFold, Transition};
 pub use judgement::{Judgement, MemberLevel};
-pub use page::{PageAction, PagePayload, PageReason, TopBin};
+pub use page::{PagePayload, PageReason, TopBin};
 pub use persistence::Persistence;
 pub use step::{JudgedReading, Step};
 pub use threshold_set::{Member, Role, ThresholdSet};

@@ -2,33 +2,12 @@
 //! told from. It is complete, so that a page can be delivered when nothing else can be read any more.
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{BundleDigest, Detector, IncidentId, Severity, Slug, ThresholdSetId, Timestamp};
+use tocsin_domain::{
+    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, ThresholdSetId, Timestamp,
+};
 
 /// What goes with every page: a score can say that a machine is unlike itself, not why.
 pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
-
-/// What a page tells its receiver to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PageAction {
-    /// Start, or raise, an alarm.
-    Trigger,
-    /// Somebody took it.
-    Acknowledge,
-    /// The condition has gone.
-    Resolve,
-}
-
-impl PageAction {
-    /// The name in rows and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trigger => "trigger",
-            Self::Acknowledge => "acknowledge",
-            Self::Resolve => "resolve",
-        }
-    }
-}
 
 /// What happened to the incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,7 +53,8 @@ pub struct TopBin {
     pub centre: f64,
     /// `Hz` or `orders`.
     pub axis_unit: String,
-    /// Its share of the reading's squared error, 0 to 1.
+    /// Its share, 0 to 1, of what the deciding detector saw: of the squared deviation from the sensor's baseline where that
+    /// was growth, shift or narrowband, else of the squared error of the network.
     pub error_share: f32,
 }
 
@@ -103,12 +83,15 @@ pub struct PagePayload {
     pub deciding_detector: Detector,
     /// The step's level: 1 is the alert line, 2 the page line.
     pub level: f32,
-    /// The bins that stand out, most error first; empty when the network did not judge.
+    /// The bins that stand out, most first; empty when none are known, as without the network.
     pub top_bins: Vec<TopBin>,
     /// The threshold set that judged.
     pub threshold_set_id: ThresholdSetId,
     /// The model version that judged.
     pub bundle_digest: BundleDigest,
+    /// The baseline that the deciding sensor was held against, when it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_id: Option<BaselineId>,
     /// Came from a stream whose clock is the capture time.
     pub replay: bool,
     /// How late the page is, when a spool was catching up.
@@ -154,6 +137,7 @@ mod tests {
             }],
             threshold_set_id: ThresholdSetId(2),
             bundle_digest: BundleDigest([1; 32]),
+            baseline_id: None,
             replay: false,
             delayed_by_ms: None,
             dedup_key: dedup_key(IncidentId(7)),
@@ -172,6 +156,12 @@ mod tests {
         );
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_str::<PagePayload>(&json).unwrap(), payload);
+        let against = PagePayload {
+            baseline_id: Some(BaselineId(9)),
+            ..payload
+        };
+        let json = serde_json::to_string(&against).unwrap();
+        assert!(json.contains(r#""baseline_id":9,"replay""#), "{json}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Invalid, Slug, Timestamp};
-use tocsin_store::outbox::{Page, PageAction};
+use tocsin_domain::{Invalid, PageAction, Slug, Timestamp};
+use tocsin_store::outbox::Page;
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use tocsin_domain::{Detector, Severity, Timestamp};
+use tocsin_domain::{Detector, PageAction, Severity, Timestamp};
 use tocsin_judge::page::NOTICE;
-use tocsin_judge::{PageAction, PagePayload, PageReason, TopBin};
+use tocsin_judge::{PagePayload, PageReason, TopBin};
 
 /// A page with the key it is repeated under.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,8 @@ struct Evidence<'a> {
     top_bins: &'a [TopBin],
     threshold_set_id: i32,
     bundle_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline_id: Option<i32>,
     delayed_by_ms: Option<u64>,
 }
 
@@ -74,6 +76,7 @@ impl<'a> WebhookBody<'a> {
                 top_bins: &payload.top_bins,
                 threshold_set_id: payload.threshold_set_id.0,
                 bundle_digest: payload.bundle_digest.to_string(),
+                baseline_id: payload.baseline_id.map(|baseline| baseline.0),
                 delayed_by_ms: payload.delayed_by_ms,
             },
             replay: payload.replay,
@@ -209,7 +212,7 @@ pub(crate) fn still_firing(newest: &Page, console_url: Option<&str>, now: Timest
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use tocsin_domain::{BundleDigest, IncidentId, Slug, ThresholdSetId};
+    use tocsin_domain::{BaselineId, BundleDigest, IncidentId, Slug, ThresholdSetId};
     use tocsin_judge::page::{dedup_key, page_key};
 
     pub(crate) fn page(reason: PageReason, severity: Severity) -> Page {
@@ -234,6 +237,7 @@ pub(crate) mod tests {
                 top_bins: Vec::new(),
                 threshold_set_id: ThresholdSetId(2),
                 bundle_digest: BundleDigest([1; 32]),
+                baseline_id: Some(BaselineId(9)),
                 replay: false,
                 delayed_by_ms: None,
                 dedup_key: dedup_key(incident),
@@ -268,6 +272,7 @@ pub(crate) mod tests {
                 "top_bins": [],
                 "threshold_set_id": 2,
                 "bundle_digest": "01".repeat(32),
+                "baseline_id": 9,
                 "delayed_by_ms": 600_000,
             },
             "replay": true,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, Condition, IncidentId, PersonRole, Principal, ReadingFlags};
+use tocsin_domain::{Clock, Condition, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{PagePayload, PageReason, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
-use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
+use tocsin_store::outbox::{NewPage, PageDelivery, page_insert};
 use tocsin_store::threshold::ThresholdSets;
 use tocsin_transport::watch::Watch;
 use tokio_stream::wrappers::ReceiverStream;

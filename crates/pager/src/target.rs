@@ -6,10 +6,9 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Serialize;
-use tocsin_domain::{Clock, Invalid, Scope};
-use tocsin_judge::PageAction;
+use tocsin_domain::{Clock, Invalid, PageAction, Scope};
 use tocsin_store::Store;
-use tocsin_store::outbox::{LeasedDelivery, PageAction as StoredAction};
+use tocsin_store::outbox::LeasedDelivery;
 
 use crate::attempt::{Attempt, Outcome};
 use crate::config::Destination;
@@ -110,7 +109,7 @@ impl Target {
         let mut triggers: Vec<&tocsin_store::outbox::Page> = history
             .iter()
             .map(|delivery| &delivery.page)
-            .filter(|other| other.action == StoredAction::Trigger && other.id <= leased.page.id)
+            .filter(|other| other.action == PageAction::Trigger && other.id <= leased.page.id)
             .collect();
         triggers.dedup_by_key(|page| page.id); // one entry per destination
         let triggers = triggers.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
@@ -179,14 +178,9 @@ pub(crate) fn parse(stored: &tocsin_store::outbox::Page) -> Result<Page, Error> 
         key: stored.page_key.clone(),
         reason: error.to_string(),
     })?;
-    let action = match stored.action {
-        StoredAction::Trigger => PageAction::Trigger,
-        StoredAction::Acknowledge => PageAction::Acknowledge,
-        StoredAction::Resolve => PageAction::Resolve,
-    };
     Ok(Page {
         key: stored.page_key.clone(),
-        action,
+        action: stored.action,
         created_at: stored.created_at,
         payload,
     })

@@ -93,6 +93,7 @@ pub(crate) fn evidence(evidence: Evidence, judgement: Option<&Judgement>) -> v1:
             .and_then(|judgement| judgement.level)
             .map_or(0.0, |level| level.0),
         bin_error: evidence.bin_error.as_deref().map(half_floats).unwrap_or_default(),
+        baseline_id: evidence.reading.baseline.map_or(0, |baseline| baseline.0),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Commissions sensors: learns what each looks like in health, once its class's count and span are reached.
 //!
-//! Sensors are leased, fitted together, and each fit is pooled with the spread of the fleet: of the sensors of its class
-//! and spec on other machines that were commissioned before it or are in the same round. Where fewer than
-//! [`MIN_MACHINES`] other machines have any, a sensor's own spread stands alone, and its record says so.
+//! Sensors are leased batch by batch, all that are ready are fitted, and only then is each fit pooled with the spread of
+//! the fleet: of the sensors of its class and spec on other machines that were commissioned before it or are in the same
+//! round. Where fewer than [`MIN_MACHINES`] other machines have any, a sensor's own spread stands alone, and its record
+//! says so.
 //!
 //! **Invariant:** a round may be repeated or broken off anywhere: a baseline is written and activated in one
-//! transaction, once per epoch. What can't be commissioned waits until its lease is over and costs nobody else a turn.
+//! transaction, once per epoch. What can't be commissioned waits until its lease is over and costs nobody else a turn;
+//! only a database that does not answer ends a round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use tocsin_detect::baseline::KAPPA;
 use tocsin_detect::{Commissioned, OverallLevel, Rows, fleet_spread, log_spectrum_into};
 use tocsin_domain::{ClassId, Clock, Codec, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
-use tocsin_store::baseline::{NewBaseline, Profile};
+use tocsin_store::baseline::{NewBaseline, Profile, SensorSpread};
 use tocsin_store::commissioning::ReadySensor;
 use tocsin_store::reading::SpectrumColumn;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,12 @@ const MIN_MACHINES: usize = 3;
 
 /// Sensors taken at a time.
 const BATCH: u32 = 32;
+
+/// Most sensors whose fits are held before they are pooled: 8 bytes a bin each.
+const MOST_IN_ROUND: usize = 4_096;
+
+/// Most fits of a round that its pool is made of, evenly chosen.
+const MOST_POOLED: usize = 256;
 
 /// Most readings a baseline is learned on: of more, every so-manieth is taken.
 const MOST_READINGS: u32 = 2_000;
@@ -51,6 +59,16 @@ struct Fitted {
 /// How the fleet scatters, sensor by sensor.
 type Pool = Vec<(MachineId, Commissioned)>;
 
+/// The fits of a round, by what is pooled with what.
+type Groups = BTreeMap<(ClassId, SpecId), Vec<Fitted>>;
+
+/// What one machine's sensors are pooled with.
+struct OtherMachines {
+    machines: usize,
+    /// Their spread per bin; nothing when they are too few.
+    spread: Option<Vec<f32>>,
+}
+
 impl Commissioner {
     /// Commissions all that is ready every `interval`, until shutdown.
     pub(crate) async fn run(self, interval: Duration, shutdown: CancellationToken) {
@@ -71,61 +89,137 @@ impl Commissioner {
     pub(crate) async fn round(&self, by: &str) -> Result<u32, Error> {
         let mut commissioned = 0;
         loop {
-            let now = self.clock.now();
-            let ready = self.store.commissioning_lease(&Scope::All, now, LEASE, BATCH).await?;
-            if ready.is_empty() {
+            let groups = self.fit_ready().await?;
+            if groups.is_empty() {
                 return Ok(commissioned);
             }
-            commissioned += self.commission(ready, by).await?;
+            for ((class, spec), fits) in groups {
+                commissioned += self.activate((class, spec), fits, by).await?;
+            }
         }
     }
 
-    async fn commission(&self, ready: Vec<ReadySensor>, by: &str) -> Result<u32, Error> {
-        let mut groups: BTreeMap<(ClassId, SpecId), Vec<Fitted>> = BTreeMap::new();
-        for ready in ready {
-            if let Some(fitted) = self.fit(ready).await? {
-                groups.entry((ready.class, ready.spec)).or_default().push(fitted);
+    /// Fits all that is ready, as far as memory goes and while there is time left to activate it; nothing when nothing is.
+    async fn fit_ready(&self) -> Result<Groups, Error> {
+        let began = self.clock.now();
+        let mut groups = Groups::new();
+        let mut fits = 0;
+        while fits < MOST_IN_ROUND && self.clock.now() < began + LEASE / 2 {
+            let now = self.clock.now();
+            let mut ready = self.store.commissioning_lease(&Scope::All, now, LEASE, BATCH).await?;
+            if ready.is_empty() {
+                break;
+            }
+            ready.sort_by_key(|ready| ready.sensor);
+            for ready in ready {
+                if let Some(fitted) = passed_over(self.fit(ready).await, &format!("sensor {}", ready.sensor))? {
+                    groups.entry((ready.class, ready.spec)).or_default().push(fitted);
+                    fits += 1;
+                }
             }
         }
-        let mut commissioned = 0;
-        for ((class, spec), fits) in groups {
-            let pool = self.pool(class, spec, &fits).await?;
-            for fitted in &fits {
-                let new = baseline(fitted, &pool, by);
-                let activated = self.store.baseline_activate(&new, self.clock.now()).await?;
-                commissioned += u32::from(activated.is_some());
-            }
-        }
-        Ok(commissioned)
+        Ok(groups)
     }
 
-    /// Fits one sensor; nothing, with a word in the log, when its readings carry no baseline.
-    async fn fit(&self, ready: ReadySensor) -> Result<Option<Fitted>, Error> {
+    async fn fit(&self, ready: ReadySensor) -> Result<Fitted, Error> {
         let spec = self.store.spec_by_id(ready.spec).await?.spec;
         let spectra = self
             .store
             .commissioning_spectra(&Scope::All, &ready, MOST_READINGS)
             .await?;
         let fitted = tokio::task::spawn_blocking(move || fit(ready, &spec, &spectra)).await?;
-        Ok(fitted
-            .inspect_err(|reason| tracing::warn!(sensor = %ready.sensor, reason, "a sensor can't be commissioned"))
-            .ok())
+        fitted.map_err(Error::NoBaseline)
     }
 
-    async fn pool(&self, class: ClassId, spec: SpecId, fits: &[Fitted]) -> Result<Pool, Error> {
-        let before = self.store.baseline_spreads(class, spec).await?;
-        let mut pool: Pool = fits
-            .iter()
-            .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))
-            .collect();
-        for stored in before {
-            let Profile { median, spread, .. } = stored.profile;
-            match Commissioned::from_parts(median, spread, stored.readings as usize) {
-                Ok(commissioned) => pool.push((stored.machine, commissioned)),
-                Err(error) => tracing::error!(machine = %stored.machine, %error, "a baseline can't be pooled with"),
-            }
+    /// Pools the fits of a group and makes them active; answers how many.
+    async fn activate(&self, group: (ClassId, SpecId), fits: Vec<Fitted>, by: &str) -> Result<u32, Error> {
+        let what = format!("class number {}, spec number {}", group.0, group.1);
+        let Some(baselines) = passed_over(self.baselines(group, fits, by).await, &what)? else {
+            return Ok(0);
+        };
+        let mut commissioned = 0;
+        for new in &baselines {
+            let activated = self
+                .store
+                .baseline_activate(&Scope::All, new, self.clock.now())
+                .await
+                .map_err(Error::from);
+            let activated = passed_over(activated, &format!("sensor {}", new.sensor))?.flatten();
+            commissioned += u32::from(activated.is_some());
         }
-        Ok(pool)
+        Ok(commissioned)
+    }
+
+    async fn baselines(
+        &self,
+        (class, spec): (ClassId, SpecId),
+        fits: Vec<Fitted>,
+        by: &str,
+    ) -> Result<Vec<NewBaseline>, Error> {
+        let before = self.store.baseline_spreads(&Scope::All, class, spec).await?;
+        let by = by.to_owned();
+        let pooled = tokio::task::spawn_blocking(move || {
+            let pool = pool(&fits, before);
+            let mut fleets: BTreeMap<MachineId, OtherMachines> = BTreeMap::new();
+            let baseline = |fitted: &Fitted| {
+                let fleet = fleets
+                    .entry(fitted.ready.machine)
+                    .or_insert_with(|| OtherMachines::of(fitted, &pool));
+                baseline(fitted, fleet, &by)
+            };
+            fits.iter().map(baseline).collect()
+        });
+        Ok(pooled.await?)
+    }
+}
+
+/// A result without its error, which costs what it is about a turn and gets a word in the log. Only that Postgres does
+/// not answer is an error for all.
+fn passed_over<T>(result: Result<T, Error>, what: &str) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => Err(error),
+        Err(error) => {
+            tracing::warn!(what, %error, "what can't be commissioned waits");
+            Ok(None)
+        }
+    }
+}
+
+/// The spreads of a round's fits and of those `before` it.
+fn pool(fits: &[Fitted], before: Vec<SensorSpread>) -> Pool {
+    let every = fits.len().div_ceil(MOST_POOLED).max(1);
+    let mut pool: Pool = fits
+        .iter()
+        .step_by(every)
+        .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))
+        .collect();
+    for stored in before {
+        let Profile { median, spread, .. } = stored.profile;
+        match Commissioned::from_parts(median, spread, stored.readings as usize) {
+            Ok(commissioned) => pool.push((stored.machine, commissioned)),
+            Err(error) => tracing::error!(machine = %stored.machine, %error, "a baseline can't be pooled with"),
+        }
+    }
+    pool
+}
+
+impl OtherMachines {
+    /// Those of the pool that are not the machine of `fitted`.
+    fn of(fitted: &Fitted, pool: &[(MachineId, Commissioned)]) -> Self {
+        let bins = fitted.commissioned.median().len();
+        let others = || {
+            let other = |(machine, other): &&(MachineId, Commissioned)| {
+                *machine != fitted.ready.machine && other.median().len() == bins
+            };
+            pool.iter().filter(other)
+        };
+        let machines = others().map(|(machine, _)| machine).collect::<BTreeSet<_>>().len();
+        let enough = machines >= MIN_MACHINES;
+        Self {
+            machines,
+            spread: enough.then(|| fleet_spread(others().map(|(_, other)| other))).flatten(),
+        }
     }
 }
 
@@ -157,29 +251,22 @@ fn fit(ready: ReadySensor, spec: &SpectrumSpec, spectra: &[SpectrumColumn]) -> R
     })
 }
 
-fn baseline(fitted: &Fitted, pool: &[(MachineId, Commissioned)], by: &str) -> NewBaseline {
+fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
     let Fitted {
         ready, commissioned, ..
     } = fitted;
-    let bins = commissioned.median().len();
-    let others = || {
-        let other =
-            |(machine, other): &&(MachineId, Commissioned)| *machine != ready.machine && other.median().len() == bins;
-        pool.iter().filter(other)
-    };
-    let machines = others().map(|(machine, _)| machine).collect::<BTreeSet<_>>().len();
-    let (fleet, reason) = if machines >= MIN_MACHINES {
-        let spread = fleet_spread(others().map(|(_, other)| other));
-        (
-            spread,
+    let machines = fleet.machines;
+    let (pooled_machines, reason) = match fleet.spread {
+        Some(_) => (
+            machines as u32,
             format!("spread pooled with {machines} other machines of the class"),
-        )
-    } else {
-        let reason = format!("its own spread alone: {machines} other machines of the class have a baseline");
-        (None, reason)
+        ),
+        None => (
+            0,
+            format!("its own spread alone: {machines} other machines of the class have a baseline"),
+        ),
     };
-    let pooled_machines = if fleet.is_some() { machines as u32 } else { 0 };
-    let baseline = commissioned.baseline(fleet.as_deref(), KAPPA);
+    let baseline = commissioned.baseline(fleet.spread.as_deref(), KAPPA);
     NewBaseline {
         sensor: ready.sensor,
         epoch: ready.epoch,
@@ -222,8 +309,9 @@ mod tests {
         fit(ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap()
     }
 
-    fn pool(fits: &[Fitted]) -> Pool {
-        fits.iter().map(|f| (f.ready.machine, f.commissioned.clone())).collect()
+    fn among(fits: &[Fitted]) -> NewBaseline {
+        let pool = pool(fits, Vec::new());
+        baseline(&fits[0], &OtherMachines::of(&fits[0], &pool), "test")
     }
 
     #[test]
@@ -246,7 +334,7 @@ mod tests {
     #[test]
     fn three_other_machines_make_a_fleet_and_two_do_not() {
         let fits = [fitted(1, 2), fitted(2, 8), fitted(3, 8), fitted(4, 8)];
-        let alone = baseline(&fits[0], &pool(&fits[..3]), "test");
+        let alone = among(&fits[..3]);
         assert_eq!(alone.pooled_machines, 0);
         assert!(
             alone.reason.starts_with("its own spread alone: 2 other machines"),
@@ -254,7 +342,7 @@ mod tests {
             alone.reason
         );
         assert_eq!(alone.profile.scale[0].to_bits(), alone.profile.spread[0].to_bits());
-        let pooled = baseline(&fits[0], &pool(&fits), "test");
+        let pooled = among(&fits);
         assert_eq!(pooled.pooled_machines, 3);
         assert!(
             pooled.profile.scale[0] > 1.5 * pooled.profile.spread[0],

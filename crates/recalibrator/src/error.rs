@@ -66,6 +66,9 @@ pub enum Error {
     /// The bundle can't be had.
     #[error(transparent)]
     Bundle(#[from] tocsin_models::StoreError),
+    /// A sensor's readings carry no baseline.
+    #[error("no baseline can be learned: {0}")]
+    NoBaseline(String),
     /// The computation was broken off.
     #[error("the computation broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
@@ -86,6 +89,7 @@ impl From<Error> for Status {
             | Error::Lines(_)
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
+            | Error::NoBaseline(_)
             | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
             Error::Store(Store::NotFound { .. }) => Self::not_found(message),
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),

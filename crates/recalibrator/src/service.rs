@@ -225,12 +225,11 @@ impl Service {
             subject: "sensors".to_owned(),
             detail_json: serde_json::json!({ "commissioned": commissioned }).to_string(),
         };
-        self.parts.store.audit_append(&entry, self.parts.clock.now()).await?;
+        self.record(&entry).await;
         Ok(commissioned)
     }
 
-    /// Puts what was done on record. It has been done, and the binding's history names the actor as well, so a record
-    /// that can't be written doesn't fail the call.
+    /// Puts what was done to a set on record.
     pub(crate) async fn audit(&self, by: &Principal, action: &str, record: &ThresholdSetRecord) {
         let detail = serde_json::json!({ "class": record.class_name, "state": record.state, "bundle": record.bundle });
         let entry = NewAuditEntry {
@@ -239,8 +238,17 @@ impl Service {
             subject: format!("threshold_set:{}", record.id),
             detail_json: detail.to_string(),
         };
-        if let Err(error) = self.parts.store.audit_append(&entry, self.parts.clock.now()).await {
-            tracing::error!(%error, action, threshold_set = record.id.0, actor = entry.actor, "audit entry lost");
+        self.record(&entry).await;
+    }
+
+    /// Puts what was done on record. It has been done, and the history of bindings, or the baseline, names the actor as
+    /// well, so a record that can't be written doesn't fail the call.
+    async fn record(&self, entry: &NewAuditEntry) {
+        if let Err(error) = self.parts.store.audit_append(entry, self.parts.clock.now()).await {
+            let NewAuditEntry {
+                actor, action, subject, ..
+            } = entry;
+            tracing::error!(%error, action, subject, actor, "audit entry lost");
         }
     }
 }

@@ -74,12 +74,11 @@ impl Fleet {
         let class = class.ok_or_else(|| Malformed::new("class", "is missing"))?;
         let (name, step) = wire::new_class(&class)?;
         let rules = class.commissioning.map(commissioning::rules).transpose()?;
-        let mut made = self.context.store.class_create(&name, step, self.context.now()).await?;
-        if let Some(rules) = rules {
-            made = self.context.store.class_set_commissioning(&name, rules).await?;
-        }
+        let rules = rules.unwrap_or_default();
+        let store = &self.context.store;
+        let made = store.class_create_with(&name, step, rules, self.context.now()).await?;
         let class = wire::class(&made);
-        let detail = json!({ "step_ms": class.step_ms });
+        let detail = json!({ "step_ms": class.step_ms, "commissioning": commissioning::detail(rules) });
         self.context
             .record(principal, "class.create", &class.name, detail)
             .await?;

@@ -4,7 +4,7 @@
 //! transaction that writes it.
 
 use sqlx::PgConnection;
-use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, SensorId, SpecId, Timestamp};
+use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
 use crate::changes::Channel;
 use crate::row::{Time, time};
@@ -119,6 +119,27 @@ impl TryFrom<BaselineRow> for Baseline {
     }
 }
 
+struct SpreadRow {
+    baseline_id: i32,
+    machine_id: i32,
+    median: Vec<u8>,
+    spread: Vec<u8>,
+    scale: Vec<u8>,
+    readings: i32,
+}
+
+impl TryFrom<SpreadRow> for SensorSpread {
+    type Error = Error;
+
+    fn try_from(row: SpreadRow) -> Result<Self> {
+        Ok(Self {
+            machine: MachineId(row.machine_id),
+            profile: Profile::read(row.baseline_id, [&row.median, &row.spread, &row.scale])?,
+            readings: counted("readings", row.baseline_id, row.readings)?,
+        })
+    }
+}
+
 impl Profile {
     fn read(id: i32, [median, spread, scale]: [&[u8]; 3]) -> Result<Self> {
         let impossible = |column| Error::impossible("baseline", column, id);
@@ -163,10 +184,16 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 
 impl Store {
     /// Stores a baseline and makes it its sensor's active one, in one transaction; its number. Nothing when the sensor
-    /// is not being commissioned in that epoch any more: somebody else was first, or a new epoch has begun.
-    pub async fn baseline_activate(&self, new: &NewBaseline, now: Timestamp) -> Result<Option<BaselineId>> {
+    /// is not being commissioned in that epoch any more (somebody else was first, or a new epoch has begun), or lies outside
+    /// `scope`.
+    pub async fn baseline_activate(
+        &self,
+        scope: &Scope,
+        new: &NewBaseline,
+        now: Timestamp,
+    ) -> Result<Option<BaselineId>> {
         let mut transaction = self.begin().await?;
-        let Some(id) = insert(&mut transaction, new, now).await? else {
+        let Some(id) = insert(&mut transaction, scope, new, now).await? else {
             return Ok(None);
         };
         let activated = sqlx::query!(
@@ -188,10 +215,14 @@ impl Store {
         Ok(Some(BaselineId(id)))
     }
 
-    /// The active baseline of every sensor that has one: numbers alone, cheap enough to read at every change.
-    pub async fn baselines_active(&self) -> Result<Vec<(SensorId, BaselineId)>> {
+    /// The active baseline of every sensor in `scope` that has one: numbers alone, cheap enough to read at every change.
+    pub async fn baselines_active(&self, scope: &Scope) -> Result<Vec<(SensorId, BaselineId)>> {
         let rows = sqlx::query!(
-            r#"select sensor_id, baseline_id as "baseline_id!" from commissioning where baseline_id is not null"#
+            r#"select k.sensor_id, k.baseline_id as "baseline_id!" from commissioning k
+               where k.baseline_id is not null and ($1::int4[] is null or exists (
+                   select 1 from sensor s join machine m using (machine_id)
+                   where s.sensor_id = k.sensor_id and m.site_id = any($1)))"#,
+            scope.to_filter() as _,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -201,8 +232,8 @@ impl Store {
             .collect())
     }
 
-    /// Baselines by number, in no order; those that don't exist are missing.
-    pub async fn baselines_by_id(&self, baselines: &[BaselineId]) -> Result<Vec<Baseline>> {
+    /// Baselines by number, in no order; those that don't exist or lie outside `scope` are missing.
+    pub async fn baselines_by_id(&self, scope: &Scope, baselines: &[BaselineId]) -> Result<Vec<Baseline>> {
         let mut found = Vec::with_capacity(baselines.len());
         for some in baselines.chunks(MOST as usize) {
             let ids: Vec<i32> = some.iter().map(|baseline| baseline.0).collect();
@@ -211,8 +242,10 @@ impl Store {
                 "select b.baseline_id, b.sensor_id, s.spec_id, b.epoch, b.median, b.spread, b.scale,
                         b.log_energy_mean, b.log_energy_sd, b.pooled_machines, b.readings, b.first_at, b.last_at,
                         b.created_at, b.created_by, b.reason
-                 from baseline b join sensor s using (sensor_id) where b.baseline_id = any($1)",
+                 from baseline b join sensor s using (sensor_id) join machine m using (machine_id)
+                 where b.baseline_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",
                 &ids,
+                scope.to_filter() as _,
             )
             .fetch_all(&self.pool)
             .await?;
@@ -223,42 +256,44 @@ impl Store {
         Ok(found)
     }
 
-    /// How the commissioned sensors of one class and spec scatter, the newest baselines first; at most 256.
-    pub async fn baseline_spreads(&self, class: ClassId, spec: SpecId) -> Result<Vec<SensorSpread>> {
-        let rows = sqlx::query!(
+    /// How the commissioned sensors of one class and spec in `scope` scatter, the newest baselines first; at most 256. A
+    /// row that is impossible is passed over with a word in the log: it costs the fleet one sensor.
+    pub async fn baseline_spreads(&self, scope: &Scope, class: ClassId, spec: SpecId) -> Result<Vec<SensorSpread>> {
+        let rows = sqlx::query_as!(
+            SpreadRow,
             "select b.baseline_id, s.machine_id, b.median, b.spread, b.scale, b.readings
              from commissioning k join baseline b using (baseline_id) join sensor s on s.sensor_id = k.sensor_id
              join machine m using (machine_id)
-             where m.class_id = $1 and s.spec_id = $2 order by b.baseline_id desc limit $3",
+             where m.class_id = $1 and s.spec_id = $2 and ($4::int4[] is null or m.site_id = any($4))
+             order by b.baseline_id desc limit $3",
             class.0,
             spec.0,
             MOST,
+            scope.to_filter() as _,
         )
         .fetch_all(&self.pool)
         .await?;
-        let spread = |(id, machine, profile, readings): (i32, i32, [&[u8]; 3], i32)| {
-            Ok(SensorSpread {
-                machine: MachineId(machine),
-                profile: Profile::read(id, profile)?,
-                readings: counted("readings", id, readings)?,
-            })
-        };
-        rows.iter()
-            .map(|row| {
-                let profile = [row.median.as_slice(), &row.spread, &row.scale];
-                spread((row.baseline_id, row.machine_id, profile, row.readings))
-            })
-            .collect()
+        let mut spreads = Vec::with_capacity(rows.len());
+        for row in rows {
+            match SensorSpread::try_from(row) {
+                Ok(spread) => spreads.push(spread),
+                Err(error) => tracing::error!(%error, "a baseline can't be read, its spread counts for nothing"),
+            }
+        }
+        Ok(spreads)
     }
 }
 
 /// The row, unless the epoch has one or has passed.
-async fn insert(conn: &mut PgConnection, new: &NewBaseline, now: Timestamp) -> Result<Option<i32>> {
+async fn insert(conn: &mut PgConnection, scope: &Scope, new: &NewBaseline, now: Timestamp) -> Result<Option<i32>> {
     let id = sqlx::query_scalar!(
         "insert into baseline (sensor_id, epoch, condition_cell, median, spread, scale, log_energy_mean, log_energy_sd,
              pooled_machines, readings, first_at, last_at, created_at, created_by, reason)
          select k.sensor_id, k.epoch, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
-         from commissioning k where k.sensor_id = $1 and k.epoch = $2 and k.state = 'commissioning' for update
+         from commissioning k where k.sensor_id = $1 and k.epoch = $2 and k.state = 'commissioning'
+             and ($15::int4[] is null or exists (select 1 from sensor s join machine m using (machine_id)
+                                                 where s.sensor_id = k.sensor_id and m.site_id = any($15)))
+         for update
          on conflict (sensor_id, epoch, condition_cell) do nothing returning baseline_id",
         new.sensor.0,
         new.epoch,
@@ -274,6 +309,7 @@ async fn insert(conn: &mut PgConnection, new: &NewBaseline, now: Timestamp) -> R
         time(now),
         new.created_by,
         new.reason,
+        scope.to_filter() as _,
     )
     .fetch_optional(conn)
     .await?;

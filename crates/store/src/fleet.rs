@@ -205,15 +205,32 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format!("site {site}")))?.try_into()
     }
 
-    /// Declares a class of machines.
+    /// Declares a class of machines that are commissioned by the usual rules.
     pub async fn class_create(&self, name: &Slug, step: Duration, now: Timestamp) -> Result<MachineClass> {
+        self.class_create_with(name, step, CommissioningRules::default(), now)
+            .await
+    }
+
+    /// Declares a class of machines, and when their sensors have been seen enough.
+    pub async fn class_create_with(
+        &self,
+        name: &Slug,
+        step: Duration,
+        rules: CommissioningRules,
+        now: Timestamp,
+    ) -> Result<MachineClass> {
         let row = sqlx::query_as!(
             ClassRow,
-            "insert into machine_class (name, step_ms, created_at) values ($1, $2, $3)
+            "insert into machine_class (name, step_ms, created_at, commissioning_readings, commissioning_span_s,
+                 run_in_readings)
+             values ($1, $2, $3, $4, $5, $6)
              returning class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings",
             name.as_str(),
             count(step.as_millis()),
             time(now),
+            i32::try_from(rules.readings).unwrap_or(i32::MAX),
+            count(rules.span.as_secs()),
+            i32::try_from(rules.run_in).unwrap_or(i32::MAX),
         )
         .fetch_one(&self.pool)
         .await

@@ -3,7 +3,7 @@
 //! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, Invalid, Scope, Timestamp};
+use tocsin_domain::{IncidentId, PageAction, Scope, Timestamp};
 
 use crate::changes::Channel;
 use crate::row::{Time, time};
@@ -15,38 +15,6 @@ pub use delivery::{
     AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
     PageDelivery,
 };
-
-/// What a page asks of its receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PageAction {
-    /// Wake somebody.
-    Trigger,
-    /// Somebody has taken it.
-    Acknowledge,
-    /// It is over.
-    Resolve,
-}
-
-impl PageAction {
-    /// The name in rows and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trigger => "trigger",
-            Self::Acknowledge => "acknowledge",
-            Self::Resolve => "resolve",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "trigger" => Ok(Self::Trigger),
-            "acknowledge" => Ok(Self::Acknowledge),
-            "resolve" => Ok(Self::Resolve),
-            _ => Err(Invalid::new("action", format!("{text:?} is not a page action"))),
-        }
-    }
-}
 
 /// A page to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

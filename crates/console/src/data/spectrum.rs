@@ -27,6 +27,8 @@ struct Reading {
     decided_by: String,
     threshold_set: i32,
     bundle: i32,
+    /// 0 without one.
+    baseline: i32,
     degraded: bool,
     rpm: Option<f32>,
     load: Option<f32>,
@@ -100,6 +102,7 @@ pub(crate) async fn show(
         verdict: answer.verdict,
         threshold_set: answer.threshold_set_id,
         bundle: answer.bundle_id,
+        baseline: answer.baseline_id,
         degraded: answer.degraded,
         rpm: answer.rpm,
         load: answer.load,

@@ -88,7 +88,7 @@ fn number(id: &str) -> Result<i64, Failure> {
         .map_err(|_| Failure::NotFound(format!("incident {id:?}: not a number")))
 }
 
-/// The evidence asked for; else the worst that the network judged; else the worst.
+/// The evidence asked for; else the worst whose bins are kept; else the worst.
 fn chosen<'a>(evidence: &'a [Evidence], asked: &Asked) -> Option<&'a Evidence> {
     let is_asked = |evidence: &&Evidence| {
         asked.sensor.as_ref() == Some(&evidence.sensor)

@@ -158,6 +158,7 @@ impl Fixture {
                     detector: if i % 7 == 3 { "overall_level" } else { "residual" }.into(),
                     level: 1.2 + 0.06 * i as f32 + 0.2 * noise(5, i) as f32,
                     bin_error: if i == 2 { vec![] } else { review::errors(i) },
+                    baseline_id: 0,
                 }
             })
             .collect()

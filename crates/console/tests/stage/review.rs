@@ -234,6 +234,7 @@ impl ReviewService for Fixture {
             detectors: detectors(point, 0),
             threshold_set_id: 4,
             bundle_id: 12,
+            baseline_id: 3,
             reconstructed: spectrum(1, 0.0),
             bin_error: errors(point.i),
             observed,

@@ -1,5 +1,6 @@
 //! One locked machine while its readings arrive: the journal entries to append and the incident to keep.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,17 @@ use half::f16;
 use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
 use tocsin_judge::fold::{Arrival, Effect, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
-use tocsin_judge::page::{PageAction, PageReason, page_key};
+use tocsin_judge::page::{PageReason, page_key};
 use tocsin_store::incident::{
     Incident, NewEvidence, NewIncident, evidence_attach, evidence_insert, incident_insert, incident_update,
 };
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
-use tocsin_store::outbox::{self, NewPage, page_insert};
+use tocsin_store::outbox::{NewPage, page_insert};
 use tocsin_store::{Result, Store, Transaction};
 
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
-use crate::page::{self, Draft};
+use crate::page::{self, Draft, Shown};
 
 /// Readings of an incident whose evidence is all kept; from then on one a minute.
 const EVIDENCE_IN_FULL: i32 = 200;
@@ -34,6 +35,8 @@ pub(crate) struct FoldedMachine {
     changed: bool,
     events: Vec<NewEvent>,
     evidence: Vec<NewEvidence>,
+    /// What each sensor's readings show, of those at hand.
+    shown: BTreeMap<SensorId, Shown>,
 }
 
 /// The level of a step, whose it is, and when.
@@ -56,6 +59,7 @@ impl FoldedMachine {
             changed: false,
             events: Vec::new(),
             evidence: Vec::new(),
+            shown: BTreeMap::new(),
         }
     }
 
@@ -66,6 +70,7 @@ impl FoldedMachine {
     /// Writes down what one arrival did.
     pub(crate) async fn take(&mut self, tx: &mut Transaction, assessed: &Assessed, arrival: Arrival) -> Result<()> {
         self.keep_hot(assessed, &arrival);
+        self.see(assessed);
         let Arrival::Folded { window, transition } = arrival else {
             self.keep_evidence(assessed);
             return Ok(());
@@ -103,6 +108,14 @@ impl FoldedMachine {
         if !decides && assessed.row.verdict.is_flagged() {
             let until = assessed.row.key.captured_at + self.class.set.persistence.reach_back(None, self.class.step);
             self.state.hot_until = self.state.hot_until.max(Some(until));
+        }
+    }
+
+    fn see(&mut self, assessed: &Assessed) {
+        let shown = Shown::of(assessed);
+        let sensor = assessed.row.key.sensor;
+        if self.shown.get(&sensor).is_none_or(|before| shown.outranks(before)) {
+            self.shown.insert(sensor, shown);
         }
     }
 
@@ -261,7 +274,8 @@ impl FoldedMachine {
             deciding_sensor: decision.sensor,
             deciding_detector: decision.detector,
             level: decision.level.0,
-            bin_error: &assessed.bin_error,
+            shown: self.shown.get(&decision.sensor),
+            arrived: assessed.row.key.captured_at,
             class: &self.class,
             replay: is_replay(assessed),
             delayed_by_ms: delay(assessed, self.class.step),
@@ -271,7 +285,7 @@ impl FoldedMachine {
         let page = NewPage {
             page_key: page_key(incident.id, incident.severity),
             incident: incident.id,
-            action: outbox_action(reason.action()),
+            action: reason.action(),
             payload_json,
         };
         page_insert(tx, &page, assessed.row.received_at).await?;
@@ -296,7 +310,7 @@ pub(crate) async fn save(tx: &mut Transaction, machines: Vec<FoldedMachine>) -> 
     machines_update(tx, &changes).await
 }
 
-/// Little-endian half floats; nothing when the network did not judge.
+/// Little-endian half floats; nothing when no bins are known.
 fn half_floats(values: &[f32]) -> Option<Vec<u8>> {
     let bytes = values
         .iter()
@@ -312,14 +326,6 @@ fn kind_of(event: &Event) -> EventKind {
         Event::Escalated => EventKind::Escalated,
         Event::Acknowledged { .. } => EventKind::Acknowledged,
         Event::Cleared => EventKind::Cleared,
-    }
-}
-
-fn outbox_action(action: PageAction) -> outbox::PageAction {
-    match action {
-        PageAction::Trigger => outbox::PageAction::Trigger,
-        PageAction::Acknowledge => outbox::PageAction::Acknowledge,
-        PageAction::Resolve => outbox::PageAction::Resolve,
     }
 }
 

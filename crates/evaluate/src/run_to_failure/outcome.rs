@@ -89,8 +89,8 @@ impl Periods {
 }
 
 impl Outcome {
-    /// Of a course whose sensors were commissioned after `commissioned` readings.
-    pub(crate) fn of(machine: &str, course: &Course, commissioned: usize) -> Self {
+    /// Of a course in whose first `commissioning` steps sensors were still being commissioned.
+    pub(crate) fn of(machine: &str, course: &Course, commissioning: usize) -> Self {
         let pages: Vec<_> = course
             .incidents
             .iter()
@@ -112,7 +112,7 @@ impl Outcome {
             false_pages_before_35: pages.before_35,
             false_pages_before_50: pages.before_50,
             false_page_readings: pages.under_before_50,
-            judged_before_50: ((HEALTHY * course.steps as f64) as usize).saturating_sub(commissioned),
+            judged_before_50: ((HEALTHY * course.steps as f64) as usize).saturating_sub(commissioning),
             alert: AlertOutcome {
                 detected: alerts.detected,
                 valid: alerts.valid,

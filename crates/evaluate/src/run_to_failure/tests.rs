@@ -56,6 +56,25 @@ fn failing_machines_are_paged_in_time_and_healthy_ones_never() {
 }
 
 #[test]
+fn what_was_judged_is_counted_in_steps_whatever_their_length() {
+    let judged = |step_s: f64| {
+        let rules = Rules {
+            step_s,
+            ..Rules::default()
+        };
+        let report = run_to_failure(&lives(true), &[], &rules, false, || {}).unwrap();
+        let first = &report.machines[0];
+        (first.readings, first.judged_before_50)
+    };
+    assert_eq!(judged(10.0), (600, 300 - 110));
+    assert_eq!(
+        judged(60.0),
+        (100, 50 - 19),
+        "110 readings of 10 s begin 19 steps of a minute"
+    );
+}
+
+#[test]
 fn a_nested_run_chooses_constants_for_every_fold() {
     let report = run_to_failure(&lives(true), &[], &Rules::default(), true, || {}).unwrap();
     assert_eq!((report.constants.len(), report.summary.valid), (4, 4));

@@ -16,7 +16,7 @@ use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::incident::{NewIncident, incident_insert, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_update};
-use tocsin_store::outbox::{NewPage, PageAction, PageDelivery, page_insert};
+use tocsin_store::outbox::{NewPage, PageDelivery, page_insert};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -183,6 +183,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         top_bins: Vec::new(),
         threshold_set_id: ThresholdSetId(1),
         bundle_digest: BundleDigest([1; 32]),
+        baseline_id: None,
         replay: false,
         delayed_by_ms: None,
         dedup_key: dedup_key(incident),
@@ -190,7 +191,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
     NewPage {
         page_key: page_key(incident, Severity::Page),
         incident,
-        action: PageAction::parse(reason.action().as_str()).unwrap(),
+        action: reason.action(),
         payload_json: serde_json::to_string(&payload).unwrap(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, Commissioning as WireCommissioning, CommissioningRules as WireRules,
     MachineClass as WireClass, Sensor as WireSensor, SetCommissioningRulesRequest,
@@ -73,12 +73,16 @@ impl Fleet {
         let name = Slug::parse("class", &request.class)?;
         let rules = rules(request.rules.ok_or_else(|| Malformed::new("rules", "is missing"))?)?;
         let class = wire::class(&self.context.store.class_set_commissioning(&name, rules).await?);
-        let detail = json!({ "readings": rules.readings, "span_s": rules.span.as_secs(), "run_in": rules.run_in });
         self.context
-            .record(principal, "class.set_commissioning", &name, detail)
+            .record(principal, "class.set_commissioning", &name, detail(rules))
             .await?;
         Ok(class)
     }
+}
+
+/// How a record names a class's rules.
+pub(super) fn detail(rules: CommissioningRules) -> Value {
+    json!({ "readings": rules.readings, "span_s": rules.span.as_secs(), "run_in": rules.run_in })
 }
 
 fn reason(text: String) -> Result<String, Malformed> {

@@ -7,9 +7,9 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SpectrumSpec, Verdict, codec};
+use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SensorId, SpectrumSpec, Verdict, codec};
 use tocsin_store::fleet::SensorListing;
-use tocsin_store::reading::FullReading;
+use tocsin_store::reading::{FullReading, StoredReading};
 use tonic::{Response, Status};
 
 use super::{Service, count, name};
@@ -118,14 +118,8 @@ impl Service {
         };
         let rebuilt = match rebuilt {
             Some(rebuilt) => rebuilt,
-            // The errors of flagged readings were kept when they were judged.
             None => ReconstructResponse {
-                bin_error: self
-                    .store
-                    .evidence_bin_error(scope, sensor, stored.key.captured_at)
-                    .await?
-                    .map(|bytes| half_floats(&bytes))
-                    .unwrap_or_default(),
+                bin_error: self.kept_errors(scope, sensor, &stored).await?,
                 ..ReconstructResponse::default()
             },
         };
@@ -142,6 +136,7 @@ impl Service {
             detectors: judged.detectors(),
             threshold_set_id: judged.threshold_set_id(),
             bundle_id: judged.reading.bundle.map_or(0, |bundle| bundle.0),
+            baseline_id: judged.reading.baseline.map_or(0, |baseline| baseline.0),
             degraded: judged.is_degraded(),
             observed,
             reconstructed: rebuilt.reconstruction,
@@ -153,6 +148,21 @@ impl Service {
             load: condition.load,
             overall: overall::values(&channel.spec, &overall),
         })
+    }
+
+    /// The squared errors of a flagged reading's bins, kept when it was judged; none where the bins that were kept are those
+    /// of a detector that holds it against its baseline.
+    async fn kept_errors(&self, scope: &Scope, sensor: SensorId, stored: &StoredReading) -> Result<Vec<f32>, Error> {
+        match stored.verdict {
+            Verdict::Alert { by } | Verdict::Page { by } if !by.needs_baseline() => {
+                let kept = self
+                    .store
+                    .evidence_bin_error(scope, sensor, stored.key.captured_at)
+                    .await?;
+                Ok(kept.map(|bytes| half_floats(&bytes)).unwrap_or_default())
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What the model that judged makes of the spectrum; none when no scorer answers, for the rest is worth showing.

@@ -1,4 +1,5 @@
-//! Evidence: flagged readings with the squared error of each bin.
+//! Evidence: flagged readings with what each bin adds to them. Whether that is a squared error or a share of the deviation
+//! from the baseline follows from the reading's deciding detector.
 
 use sqlx::PgConnection;
 use tocsin_domain::{IncidentId, MachineId, ReadingKey, Scope, SensorId, Slug, Timestamp};
@@ -16,7 +17,8 @@ pub struct NewEvidence {
     pub machine: MachineId,
     /// The incident it belongs to.
     pub incident: Option<IncidentId>,
-    /// Squared error of each bin, little-endian half floats; none when the network did not judge.
+    /// What each bin adds to what the reading's deciding detector saw, little-endian half floats: its share of the deviation
+    /// where that was measured against a baseline, else its squared error; none when no bins are known.
     pub bin_error: Option<Vec<u8>>,
 }
 
@@ -27,7 +29,7 @@ pub struct Evidence {
     pub reading: StoredReading,
     /// The sensor's name.
     pub sensor_name: Slug,
-    /// Squared error of each bin, little-endian half floats; none when the network did not judge.
+    /// What each bin adds, as in [`NewEvidence`].
     pub bin_error: Option<Vec<u8>>,
 }
 
@@ -142,7 +144,7 @@ impl Store {
         rows.map(Evidence::try_from).collect()
     }
 
-    /// The error of each bin kept for one flagged reading, little-endian half floats.
+    /// What was kept of the bins of one flagged reading, as in [`NewEvidence`].
     pub async fn evidence_bin_error(
         &self,
         scope: &Scope,

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use tocsin_domain::fleet::CommissioningRules;
-use tocsin_domain::{BaselineId, BundleId, ReadingFlags, Scope, SensorId, Timestamp};
+use tocsin_domain::{
+    BaselineId, BundleId, Detector, Level, ReadingFlags, Scope, SensorId, Severity, ThresholdSetId, Timestamp, Verdict,
+};
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
+use tocsin_store::incident::{Incident, NewIncident, incident_insert, incident_update};
 use tocsin_store::reading::{MachineScoresQuery, NewReading, readings_insert};
 use tocsin_store::{Channel, Error, Store};
 
@@ -24,9 +27,33 @@ async fn small_fleet(store: &Store) -> Fleet {
     fleet
 }
 
-/// Readings every ten seconds.
+/// Normal readings every ten seconds.
 fn readings(sensor: SensorId, steps: std::ops::Range<u64>) -> Vec<NewReading> {
-    steps.map(|step| reading(sensor, at(10 * step), step as i64)).collect()
+    let normal = |step: u64| NewReading {
+        verdict: Verdict::Normal { by: Detector::Residual },
+        ..reading(sensor, at(10 * step), step as i64)
+    };
+    steps.map(normal).collect()
+}
+
+/// Opens an incident of the first machine; one of page severity has paged.
+async fn open(store: &Store, fleet: &Fleet, severity: Severity, opened_at: Timestamp) -> Incident {
+    let new = NewIncident {
+        machine: fleet.one.machine,
+        severity,
+        opened_at,
+        paged_at: (severity == Severity::Page).then_some(opened_at),
+        deciding_sensor: fleet.one.id,
+        deciding_detector: Detector::OverallLevel,
+        level: Level(1.5),
+        threshold_set: ThresholdSetId(7),
+        bundle: BundleId(3),
+        replay: false,
+    };
+    let mut transaction = store.begin().await.unwrap();
+    let incident = incident_insert(&mut transaction, &new).await.unwrap();
+    transaction.commit().await.unwrap();
+    incident
 }
 
 async fn keep(store: &Store, readings: &[NewReading]) {
@@ -114,29 +141,111 @@ async fn readings_of_a_machine_that_stands_still_count_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_machine_that_stands_above_its_fleets_alert_line_is_commissioned_and_one_that_paged_is_not() {
+    with_store("baseline_incidents", async |store| {
+        let fleet = small_fleet(&store).await;
+        keep(&store, &readings(fleet.one.id, 0..30)).await;
+        let mut incident = open(&store, &fleet, Severity::Alert, at(100)).await;
+        assert_eq!(lease(&store, noon()).await.len(), 1, "an alert leaves nothing out");
+        (incident.severity, incident.paged_at) = (Severity::Page, Some(at(150)));
+        let mut transaction = store.begin().await.unwrap();
+        incident_update(&mut transaction, &incident).await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(
+            lease(&store, noon() + LEASE).await,
+            [],
+            "a page leaves out all since its incident opened"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_incident_from_before_the_repair_keeps_no_reading_out_of_the_new_epoch() {
+    with_store("baseline_repaired", async |store| {
+        let fleet = small_fleet(&store).await;
+        let sensor = fleet.one.id;
+        keep(&store, &readings(sensor, 0..30)).await;
+        open(&store, &fleet, Severity::Page, at(0)).await;
+        assert_eq!(lease(&store, noon()).await, []);
+        store
+            .commissioning_restart(&Scope::All, sensor, ("person:ana", "new bearing"), at(300))
+            .await
+            .unwrap();
+        keep(&store, &readings(sensor, 30..60)).await;
+        assert_eq!(lease(&store, noon()).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_that_was_judged_page_counts_for_nothing_though_no_incident_is_open() {
+    with_store("baseline_paged", async |store| {
+        let fleet = small_fleet(&store).await;
+        let mut some = readings(fleet.one.id, 0..30);
+        for reading in some.iter_mut().skip(10).take(3) {
+            reading.verdict = Verdict::Alert {
+                by: Detector::OverallLevel,
+            };
+        }
+        for reading in some.iter_mut().skip(20).take(6) {
+            reading.verdict = Verdict::Page {
+                by: Detector::OverallLevel,
+            };
+        }
+        keep(&store, &some).await;
+        assert_eq!(lease(&store, noon()).await, []);
+        keep(&store, &readings(fleet.one.id, 30..31)).await;
+        assert_eq!(lease(&store, noon()).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next_epoch() {
     with_store("baseline_epochs", async |store| {
         let fleet = small_fleet(&store).await;
         let sensor = fleet.one.id;
         keep(&store, &readings(sensor, 0..30)).await;
         let ready = lease(&store, noon()).await[0];
+        assert_eq!(
+            store
+                .baseline_activate(&fleet.south_only(), &learned(&ready), noon())
+                .await
+                .unwrap(),
+            None,
+            "it lies outside the scope"
+        );
         let mut changes = store.changes(Channel::Baseline).await.unwrap();
         let id = store
-            .baseline_activate(&learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon())
             .await
             .unwrap()
             .unwrap();
         changes.changed().await.unwrap();
         assert_eq!(
-            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            store
+                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .await
+                .unwrap(),
             None,
             "once is enough"
         );
-        assert_eq!(store.baselines_active().await.unwrap(), [(sensor, id)]);
-        let found = store.baselines_by_id(&[id, BaselineId(99)]).await.unwrap();
+        assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), [(sensor, id)]);
+        let found = store.baselines_by_id(&Scope::All, &[id, BaselineId(99)]).await.unwrap();
         assert_eq!((found.len(), &found[0].learned), (1, &learned(&ready)));
-        let spreads = store.baseline_spreads(fleet.class.id, fleet.one.spec).await.unwrap();
-        assert_eq!((spreads.len(), spreads[0].machine), (1, fleet.one.machine));
+        let spreads = async |scope| {
+            store
+                .baseline_spreads(&scope, fleet.class.id, fleet.one.spec)
+                .await
+                .unwrap()
+        };
+        let found = spreads(Scope::All).await;
+        assert_eq!((found.len(), found[0].machine), (1, fleet.one.machine));
+        let elsewhere = fleet.south_only();
+        assert_eq!(store.baselines_active(&elsewhere).await.unwrap(), []);
+        assert_eq!(store.baselines_by_id(&elsewhere, &[id]).await.unwrap(), []);
+        assert_eq!(spreads(elsewhere).await, []);
 
         let restart = async |scope: &Scope| {
             let why = ("person:ana", "new bearing");
@@ -157,14 +266,46 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
                 needed: 20
             }
         );
-        assert_eq!(store.baselines_active().await.unwrap(), []);
+        assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), []);
         assert_eq!(
-            store.baseline_activate(&learned(&ready), noon()).await.unwrap(),
+            store
+                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .await
+                .unwrap(),
             None,
             "of an epoch that has passed"
         );
         keep(&store, &readings(sensor, 100..130)).await;
         assert_eq!(lease(&store, noon()).await[0].epoch, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_impossible_baseline_costs_the_fleet_its_own_spread_and_no_other() {
+    with_store("baseline_impossible", async |store| {
+        let fleet = small_fleet(&store).await;
+        let mut made = Vec::new();
+        for sensor in [fleet.one.id, fleet.two.id] {
+            keep(&store, &readings(sensor, 0..30)).await;
+            let ready = lease(&store, noon()).await[0];
+            let active = store.baseline_activate(&Scope::All, &learned(&ready), noon()).await;
+            made.push(active.unwrap().unwrap());
+        }
+        sqlx::query("update baseline set scale = $1 where baseline_id = $2")
+            .bind(vec![0_u8; 256])
+            .bind(made[1].0)
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let spreads = store
+            .baseline_spreads(&Scope::All, fleet.class.id, fleet.one.spec)
+            .await
+            .unwrap();
+        assert_eq!(
+            spreads.iter().map(|spread| spread.machine).collect::<Vec<_>>(),
+            [fleet.one.machine]
+        );
     })
     .await;
 }
@@ -200,7 +341,7 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
         keep(&store, &readings(sensor, 0..30)).await;
         let ready = lease(&store, noon()).await[0];
         let id = store
-            .baseline_activate(&learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon())
             .await
             .unwrap()
             .unwrap();

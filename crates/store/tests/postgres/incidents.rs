@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use tocsin_domain::{
-    BundleId, Detector, IncidentId, IncidentState, Level, MachineId, Scope, Severity, Slug, ThresholdSetId, Timestamp,
+    BundleId, Detector, IncidentId, IncidentState, Level, MachineId, PageAction, Scope, Severity, Slug, ThresholdSetId,
+    Timestamp,
 };
 use tocsin_store::incident::{
     Incident, IncidentQuery, NewEvidence, NewIncident, evidence_insert, incident_insert, incident_lock,
@@ -11,9 +12,7 @@ use tocsin_store::machine::{
     EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_to_fold, machines_try_lock,
     machines_update,
 };
-use tocsin_store::outbox::{
-    AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, PageAction, page_insert,
-};
+use tocsin_store::outbox::{AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, page_insert};
 use tocsin_store::reading::{LoggedScoresQuery, readings_insert};
 use tocsin_store::{Error, Store, Transaction};
 

@@ -153,6 +153,7 @@ fn evidence_view(evidence: Evidence) -> Result<Value> {
         "verdict": evidence.verdict,
         "detector": evidence.detector,
         "level": evidence.level,
+        "baseline_id": given(evidence.baseline_id),
         "bin_error": evidence.bin_error,
     }))
 }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use tocsin_contracts::incidents::v1::{Evidence, Incident};
 use tocsin_contracts::review::v1::GetVerdictResponse;
+use tocsin_domain::Detector;
 
 use crate::view::{self, badge, bar, detector, level, machine_href, moment};
 
@@ -42,12 +43,14 @@ fn reading(incident: &Incident, chosen: &Evidence, verdict: Option<&GetVerdictRe
         p {
             (badge(&chosen.verdict)) " " strong { (chosen.sensor) } ", " (moment(at)) ": "
             (detector(&chosen.detector)) " at level " strong { (level(chosen.level)) }
+            @if chosen.baseline_id != 0 { ", held against baseline #" (chosen.baseline_id) }
         }
+        @let against = Against::of(&chosen.detector);
         @if chosen.bin_error.is_empty() {
-            p.hint { "The network did not judge this reading, so there is no error by bin." }
+            p.hint { (against.without_bins()) }
         } @else {
-            h3 { "Where the reconstruction misses most" }
-            (top_bins(&chosen.bin_error, verdict))
+            h3 { (against.title()) }
+            (top_bins(&chosen.bin_error, against, verdict))
         }
         @if let (Some(verdict), Some(at)) = (verdict, at) {
             @if !verdict.reconstructed.is_empty() {
@@ -61,7 +64,54 @@ fn reading(incident: &Incident, chosen: &Evidence, verdict: Option<&GetVerdictRe
     }
 }
 
-/// The bins with the largest share of the squared error: index and share, largest first.
+/// What a reading's bins are measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// What the network makes of the reading.
+    Model,
+    /// What the sensor looked like when it was commissioned.
+    Baseline,
+}
+
+impl Against {
+    /// That of the detector that decided.
+    fn of(detector: &str) -> Self {
+        match detector.parse::<Detector>() {
+            Ok(by) if by.needs_baseline() => Self::Baseline,
+            _ => Self::Model,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Model => "Where the reconstruction misses most",
+            Self::Baseline => "Where it stands out from its baseline",
+        }
+    }
+
+    fn share_of(self) -> &'static str {
+        match self {
+            Self::Model => "squared error",
+            Self::Baseline => "squared deviation",
+        }
+    }
+
+    fn explained(self) -> &'static str {
+        match self {
+            Self::Model => "Share of the reading's squared error, in the model's space, of ",
+            Self::Baseline => "Share of the reading's squared deviation from its baseline, in scales of each bin, of ",
+        }
+    }
+
+    fn without_bins(self) -> &'static str {
+        match self {
+            Self::Model => "The network did not judge this reading, so there is no error by bin.",
+            Self::Baseline => "No deviation by bin is kept of this reading.",
+        }
+    }
+}
+
+/// The bins with the largest share of the whole: index and share, largest first.
 pub(super) fn shares(bin_error: &[f32]) -> Vec<(usize, f64)> {
     let total: f64 = bin_error.iter().map(|&error| f64::from(error)).sum();
     if !(total.is_finite() && total > 0.0) {
@@ -77,7 +127,7 @@ pub(super) fn shares(bin_error: &[f32]) -> Vec<(usize, f64)> {
     shares
 }
 
-fn top_bins(bin_error: &[f32], verdict: Option<&GetVerdictResponse>) -> Markup {
+fn top_bins(bin_error: &[f32], against: Against, verdict: Option<&GetVerdictResponse>) -> Markup {
     let shares = shares(bin_error);
     let largest = shares.first().map_or(1.0, |(_, share)| *share);
     let place = |bin: usize| {
@@ -90,14 +140,14 @@ fn top_bins(bin_error: &[f32], verdict: Option<&GetVerdictResponse>) -> Markup {
     };
     html! {
         table.bars {
-            thead.visually-hidden { tr { th { "Frequency" } th { "Bar" } th { "Share of squared error" } } }
+            thead.visually-hidden { tr { th { "Frequency" } th { "Bar" } th { "Share of " (against.share_of()) } } }
             tbody {
                 @for (bin, share) in shares {
                     tr { th.num scope="row" { (place(bin)) } td { (bar(share / largest)) } td.num { (format!("{:.1} %", share * 100.0)) } }
                 }
             }
         }
-        p.hint { "Share of the reading's squared error, in the model's space, of " (bin_error.len()) " bins." }
+        p.hint { (against.explained()) (bin_error.len()) " bins." }
     }
 }
 
@@ -138,6 +188,20 @@ mod tests {
         let bins: Vec<usize> = shares.iter().map(|(bin, _)| *bin).collect();
         assert_eq!(bins, [1, 3, 0, 2]);
         assert!((shares[0].1 - 0.6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn bins_are_named_by_what_the_deciding_detector_measures_against() {
+        for (detector, against) in [
+            ("growth", Against::Baseline),
+            ("shift", Against::Baseline),
+            ("narrowband", Against::Baseline),
+            ("residual", Against::Model),
+            ("overall_level", Against::Model),
+            ("commissioning", Against::Model),
+        ] {
+            assert_eq!(Against::of(detector), against, "{detector}");
+        }
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! Which bins speak for a flagged reading: those in which what the deciding detector measures stands out.
+//!
+//! Growth, shift and narrowband are measured against the sensor's baseline, so their bins are the deviations from it,
+//! and are there without the network as well. Of the other detectors none has bins of its own but the network, whose
+//! squared errors stand for all.
+
+use std::sync::Arc;
+
+use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
+use tocsin_domain::{Detector, Verdict};
+
+use super::{Assessor, CHUNK_ROWS, Pending};
+use crate::baselines::{ActiveBaseline, Known};
+use crate::bindings::ActiveClass;
+use crate::detect::deviation_shares;
+
+impl Assessor {
+    /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
+    pub(super) async fn explain(&self, active: &ActiveClass, baselines: &Known, readings: &mut [Pending]) {
+        let mut unlike_the_model = Vec::new();
+        for (at, pending) in readings.iter_mut().enumerate() {
+            let Some(by) = pending.flagged_by(active) else { continue };
+            if by.needs_baseline() {
+                let against = baselines.of(pending.placed.reading.key.sensor, active.bins());
+                pending.bin_error = against.map_or_else(Vec::new, |against| pending.deviations(by, &against));
+            } else if pending.scored.scores.get(Detector::Residual).is_some() {
+                unlike_the_model.push(at);
+            }
+        }
+        for rows in unlike_the_model.chunks(CHUNK_ROWS) {
+            self.fetch_errors(active, rows, readings).await;
+        }
+    }
+
+    /// Fetches the squared error per bin of `rows`.
+    async fn fetch_errors(&self, active: &ActiveClass, rows: &[usize], readings: &mut [Pending]) {
+        let spectra = Spectra {
+            bundle: active.bundle.digest(),
+            codes: rows
+                .iter()
+                .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
+                .copied()
+                .collect(),
+            bins: active.bins(),
+            full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
+        };
+        let request = ScoreRequest::from(ScoreBatch {
+            spectra,
+            bin_error_rows: (0..rows.len()).collect(),
+        });
+        match self.call(request).await {
+            Ok(response) => {
+                for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(active.bins())) {
+                    readings[*row].bin_error = bin_error.to_vec();
+                }
+            }
+            Err(status) => {
+                tracing::warn!(rows = rows.len(), code = ?status.code(), message = status.message(), "no scorer answered, evidence goes without bins");
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// The detector that put it at or above a line.
+    fn flagged_by(&self, active: &ActiveClass) -> Option<Detector> {
+        match self.judgement(Some(active)).verdict {
+            Verdict::Alert { by } | Verdict::Page { by } => Some(by),
+            Verdict::Normal { .. } | Verdict::Unjudged { .. } => None,
+        }
+    }
+
+    fn deviations(&self, by: Detector, against: &Arc<ActiveBaseline>) -> Vec<f32> {
+        let codes = self.placed.reading.spectrum.codes();
+        deviation_shares(by, codes, self.placed.full_scale, against)
+    }
+}
