@@ -59,6 +59,11 @@ impl OverallLevel {
         })
     }
 
+    /// From a stored mean and standard deviation: finite, the latter above zero.
+    pub fn from_parts(mean: f64, sd: f64) -> Result<Self, MalformedModel> {
+        Self::try_from(Stored { mean, sd })
+    }
+
     /// The same spread about another mean: `by` is the change of the log energy.
     #[must_use]
     pub fn moved(self, by: f64) -> Self {

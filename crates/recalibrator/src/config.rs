@@ -1,6 +1,7 @@
 //! What the recalibrator is told.
 
 use serde::{Deserialize, Serialize};
+use tocsin_detect::drift::FollowRule;
 use tocsin_domain::Invalid;
 use tocsin_judge::Persistence;
 
@@ -15,6 +16,10 @@ pub struct Config {
     pub logged_readings_limit: u32,
     /// How often sensors that have been seen enough are looked for and commissioned, in seconds.
     pub commission_interval_s: u64,
+    /// How often baselines follow their sensors, in seconds.
+    pub follow_period_s: u64,
+    /// How far a baseline may move from what was commissioned without a person.
+    pub follow: FollowRule,
 }
 
 impl Default for Config {
@@ -23,6 +28,8 @@ impl Default for Config {
             persistence: Persistence::default(),
             logged_readings_limit: 500_000,
             commission_interval_s: 60,
+            follow_period_s: 86_400,
+            follow: FollowRule::default(),
         }
     }
 }
@@ -35,6 +42,20 @@ impl Config {
         }
         if self.commission_interval_s == 0 {
             return Err(Invalid::new("recalibrator.commission_interval_s", "must be at least 1"));
+        }
+        if self.follow_period_s == 0 {
+            return Err(Invalid::new("recalibrator.follow_period_s", "must be at least 1"));
+        }
+        for (field, db) in [
+            ("common_up_db", self.follow.common_up_db),
+            ("down_db", self.follow.down_db),
+        ] {
+            if !(0.0..=20.0).contains(&db) {
+                return Err(Invalid::new(
+                    format!("recalibrator.follow.{field}"),
+                    format!("{db} must be 0 to 20"),
+                ));
+            }
         }
         let persistence = self
             .persistence
@@ -65,6 +86,14 @@ mod tests {
             restless.parse().unwrap_err().field,
             "recalibrator.commission_interval_s"
         );
+        let wide = Config {
+            follow: FollowRule {
+                common_up_db: 21.0,
+                ..FollowRule::default()
+            },
+            ..config.clone()
+        };
+        assert_eq!(wide.parse().unwrap_err().field, "recalibrator.follow.common_up_db");
         let rules = Persistence {
             k: 0,
             ..Persistence::default()

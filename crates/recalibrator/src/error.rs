@@ -50,6 +50,17 @@ pub enum Error {
     /// No other limits were in force before.
     #[error("class {0} had no other limits before the present ones")]
     NothingBefore(Slug),
+    /// A sensor has sent too little lately to say where it stands.
+    #[error("sensor: {readings} readings in the last period, {needed} are needed to tell where it stands")]
+    NoPlateau {
+        /// Those there are.
+        readings: usize,
+        /// Those it takes.
+        needed: usize,
+    },
+    /// Something else changed a sensor's baseline in the same moment.
+    #[error("sensor: its baseline has just been replaced, look at it again")]
+    Overtaken,
     /// A stored set can't be read.
     #[error("threshold set {set}: {part}: {reason}")]
     Unreadable {
@@ -90,7 +101,9 @@ impl From<Error> for Status {
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
             | Error::NoBaseline(_)
+            | Error::NoPlateau { .. }
             | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::Overtaken => Self::aborted(message),
             Error::Store(Store::NotFound { .. }) => Self::not_found(message),
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
             Error::Store(Store::Unavailable { .. }) | Error::Bundle(Bundle::ObjectStore { .. }) => {

@@ -11,7 +11,8 @@
 //! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
 //!
 //! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]). The
-//! baselines come from here too: in the background, sensors that have been seen enough are commissioned.
+//! baselines come from here too: in the background, sensors that have been seen enough are commissioned, and once a day
+//! each baseline follows its sensor as far as it may without a person ([`tocsin_detect::drift`]).
 //!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
@@ -20,7 +21,9 @@
 
 mod commission;
 mod config;
+mod drift;
 mod error;
+mod follow;
 mod propose;
 mod provenance;
 mod reached;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::commission::Commissioner;
+use crate::follow::Follower;
 use crate::scores::Healthy;
 use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
 
@@ -37,29 +38,41 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         store: parts.store.clone(),
         clock: parts.clock.clone(),
     };
+    let follower = Follower {
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        rule: config.follow,
+        period: Duration::from_secs(config.follow_period_s),
+    };
     let recalibrator = Recalibrator {
         commissioner: commissioner.clone(),
         interval: Duration::from_secs(config.commission_interval_s),
+        follower: follower.clone(),
     };
     let service = Service {
         config,
         parts,
         commissioner,
+        follower,
     };
     (RecalibratorServiceServer::new(service), recalibrator)
 }
 
-/// The running side of the role: commissions sensors.
+/// The running side of the role: commissions sensors, and lets their baselines follow them.
 #[derive(Debug)]
 pub struct Recalibrator {
     commissioner: Commissioner,
     interval: Duration,
+    follower: Follower,
 }
 
 impl Recalibrator {
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        self.commissioner.run(self.interval, shutdown).await;
+        tokio::join!(
+            self.commissioner.run(self.interval, shutdown.clone()),
+            self.follower.run(shutdown),
+        );
     }
 }
 
@@ -69,6 +82,7 @@ pub struct Service {
     pub(crate) config: Config,
     pub(crate) parts: Parts,
     commissioner: Commissioner,
+    pub(crate) follower: Follower,
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
@@ -243,7 +257,7 @@ impl Service {
 
     /// Puts what was done on record. It has been done, and the history of bindings, or the baseline, names the actor as
     /// well, so a record that can't be written doesn't fail the call.
-    async fn record(&self, entry: &NewAuditEntry) {
+    pub(crate) async fn record(&self, entry: &NewAuditEntry) {
         if let Err(error) = self.parts.store.audit_append(entry, self.parts.clock.now()).await {
             let NewAuditEntry {
                 actor, action, subject, ..
@@ -336,5 +350,34 @@ impl RecalibratorService for Service {
         let by = engineer(&request, "commission sensors")?;
         let commissioned = self.do_commission(&by).await?;
         Ok(Response::new(v1::CommissionResponse { commissioned }))
+    }
+
+    async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<v1::FollowResponse>, Status> {
+        let by = engineer(&request, "let baselines follow their sensors")?;
+        let activated = self.follower.round(None, &by.actor()).await?;
+        Ok(Response::new(v1::FollowResponse { activated }))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site))]
+    async fn list_drift(
+        &self,
+        request: Request<v1::ListDriftRequest>,
+    ) -> Result<Response<v1::ListDriftResponse>, Status> {
+        require_viewer(&request, "look at drift")?;
+        let scope = caller(&request)?.scope();
+        let sensors = self.drift_of_site(&scope, &request.into_inner().site).await?;
+        Ok(Response::new(v1::ListDriftResponse { sensors }))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn accept_plateau(
+        &self,
+        request: Request<v1::AcceptPlateauRequest>,
+    ) -> Result<Response<v1::AcceptPlateauResponse>, Status> {
+        let by = caller(&request)?.clone();
+        by.require(PersonRole::Engineer, "accept a plateau")
+            .map_err(Error::from)?;
+        let sensor = self.do_accept_plateau(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::AcceptPlateauResponse { sensor }))
     }
 }

@@ -141,7 +141,7 @@ impl TryFrom<SpreadRow> for SensorSpread {
 }
 
 impl Profile {
-    fn read(id: i32, [median, spread, scale]: [&[u8]; 3]) -> Result<Self> {
+    pub(crate) fn read(id: i32, [median, spread, scale]: [&[u8]; 3]) -> Result<Self> {
         let impossible = |column| Error::impossible("baseline", column, id);
         let column = |name, bytes, usable: fn(f32) -> bool| floats(name, bytes, usable).map_err(impossible(name));
         let profile = Self {
@@ -197,7 +197,8 @@ impl Store {
             return Ok(None);
         };
         let activated = sqlx::query!(
-            "update commissioning set state = 'commissioned', baseline_id = $3, commissioned_at = $4,
+            "update commissioning set state = 'commissioned', baseline_id = $3, commissioned_baseline_id = $3,
+                 commissioned_at = $4,
                  leased_until = null
              where sensor_id = $1 and epoch = $2 and state = 'commissioning'",
             new.sensor.0,
@@ -262,7 +263,8 @@ impl Store {
         let rows = sqlx::query_as!(
             SpreadRow,
             "select b.baseline_id, s.machine_id, b.median, b.spread, b.scale, b.readings
-             from commissioning k join baseline b using (baseline_id) join sensor s on s.sensor_id = k.sensor_id
+             from commissioning k join baseline b on b.baseline_id = k.commissioned_baseline_id
+             join sensor s on s.sensor_id = k.sensor_id
              join machine m using (machine_id)
              where m.class_id = $1 and s.spec_id = $2 and ($4::int4[] is null or m.site_id = any($4))
              order by b.baseline_id desc limit $3",
@@ -294,7 +296,7 @@ async fn insert(conn: &mut PgConnection, scope: &Scope, new: &NewBaseline, now: 
              and ($15::int4[] is null or exists (select 1 from sensor s join machine m using (machine_id)
                                                  where s.sensor_id = k.sensor_id and m.site_id = any($15)))
          for update
-         on conflict (sensor_id, epoch, condition_cell) do nothing returning baseline_id",
+         on conflict (sensor_id, epoch, condition_cell, version) do nothing returning baseline_id",
         new.sensor.0,
         new.epoch,
         bytes(&new.profile.median),

@@ -155,7 +155,7 @@ impl Store {
                       k.commissioned_at, b.readings as "learned?", c.commissioning_readings as needed,
                       greatest(coalesce(n.seen, 0) - c.run_in_readings, 0) as "seen!"
                from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
-               join machine_class c using (class_id) left join baseline b on b.baseline_id = k.baseline_id
+               join machine_class c using (class_id) left join baseline b on b.baseline_id = k.commissioned_baseline_id
                left join lateral (
                    select count(*) as seen from (
                        select 1 from commissioning_reading r where r.sensor_id = k.sensor_id
@@ -185,7 +185,7 @@ impl Store {
         let begun = sqlx::query!(
             "update commissioning k
              set epoch = k.epoch + 1, state = 'commissioning', started_at = $3, started_by = $4, reason = $5,
-                 baseline_id = null, commissioned_at = null, leased_until = null,
+                 baseline_id = null, commissioned_baseline_id = null, commissioned_at = null, leased_until = null,
                  since = coalesce((
                      select case when newest.flags & 8 <> 0 then newest.captured_at + interval '1 microsecond' end
                      from sensor t cross join lateral (

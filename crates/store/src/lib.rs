@@ -18,6 +18,7 @@ pub mod changes;
 pub mod commissioning;
 mod error;
 pub mod fleet;
+pub mod following;
 pub mod incident;
 pub mod machine;
 pub mod outbox;

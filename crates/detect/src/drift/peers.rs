@@ -32,6 +32,17 @@ pub enum Finding {
     Suspicion,
 }
 
+impl Finding {
+    /// Its name, as stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Drift => "drift",
+            Self::Suspicion => "suspicion",
+        }
+    }
+}
+
 /// The moves of one class's sensors: recent median minus commissioned, in scales per bin.
 #[derive(Debug, Clone)]
 pub struct Peers<'a> {

@@ -47,8 +47,8 @@ impl Store {
         Ok(machines.into_iter().map(MachineId).collect())
     }
 
-    /// A machine's logged scores under one bundle, judged with the network and against the baselines that are active
-    /// now: what an earlier epoch reached says nothing about this one. In pages, by key.
+    /// A machine's logged scores under one bundle, judged with the network and against the baselines of each sensor's
+    /// present epoch, in whatever version: what an earlier epoch reached says nothing about this one. In pages, by key.
     pub async fn scores_against_baseline(&self, scope: &Scope, query: &MachineScoresQuery) -> Result<LoggedScores> {
         let after = query.after;
         let rows = sqlx::query_as!(
@@ -57,7 +57,8 @@ impl Store {
                     r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
                     r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
              from machine m join sensor s using (machine_id) join commissioning k using (sensor_id)
-             join reading r on r.sensor_id = s.sensor_id and r.baseline_id = k.baseline_id
+             join baseline b on b.sensor_id = k.sensor_id and b.epoch = k.epoch
+             join reading r on r.sensor_id = s.sensor_id and r.baseline_id = b.baseline_id
              where m.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
                and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
                and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))

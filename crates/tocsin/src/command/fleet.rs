@@ -16,6 +16,7 @@ use tocsin_contracts::fleet::v1::{
 use super::{Ask, duration, given, nested, when};
 use crate::client::explain;
 
+mod drift;
 mod sensors;
 
 pub(super) use sensors::Sensors;

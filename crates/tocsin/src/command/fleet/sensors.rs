@@ -1,6 +1,6 @@
 //! `tocsin sensors`: declared, listed with where each stands, commissioned anew.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
@@ -9,6 +9,7 @@ use tocsin_contracts::fleet::v1::{
 };
 use tocsin_contracts::time;
 
+use super::drift;
 use crate::client::explain;
 use crate::command::{Ask, given, when};
 
@@ -38,6 +39,21 @@ enum SensorCommand {
         /// SITE/MACHINE/SENSOR
         path: String,
         /// What was done to the machine, for the record
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show where each of a site's sensors stands against what was commissioned: steady, drifting with its class, or
+    /// suspected
+    Drift {
+        /// The site
+        #[arg(long)]
+        site: String,
+    },
+    /// Take where a sensor stands now for its normal state, although it rose: its baseline moves there
+    AcceptPlateau {
+        /// SITE/MACHINE/SENSOR
+        path: String,
+        /// Why it is no failure, for the record
         #[arg(long)]
         reason: String,
     },
@@ -96,6 +112,10 @@ impl Sensors {
                     .output
                     .item("sensor", sensor_view(answer.sensor.unwrap_or_default())?)
             }
+            SensorCommand::Drift { site } => drift::list(&self.ask, site).await,
+            SensorCommand::AcceptPlateau { path, reason } => {
+                drift::accept_plateau(&self.ask, names(&path)?, reason).await
+            }
             SensorCommand::List { site, machine } => {
                 let answer = client.list_sensors(ListSensorsRequest { site, machine }).await;
                 let sensors = answer
@@ -120,18 +140,21 @@ impl Sensors {
     }
 }
 
-/// Reads `SITE/MACHINE/SENSOR`.
 fn commission(path: &str, reason: String) -> Result<CommissionSensorRequest> {
-    let parts: Vec<&str> = path.split('/').collect();
-    let [site, machine, sensor] = parts.as_slice() else {
-        bail!("{path:?} is not of the form SITE/MACHINE/SENSOR");
-    };
+    let [site, machine, sensor] = names(path)?;
     Ok(CommissionSensorRequest {
-        site: (*site).to_owned(),
-        machine: (*machine).to_owned(),
-        sensor: (*sensor).to_owned(),
+        site,
+        machine,
+        sensor,
         reason,
     })
+}
+
+/// Reads `SITE/MACHINE/SENSOR`.
+fn names(path: &str) -> Result<[String; 3]> {
+    let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let names = <[String; 3]>::try_from(parts);
+    names.map_err(|_| anyhow!("{path:?} is not of the form SITE/MACHINE/SENSOR"))
 }
 
 fn sensor_view(sensor: Sensor) -> Result<Value> {

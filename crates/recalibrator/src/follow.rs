@@ -1,0 +1,255 @@
+//! Lets baselines follow their sensors, group by group: what [`tocsin_detect::drift`] allows, on what the store kept.
+//!
+//! A round looks at each sensor's healthy readings since the last one, holds its move against its peers' moves, and gives
+//! it the next version of its baseline where the rule lets it move. What came of it is kept for every sensor, moved or
+//! not: the finding is what the console and `tocsin sensors drift` show.
+//!
+//! **Invariant:** nothing here lets a machine's own rise into its baseline. That takes a person
+//! ([`Follower::accept_plateau`]).
+
+use std::time::Duration;
+
+use tocsin_detect::baseline::MIN_READINGS;
+use tocsin_detect::drift::{Cusum, Finding, FollowRule, Followed, Standing, follow_class};
+use tocsin_detect::{Baseline, Commissioned, MalformedModel, OverallLevel, Reference, Rows, log_spectrum_into};
+use tocsin_domain::{Clock, Codec, Scope, SensorId, SpectrumSpec, Timestamp};
+use tocsin_store::Store;
+use tocsin_store::following::{FollowingSensor, Group, NewRound, NextVersion, RecentSpectra};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// Most readings of a period a median is taken of: of more, every so-manieth.
+const MOST_READINGS: u32 = 500;
+
+/// How long a group is this process's own.
+const LEASE: Duration = Duration::from_mins(30);
+
+/// Decibels of a natural logarithm of an amplitude.
+const DB_PER_LN: f32 = 20.0 / std::f32::consts::LN_10;
+
+/// Looks for groups that are due.
+#[derive(Debug, Clone)]
+pub(crate) struct Follower {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) rule: FollowRule,
+    pub(crate) period: Duration,
+}
+
+/// A sensor, what it was commissioned as, and what it read since the last round.
+struct Looked {
+    sensor: FollowingSensor,
+    commissioned: Reference,
+    recent: Option<Vec<f32>>,
+    readings: usize,
+    until: Timestamp,
+}
+
+impl Follower {
+    /// Follows whenever a group is due, until shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let work = async {
+            loop {
+                match self.round(Some(self.period), "recalibrator").await {
+                    Ok(0) => {}
+                    Ok(activated) => tracing::info!(activated, "baselines followed their sensors"),
+                    Err(error) => tracing::warn!(%error, "baselines wait to follow their sensors"),
+                }
+                tokio::time::sleep(self.period.min(Duration::from_mins(5))).await;
+            }
+        };
+        shutdown.run_until_cancelled(work).await;
+    }
+
+    /// Lets every group follow whose last round is a period ago, or every one; answers how many baselines moved.
+    pub(crate) async fn round(&self, period: Option<Duration>, by: &str) -> Result<u32, Error> {
+        let mut activated = 0;
+        let due = self.store.following_lease(self.clock.now(), period, LEASE).await?;
+        for group in due {
+            match self.follow(group, by).await {
+                Ok(moved) => activated += moved,
+                Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(class = %group.class, spec = %group.spec, %error, "a class does not follow this time");
+                }
+            }
+        }
+        Ok(activated)
+    }
+
+    async fn follow(&self, group: Group, by: &str) -> Result<u32, Error> {
+        let spec = self.store.spec_by_id(group.spec).await?.spec;
+        let mut looked = Vec::new();
+        for sensor in self.store.following_sensors(&Scope::All, group).await? {
+            looked.extend(self.look(sensor, &spec).await?);
+        }
+        if looked.is_empty() {
+            return Ok(self.store.following_record(group, &[], self.clock.now()).await?);
+        }
+        let (rule, by) = (self.rule, by.to_owned());
+        let rounds = tokio::task::spawn_blocking(move || rounds(&looked, rule, &by)).await?;
+        let rounds = rounds.map_err(|error| Error::NoBaseline(error.to_string()))?;
+        Ok(self.store.following_record(group, &rounds, self.clock.now()).await?)
+    }
+
+    /// Nothing of a sensor that has sent nothing since the last round, or whose baseline makes no sense.
+    async fn look(&self, sensor: FollowingSensor, spec: &SpectrumSpec) -> Result<Option<Looked>, Error> {
+        let whose = (sensor.sensor, sensor.machine);
+        let recent = self
+            .store
+            .following_spectra(&Scope::All, whose, sensor.looked_until, MOST_READINGS)
+            .await?;
+        let Some(recent) = recent else { return Ok(None) };
+        let spec = spec.clone();
+        let looked = tokio::task::spawn_blocking(move || Looked::new(sensor, &recent, &spec)).await?;
+        Ok(looked
+            .inspect_err(
+                |(sensor, error)| tracing::error!(%sensor, %error, "a baseline makes no sense, it does not follow"),
+            )
+            .ok())
+    }
+
+    /// A person takes a sensor's present state for its normal one: the median of its last period becomes its baseline, and
+    /// what follows is counted from there.
+    pub(crate) async fn accept_plateau(
+        &self,
+        scope: &Scope,
+        sensor: SensorId,
+        (by, reason): (&str, &str),
+    ) -> Result<(), Error> {
+        let (group, standing) = self.store.following_sensor(scope, sensor).await?;
+        let spec = self.store.spec_by_id(group.spec).await?.spec;
+        let newest = self.store.reading_get(scope, sensor, None).await?;
+        let until = newest.map_or(standing.looked_until, |reading| reading.stored.key.captured_at);
+        let period = (until - self.period, until);
+        let spectra = self.store.plateau_spectra(scope, sensor, period, MOST_READINGS).await?;
+        let looked = Looked::new(standing, &RecentSpectra { spectra, until }, &spec);
+        let looked = looked.map_err(|(_, error)| Error::NoBaseline(error.to_string()))?;
+        let median = looked.recent.clone().ok_or(Error::NoPlateau {
+            readings: looked.readings,
+            needed: MIN_READINGS,
+        })?;
+        let followed = Followed {
+            median: median.clone(),
+            finding: Finding::Steady,
+            standing: 0.0,
+            cusum: Cusum::default(),
+            held: false,
+        };
+        let round = looked.round(&followed, Some(median), (by, reason, true));
+        let round = round.map_err(|error| Error::NoBaseline(error.to_string()))?;
+        if !self.store.following_accept(&round, self.clock.now()).await? {
+            return Err(Error::Overtaken);
+        }
+        Ok(())
+    }
+}
+
+impl Looked {
+    fn new(
+        sensor: FollowingSensor,
+        recent: &RecentSpectra,
+        spec: &SpectrumSpec,
+    ) -> Result<Self, (SensorId, MalformedModel)> {
+        let id = sensor.sensor;
+        let (_, profile) = &sensor.commissioned;
+        let (mean, sd) = sensor.log_energy;
+        let commissioned = Baseline::new(profile.median.clone(), profile.scale.clone())
+            .and_then(|baseline| {
+                Ok(Reference {
+                    baseline,
+                    overall_level: OverallLevel::from_parts(mean, sd)?,
+                })
+            })
+            .map_err(|error| (id, error))?;
+        Ok(Self {
+            recent: median(recent, spec, commissioned.baseline.bins()),
+            readings: recent.spectra.len(),
+            until: recent.until,
+            sensor,
+            commissioned,
+        })
+    }
+
+    fn standing(&self) -> Standing<'_> {
+        Standing {
+            machine: i64::from(self.sensor.machine.0),
+            commissioned: &self.commissioned.baseline,
+            active: &self.sensor.active.1.median,
+            recent: self.recent.clone(),
+            cusum: Cusum::resume(self.sensor.cusum),
+        }
+    }
+
+    fn round(
+        &self,
+        followed: &Followed,
+        next: Option<Vec<f32>>,
+        (by, reason, accepted): (&str, &str, bool),
+    ) -> Result<NewRound, MalformedModel> {
+        let from = self.commissioned.baseline.median();
+        let next = next
+            .map(|median| {
+                let reference = self.commissioned.followed(median)?;
+                Ok(NextVersion {
+                    median: reference.baseline.median().to_vec(),
+                    log_energy_mean: reference.overall_level.mean(),
+                })
+            })
+            .transpose()?;
+        Ok(NewRound {
+            sensor: self.sensor.sensor,
+            epoch: self.sensor.epoch,
+            active: self.sensor.active.0,
+            until: self.until,
+            readings: u32::try_from(self.readings).unwrap_or(u32::MAX),
+            finding: followed.finding.as_str(),
+            standing: followed.standing,
+            cusum: followed.cusum.sum(),
+            held: followed.held,
+            recent_db: self.recent.as_ref().map_or(0.0, |recent| rise_db(from, recent)),
+            active_db: rise_db(from, &followed.median),
+            next,
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            accepted,
+        })
+    }
+}
+
+fn rounds(looked: &[Looked], rule: FollowRule, by: &str) -> Result<Vec<NewRound>, MalformedModel> {
+    let standings: Vec<Standing<'_>> = looked.iter().map(Looked::standing).collect();
+    let reason = format!(
+        "followed its sensor: down by at most {} dB, up with its class by at most {} dB from what was commissioned",
+        rule.down_db, rule.common_up_db
+    );
+    let followed = follow_class(&standings, rule);
+    let round = |(looked, followed): (&Looked, &Followed)| {
+        let moved = followed.median != looked.sensor.active.1.median;
+        looked.round(followed, moved.then(|| followed.median.clone()), (by, &reason, false))
+    };
+    looked.iter().zip(&followed).map(round).collect()
+}
+
+/// Median log spectrum of a period; nothing of too few readings, or of any that has other bins.
+fn median(recent: &RecentSpectra, spec: &SpectrumSpec, bins: usize) -> Option<Vec<f32>> {
+    if recent.spectra.len() < MIN_READINGS || recent.spectra.iter().any(|s| s.spectrum.codes().len() != bins) {
+        return None;
+    }
+    let codec = Codec::for_spec(spec);
+    let mut linear = vec![0.0; recent.spectra.len() * bins];
+    for (column, amplitudes) in recent.spectra.iter().zip(linear.chunks_mut(bins)) {
+        codec.decode_into(column.spectrum.codes(), amplitudes);
+    }
+    let mut log = vec![0.0; linear.len()];
+    log_spectrum_into(&linear, spec.canonical_s0(), &mut log);
+    let fit = Commissioned::fit(Rows::new(&log, bins).ok()?).ok()?;
+    Some(fit.median().to_vec())
+}
+
+/// Root mean square of the rises of one median above another, in dB of 1 + s/s0.
+fn rise_db(from: &[f32], to: &[f32]) -> f32 {
+    let rises = to.iter().zip(from).map(|(to, from)| (to - from).max(0.0).powi(2));
+    DB_PER_LN * (rises.sum::<f32>() / from.len().max(1) as f32).sqrt()
+}

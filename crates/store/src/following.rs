@@ -1,0 +1,471 @@
+//! Baselines that follow their sensors: groups that are due, what a round looks at, and what it came to.
+//!
+//! **Invariant:** a round's baselines become active in one transaction, and only where the version they were made from
+//! is still the active one: a new epoch, or a person who accepted a plateau, goes before.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tocsin_domain::{BaselineId, CanonicalSpectrum, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
+
+use crate::baseline::Profile;
+use crate::changes::Channel;
+use crate::reading::SpectrumColumn;
+use crate::row::{Time, time};
+use crate::{Error, Result, Store};
+
+/// Sensors of one class and spec, which follow together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// The class.
+    pub class: ClassId,
+    /// The spec.
+    pub spec: SpecId,
+}
+
+/// Where a commissioned sensor stands before a round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowingSensor {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// Its machine.
+    pub machine: MachineId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What was commissioned.
+    pub commissioned: (BaselineId, Profile),
+    /// Mean and standard deviation of the log energy then.
+    pub log_energy: (f64, f64),
+    /// The active version.
+    pub active: (BaselineId, Profile),
+    /// Sum of its standings above its peers.
+    pub cusum: f64,
+    /// Readings captured up to here have been looked at.
+    pub looked_until: Timestamp,
+}
+
+/// What a sensor read since the last round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecentSpectra {
+    /// Healthy ones, in order of capture; none when an incident was open.
+    pub spectra: Vec<SpectrumColumn>,
+    /// Capture time of the newest reading there is.
+    pub until: Timestamp,
+}
+
+/// What a round came to for one sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRound {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The version the round began with.
+    pub active: BaselineId,
+    /// Readings captured up to here have been looked at.
+    pub until: Timestamp,
+    /// Healthy readings of the period.
+    pub readings: u32,
+    /// `steady`, `drift` or `suspicion`.
+    pub finding: &'static str,
+    /// How far it stood above its peers, in robust standard deviations.
+    pub standing: f64,
+    /// The same in sum.
+    pub cusum: f64,
+    /// Whether it may not move up.
+    pub held: bool,
+    /// How far the period's median stood above what was commissioned, dB.
+    pub recent_db: f32,
+    /// How far the next version stands above what was commissioned, dB.
+    pub active_db: f32,
+    /// The next version, where it moves.
+    pub next: Option<NextVersion>,
+    /// Who and why, for the version's record.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether the next version counts as commissioned: a person accepted it.
+    pub accepted: bool,
+}
+
+/// What a version has of its own; scale and spread are as commissioned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NextVersion {
+    /// Median of ln(1 + s/s0).
+    pub median: Vec<f32>,
+    /// Mean of the log energy.
+    pub log_energy_mean: f64,
+}
+
+/// A sensor's newest round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// When it was.
+    pub at: Timestamp,
+    /// Healthy readings of the period.
+    pub readings: u32,
+    /// `steady`, `drift` or `suspicion`.
+    pub finding: String,
+    /// How far it stood above its peers, in robust standard deviations.
+    pub standing: f64,
+    /// The same in sum.
+    pub cusum: f64,
+    /// Whether it may not move up.
+    pub held: bool,
+    /// How far the period's median stood above what was commissioned, dB.
+    pub recent_db: f32,
+    /// How far the active version stands above what was commissioned, dB.
+    pub active_db: f32,
+}
+
+struct SensorRow {
+    sensor_id: i32,
+    machine_id: i32,
+    class_id: i32,
+    spec_id: i32,
+    epoch: i32,
+    commissioned_id: i32,
+    commissioned_median: Vec<u8>,
+    log_energy_mean: f64,
+    log_energy_sd: f64,
+    active_id: i32,
+    active_median: Vec<u8>,
+    spread: Vec<u8>,
+    scale: Vec<u8>,
+    cusum: f64,
+    looked_until: Time,
+}
+
+impl TryFrom<SensorRow> for FollowingSensor {
+    type Error = Error;
+
+    fn try_from(row: SensorRow) -> Result<Self> {
+        if !(row.cusum.is_finite() && row.cusum >= 0.0) {
+            let wrong = Invalid::new("cusum", format!("{} is no sum", row.cusum));
+            return Err(Error::impossible("following_round", "cusum", row.sensor_id)(wrong));
+        }
+        let profile = |id, median: &[u8]| -> Result<(BaselineId, Profile)> {
+            Ok((BaselineId(id), Profile::read(id, [median, &row.spread, &row.scale])?))
+        };
+        Ok(Self {
+            sensor: SensorId(row.sensor_id),
+            machine: MachineId(row.machine_id),
+            epoch: row.epoch,
+            commissioned: profile(row.commissioned_id, &row.commissioned_median)?,
+            log_energy: (row.log_energy_mean, row.log_energy_sd),
+            active: profile(row.active_id, &row.active_median)?,
+            cusum: row.cusum,
+            looked_until: row.looked_until.into(),
+        })
+    }
+}
+
+impl Store {
+    /// Takes groups whose last round is at least a period ago, until `now + lease`. A group's first round is a period
+    /// after its first sensor was commissioned. Without a period all groups are due.
+    pub async fn following_lease(
+        &self,
+        now: Timestamp,
+        period: Option<Duration>,
+        lease: Duration,
+    ) -> Result<Vec<Group>> {
+        sqlx::query!(
+            "insert into following_group (class_id, spec_id, followed_at)
+             select m.class_id, s.spec_id, min(k.commissioned_at) from commissioning k join sensor s using (sensor_id)
+             join machine m using (machine_id) where k.state = 'commissioned' group by 1, 2 on conflict do nothing",
+        )
+        .execute(&self.pool)
+        .await?;
+        let due = period.map_or(Timestamp::MAX, |period| now - period);
+        let rows = sqlx::query!(
+            "with due as (
+                 select class_id, spec_id from following_group
+                 where followed_at <= $2 and (leased_until is null or leased_until <= $1)
+                 order by followed_at for update skip locked)
+             update following_group g set leased_until = $3 from due
+             where g.class_id = due.class_id and g.spec_id = due.spec_id returning g.class_id, g.spec_id",
+            time(now),
+            time(due),
+            time(now + lease),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let group = |class, spec| Group {
+            class: ClassId(class),
+            spec: SpecId(spec),
+        };
+        Ok(rows.into_iter().map(|row| group(row.class_id, row.spec_id)).collect())
+    }
+
+    /// The commissioned sensors of a group, in order. One whose row is impossible is passed over with a word in the log.
+    pub async fn following_sensors(&self, scope: &Scope, group: Group) -> Result<Vec<FollowingSensor>> {
+        let mut sensors = Vec::new();
+        for row in self.following_rows(scope, Some(group), None).await? {
+            match FollowingSensor::try_from(row) {
+                Ok(sensor) => sensors.push(sensor),
+                Err(error) => tracing::error!(%error, "a baseline can't be read, its sensor does not follow"),
+            }
+        }
+        Ok(sensors)
+    }
+
+    /// One commissioned sensor and its group.
+    pub async fn following_sensor(&self, scope: &Scope, sensor: SensorId) -> Result<(Group, FollowingSensor)> {
+        let rows = self.following_rows(scope, None, Some(sensor)).await?;
+        let row = rows.into_iter().next();
+        let row = row.ok_or_else(|| Error::not_found(format!("a commissioned sensor {sensor}")))?;
+        let group = Group {
+            class: ClassId(row.class_id),
+            spec: SpecId(row.spec_id),
+        };
+        Ok((group, row.try_into()?))
+    }
+
+    async fn following_rows(
+        &self,
+        scope: &Scope,
+        group: Option<Group>,
+        sensor: Option<SensorId>,
+    ) -> Result<Vec<SensorRow>> {
+        let rows = sqlx::query_as!(
+            SensorRow,
+            r#"select k.sensor_id, s.machine_id, m.class_id, s.spec_id, k.epoch, c.baseline_id as commissioned_id,
+                      c.median as commissioned_median, c.log_energy_mean, c.log_energy_sd, a.baseline_id as active_id, a.median as active_median,
+                      c.spread, c.scale, coalesce(f.cusum, 0) as "cusum!",
+                      coalesce(f.until, c.last_at) as "looked_until!"
+               from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
+               join baseline c on c.baseline_id = k.commissioned_baseline_id
+               join baseline a on a.baseline_id = k.baseline_id
+               left join lateral (
+                   select r.cusum, r.until from following_round r where r.sensor_id = k.sensor_id and r.epoch = k.epoch
+                   order by r.at desc limit 1) f on true
+               where ($1::int4 is null or m.class_id = $1) and ($2::int4 is null or s.spec_id = $2)
+                 and ($3::int4[] is null or m.site_id = any($3)) and ($4::int4 is null or k.sensor_id = $4)
+               order by k.sensor_id"#,
+            group.map(|group| group.class.0),
+            group.map(|group| group.spec.0),
+            scope.to_filter() as _,
+            sensor.map(|sensor| sensor.0),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// What a sensor read after `after`. Of more than `most` every so-manieth is taken. A reading of a machine that stood
+    /// still is not healthy, nor is any of a period in which an incident was open.
+    pub async fn following_spectra(
+        &self,
+        scope: &Scope,
+        (sensor, machine): (SensorId, MachineId),
+        after: Timestamp,
+        most: u32,
+    ) -> Result<Option<RecentSpectra>> {
+        let newest = sqlx::query!(
+            r#"select w.until as "until!", exists (
+                   select 1 from incident i where i.machine_id = $2 and i.opened_at <= w.until
+                     and (i.closed_at is null or i.closed_at > $3)) as "disturbed!"
+               from (select max(r.captured_at) as until from reading r
+                     join sensor s using (sensor_id) join machine m using (machine_id)
+                     where r.sensor_id = $1 and r.captured_at > $3 and ($4::int4[] is null or m.site_id = any($4))) w
+               where w.until is not null"#,
+            sensor.0,
+            machine.0,
+            time(after),
+            scope.to_filter() as _,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(newest) = newest else { return Ok(None) };
+        if newest.disturbed {
+            return Ok(Some(RecentSpectra {
+                spectra: Vec::new(),
+                until: newest.until.into(),
+            }));
+        }
+        let period = (after, newest.until.into());
+        Ok(Some(RecentSpectra {
+            spectra: self.plateau_spectra(scope, sensor, period, most).await?,
+            until: newest.until.into(),
+        }))
+    }
+
+    /// What a sensor read after the first time and up to the second, whether or not an incident was open; of more than
+    /// `most` every so-manieth.
+    pub async fn plateau_spectra(
+        &self,
+        scope: &Scope,
+        sensor: SensorId,
+        (after, until): (Timestamp, Timestamp),
+        most: u32,
+    ) -> Result<Vec<SpectrumColumn>> {
+        let rows = sqlx::query!(
+            r#"with healthy as (
+                   select r.captured_at, row_number() over (order by r.captured_at) - 1 as place,
+                          count(*) over () as total
+                   from reading r join sensor s using (sensor_id) join machine m using (machine_id)
+                   where r.sensor_id = $1 and r.captured_at > $2 and r.captured_at <= $3
+                     and r.spectrum is not null and (r.rpm is null or r.rpm <> 0)
+                     and ($5::int4[] is null or m.site_id = any($5)))
+               select r.captured_at, r.spectrum as "spectrum!"
+               from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
+               where h.place % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at"#,
+            sensor.0,
+            time(after),
+            time(until),
+            i64::from(most.max(1)),
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let spectra = rows.into_iter().map(|row| SpectrumColumn {
+            captured_at: row.captured_at.into(),
+            spectrum: CanonicalSpectrum::from_codes(row.spectrum),
+        });
+        Ok(spectra.collect())
+    }
+
+    /// Records a round of a group, activates the versions it made, and ends the lease; how many became active.
+    pub async fn following_record(&self, group: Group, rounds: &[NewRound], now: Timestamp) -> Result<u32> {
+        let mut transaction = self.begin().await?;
+        let activated = record(&mut transaction, rounds, now).await?;
+        sqlx::query!(
+            "update following_group set followed_at = $3, leased_until = null where class_id = $1 and spec_id = $2",
+            group.class.0,
+            group.spec.0,
+            time(now),
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(activated)
+    }
+
+    /// Records that a person accepted where a sensor stands; whether it became its active baseline. It does not where
+    /// another version, or another epoch, came in between.
+    pub async fn following_accept(&self, round: &NewRound, now: Timestamp) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let activated = record(&mut transaction, std::slice::from_ref(round), now).await?;
+        transaction.commit().await?;
+        Ok(activated > 0)
+    }
+
+    /// The newest round of each sensor of a site in `scope`, in this epoch.
+    pub async fn following_rounds(&self, scope: &Scope, sensors: &[SensorId]) -> Result<Vec<Round>> {
+        let ids: Vec<i32> = sensors.iter().map(|sensor| sensor.0).collect();
+        let rows = sqlx::query!(
+            "select f.sensor_id, f.at, f.readings, f.finding, f.standing, f.cusum, f.held, f.recent_db, f.active_db
+             from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
+             cross join lateral (
+                 select * from following_round r where r.sensor_id = k.sensor_id and r.epoch = k.epoch
+                 order by r.at desc limit 1) f
+             where k.sensor_id = any($1) and ($2::int4[] is null or m.site_id = any($2)) order by f.sensor_id",
+            &ids,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let rounds = rows.into_iter().map(|row| Round {
+            sensor: SensorId(row.sensor_id),
+            at: row.at.into(),
+            readings: u32::try_from(row.readings).unwrap_or_default(),
+            finding: row.finding,
+            standing: row.standing,
+            cusum: row.cusum,
+            held: row.held,
+            recent_db: row.recent_db,
+            active_db: row.active_db,
+        });
+        Ok(rounds.collect())
+    }
+}
+
+async fn record(conn: &mut PgConnection, rounds: &[NewRound], now: Timestamp) -> Result<u32> {
+    let mut activated = 0;
+    for round in rounds {
+        let next = match &round.next {
+            Some(next) => activate(conn, round, next, now).await?,
+            None => None,
+        };
+        activated += u32::from(next.is_some());
+        insert_round(conn, round, next.unwrap_or(round.active), now).await?;
+    }
+    if activated > 0 {
+        Channel::Baseline.notify(conn).await?;
+    }
+    Ok(activated)
+}
+
+/// Stores the next version and makes it active; nothing when the version it was made from no longer is.
+async fn activate(
+    conn: &mut PgConnection,
+    round: &NewRound,
+    next: &NextVersion,
+    now: Timestamp,
+) -> Result<Option<BaselineId>> {
+    let median: Vec<u8> = next.median.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let id = sqlx::query_scalar!(
+        r#"with held as (
+               select sensor_id, commissioned_baseline_id from commissioning
+               where sensor_id = $1 and epoch = $2 and baseline_id = $3 for update)
+           insert into baseline (sensor_id, epoch, condition_cell, version, follows, median, spread, scale,
+               log_energy_mean, log_energy_sd, pooled_machines, readings, first_at, last_at, created_at, created_by,
+               reason)
+           select c.sensor_id, c.epoch, c.condition_cell, a.version + 1,
+                  case when $9 then null else c.baseline_id end, $4, c.spread, c.scale, $11, c.log_energy_sd,
+                   c.pooled_machines, $5, a.last_at, $6, $7, $8, $10
+           from held join baseline c on c.baseline_id = held.commissioned_baseline_id
+           join baseline a on a.baseline_id = $3
+           on conflict do nothing returning baseline_id"#,
+        round.sensor.0,
+        round.epoch,
+        round.active.0,
+        median,
+        i32::try_from(round.readings).unwrap_or(i32::MAX),
+        time(round.until),
+        time(now),
+        round.by,
+        round.accepted,
+        round.reason,
+        next.log_energy_mean,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(id) = id else { return Ok(None) };
+    sqlx::query!(
+        "update commissioning set baseline_id = $2,
+             commissioned_baseline_id = case when $3 then $2 else commissioned_baseline_id end
+         where sensor_id = $1",
+        round.sensor.0,
+        id,
+        round.accepted,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Some(BaselineId(id)))
+}
+
+async fn insert_round(conn: &mut PgConnection, round: &NewRound, active: BaselineId, now: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "insert into following_round (sensor_id, at, epoch, until, readings, finding, standing, cusum, held, recent_db,
+             active_db, baseline_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict do nothing",
+        round.sensor.0,
+        time(now),
+        round.epoch,
+        time(round.until),
+        i32::try_from(round.readings).unwrap_or(i32::MAX),
+        round.finding,
+        round.standing,
+        round.cusum,
+        round.held,
+        round.recent_db,
+        round.active_db,
+        active.0,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
