@@ -12,8 +12,8 @@ use tocsin_contracts::fleet::v1::{
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::recalibrator::v1::{
-    ActivateRequest, ApproveRequest, CommissionRequest, FleetReplay, LoggedScores, ProposeRequest, TestRequest,
-    ThresholdSet as WireSet,
+    AcceptPlateauRequest, ActivateRequest, ApproveRequest, CommissionRequest, FleetReplay, FollowRequest,
+    ListDriftRequest, LoggedScores, ProposeRequest, SensorDrift, TestRequest, ThresholdSet as WireSet,
 };
 use tocsin_contracts::time;
 use tocsin_domain::fleet::SensorPath;
@@ -66,13 +66,18 @@ impl Fleet {
 
     /// One step in which `m1` sends what it is given and the others are healthy.
     async fn step(&mut self, m1: impl Fn(u64) -> Vec<f32>) -> Result<()> {
+        self.louder_step(1.0, m1).await
+    }
+
+    /// The same, with the others louder than they were.
+    async fn louder_step(&mut self, by: f32, m1: impl Fn(u64) -> Vec<f32>) -> Result<()> {
         let mut readings = Vec::new();
         for (place, (machine, gain)) in GAINS.into_iter().enumerate() {
             let number = self.step * GAINS.len() as u64 + place as u64;
             let bins = if place == 0 {
                 m1(number)
             } else {
-                Plant::healthy_at(gain, number)
+                Plant::healthy_at(by * gain, number)
             };
             readings.push(Plant::reading(&format!("{machine}/h"), self.step, bins));
         }
@@ -131,6 +136,15 @@ impl Fleet {
             .into_iter()
             .map(|sensor| sensor.commissioning.context("a state"))
             .collect()
+    }
+
+    /// Where each machine's sensor stood in the last round.
+    async fn drift(&self) -> Result<Vec<SensorDrift>> {
+        let site = SITE.to_owned();
+        let answer = self.recalibrator().list_drift(ListDriftRequest { site }).await?;
+        let mut sensors = answer.into_inner().sensors;
+        sensors.sort_by(|a, b| a.machine.cmp(&b.machine));
+        Ok(sensors)
     }
 
     fn fleet_service(&self) -> FleetServiceClient<tocsin_transport::Channel> {
@@ -286,4 +300,51 @@ async fn repaired(fleet: &mut Fleet) -> Result<()> {
     assert!(matches!(newest.verdict, Verdict::Alert { .. }), "{newest:?}");
     assert_eq!(newest.scores.get(Detector::Growth), None);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baselines_follow_a_fleet_that_rises_and_hold_a_machine_that_rises_alone_until_a_person_accepts() -> Result<()> {
+    let (mut fleet, _) = Fleet::start().await?;
+    for _ in 0..40 {
+        fleet.healthy_step().await?;
+    }
+    let commissioned = fleet.commission().await?;
+
+    // A warm week: everything is 1.2 dB louder, and m1 rises by another 4 dB that nobody shares.
+    for _ in 0..30 {
+        let m1 = |number| Plant::healthy_at(1.15 * 1.6 * GAINS[0].1, number);
+        fleet.louder_step(1.15, m1).await?;
+    }
+    let followed = fleet.recalibrator().follow(FollowRequest {}).await?.into_inner();
+    assert_eq!(followed.activated, 4, "the four that moved together");
+    let drift = fleet.drift().await?;
+    assert_eq!(drift.len(), 5);
+    for sensor in &drift[1..] {
+        assert_eq!((sensor.finding.as_str(), sensor.held), ("drift", false), "{sensor:?}");
+        assert!((0.8..1.6).contains(&sensor.active_db), "{sensor:?}");
+    }
+    let m1 = &drift[0];
+    assert_eq!((m1.finding.as_str(), m1.held), ("suspicion", true), "{m1:?}");
+    assert!(m1.recent_db > 4.0 && m1.active_db < 0.1, "{m1:?}");
+
+    let mut accept = AcceptPlateauRequest {
+        site: SITE.to_owned(),
+        machine: "m1".to_owned(),
+        sensor: "h".to_owned(),
+        reason: String::new(),
+    };
+    let refused = fleet.recalibrator().accept_plateau(accept.clone()).await.unwrap_err();
+    assert!(refused.message().starts_with("reason: "), "{refused:?}");
+    accept.reason = "new pump impeller".to_owned();
+    let accepted = fleet.recalibrator().accept_plateau(accept).await?.into_inner();
+    let m1 = accepted.sensor.context("a sensor")?;
+    assert_eq!((m1.finding.as_str(), m1.held), ("steady", false));
+
+    let states = fleet.states().await?;
+    assert!(states.iter().zip(&commissioned).all(|(now, then)| now.epoch == then.epoch && now.baseline_id != then.baseline_id));
+    let baseline = Some(BaselineId(states[0].baseline_id));
+    fleet
+        .until("readings against the accepted plateau", |reading| reading.baseline == baseline)
+        .await?;
+    fleet.stage.stop().await
 }

@@ -110,8 +110,8 @@ impl Follower {
             .ok())
     }
 
-    /// A person takes a sensor's present state for its normal one: the median of its last period becomes its baseline, and
-    /// what follows is counted from there.
+    /// A person takes a sensor's present state for its normal one: the median of its readings since before the last round,
+    /// which showed the plateau, becomes its baseline, and what follows is counted from there.
     pub(crate) async fn accept_plateau(
         &self,
         scope: &Scope,
@@ -122,7 +122,7 @@ impl Follower {
         let spec = self.store.spec_by_id(group.spec).await?.spec;
         let newest = self.store.reading_get(scope, sensor, None).await?;
         let until = newest.map_or(standing.looked_until, |reading| reading.stored.key.captured_at);
-        let period = (until - self.period, until);
+        let period = (standing.looked_from, until);
         let spectra = self.store.plateau_spectra(scope, sensor, period, MOST_READINGS).await?;
         let looked = Looked::new(standing, &RecentSpectra { spectra, until }, &spec);
         let looked = looked.map_err(|(_, error)| Error::NoBaseline(error.to_string()))?;

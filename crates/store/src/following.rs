@@ -42,6 +42,8 @@ pub struct FollowingSensor {
     pub cusum: f64,
     /// Readings captured up to here have been looked at.
     pub looked_until: Timestamp,
+    /// The last round looked at readings captured after this.
+    pub looked_from: Timestamp,
 }
 
 /// What a sensor read since the last round.
@@ -136,6 +138,7 @@ struct SensorRow {
     scale: Vec<u8>,
     cusum: f64,
     looked_until: Time,
+    looked_from: Time,
 }
 
 impl TryFrom<SensorRow> for FollowingSensor {
@@ -158,6 +161,7 @@ impl TryFrom<SensorRow> for FollowingSensor {
             active: profile(row.active_id, &row.active_median)?,
             cusum: row.cusum,
             looked_until: row.looked_until.into(),
+            looked_from: row.looked_from.into(),
         })
     }
 }
@@ -234,13 +238,17 @@ impl Store {
             r#"select k.sensor_id, s.machine_id, m.class_id, s.spec_id, k.epoch, c.baseline_id as commissioned_id,
                       c.median as commissioned_median, c.log_energy_mean, c.log_energy_sd, a.baseline_id as active_id, a.median as active_median,
                       c.spread, c.scale, coalesce(f.cusum, 0) as "cusum!",
-                      coalesce(f.until, c.last_at) as "looked_until!"
+                      coalesce(f.until, c.last_at) as "looked_until!",
+                      coalesce(g.until, c.last_at) as "looked_from!"
                from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
                join baseline c on c.baseline_id = k.commissioned_baseline_id
                join baseline a on a.baseline_id = k.baseline_id
                left join lateral (
                    select r.cusum, r.until from following_round r where r.sensor_id = k.sensor_id and r.epoch = k.epoch
                    order by r.at desc limit 1) f on true
+               left join lateral (
+                   select r.until from following_round r where r.sensor_id = k.sensor_id and r.epoch = k.epoch
+                   order by r.at desc offset 1 limit 1) g on true
                where ($1::int4 is null or m.class_id = $1) and ($2::int4 is null or s.spec_id = $2)
                  and ($3::int4[] is null or m.site_id = any($3)) and ($4::int4 is null or k.sensor_id = $4)
                order by k.sensor_id"#,
