@@ -32,6 +32,7 @@ create table following_round (
     standing    float8 not null,                 -- above its peers, in robust standard deviations
     cusum       float8 not null check (cusum >= 0),
     held        bool not null,                   -- may not move up
+    recent      bytea,                           -- the period's median of ln(1 + s/s0), float4 per bin; null: not told
     recent_db   float4 not null,                 -- the period's median above what was commissioned, root mean square of rises
     active_db   float4 not null,                 -- the same of the version active after the round
     baseline_id int4 not null references baseline, -- active after the round

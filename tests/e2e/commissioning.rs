@@ -303,7 +303,8 @@ async fn repaired(fleet: &mut Fleet) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn baselines_follow_a_fleet_that_rises_and_hold_a_machine_that_rises_alone_until_a_person_accepts() -> Result<()> {
+async fn baselines_follow_a_fleet_that_rises_and_hold_a_machine_that_rises_alone_until_a_person_accepts() -> Result<()>
+{
     let (mut fleet, _) = Fleet::start().await?;
     for _ in 0..40 {
         fleet.healthy_step().await?;
@@ -341,10 +342,17 @@ async fn baselines_follow_a_fleet_that_rises_and_hold_a_machine_that_rises_alone
     assert_eq!((m1.finding.as_str(), m1.held), ("steady", false));
 
     let states = fleet.states().await?;
-    assert!(states.iter().zip(&commissioned).all(|(now, then)| now.epoch == then.epoch && now.baseline_id != then.baseline_id));
+    assert!(
+        states
+            .iter()
+            .zip(&commissioned)
+            .all(|(now, then)| now.epoch == then.epoch && now.baseline_id != then.baseline_id)
+    );
     let baseline = Some(BaselineId(states[0].baseline_id));
     fleet
-        .until("readings against the accepted plateau", |reading| reading.baseline == baseline)
+        .until("readings against the accepted plateau", |reading| {
+            reading.baseline == baseline
+        })
         .await?;
     fleet.stage.stop().await
 }

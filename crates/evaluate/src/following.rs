@@ -87,6 +87,8 @@ struct Machine<'a> {
     began: Timestamp,
     commissioned: Vec<Reference>,
     references: Vec<Reference>,
+    /// Median log spectra of the settling time.
+    usual: Vec<Option<Vec<f32>>>,
     cusums: Vec<Cusum>,
     vigil: Option<Vigil>,
     /// The next arrival to be judged, and the first of the period that is judged now.
@@ -152,6 +154,7 @@ fn limits(machines: &mut [Machine<'_>], settled: Duration, rules: &Rules) -> Res
     }
     let limits = rules.limits.threshold_set(of, rules.persistence)?;
     for machine in machines {
+        machine.settle()?;
         machine.vigil = Some(Vigil::new(limits.persistence, rules.step()));
     }
     Ok(limits)
@@ -171,6 +174,7 @@ fn recalibrate(machines: &mut [Machine<'_>], now: Duration, recalibration: Recal
                 commissioned: &machine.commissioned[sensor].baseline,
                 active: machine.references[sensor].baseline.median(),
                 recent: machine.recent(sensor, recalibration == Recalibration::Symmetric)?,
+                usual: machine.usual[sensor].as_deref(),
                 cusum: machine.cusums[sensor],
             });
         }
@@ -228,6 +232,7 @@ impl<'a> Machine<'a> {
             life,
             began: life.at(*first),
             references: commissioned.clone(),
+            usual: vec![None; commissioned.len()],
             cusums: vec![Cusum::default(); commissioned.len()],
             commissioned,
             vigil: None,
@@ -265,8 +270,16 @@ impl<'a> Machine<'a> {
             }
             self.next += 1;
         }
-        self.period_from = self.next;
         histories.map(|history| largest_kth_of_n(&history, &rules.persistence, rules.step()))
+    }
+
+    /// Takes what it read since commissioning for where its sensors usually stand.
+    fn settle(&mut self) -> Result<(), TrialError> {
+        for sensor in 0..self.references.len() {
+            self.usual[sensor] = self.recent(sensor, true)?;
+        }
+        self.period_from = self.next;
+        Ok(())
     }
 
     fn judge_until(&mut self, until: Duration, limits: &ThresholdSet, rules: &Rules) {

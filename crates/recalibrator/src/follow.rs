@@ -178,6 +178,7 @@ impl Looked {
             commissioned: &self.commissioned.baseline,
             active: &self.sensor.active.1.median,
             recent: self.recent.clone(),
+            usual: self.sensor.usual.as_deref(),
             cusum: Cusum::resume(self.sensor.cusum),
         }
     }
@@ -208,6 +209,7 @@ impl Looked {
             standing: followed.standing,
             cusum: followed.cusum.sum(),
             held: followed.held,
+            recent: self.recent.clone(),
             recent_db: self.recent.as_ref().map_or(0.0, |recent| rise_db(from, recent)),
             active_db: rise_db(from, &followed.median),
             next,

@@ -166,7 +166,7 @@ fn counted(column: &'static str, id: i32, number: i32) -> Result<u32> {
         .map_err(Error::impossible("baseline", column, id))
 }
 
-fn floats(field: &str, bytes: &[u8], usable: fn(f32) -> bool) -> Result<Vec<f32>, Invalid> {
+pub(crate) fn floats(field: &str, bytes: &[u8], usable: fn(f32) -> bool) -> Result<Vec<f32>, Invalid> {
     let (values, rest) = bytes.as_chunks::<4>();
     if values.is_empty() || !rest.is_empty() {
         return Err(Invalid::new(field, format!("{} bytes are no floats", bytes.len())));
@@ -178,7 +178,7 @@ fn floats(field: &str, bytes: &[u8], usable: fn(f32) -> bool) -> Result<Vec<f32>
     }
 }
 
-fn bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tocsin_domain::{BaselineId, CanonicalSpectrum, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
-use crate::baseline::Profile;
+use crate::baseline::{Profile, bytes, floats};
 use crate::changes::Channel;
 use crate::reading::SpectrumColumn;
 use crate::row::{Time, time};
@@ -38,6 +38,8 @@ pub struct FollowingSensor {
     pub log_energy: (f64, f64),
     /// The active version.
     pub active: (BaselineId, Profile),
+    /// Mean of the medians of its epoch's first seven rounds that had one; none before there are as many.
+    pub usual: Option<Vec<f32>>,
     /// Sum of its standings above its peers.
     pub cusum: f64,
     /// Readings captured up to here have been looked at.
@@ -45,6 +47,9 @@ pub struct FollowingSensor {
     /// The last round looked at readings captured after this.
     pub looked_from: Timestamp,
 }
+
+/// Rounds whose mean says where a sensor usually stands.
+const USUAL_ROUNDS: i64 = 7;
 
 /// What a sensor read since the last round.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +81,8 @@ pub struct NewRound {
     pub cusum: f64,
     /// Whether it may not move up.
     pub held: bool,
+    /// The period's median of ln(1 + s/s0); none when it could not be told.
+    pub recent: Option<Vec<f32>>,
     /// How far the period's median stood above what was commissioned, dB.
     pub recent_db: f32,
     /// How far the next version stands above what was commissioned, dB.
@@ -136,6 +143,7 @@ struct SensorRow {
     active_median: Vec<u8>,
     spread: Vec<u8>,
     scale: Vec<u8>,
+    first_medians: Vec<Vec<u8>>,
     cusum: f64,
     looked_until: Time,
     looked_from: Time,
@@ -159,11 +167,27 @@ impl TryFrom<SensorRow> for FollowingSensor {
             commissioned: profile(row.commissioned_id, &row.commissioned_median)?,
             log_energy: (row.log_energy_mean, row.log_energy_sd),
             active: profile(row.active_id, &row.active_median)?,
+            usual: usual(&row.first_medians).map_err(Error::impossible("following_round", "recent", row.sensor_id))?,
             cusum: row.cusum,
             looked_until: row.looked_until.into(),
             looked_from: row.looked_from.into(),
         })
     }
+}
+
+/// The mean of as many medians as it takes; nothing of fewer.
+fn usual(medians: &[Vec<u8>]) -> Result<Option<Vec<f32>>, Invalid> {
+    if (medians.len() as i64) < USUAL_ROUNDS {
+        return Ok(None);
+    }
+    let medians = medians.iter().map(|median| floats("recent", median, f32::is_finite));
+    let medians = medians.collect::<Result<Vec<_>, _>>()?;
+    let bins = medians[0].len();
+    if let Some(other) = medians.iter().find(|median| median.len() != bins) {
+        return Err(Invalid::new("recent", format!("{} bins beside {bins}", other.len())));
+    }
+    let mean = |bin: usize| medians.iter().map(|median| median[bin]).sum::<f32>() / medians.len() as f32;
+    Ok(Some((0..bins).map(mean).collect()))
 }
 
 impl Store {
@@ -238,6 +262,9 @@ impl Store {
             r#"select k.sensor_id, s.machine_id, m.class_id, s.spec_id, k.epoch, c.baseline_id as commissioned_id,
                       c.median as commissioned_median, c.log_energy_mean, c.log_energy_sd, a.baseline_id as active_id, a.median as active_median,
                       c.spread, c.scale, coalesce(f.cusum, 0) as "cusum!",
+                      array(select r.recent from following_round r
+                            where r.sensor_id = k.sensor_id and r.epoch = k.epoch and r.recent is not null
+                              and r.at > c.created_at order by r.at limit $5) as "first_medians!",
                       coalesce(f.until, c.last_at) as "looked_until!",
                       coalesce(g.until, c.last_at) as "looked_from!"
                from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
@@ -256,6 +283,7 @@ impl Store {
             group.map(|group| group.spec.0),
             scope.to_filter() as _,
             sensor.map(|sensor| sensor.0),
+            USUAL_ROUNDS,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -413,7 +441,6 @@ async fn activate(
     next: &NextVersion,
     now: Timestamp,
 ) -> Result<Option<BaselineId>> {
-    let median: Vec<u8> = next.median.iter().flat_map(|value| value.to_le_bytes()).collect();
     let id = sqlx::query_scalar!(
         r#"with held as (
                select sensor_id, commissioned_baseline_id from commissioning
@@ -430,7 +457,7 @@ async fn activate(
         round.sensor.0,
         round.epoch,
         round.active.0,
-        median,
+        bytes(&next.median),
         i32::try_from(round.readings).unwrap_or(i32::MAX),
         time(round.until),
         time(now),
@@ -458,8 +485,8 @@ async fn activate(
 async fn insert_round(conn: &mut PgConnection, round: &NewRound, active: BaselineId, now: Timestamp) -> Result<()> {
     sqlx::query!(
         "insert into following_round (sensor_id, at, epoch, until, readings, finding, standing, cusum, held, recent_db,
-             active_db, baseline_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict do nothing",
+             active_db, baseline_id, recent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing",
         round.sensor.0,
         time(now),
         round.epoch,
@@ -472,6 +499,7 @@ async fn insert_round(conn: &mut PgConnection, round: &NewRound, active: Baselin
         round.recent_db,
         round.active_db,
         active.0,
+        round.recent.as_deref().map(bytes),
     )
     .execute(conn)
     .await?;

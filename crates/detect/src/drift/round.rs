@@ -17,6 +17,9 @@ pub struct Standing<'a> {
     pub active: &'a [f32],
     /// Median log spectrum of the period past, of healthy readings alone; none when there were too few.
     pub recent: Option<Vec<f32>>,
+    /// Mean of such medians over its first periods: a hundred readings commission a baseline a little beside the state that
+    /// the sensor is usually in, and no rise is to be seen in that. None until there is one.
+    pub usual: Option<&'a [f32]>,
     /// How far it stood above its peers so far.
     pub cusum: Cusum,
 }
@@ -39,11 +42,7 @@ pub struct Followed {
 /// Lets every sensor of a class follow. Sensors without peers (fewer than four have been seen) follow down alone.
 pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed> {
     let rises: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::rise).collect();
-    let moves: Vec<Option<Vec<f32>>> = sensors
-        .iter()
-        .zip(&rises)
-        .map(|(s, r)| s.in_scales(r.as_deref()))
-        .collect();
+    let moves: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::move_in_scales).collect();
     let peers = Peers::new(moves.iter().flatten().map(Vec::as_slice).collect());
     let common = common_rise(rises.iter().flatten().map(Vec::as_slice));
     let mut followed: Vec<Followed> = sensors
@@ -94,9 +93,16 @@ impl Standing<'_> {
         Some(pairs.map(|(recent, median)| recent - median).collect())
     }
 
-    fn in_scales(&self, rise: Option<&[f32]>) -> Option<Vec<f32>> {
-        let pairs = rise?.iter().zip(self.commissioned.scale());
-        Some(pairs.map(|(rise, scale)| rise / scale).collect())
+    /// How far the sensor stands from where it usually does, in scales.
+    fn move_in_scales(&self) -> Option<Vec<f32>> {
+        let recent = self.recent.as_ref()?;
+        let usual = self.usual.unwrap_or(self.commissioned.median());
+        let triples = recent.iter().zip(usual).zip(self.commissioned.scale());
+        Some(
+            triples
+                .map(|((recent, usual), scale)| (recent - usual) / scale)
+                .collect(),
+        )
     }
 }
 
@@ -122,6 +128,7 @@ mod tests {
                 commissioned: &commissioned,
                 active: commissioned.median(),
                 recent: Some((0..BINS).map(|bin| 5.0 + rise + wobble(at, bin)).collect()),
+                usual: None,
                 cusum: Cusum::default(),
             })
             .collect();
