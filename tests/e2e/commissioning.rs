@@ -9,6 +9,8 @@ use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, Commissioning, CommissioningRules, ListSensorsRequest, SetCommissioningRulesRequest,
 };
+use tocsin_contracts::incidents::v1::GetIncidentRequest;
+use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::recalibrator::v1::{
@@ -262,9 +264,38 @@ async fn a_machine_that_outgrows_its_own_past_pages_while_it_is_still_no_louder_
         .wait_until("the page", |pages| !pages.is_empty())
         .await?;
     assert_eq!(pages[0]["machine"], "m1", "{:#}", pages[0]);
+    told_against_the_baseline(&fleet, &pages[0], states[0].baseline_id).await?;
 
     repaired(&mut fleet).await?;
     fleet.stage.stop().await
+}
+
+/// The page and the evidence name the baseline, and the bins that stand out from it.
+async fn told_against_the_baseline(fleet: &Fleet, page: &serde_json::Value, baseline: i32) -> Result<()> {
+    let told = &page["evidence"];
+    assert_eq!(told["baseline_id"], baseline, "{page:#}");
+    assert_eq!(told["top_bins"].as_array().map(Vec::len), Some(5), "{page:#}");
+    let mut incidents = IncidentsServiceClient::new(fleet.stage.running.service_channel());
+    let incident_id = page["incident_id"].as_i64().context("a number")?;
+    let whole = incidents
+        .get_incident(GetIncidentRequest { incident_id })
+        .await?
+        .into_inner();
+    let mut grown = whole
+        .evidence
+        .iter()
+        .filter(|piece| piece.detector == "growth")
+        .peekable();
+    assert!(grown.peek().is_some(), "{:#?}", whole.evidence);
+    for piece in grown {
+        assert_eq!((piece.baseline_id, piece.bin_error.len()), (baseline, 64));
+        let whole: f32 = piece.bin_error.iter().sum();
+        assert!(
+            (whole - 1.0).abs() < 0.01,
+            "shares of the deviation, not errors: {whole}"
+        );
+    }
+    Ok(())
 }
 
 /// A new epoch takes the baseline away: the machine borrows the fleet's limits again, and those don't page.

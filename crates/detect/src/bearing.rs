@@ -115,11 +115,6 @@ impl Bearing {
             bsf_hz: shaft_hz / (2.0 * ratio) * (1.0 - tilted * tilted),
         }
     }
-
-    /// Rates at a shaft speed in revolutions per minute.
-    pub fn rates_at_rpm(&self, shaft_rpm: f64) -> BearingRates {
-        self.rates(shaft_rpm / 60.0)
-    }
 }
 
 #[cfg(test)]
@@ -143,7 +138,7 @@ mod tests {
             elements in 2_u16..40, share in 0.01_f64..0.9, angle in 0.0_f64..89.0, rpm in 1.0_f64..20_000.0,
         ) {
             let bearing = Bearing::new(elements, share * 50.0, 50.0, angle).expect("bearing");
-            let rates = bearing.rates_at_rpm(rpm);
+            let rates = bearing.rates(rpm / 60.0);
             let passes = f64::from(elements) * rates.shaft_hz;
             prop_assert!((rates.bpfo_hz + rates.bpfi_hz - passes).abs() < 1e-9 * passes);
             prop_assert!((rates.bpfo_hz - f64::from(elements) * rates.ftf_hz).abs() < 1e-9 * passes);

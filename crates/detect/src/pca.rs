@@ -205,19 +205,6 @@ impl Pca {
         self.stored.standardise.restore(out);
     }
 
-    /// Fills `out` with the squared standardised error of every bin; their mean is the score.
-    ///
-    /// # Panics
-    /// If `log_spectrum` or `out` does not have the model's bins.
-    pub fn squared_errors(&self, log_spectrum: &[f32], out: &mut [f32]) {
-        let mut z = vec![0.0; self.bins()];
-        self.stored.standardise.standardise_into(log_spectrum, &mut z);
-        self.project(&z, out);
-        for (error, z) in out.iter_mut().zip(&z) {
-            *error = (z - *error) * (z - *error);
-        }
-    }
-
     fn score_with(&self, log_spectrum: &[f32], scratch: &mut Scratch) -> f32 {
         let Scratch { z, projected } = scratch;
         self.stored.standardise.standardise_into(log_spectrum, z);

@@ -177,3 +177,60 @@ fn active(stored: Stored, s0: f32) -> std::result::Result<ActiveBaseline, tocsin
         baseline: Baseline::new(profile.median, profile.scale)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tocsin_domain::{SpectrumSpec, Timestamp};
+    use tocsin_scratch::{pump, slug, with_store};
+    use tocsin_store::baseline::{NewBaseline, Profile};
+    use tocsin_store::fleet::NewSensor;
+
+    fn new(sensor: SensorId) -> NewBaseline {
+        NewBaseline {
+            sensor,
+            epoch: 1,
+            profile: Profile {
+                median: vec![1.0; 64],
+                spread: vec![0.1; 64],
+                scale: vec![0.1; 64],
+            },
+            log_energy: (0.0, 1.0),
+            pooled_machines: 0,
+            readings: 100,
+            window: (Timestamp::MIN, Timestamp::MIN),
+            created_by: "test".to_owned(),
+            reason: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_spec_that_cannot_be_read_costs_its_own_sensors_their_baseline_and_no_start() {
+        with_store("unreadable_spec", async |store| {
+            let now = Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap();
+            let spec = SpectrumSpec::corpus_default(64);
+            let near = pump(&store, &spec, now).await.id;
+            store.spec_create(&slug("other"), &spec, now).await.unwrap();
+            let far = NewSensor {
+                site: slug("north"),
+                machine: slug("p-1"),
+                device: None,
+                name: slug("far-end"),
+                class: slug("pump"),
+                spec: slug("other"),
+            };
+            let far = store.sensor_create(&Scope::All, &far, now).await.unwrap().sensor.id;
+            for sensor in [near, far] {
+                let active = store.baseline_activate(&Scope::All, &new(sensor), now).await.unwrap();
+                assert!(active.is_some());
+            }
+            let wrong = sqlx::query("update spectrum_spec set definition = '{}' where name = 'other'");
+            wrong.execute(store.pool()).await.unwrap();
+            let (follower, baselines) = Follower::new(store);
+            follower.read(&mut HashMap::new()).await.unwrap();
+            let known = baselines.current(Duration::ZERO).await.unwrap();
+            assert!(known.of(near, 64).is_some() && known.of(far, 64).is_none());
+        })
+        .await;
+    }
+}

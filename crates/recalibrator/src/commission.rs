@@ -32,7 +32,7 @@ const BATCH: u32 = 32;
 /// Most sensors whose fits are held before they are pooled: 8 bytes a bin each.
 const MOST_IN_ROUND: usize = 4_096;
 
-/// Most fits of a round that its pool is made of, evenly chosen.
+/// Most fits of a round that its pool is made of: as many of each machine.
 const MOST_POOLED: usize = 256;
 
 /// Most readings a baseline is learned on: of more, every so-manieth is taken.
@@ -188,10 +188,7 @@ fn passed_over<T>(result: Result<T, Error>, what: &str) -> Result<Option<T>, Err
 
 /// The spreads of a round's fits and of those `before` it.
 fn pool(fits: &[Fitted], before: Vec<SensorSpread>) -> Pool {
-    let every = fits.len().div_ceil(MOST_POOLED).max(1);
-    let mut pool: Pool = fits
-        .iter()
-        .step_by(every)
+    let mut pool: Pool = spread_over_machines(fits)
         .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))
         .collect();
     for stored in before {
@@ -202,6 +199,18 @@ fn pool(fits: &[Fitted], before: Vec<SensorSpread>) -> Pool {
         }
     }
     pool
+}
+
+/// At most [`MOST_POOLED`] of the fits, as many of each machine; of more machines than that every so-manieth.
+fn spread_over_machines(fits: &[Fitted]) -> impl Iterator<Item = &Fitted> {
+    let machines: BTreeSet<MachineId> = fits.iter().map(|fitted| fitted.ready.machine).collect();
+    let every = machines.len().div_ceil(MOST_POOLED).max(1);
+    let of_each = MOST_POOLED / machines.len().clamp(1, MOST_POOLED);
+    let mut left: BTreeMap<MachineId, usize> = machines.into_iter().step_by(every).map(|m| (m, of_each)).collect();
+    fits.iter().filter(move |fitted| {
+        let left = left.get_mut(&fitted.ready.machine).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    })
 }
 
 impl OtherMachines {
@@ -329,6 +338,26 @@ mod tests {
             .err()
             .unwrap();
         assert!(refused.ends_with("has 63 bins"), "{refused}");
+    }
+
+    #[test]
+    fn a_large_round_is_pooled_over_all_its_machines_however_their_sensors_are_numbered() {
+        let one = fitted(1, 2);
+        let fits: Vec<Fitted> = (0..1_024)
+            .map(|number| Fitted {
+                ready: ReadySensor {
+                    sensor: SensorId(number),
+                    machine: MachineId(number % 4),
+                    ..one.ready
+                },
+                commissioned: one.commissioned.clone(),
+                overall_level: one.overall_level,
+                window: one.window,
+            })
+            .collect();
+        let pool = pool(&fits, Vec::new());
+        let of = |machine| pool.iter().filter(|(other, _)| *other == MachineId(machine)).count();
+        assert_eq!([0, 1, 2, 3].map(of), [MOST_POOLED / 4; 4]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! `access.v1`: sign-in, accounts and gateway tokens.
+//! `access.v1`: sign-in, accounts, gateway tokens, and the record of what was done.
 //!
 //! **Invariant:** nobody hands out more than they have: an administrator of some sites makes accounts and tokens for
 //! these sites alone, and sees no others.
 
 mod accounts;
 mod password;
+mod record;
 mod sessions;
 mod throttle;
 mod tokens;
@@ -16,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use tocsin_contracts::access::v1::access_service_server::AccessService;
 use tocsin_contracts::access::v1::{
     CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
-    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListTokensRequest, ListTokensResponse,
-    RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
-    WhoAmIRequest, WhoAmIResponse,
+    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
+    ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse,
+    SignOutRequest, SignOutResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -147,5 +148,10 @@ impl AccessService for Access {
         let principal = caller(&request)?;
         let token = self.end_token(&principal, request.into_inner().token_id).await?;
         Ok(Response::new(RevokeTokenResponse { token: Some(token) }))
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
+        let entries = self.record(&caller(&request)?, request.into_inner()).await?;
+        Ok(Response::new(ListAuditResponse { entries }))
     }
 }

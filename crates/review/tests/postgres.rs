@@ -10,14 +10,15 @@ use tocsin_domain::access::Person;
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::overall::{Band, OverallQuantity};
 use tocsin_domain::{
-    AccountId, BundleDigest, BundleId, Condition, ContentHash, Detector, OverallSpec, PersonRole, Principal,
-    ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit,
+    AccountId, BaselineId, BundleDigest, BundleId, Condition, ContentHash, Detector, OverallSpec, PersonRole,
+    Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
 use tocsin_review::{Config, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
 use tocsin_store::bundle::NewBundle;
+use tocsin_store::incident::{NewEvidence, evidence_insert};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, insert::readings_insert};
 use tocsin_store::threshold::NewThresholdSet;
@@ -129,7 +130,7 @@ impl Stage {
                     content_hash: ContentHash(1),
                     threshold_set: Some(self.set),
                     bundle: Some(self.bundle),
-                    baseline: None,
+                    baseline: Some(BaselineId(5)),
                     predecessors: None,
                     scores,
                     condition: Condition {
@@ -246,8 +247,8 @@ async fn a_verdict_shows_what_was_observed_and_by_what_it_was_judged() {
             ("page", "residual")
         );
         assert_eq!(
-            (shown.threshold_set_id, shown.bundle_id, shown.rpm),
-            (stage.set.0, stage.bundle.0, Some(1_500.0))
+            (shown.threshold_set_id, shown.bundle_id, shown.baseline_id, shown.rpm),
+            (stage.set.0, stage.bundle.0, 5, Some(1_500.0))
         );
         assert_eq!(
             (
@@ -277,6 +278,44 @@ async fn a_verdict_shows_what_was_observed_and_by_what_it_was_judged() {
             ..request
         };
         assert_eq!(client.get_verdict(early).await.unwrap_err().code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_scorer_the_kept_errors_stand_in_and_shares_of_a_deviation_do_not() {
+    with_stage("kept", |stage| async move {
+        stage.read(0, &[30.0]).await;
+        let evidence = NewEvidence {
+            key: ReadingKey {
+                sensor: stage.sensor.id,
+                captured_at: at(0),
+            },
+            machine: stage.sensor.machine,
+            incident: None,
+            bin_error: Some([0, 60].repeat(64)), // one, as a half float
+        };
+        let mut transaction = stage.store.begin().await.unwrap();
+        evidence_insert(&mut transaction, &[evidence]).await.unwrap();
+        transaction.commit().await.unwrap();
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let mut errors = async || {
+            let request = v1::GetVerdictRequest {
+                site: "north".to_owned(),
+                machine: "p-1".to_owned(),
+                sensor: "drive-end".to_owned(),
+                at: None,
+            };
+            client.get_verdict(request).await.unwrap().into_inner().bin_error
+        };
+        assert_eq!(errors().await, [1.0; 64]);
+        let by_growth = Verdict::Page { by: Detector::Growth };
+        sqlx::query("update reading set verdict = $1")
+            .bind(by_growth.to_code())
+            .execute(stage.store.pool())
+            .await
+            .unwrap();
+        assert!(errors().await.is_empty());
     })
     .await;
 }

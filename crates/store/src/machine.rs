@@ -294,30 +294,6 @@ async fn journals_insert(conn: &mut PgConnection, changes: &[MachineChange]) -> 
 }
 
 impl Store {
-    /// A machine's journal from entry `from_seq` on, in order; at most `limit`.
-    pub async fn journal_read(
-        &self,
-        scope: &Scope,
-        machine: MachineId,
-        from_seq: i64,
-        limit: u32,
-    ) -> Result<Vec<Event>> {
-        let rows = sqlx::query_as!(
-            EventRow,
-            r#"select e.machine_id, e.seq, e.incident_id, e.at, e.kind, e.payload::text as "payload!"
-               from machine_event e join machine m using (machine_id)
-               where e.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and e.seq >= $3
-               order by e.seq limit $4"#,
-            machine.0,
-            scope.to_filter() as _,
-            from_seq,
-            i64::from(limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(Event::try_from).collect()
-    }
-
     /// The journal's entries about an incident: what happened to it whole, however long it is, and the newest `steps`
     /// steps.
     pub async fn journal_by_incident(
@@ -357,20 +333,5 @@ impl Store {
             events: events.collect::<Result<_>>()?,
             earlier_steps,
         })
-    }
-
-    /// A machine's state without its lock, for looking at.
-    pub async fn machine_state_get(&self, scope: &Scope, machine: MachineId) -> Result<Option<MachineState>> {
-        let row = sqlx::query_as!(
-            StateRow,
-            "select s.machine_id, s.newest_step, s.last_seq, s.open_incident_id, s.hot_until
-             from machine_state s join machine m using (machine_id)
-             where s.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))",
-            machine.0,
-            scope.to_filter() as _,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(MachineState::from))
     }
 }

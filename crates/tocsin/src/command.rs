@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (one line on standard error says what, why and what to do), 2 wrong usage.
 
 mod accounts;
+mod audit;
 mod config;
 mod corpora;
 #[cfg(feature = "trainer")]
@@ -93,6 +94,8 @@ enum Command {
     Tokens(tokens::Tokens),
     /// People's accounts
     Accounts(accounts::Accounts),
+    /// The record of what was done by whom
+    Audit(audit::Audit),
     /// Model versions, and which judges a class
     Models(models::Models),
     /// Threshold sets: alarm limits
@@ -159,6 +162,7 @@ async fn ask(command: Command) -> Result<()> {
         Command::Sensors(command) => command.run().await,
         Command::Tokens(command) => command.run().await,
         Command::Accounts(command) => command.run().await,
+        Command::Audit(command) => command.run().await,
         Command::Models(command) => command.run().await,
         Command::Thresholds(command) => command.run().await,
         Command::Incidents(command) => command.run().await,

@@ -3,9 +3,9 @@ use std::time::Duration;
 use tocsin_contracts::access::v1::access_service_server::AccessService;
 use tocsin_contracts::access::v1::{
     CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
-    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListTokensRequest, ListTokensResponse,
-    RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
-    WhoAmIRequest, WhoAmIResponse,
+    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
+    ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse,
+    SignOutRequest, SignOutResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tocsin_contracts::time::to_wire;
 use tonic::{Request, Response, Status};
@@ -62,6 +62,7 @@ impl AccessService for Fixture {
         list_accounts, ListAccountsRequest, ListAccountsResponse;
         disable_account, DisableAccountRequest, DisableAccountResponse;
         create_token, CreateTokenRequest, CreateTokenResponse;
+        list_audit, ListAuditRequest, ListAuditResponse;
         list_tokens, ListTokensRequest, ListTokensResponse;
         revoke_token, RevokeTokenRequest, RevokeTokenResponse;
     }

@@ -65,9 +65,11 @@ fn either_way_the_score_is_the_mean_of_the_squared_errors_of_the_bins() {
         assert_eq!(model.residual.is_some(), by_dropped, "{count} components");
         let mut row = rows(10, 0.3)[9 * BINS..].to_vec();
         row.iter_mut().step_by(5).for_each(|value| *value += 1.0);
-        let mut errors = vec![0.0; BINS];
-        model.squared_errors(&row, &mut errors);
-        let mean = errors.iter().sum::<f32>() / BINS as f32;
+        let (mut z, mut projected) = (vec![0.0; BINS], vec![0.0; BINS]);
+        model.stored.standardise.standardise_into(&row, &mut z);
+        model.project(&z, &mut projected);
+        let errors = z.iter().zip(&projected).map(|(z, projected)| (z - projected).powi(2));
+        let mean = errors.sum::<f32>() / BINS as f32;
         assert!((model.score(&row) / mean - 1.0).abs() < 1e-4, "{count} components");
     }
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tocsin_contracts::access::v1::{
-    CreateAccountRequest, CreateTokenRequest, DisableAccountRequest, ListAccountsRequest, ListTokensRequest,
-    RevokeTokenRequest, SignInRequest, SignOutRequest, Token, WhoAmIRequest,
+    CreateAccountRequest, CreateTokenRequest, DisableAccountRequest, ListAccountsRequest, ListAuditRequest,
+    ListTokensRequest, RevokeTokenRequest, SignInRequest, SignOutRequest, Token, WhoAmIRequest,
 };
 use tocsin_contracts::time;
 use tocsin_registry::Config;
@@ -311,6 +311,35 @@ async fn several_tokens_of_a_site_live_and_end_each_by_itself() {
         ["third", "second", "first"]
     );
     assert!(listed[2].revoked_at.is_some());
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_engineer_who_sees_every_site_reads_what_was_done_page_after_page() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let chief = stage.person("chief", "engineer", &[]).await;
+    let refused = [
+        stage.person("olga", "operator", &[]).await,
+        stage.person("local", "engineer", &["lisbon"]).await,
+    ];
+    let mut chief = stage.access(&chief);
+    let asked = |before_audit_id, limit| ListAuditRequest { before_audit_id, limit };
+    let all = chief.list_audit(asked(0, 0)).await.unwrap().into_inner().entries;
+    let made = all.iter().find(|entry| entry.action == "account.create").unwrap();
+    assert_eq!((made.subject.as_str(), made.actor.as_str()), ("local", "service"));
+    assert!(made.detail_json.contains("lisbon") && made.at.is_some(), "{made:?}");
+    let newest = chief.list_audit(asked(0, 1)).await.unwrap().into_inner().entries;
+    assert_eq!(newest, all[..1]);
+    let older = chief.list_audit(asked(newest[0].audit_id, 0)).await.unwrap();
+    assert_eq!(older.into_inner().entries, all[1..]);
+    let many = chief.list_audit(asked(0, 1_001)).await.unwrap_err();
+    assert_eq!(many.code(), Code::InvalidArgument);
+    for session in refused {
+        let denied = stage.access(&session).list_audit(asked(0, 0)).await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied);
+    }
     stage.finish().await;
 }
 

@@ -242,6 +242,38 @@ async fn an_engineer_of_the_site_commissions_a_sensor_anew_and_it_is_on_record()
 }
 
 #[tokio::test]
+async fn a_class_is_made_with_its_rules_at_once_and_the_record_names_them() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let rules = CommissioningRules {
+        readings: 50,
+        span_s: 3_600,
+        run_in_readings: 3,
+    };
+    let class = |rules| CreateClassRequest {
+        class: Some(MachineClass {
+            name: "pump".into(),
+            step_ms: 60_000,
+            commissioning: Some(rules),
+        }),
+    };
+    let few = CommissioningRules { readings: 3, ..rules };
+    let refused = stage.fleet(SERVICE).create_class(class(few)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    let made = stage.fleet(SERVICE).create_class(class(rules)).await.unwrap();
+    assert_eq!(made.into_inner().class.unwrap().commissioning, Some(rules));
+    let newest = stage.store.audit_list(None, 1).await.unwrap().remove(0);
+    let detail: serde_json::Value = serde_json::from_str(&newest.detail_json).unwrap();
+    let named = serde_json::json!({ "readings": 50, "span_s": 3_600, "run_in": 3 });
+    assert_eq!(
+        (newest.action.as_str(), &detail["commissioning"]),
+        ("class.create", &named)
+    );
+    stage.finish().await;
+}
+
+#[tokio::test]
 async fn a_spec_comes_back_as_it_was_declared() {
     let Some(stage) = Stage::start(Config::default()).await else {
         return;

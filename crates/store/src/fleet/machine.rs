@@ -1,7 +1,5 @@
 //! Machines, and what is known of each of them now.
 
-use std::collections::HashMap;
-
 use tocsin_domain::{ClassId, IncidentId, Level, MachineId, Scope, Severity, SiteId, Slug, Timestamp, Verdict};
 
 use crate::row::{Time, slug};
@@ -153,24 +151,6 @@ impl Store {
         .await?;
         row.ok_or_else(|| Error::not_found(format!("machine {site}/{machine}")))?
             .try_into()
-    }
-
-    /// Machines in `scope` by number: their names for display. Those outside are missing from the answer.
-    pub async fn machines_by_id(&self, scope: &Scope, machines: &[MachineId]) -> Result<HashMap<MachineId, Machine>> {
-        let ids: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
-        let rows = sqlx::query_as!(
-            MachineRow,
-            "select m.machine_id, m.site_id, m.class_id, i.name as site, m.name, c.name as class
-             from machine m join site i using (site_id) join machine_class c using (class_id)
-             where m.machine_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",
-            &ids,
-            scope.to_filter() as _,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|row| Ok((MachineId(row.machine_id), row.try_into()?)))
-            .collect()
     }
 
     /// Machines with what is known of them now, those that need attention first: open pages, open alerts, then the

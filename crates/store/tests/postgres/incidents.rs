@@ -203,8 +203,12 @@ async fn a_journal_is_dense_and_refuses_a_writer_who_is_behind() {
         let behind = append(&mut transaction, state(machine, 2), &events).await.unwrap_err();
         assert!(matches!(behind, Error::Conflict { .. }), "{behind}");
         transaction.commit().await.unwrap();
-        let journal = store.journal_read(&Scope::All, machine, 2, 10).await.unwrap();
-        assert_eq!(journal.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3]);
+        let seqs: Vec<i64> = sqlx::query_scalar("select seq from machine_event where machine_id = $1 order by seq")
+            .bind(machine.0)
+            .fetch_all(store.pool())
+            .await
+            .unwrap();
+        assert_eq!(seqs, [1, 2, 3]);
         let about = store.journal_by_incident(&Scope::All, incident, 1).await.unwrap();
         let found: Vec<_> = about.events.iter().map(|event| (event.seq, event.kind)).collect();
         assert_eq!(found, [(2, EventKind::Opened), (3, EventKind::Opened)]);
@@ -325,12 +329,6 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
             assert_eq!(store.triggers_open(&scope).await.unwrap().len(), seen);
             let about = store.journal_by_incident(&scope, incident, 9).await.unwrap();
             assert_eq!(about.events.len(), seen);
-            assert_eq!(
-                store.journal_read(&scope, fleet.one.machine, 0, 9).await.unwrap().len(),
-                seen
-            );
-            let state = store.machine_state_get(&scope, fleet.one.machine).await.unwrap();
-            assert_eq!(usize::from(state.is_some()), seen);
             let mut transaction = store.begin().await.unwrap();
             let locked = incident_lock(&mut transaction, &scope, incident).await;
             assert_eq!(usize::from(locked.is_ok()), seen);

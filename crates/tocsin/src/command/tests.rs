@@ -32,6 +32,7 @@ fn the_forms_that_scripts_rely_on_are_read() {
         "tocsin tokens list --site s --format json",
         "tocsin tokens revoke 3",
         "tocsin accounts list --format json",
+        "tocsin audit list --before 7 --limit 20 --format json",
         "tocsin models list --format json",
         "tocsin models rollback cnc --reason worse",
         "tocsin classes commissioning pump --readings 20 --span 10m --run-in 0",

@@ -97,7 +97,7 @@ fn kinds_show_where_their_physics_puts_them() {
     for machine in failing.machines() {
         let failure = machine.failure().unwrap();
         let rpm = f64::from(readings(&failing, machine.index(), 0..1)[0].0.condition.rpm.unwrap());
-        let rates = machine.bearing().rates_at_rpm(rpm);
+        let rates = machine.bearing().rates(rpm / 60.0);
         let near = |hz: f64| {
             failure
                 .bins
