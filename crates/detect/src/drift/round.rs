@@ -51,13 +51,15 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
         .map(|(sensor, own)| {
             let own = own.as_ref().zip(peers.as_ref());
             let standing = own.map_or(0.0, |(own, peers)| f64::from(peers.standing(own)));
-            let cusum = if own.is_some() {
+            let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own));
+            // What it shares with others is no sign against it, and does not add up.
+            let counts = own.is_some() && sensor.usual.is_some() && alone != Finding::Drift;
+            let cusum = if counts {
                 sensor.cusum.add(standing)
             } else {
                 sensor.cusum
             };
-            let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own));
-            let crept = cusum.is_out_of_control(sensors.len(), HORIZON) && alone != Finding::Drift;
+            let crept = counts && cusum.is_out_of_control(sensors.len(), HORIZON);
             Followed {
                 median: Vec::new(),
                 finding: if crept { Finding::Suspicion } else { alone },
