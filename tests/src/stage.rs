@@ -182,6 +182,7 @@ impl Stage {
             "delete from reading where sensor_id in (select sensor_id from sensor join machine m using (machine_id) where m.name = $1)",
             "delete from evidence where machine_id = (select machine_id from machine where name = $1)",
             "delete from machine_state where machine_id = (select machine_id from machine where name = $1)",
+            "delete from commissioning where sensor_id in (select sensor_id from sensor join machine m using (machine_id) where m.name = $1)",
             "delete from sensor where machine_id = (select machine_id from machine where name = $1)",
             "delete from device where machine_id = (select machine_id from machine where name = $1)",
             "delete from machine where name = $1",

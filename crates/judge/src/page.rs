@@ -105,10 +105,12 @@ pub struct PagePayload {
     pub level: f32,
     /// The bins that stand out, most error first; empty when the network did not judge.
     pub top_bins: Vec<TopBin>,
-    /// The threshold set that judged.
-    pub threshold_set_id: ThresholdSetId,
-    /// The model version that judged.
-    pub bundle_digest: BundleDigest,
+    /// The threshold set that judged; none in a class without alarm limits, where severity alone judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_set_id: Option<ThresholdSetId>,
+    /// The model version that judged, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_digest: Option<BundleDigest>,
     /// Came from a stream whose clock is the capture time.
     pub replay: bool,
     /// How late the page is, when a spool was catching up.
@@ -152,8 +154,8 @@ mod tests {
                 axis_unit: "Hz".into(),
                 error_share: 0.5,
             }],
-            threshold_set_id: ThresholdSetId(2),
-            bundle_digest: BundleDigest([1; 32]),
+            threshold_set_id: Some(ThresholdSetId(2)),
+            bundle_digest: Some(BundleDigest([1; 32])),
             replay: false,
             delayed_by_ms: None,
             dedup_key: dedup_key(IncidentId(7)),

@@ -45,8 +45,9 @@ struct Evidence<'a> {
     deciding_detector: Detector,
     level: f32,
     top_bins: &'a [TopBin],
-    threshold_set_id: i32,
-    bundle_digest: String,
+    /// Null in a class without alarm limits, where severity alone judges; so is the digest.
+    threshold_set_id: Option<i32>,
+    bundle_digest: Option<String>,
     delayed_by_ms: Option<u64>,
 }
 
@@ -72,8 +73,8 @@ impl<'a> WebhookBody<'a> {
                 deciding_detector: payload.deciding_detector,
                 level: payload.level,
                 top_bins: &payload.top_bins,
-                threshold_set_id: payload.threshold_set_id.0,
-                bundle_digest: payload.bundle_digest.to_string(),
+                threshold_set_id: payload.threshold_set_id.map(|set| set.0),
+                bundle_digest: payload.bundle_digest.map(|digest| digest.to_string()),
                 delayed_by_ms: payload.delayed_by_ms,
             },
             replay: payload.replay,
@@ -232,8 +233,8 @@ pub(crate) mod tests {
                 deciding_detector: Detector::OverallLevel,
                 level: 2.54,
                 top_bins: Vec::new(),
-                threshold_set_id: ThresholdSetId(2),
-                bundle_digest: BundleDigest([1; 32]),
+                threshold_set_id: Some(ThresholdSetId(2)),
+                bundle_digest: Some(BundleDigest([1; 32])),
                 replay: false,
                 delayed_by_ms: None,
                 dedup_key: dedup_key(incident),
