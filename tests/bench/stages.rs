@@ -89,6 +89,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
         reading: reading.clone(),
         machine: MachineId(1),
         class: tocsin_domain::ClassId(1),
+        spec: None,
         full_scale: spec.canonical_full_scale(),
     });
     let placed: Vec<PlacedReading> = placed.collect();

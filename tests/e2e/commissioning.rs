@@ -305,6 +305,7 @@ async fn repaired(fleet: &mut Fleet) -> Result<()> {
         machine: "m1".to_owned(),
         sensor: "h".to_owned(),
         reason: "new bearing".to_owned(),
+        ..CommissionSensorRequest::default()
     };
     let sensor = fleet
         .fleet_service()

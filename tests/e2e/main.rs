@@ -19,3 +19,4 @@ mod s3;
 mod startup;
 mod units;
 mod wall_clock;
+mod zones;

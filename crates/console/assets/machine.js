@@ -54,8 +54,12 @@
       levels(byId("levels"), view.series, { period: period(), onPick, onZoom });
       // Most sensors declare none: then there is nothing to say about them.
       byId("overall-card").hidden = !view.series.sensors.some((sensor) => sensor.overall.length);
+      byId("zones").replaceChildren(...zones(view.series));
       overall(byId("overall"), view.series, { period: period(), onPick, onZoom });
     };
+    /** The zone that each overall level's newest value stands in, where its class has zones. */
+    const zones = (series) => series.sensors.flatMap((sensor) => sensor.overall.filter(({ zone }) => zone)
+      .map(({ label, zone }) => h("span", { class: "zone", "data-zone": zone }, h("strong", {}, `Zone ${zone}`), ` ${sensor.sensor} ${label}`)));
     const drawHeat = () => view.heat && spectrogram(byId("spectrogram"), view.heat, { period: period(), onPick, onZoom, picked: view.at });
     const drawSpectrum = () => view.reading && spectrum(byId("spectrum"), byId("errors"), view.reading);
 
@@ -87,7 +91,7 @@
       const facts = [
         `${view.at ? "Chosen" : "Newest"} reading of ${view.sensor}: ${time.format(reading.captured_at)}`, `judged ${reading.verdict || "not yet"}${reading.decided_by ? ` (${reading.decided_by})` : ""}`,
         reading.degraded ? "degraded: without the network" : null, reading.rpm ? `${number(reading.rpm)} rpm` : null, reading.load ? `load ${number(reading.load)}` : null,
-        ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}`),
+        ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}${one.zone ? ` (zone ${one.zone})` : ""}`),
         reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null, reading.baseline ? `baseline #${reading.baseline}` : null,
       ];
       byId("reading").replaceChildren(facts.filter(Boolean).join(" · "), ...(view.at ? [" ", back] : []));

@@ -112,6 +112,7 @@ pub(crate) fn detector(name: &str) -> &str {
         "narrowband" => "Narrowband",
         "pca" => "PCA",
         "mahalanobis" => "Mahalanobis",
+        "severity" => "Severity (zones)",
         other => other,
     }
 }

@@ -322,6 +322,7 @@ async fn numbers_for_the_charts_come_by_period() {
         (&overall[0]["label"], &overall[0]["unit"]),
         (&"velocity_rms (10 to 1000 Hz)".into(), &"mm/s".into())
     );
+    assert_eq!((&overall[0]["zone"], &overall[1]["zone"]), (&"B".into(), &"".into()));
     let lengths = [0, 1].map(|place| overall[place]["value"].as_array().map(Vec::len));
     assert!(lengths[0] > lengths[1] && lengths[1] > Some(0), "{lengths:?}");
     assert_eq!(series["sensors"][1]["overall"], serde_json::json!([]));
@@ -329,6 +330,7 @@ async fn numbers_for_the_charts_come_by_period() {
     let reading: serde_json::Value = serde_json::from_str(&reading.text).expect("JSON");
     assert_eq!(reading["axis_unit"], "Hz");
     assert_eq!(reading["overall"][1]["unit"], "°C");
+    assert_eq!(reading["overall"][0]["zone"], "B");
     assert_eq!(reading["observed"].as_array().map(Vec::len), Some(128));
 }
 

@@ -1,7 +1,7 @@
 //! Canonical readings between ingest and ensemble, and what became of them.
 
 use tocsin_domain::codec::CanonicalSpectrum;
-use tocsin_domain::{ClassId, Condition, MachineId, Reading, ReadingKey, SensorId, Timestamp, Verdict};
+use tocsin_domain::{ClassId, Condition, MachineId, Reading, ReadingKey, SensorId, SpecId, Timestamp, Verdict};
 
 pub use crate::generated::ensemble::v1;
 use crate::{Malformed, time};
@@ -15,6 +15,8 @@ pub struct PlacedReading {
     pub machine: MachineId,
     /// The machine's class.
     pub class: ClassId,
+    /// The sensor's spec; none when the sender does not say.
+    pub spec: Option<SpecId>,
     /// What code 255 stands for, in canonical units; finite and positive.
     pub full_scale: f32,
 }
@@ -55,6 +57,7 @@ impl TryFrom<v1::AssessReading> for PlacedReading {
             reading,
             machine: MachineId(wire.machine_id),
             class: ClassId(wire.class_id),
+            spec: (wire.spec_id != 0).then_some(SpecId(wire.spec_id)),
             full_scale: wire.full_scale,
         })
     }
@@ -66,12 +69,14 @@ impl From<PlacedReading> for v1::AssessReading {
             reading,
             machine,
             class,
+            spec,
             full_scale,
         } = placed;
         Self {
             sensor_id: reading.key.sensor.0,
             machine_id: machine.0,
             class_id: class.0,
+            spec_id: spec.map_or(0, |spec| spec.0),
             captured_at_us: reading.key.captured_at.as_micros(),
             codes: reading.spectrum.into_codes(),
             clipped: reading.clipped,

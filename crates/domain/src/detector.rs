@@ -28,11 +28,13 @@ pub enum Detector {
     Pca = 6,
     /// Mahalanobis distance under a Ledoit-Wolf covariance.
     Mahalanobis = 7,
+    /// The overall levels in the zones of the machine's class. The score is the level: its lines are 1 and 2, always.
+    Severity = 8,
 }
 
 impl Detector {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All of them, in row order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -44,6 +46,7 @@ impl Detector {
         Self::Narrowband,
         Self::Pca,
         Self::Mahalanobis,
+        Self::Severity,
     ];
 
     /// The name in reports, rows and messages.
@@ -57,6 +60,7 @@ impl Detector {
             Self::Narrowband => "narrowband",
             Self::Pca => "pca",
             Self::Mahalanobis => "mahalanobis",
+            Self::Severity => "severity",
         }
     }
 
@@ -88,7 +92,7 @@ impl FromStr for Detector {
 
 /// Which detectors a reading was judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct DetectorMask(pub u8);
+pub struct DetectorMask(pub u16);
 
 impl DetectorMask {
     /// Whether `detector` is in it.
@@ -149,7 +153,7 @@ mod tests {
             assert_eq!(Detector::from_number(number as u8), Some(detector));
             assert_eq!(detector.as_str().parse::<Detector>().unwrap(), detector);
         }
-        assert_eq!(Detector::from_number(8), None);
+        assert_eq!(Detector::from_number(9), None);
     }
 
     #[test]

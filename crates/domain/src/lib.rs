@@ -21,6 +21,7 @@ pub mod spectrum;
 pub mod time;
 pub mod unit;
 pub mod verdict;
+pub mod zones;
 
 pub use access::{PersonRole, Principal, Scope};
 pub use clock::Clock;
@@ -38,6 +39,7 @@ pub use spectrum::Spectrum;
 pub use time::Timestamp;
 pub use unit::Unit;
 pub use verdict::{Level, UnjudgedReason, Verdict};
+pub use zones::{SeverityZones, Zone};
 
 /// A value from outside that can't become a domain value: the field and the reason, in words for the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -34,6 +34,26 @@ pub enum OverallQuantity {
 }
 
 impl OverallQuantity {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AccelerationRms,
+        Self::AccelerationTruePeak,
+        Self::VelocityRms,
+        Self::VelocityTruePeak,
+        Self::DisplacementRms,
+        Self::DisplacementPeakToPeak,
+        Self::Temperature,
+    ];
+
+    /// Reads its name; the error names `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|quantity| quantity.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Invalid::new(field, format!("{text:?} is none of {names}"))
+        })
+    }
+
     /// Its name, as in a spec.
     pub fn as_str(self) -> &'static str {
         match self {

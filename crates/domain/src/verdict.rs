@@ -32,7 +32,8 @@ impl Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnjudgedReason {
-    /// The class has no active model and threshold set yet, or the sensor is being commissioned without a borrowed line.
+    /// The class has no active model and threshold set yet, or the sensor is being commissioned without a borrowed line;
+    /// and the reading has no severity.
     Commissioning,
     /// The machine stands still.
     Stopped,
@@ -143,7 +144,7 @@ mod tests {
         for verdict in judged.chain(reasons.map(|reason| Verdict::Unjudged { reason })) {
             assert_eq!(Verdict::from_code(verdict.to_code()).unwrap(), verdict);
         }
-        for bad in [4, 0x0903, 0x0300 | 3, -1, 0x0801] {
+        for bad in [4, 0x0903, 0x0300 | 3, -1, 0x0901] {
             assert_eq!(Verdict::from_code(bad).unwrap_err().field, "verdict", "{bad}");
         }
     }

@@ -11,7 +11,7 @@ use tocsin_contracts::ensemble::PlacedReading;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
-use tocsin_domain::{BaselineId, ClassId, Detector, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
+use tocsin_domain::{BaselineId, ClassId, Detector, Level, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
 use tocsin_judge::fold::Effect;
 use tocsin_judge::{JudgedReading, Judgement};
 use tocsin_models::Bundle;
@@ -21,10 +21,11 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::baselines::{ActiveBaseline, Known};
-use crate::bindings::{Active, ActiveClass};
+use crate::bindings::{Active, ActiveClass, Limits};
 use crate::detect::detect;
 use crate::gather::Job;
 use crate::ticket::Place;
+use crate::zones::Placed;
 
 /// Rows that one scorer call and one detector task take: enough to fill a batch, few enough to share out.
 const CHUNK_ROWS: usize = 512;
@@ -39,7 +40,7 @@ pub(crate) struct Assessed {
     pub(crate) place: Place,
     /// The machine.
     pub(crate) machine: MachineId,
-    /// What judged it; nothing when its class has no model or limits yet.
+    /// What judged it; nothing when its class has neither model and limits nor severity zones.
     pub(crate) class: Option<Arc<ActiveClass>>,
     /// The row to store.
     pub(crate) row: NewReading,
@@ -73,6 +74,8 @@ struct Pending {
     place: Place,
     placed: PlacedReading,
     stream: Stream,
+    /// Its overall levels in the zones of its class.
+    severity: Option<Level>,
     scored: ScoredRow,
     bin_error: Vec<f32>,
 }
@@ -97,14 +100,22 @@ pub(crate) struct Assessor {
 impl Assessor {
     /// Judges every reading of a group under the bindings and baselines it was given: one set of limits per class and one
     /// baseline per sensor for the whole group. Classes go side by side.
-    pub(crate) async fn assess(&self, group: Vec<Job>, active: &Active, baselines: &Known) -> Vec<Assessed> {
+    pub(crate) async fn assess(
+        &self,
+        group: Vec<Job>,
+        active: &Active,
+        baselines: &Known,
+        zones: &Placed,
+    ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
-        for pending in group.into_iter().flat_map(readings_of) {
+        for mut pending in group.into_iter().flat_map(readings_of) {
+            pending.severity = zones.severity(&pending.placed);
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();
         for (class, readings) in by_class {
-            let (this, active, baselines) = (self.clone(), active.get(&class).cloned(), baselines.clone());
+            let active = active.get(&class).cloned().or_else(|| zones.class(class));
+            let (this, baselines) = (self.clone(), baselines.clone());
             let work = async move { this.assess_class(active.as_ref(), &baselines, readings).await };
             classes.spawn(work.in_current_span());
         }
@@ -121,23 +132,28 @@ impl Assessor {
         baselines: &Known,
         mut readings: Vec<Pending>,
     ) -> Vec<Assessed> {
-        if let Some(active) = active {
-            self.score(active, baselines, &mut readings).await;
-            self.explain(active, baselines, &mut readings).await;
+        if let Some(limits) = active.and_then(|active| active.limits.as_ref()) {
+            self.score(limits, baselines, &mut readings).await;
+        }
+        for pending in &mut readings {
+            pending.add_severity();
+        }
+        if let Some(limits) = active.and_then(|active| active.limits.as_ref()) {
+            self.explain(limits, baselines, &mut readings).await;
         }
         readings.into_iter().map(|pending| pending.judge(active)).collect()
     }
 
     /// Scores what the class's bundle can read: readings with as many bins as it was trained on.
-    async fn score(&self, active: &ActiveClass, baselines: &Known, readings: &mut [Pending]) {
-        let bins = active.bins();
+    async fn score(&self, limits: &Limits, baselines: &Known, readings: &mut [Pending]) {
+        let bins = limits.bins();
         let fitting: Vec<usize> = (0..readings.len())
             .filter(|i| readings[*i].placed.reading.spectrum.codes().len() == bins)
             .collect();
         let mut chunks = JoinSet::new();
         for rows in fitting.chunks(CHUNK_ROWS) {
             let spectra = Spectra {
-                bundle: active.bundle.digest(),
+                bundle: limits.bundle.digest(),
                 codes: rows
                     .iter()
                     .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
@@ -150,7 +166,7 @@ impl Assessor {
                 .iter()
                 .map(|i| baselines.of(readings[*i].placed.reading.key.sensor, bins))
                 .collect();
-            let (this, bundle, rows) = (self.clone(), active.bundle.clone(), rows.to_vec());
+            let (this, bundle, rows) = (self.clone(), limits.bundle.clone(), rows.to_vec());
             let work = async move { (rows, this.score_chunk(bundle, spectra, against).await) };
             chunks.spawn(work.in_current_span());
         }
@@ -218,7 +234,7 @@ impl Assessor {
     }
 }
 
-impl ActiveClass {
+impl Limits {
     /// Bins of the spectra the bundle reads.
     pub(crate) fn bins(&self) -> usize {
         usize::from(self.bundle.manifest().bins)
@@ -252,39 +268,49 @@ fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
             place: ticket.place(index),
             placed,
             stream,
+            severity: None,
             scored: ScoredRow::default(),
             bin_error: Vec::new(),
         })
 }
 
 impl Pending {
-    fn judgement(&self, active: Option<&ActiveClass>) -> Judgement {
-        match active {
-            Some(active) if self.scored.scores.mask().0 != 0 => {
-                active
-                    .set
-                    .judge(&self.scored.scores, self.placed.reading.condition, self.scored.degraded)
-            }
-            _ => Judgement::unjudged(UnjudgedReason::Commissioning),
+    fn add_severity(&mut self) {
+        if let Some(Level(level)) = self.severity {
+            self.scored.scores.set(Detector::Severity, level);
+        }
+    }
+
+    fn is_scored(&self) -> bool {
+        self.scored.scores.mask().0 != 0
+    }
+
+    fn judgement(&self, limits: Option<&Limits>) -> Judgement {
+        let (scores, condition) = (&self.scored.scores, self.placed.reading.condition);
+        match limits {
+            _ if !self.is_scored() => Judgement::unjudged(UnjudgedReason::Commissioning),
+            Some(limits) => limits.set.judge(scores, condition, self.scored.degraded),
+            None => Judgement::by_severity(scores, condition),
         }
     }
 
     fn judge(self, active: Option<&Arc<ActiveClass>>) -> Assessed {
-        let judgement = self.judgement(active.map(AsRef::as_ref));
+        let limits = active
+            .and_then(|active| active.limits.as_ref())
+            .filter(|_| self.is_scored());
+        let judgement = self.judgement(limits);
         let flags = self.flags();
         let effect = self
             .stream
             .effect(self.placed.reading.key.captured_at, active.map(|a| a.step));
         let content_hash = self.placed.reading.content_hash();
-        let scored = self.scored.scores.mask().0 != 0;
-        let judged_by = active.filter(|_| scored);
         let reading = self.placed.reading;
         let row = NewReading {
             key: reading.key,
             received_at: self.stream.received_at,
             content_hash,
-            threshold_set: judged_by.map(|a| a.threshold_set_id),
-            bundle: judged_by.map(|a| a.bundle_id),
+            threshold_set: limits.map(|limits| limits.threshold_set_id),
+            bundle: limits.map(|limits| limits.bundle_id),
             baseline: self.scored.baseline,
             predecessors: None,
             scores: self.scored.scores,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tocsin_contracts::registry::v1::{Binding, WatchBindingsRequest};
 use tocsin_domain::{BundleDigest, BundleId, ClassId, Invalid, ThresholdSetId};
-use tocsin_judge::ThresholdSet;
+use tocsin_judge::{Persistence, ThresholdSet};
 use tocsin_models::{Bundle, BundleStore};
 use tocsin_store::Store;
 use tocsin_store::threshold::ThresholdSets;
@@ -18,11 +18,18 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait before the watch is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
-/// A class that can be judged.
+/// A class that can be judged: by its limits, by the severity of its overall levels, or by both.
 #[derive(Debug)]
 pub(crate) struct ActiveClass {
     /// One decision interval.
     pub(crate) step: Duration,
+    /// Its model and alarm limits; without any, severity alone judges.
+    pub(crate) limits: Option<Limits>,
+}
+
+/// The model and the alarm limits of a class.
+#[derive(Debug)]
+pub(crate) struct Limits {
     /// The champion's number.
     pub(crate) bundle_id: BundleId,
     /// The champion.
@@ -33,7 +40,30 @@ pub(crate) struct ActiveClass {
     pub(crate) set: Arc<ThresholdSet>,
 }
 
-/// Every class that can be judged. A class that is missing has no champion or no limits yet.
+impl ActiveClass {
+    /// A class without model and limits.
+    pub(crate) fn by_severity(step: Duration) -> Self {
+        Self { step, limits: None }
+    }
+
+    /// The rules of its limits; the usual ones where it has none.
+    pub(crate) fn persistence(&self) -> Persistence {
+        let of_limits = self.limits.as_ref().map(|limits| limits.set.persistence);
+        of_limits.unwrap_or_default()
+    }
+
+    /// The alarm limits' number.
+    pub(crate) fn threshold_set_id(&self) -> Option<ThresholdSetId> {
+        self.limits.as_ref().map(|limits| limits.threshold_set_id)
+    }
+
+    /// The champion's number.
+    pub(crate) fn bundle_id(&self) -> Option<BundleId> {
+        self.limits.as_ref().map(|limits| limits.bundle_id)
+    }
+}
+
+/// Every class that has a champion and limits.
 pub(crate) type Active = Arc<HashMap<ClassId, Arc<ActiveClass>>>;
 
 /// What judges each class, as last heard; nothing before the registry has answered once.
@@ -131,8 +161,8 @@ impl Watcher {
         let bundle_id = BundleId(binding.champion_bundle_id);
         let threshold_set_id = ThresholdSetId(binding.threshold_set_id);
         if let Some(before) = before
-            && before.bundle_id == bundle_id
-            && before.threshold_set_id == threshold_set_id
+            && before.bundle_id() == Some(bundle_id)
+            && before.threshold_set_id() == Some(threshold_set_id)
         {
             return Ok(before.clone());
         }
@@ -141,12 +171,15 @@ impl Watcher {
         let set = self.sets.0.get(threshold_set_id).await?;
         let step = self.store.class_by_id(ClassId(binding.class_id)).await?.step;
         tracing::info!(class = binding.class, bundle = digest.short(), %threshold_set_id, "class is judged by");
-        Ok(Arc::new(ActiveClass {
-            step,
+        let limits = Limits {
             bundle_id,
             bundle,
             threshold_set_id,
             set,
+        };
+        Ok(Arc::new(ActiveClass {
+            step,
+            limits: Some(limits),
         }))
     }
 }

@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// What each sensor is held against is not known yet.
     #[error("the sensors' baselines have not been read yet")]
     NoBaselines,
+    /// What each class says of its overall levels is not known yet.
+    #[error("the classes' severity zones have not been read yet")]
+    NoZones,
     /// The store is out of reach.
     #[error("{0}")]
     Unavailable(Arc<tocsin_store::Error>),
@@ -39,9 +42,11 @@ impl From<Failure> for Status {
         let message = failure.to_string();
         match failure {
             Failure::Overloaded { .. } => retry::hint(Self::resource_exhausted(message), Failure::RETRY),
-            Failure::NoBindings | Failure::NoBaselines | Failure::Unavailable(_) | Failure::Closing => {
-                retry::hint(Self::unavailable(message), Failure::RETRY)
-            }
+            Failure::NoBindings
+            | Failure::NoBaselines
+            | Failure::NoZones
+            | Failure::Unavailable(_)
+            | Failure::Closing => retry::hint(Self::unavailable(message), Failure::RETRY),
         }
     }
 }

@@ -119,7 +119,7 @@ impl Committer {
             } = arriving;
             let window = windows.remove(&state.machine).unwrap_or_default();
             let before = self.judged_before(window, &current).await?;
-            let (persistence, step) = (class.set.persistence, class.step);
+            let (persistence, step) = (class.persistence(), class.step);
             let mut machine = FoldedMachine::new(state, class, open.remove(&state.machine), self.store.clone());
             for assessed in late {
                 machine.take(tx, assessed, Arrival::Late).await?;
@@ -144,7 +144,8 @@ impl Committer {
         self.judged_again(&window).await
     }
 
-    /// Levels of stored readings, derived from their scores by the set that judged each.
+    /// Levels of stored readings, derived from their scores by the set that judged each; where there was none, severity
+    /// alone judged.
     async fn judged_again(&self, window: &[StoredReading]) -> Result<Vec<JudgedReading>> {
         let mut sets: HashMap<ThresholdSetId, Option<Arc<ThresholdSet>>> = HashMap::new();
         let mut judged = Vec::with_capacity(window.len());
@@ -164,8 +165,8 @@ impl Committer {
 
 impl<'a> Arriving<'a> {
     /// Nothing when no reading is new. `newest` is the newest stored before them, where that is not older than the first
-    /// of them. A class that lost its model keeps its incidents as they are: nothing judges, so
-    /// nothing opens or clears.
+    /// of them. A class that lost its model, and has no severity zones, keeps its incidents as they are: nothing judges,
+    /// so nothing opens or clears.
     fn new(
         state: MachineState,
         newest: Option<&Timestamp>,
@@ -194,7 +195,7 @@ impl<'a> Arriving<'a> {
     fn window_from(&self, open: Option<Severity>) -> Option<Timestamp> {
         let step = self.class.step;
         let oldest = self.current.first()?.row.key.captured_at.floor_to(step);
-        Some(oldest - self.class.set.persistence.reach_back(open, step))
+        Some(oldest - self.class.persistence().reach_back(open, step))
     }
 }
 
@@ -212,7 +213,8 @@ async fn open_incidents(tx: &mut Transaction, arriving: &[Arriving<'_>]) -> Resu
         .collect())
 }
 
-/// What was decided then: unjudged readings stay so, whatever their scores would say.
+/// What was decided then: unjudged readings stay so, whatever their scores would say, and so does what was judged by a set
+/// that can't be read.
 fn judge_again(reading: &StoredReading, set: Option<&ThresholdSet>) -> JudgedReading {
     let judgement = match (reading.verdict, set) {
         (Verdict::Unjudged { reason }, _) => Judgement::unjudged(reason),
@@ -220,6 +222,7 @@ fn judge_again(reading: &StoredReading, set: Option<&ThresholdSet>) -> JudgedRea
             let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
             set.judge(&reading.scores, Condition::default(), degraded)
         }
+        (_, None) if reading.threshold_set.is_none() => Judgement::by_severity(&reading.scores, Condition::default()),
         (_, None) => Judgement::unjudged(UnjudgedReason::Commissioning),
     };
     JudgedReading::new(reading.key, &judgement)

@@ -28,6 +28,7 @@ mod rescore;
 mod service;
 mod ticket;
 mod write;
+mod zones;
 
 pub use config::Config;
 pub use service::{Ensemble, Parts, build};

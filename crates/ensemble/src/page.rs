@@ -126,8 +126,8 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         top_bins: bins.map_or_else(Vec::new, |shown| {
             top_bins(shown.bins_of(draft.deciding_detector), &spec)
         }),
-        threshold_set_id: draft.class.threshold_set_id,
-        bundle_digest: draft.class.bundle.digest(),
+        threshold_set_id: draft.class.threshold_set_id(),
+        bundle_digest: draft.class.limits.as_ref().map(|limits| limits.bundle.digest()),
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,

@@ -18,8 +18,8 @@ use tracing::{Instrument, Span};
 
 use crate::Config;
 use crate::assess::Assessor;
-use crate::baselines::{Baselines, Follower};
-use crate::bindings::{Bindings, SetCache, Watcher};
+use crate::baselines::{Baselines, Follower, Known};
+use crate::bindings::{Active, Bindings, SetCache, Watcher};
 use crate::commit::Committer;
 use crate::error::Failure;
 use crate::gather::{self, Gatherer, Job, Queue};
@@ -28,8 +28,9 @@ use crate::partitions::PartitionKeeper;
 use crate::rescore::Rescorer;
 use crate::ticket::Ticket;
 use crate::write::Writer;
+use crate::zones::{self, Placed, Zones};
 
-/// How long a batch waits for the registry's first word, and for the baselines, after a start.
+/// How long a batch waits for the registry's first word, for the baselines and for the zones, after a start.
 const FIRST_WORD: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What the ensemble works with.
@@ -53,6 +54,7 @@ pub struct Ensemble {
     gatherer: Gatherer,
     watcher: Watcher,
     follower: Follower,
+    zones: zones::Follower,
     rescorer: Rescorer,
     partitions: PartitionKeeper,
     pipeline: Pipeline,
@@ -63,6 +65,7 @@ pub struct Ensemble {
 struct Pipeline {
     bindings: Bindings,
     baselines: Baselines,
+    zones: Zones,
     assessor: Assessor,
     committer: Committer,
     metrics: Metrics,
@@ -74,6 +77,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     let sets = SetCache::new(parts.store.clone());
     let (watcher, bindings) = Watcher::new(parts.registry, parts.store.clone(), sets.clone(), parts.bundles.clone());
     let (follower, baselines) = Follower::new(parts.store.clone());
+    let (zones_follower, zones) = zones::follow(parts.store.clone());
     let assessor = Assessor {
         scorers: parts.scorers,
         deadline: config.score_deadline(),
@@ -103,6 +107,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     let pipeline = Pipeline {
         bindings,
         baselines,
+        zones,
         assessor,
         committer,
         metrics,
@@ -114,6 +119,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
             gatherer,
             watcher,
             follower,
+            zones: zones_follower,
             rescorer,
             partitions,
             pipeline,
@@ -130,6 +136,7 @@ impl Ensemble {
         let mut background = JoinSet::new();
         background.spawn(self.watcher.run(shutdown.clone()));
         background.spawn(self.follower.run(shutdown.clone()));
+        background.spawn(self.zones.run(shutdown.clone()));
         background.spawn(self.rescorer.run(shutdown.clone()));
         background.spawn(self.partitions.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
@@ -170,21 +177,29 @@ fn span_of(group: &[Job]) -> Span {
 }
 
 impl Pipeline {
+    /// What the group is judged by.
+    async fn known(&self, group: &[Job]) -> Result<(Active, Known, Placed), Failure> {
+        let (active, baselines, zones) = tokio::join!(
+            self.bindings.current(FIRST_WORD),
+            self.baselines.current(FIRST_WORD),
+            self.zones.place(group, FIRST_WORD),
+        );
+        let active = active.ok_or(Failure::NoBindings)?;
+        let baselines = baselines.ok_or(Failure::NoBaselines)?;
+        Ok((active, baselines, zones?))
+    }
+
     async fn assess(&self, group: Vec<Job>) {
-        let first = tokio::join!(self.bindings.current(FIRST_WORD), self.baselines.current(FIRST_WORD));
-        let (active, baselines) = match first {
-            (Some(active), Some(baselines)) => (active, baselines),
-            (active, _) => {
+        let (active, baselines, zones) = match self.known(&group).await {
+            Ok(known) => known,
+            Err(failure) => {
                 for job in group {
-                    job.ticket.fail(match active {
-                        None => Failure::NoBindings,
-                        Some(_) => Failure::NoBaselines,
-                    });
+                    job.ticket.fail(failure.clone());
                 }
                 return;
             }
         };
-        let assessed = self.assessor.assess(group, &active, &baselines).await;
+        let assessed = self.assessor.assess(group, &active, &baselines, &zones).await;
         self.metrics.assessed(&assessed);
         let span = tracing::info_span!("commit", readings = assessed.len());
         Box::pin(self.committer.commit(assessed)).instrument(span).await;

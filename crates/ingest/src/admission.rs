@@ -153,6 +153,7 @@ fn admit_one(
         reading,
         machine: sensor.machine,
         class: sensor.class,
+        spec: Some(sensor.spec),
         full_scale: spec.full_scale,
     })
 }

@@ -52,13 +52,20 @@ pub struct StepEvent {
     pub at_page: u32,
     /// Quiet steps in a row towards clearing.
     pub quiet_run: u32,
-    /// The threshold set whose persistence rules decided.
-    pub threshold_set: ThresholdSetId,
+    /// The threshold set whose persistence rules decided; none in a class without alarm limits, which has the default
+    /// ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_set: Option<ThresholdSetId>,
 }
 
 impl StepEvent {
     /// The entry for a reading that was folded.
-    pub fn new(sensor: SensorId, captured_at: Timestamp, window: &Window, threshold_set: ThresholdSetId) -> Self {
+    pub fn new(
+        sensor: SensorId,
+        captured_at: Timestamp,
+        window: &Window,
+        threshold_set: Option<ThresholdSetId>,
+    ) -> Self {
         let level = window.step.level;
         Self {
             step: window.step.start,
@@ -113,7 +120,7 @@ mod tests {
             at_alert: 6,
             at_page: 5,
             quiet_run: 0,
-            threshold_set: ThresholdSetId(1),
+            threshold_set: Some(ThresholdSetId(1)),
         });
         let json = serde_json::to_string(&step).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), step);

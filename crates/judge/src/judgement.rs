@@ -1,4 +1,4 @@
-//! One reading's scores held against a threshold set.
+//! One reading's scores held against a threshold set, or, where its class has none, its severity alone.
 
 use tocsin_domain::{Condition, Detector, Level, Scores, UnjudgedReason, Verdict};
 
@@ -24,7 +24,7 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The deciding level; absent when the reading is unjudged.
     pub level: Option<Level>,
-    /// Every member that scored, in the set's order.
+    /// Every member that scored, in the set's order; the severity, which is in no set, comes last.
     pub members: Vec<MemberLevel>,
 }
 
@@ -37,14 +37,51 @@ impl Judgement {
             members: Vec::new(),
         }
     }
+
+    /// Judges a reading of a class without alarm limits: by its severity, whose lines are the same everywhere.
+    pub fn by_severity(scores: &Scores, condition: Condition) -> Self {
+        Self::of(severity(scores).into_iter().collect(), condition, false)
+    }
+
+    fn of(members: Vec<MemberLevel>, condition: Condition, held: bool) -> Self {
+        if condition.is_stopped() {
+            return Self {
+                members,
+                ..Self::unjudged(UnjudgedReason::Stopped)
+            };
+        }
+        match deciding(&members, held) {
+            Some((by, level)) => Self {
+                verdict: verdict(by, level),
+                level: Some(level),
+                members,
+            },
+            None => Self {
+                members,
+                ..Self::unjudged(UnjudgedReason::Commissioning)
+            },
+        }
+    }
+}
+
+/// The severity as a member: no set names it, and every set has it. Its score is its level, so its lines are the alert
+/// line and the page line themselves.
+fn severity(scores: &Scores) -> Option<MemberLevel> {
+    let score = scores.get(Detector::Severity)?;
+    Some(MemberLevel {
+        detector: Detector::Severity,
+        role: Role::Page,
+        score,
+        level: Level(score),
+    })
 }
 
 impl ThresholdSet {
     /// Judges one reading. `degraded` selects the lines for "without the network".
     ///
     /// A reading that the set wants held against a baseline, and that has no such score, comes from a sensor that is
-    /// being commissioned: it borrows the fleet's lines, and those may alert and no more. The overall level alone keeps
-    /// its word: a machine that is much too loud is so whatever it sounded like before.
+    /// being commissioned: it borrows the fleet's lines, and those may alert and no more. The overall level and the
+    /// severity keep their word: a machine that is much too loud is so whatever it sounded like before.
     pub fn judge(&self, scores: &Scores, condition: Condition, degraded: bool) -> Judgement {
         let members: Vec<MemberLevel> = self
             .members(degraded)
@@ -59,25 +96,9 @@ impl ThresholdSet {
                     level: member.level(score),
                 })
             })
+            .chain(severity(scores))
             .collect();
-        if condition.is_stopped() {
-            return Judgement {
-                members,
-                ..Judgement::unjudged(UnjudgedReason::Stopped)
-            };
-        }
-        let held = self.is_borrowed_by(scores, degraded);
-        match deciding(&members, held) {
-            Some((by, level)) => Judgement {
-                verdict: verdict(by, level),
-                level: Some(level),
-                members,
-            },
-            None => Judgement {
-                members,
-                ..Judgement::unjudged(UnjudgedReason::Commissioning)
-            },
-        }
+        Judgement::of(members, condition, self.is_borrowed_by(scores, degraded))
     }
 
     /// Whether the set judges against baselines and these scores were made without one. Told from the scores alone, so
@@ -119,9 +140,9 @@ fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>, held: bool) -> Op
 }
 
 /// A member that may only alert is held below the page line, and so is every other whose lines are borrowed, but for the
-/// overall level.
+/// overall level and the severity.
 fn effective(member: &MemberLevel, held: bool) -> Level {
-    let borrowed = held && member.detector != Detector::OverallLevel;
+    let borrowed = held && !matches!(member.detector, Detector::OverallLevel | Detector::Severity);
     if member.role == Role::Alert || borrowed {
         Level(member.level.0.min(Level::PAGE.0.next_down()))
     } else {
@@ -230,6 +251,54 @@ mod tests {
         let by = Detector::OverallLevel;
         let judgement = set_with_growth().judge(&scores(500.0, 900.0, 0.5), Condition::default(), false);
         assert_eq!(judgement.verdict, Verdict::Page { by });
+    }
+
+    fn with_severity(mut scores: Scores, level: f32) -> Scores {
+        scores.set(Detector::Severity, level);
+        scores
+    }
+
+    #[test]
+    fn severity_judges_in_every_set_by_the_same_lines_and_is_held_back_by_none() {
+        let by = Detector::Severity;
+        for set in [set(), set_with_growth()] {
+            for degraded in [false, true] {
+                let judge = |level| {
+                    let scores = with_severity(scores(0.5, 0.5, 0.5), level);
+                    set.judge(&scores, Condition::default(), degraded)
+                };
+                assert_eq!(judge(2.0).verdict, Verdict::Page { by });
+                assert_eq!(judge(1.0).verdict, Verdict::Alert { by });
+                assert_eq!(judge(2.0f32.next_down()).verdict, Verdict::Alert { by });
+                assert_eq!(judge(2.5).level, Some(Level(2.5)));
+                assert!(!judge(-40.0).verdict.is_flagged());
+            }
+        }
+    }
+
+    #[test]
+    fn a_reading_that_has_nothing_but_a_severity_is_judged_by_it() {
+        let by = Detector::Severity;
+        let alone = with_severity(Scores::default(), 2.26);
+        let with_limits = set_with_growth().judge(&alone, Condition::default(), false);
+        assert_eq!(with_limits.verdict, Verdict::Page { by });
+        let without = Judgement::by_severity(&alone, Condition::default());
+        assert_eq!(
+            (without.verdict, without.level),
+            (Verdict::Page { by }, Some(Level(2.26)))
+        );
+        let stopped = Condition {
+            rpm: Some(0.0),
+            load: None,
+        };
+        let reason = UnjudgedReason::Stopped;
+        assert_eq!(
+            Judgement::by_severity(&alone, stopped).verdict,
+            Verdict::Unjudged { reason }
+        );
+        let reason = UnjudgedReason::Commissioning;
+        let nothing = Judgement::by_severity(&scores(9.0, 9.0, 9.0), Condition::default());
+        assert_eq!(nothing.verdict, Verdict::Unjudged { reason });
     }
 
     proptest! {

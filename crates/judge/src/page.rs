@@ -85,10 +85,12 @@ pub struct PagePayload {
     pub level: f32,
     /// The bins that stand out, most first; empty when none are known, as without the network.
     pub top_bins: Vec<TopBin>,
-    /// The threshold set that judged.
-    pub threshold_set_id: ThresholdSetId,
-    /// The model version that judged.
-    pub bundle_digest: BundleDigest,
+    /// The threshold set that judged; none in a class without alarm limits, where severity alone judges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_set_id: Option<ThresholdSetId>,
+    /// The model version that judged, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_digest: Option<BundleDigest>,
     /// The baseline that the deciding sensor was held against, when it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_id: Option<BaselineId>,
@@ -135,8 +137,8 @@ mod tests {
                 axis_unit: "Hz".into(),
                 error_share: 0.5,
             }],
-            threshold_set_id: ThresholdSetId(2),
-            bundle_digest: BundleDigest([1; 32]),
+            threshold_set_id: Some(ThresholdSetId(2)),
+            bundle_digest: Some(BundleDigest([1; 32])),
             baseline_id: None,
             replay: false,
             delayed_by_ms: None,

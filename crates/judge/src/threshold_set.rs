@@ -143,6 +143,9 @@ fn check_members(field: &str, members: &[Member]) -> Result<(), Invalid> {
         if members[..i].iter().any(|earlier| earlier.detector == member.detector) {
             return Err(Invalid::new(field, format!("{} is there twice", member.detector)));
         }
+        if member.detector == Detector::Severity {
+            return Err(Invalid::new(field, "severity has lines of its own, which no set moves"));
+        }
         if !(member.alert_line.is_finite() && member.alert_line < member.page_line) {
             return Err(Invalid::new(
                 field,

@@ -109,13 +109,13 @@ impl HeldOut {
     pub fn to_json(&self) -> Vec<u8> {
         let stored = Stored {
             format: Self::FORMAT,
-            detectors: Detector::ALL.iter().map(ToString::to_string).collect(),
+            detectors: of_bundle().map(|detector| detector.to_string()).collect(),
             sensors: self.sensors.clone(),
             rows: self
                 .rows
                 .iter()
                 .map(|row| {
-                    let scores = Detector::ALL.iter().map(|detector| row.scores.get(*detector)).collect();
+                    let scores = of_bundle().map(|detector| row.scores.get(detector)).collect();
                     (row.sensor, row.captured_at.as_micros(), scores)
                 })
                 .collect(),
@@ -139,6 +139,13 @@ impl HeldOut {
         }
         by_sensor
     }
+}
+
+/// The detectors that a held-out row can have scores of: severity comes from a class's zones, never from a spectrum.
+fn of_bundle() -> impl Iterator<Item = Detector> {
+    Detector::ALL
+        .into_iter()
+        .filter(|detector| *detector != Detector::Severity)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_domain::{Clock, Condition, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
 use tocsin_judge::journal::Event;
-use tocsin_judge::{PagePayload, PageReason, ThresholdSet};
+use tocsin_judge::{Judgement, PagePayload, PageReason, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
@@ -80,22 +80,18 @@ impl Service {
         })
     }
 
-    /// A level is not stored: the set that judged the reading gives it again, exactly.
+    /// A level is not stored: the set that judged the reading gives it again, exactly; without one its severity does.
     async fn show(&self, piece: Evidence) -> Result<v1::Evidence, Error> {
         let reading = &piece.reading;
         let judgement = match reading.threshold_set {
             Some(id) => {
                 let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
-                Some(
-                    self.sets
-                        .get(id)
-                        .await?
-                        .judge(&reading.scores, Condition::default(), degraded),
-                )
+                let set = self.sets.get(id).await?;
+                set.judge(&reading.scores, Condition::default(), degraded)
             }
-            None => None,
+            None => Judgement::by_severity(&reading.scores, Condition::default()),
         };
-        Ok(wire::evidence(piece, judgement.as_ref()))
+        Ok(wire::evidence(piece, &judgement))
     }
 
     /// One transaction: the machine's lock, the incident, its journal and the page that says so.

@@ -60,8 +60,8 @@ pub(crate) fn incident(listing: IncidentListing) -> v1::Incident {
         deciding_detector: incident.deciding_detector.as_str().to_owned(),
         peak_level: incident.peak_level.0,
         latest_level: incident.latest_level.0,
-        threshold_set_id: incident.threshold_set.0,
-        bundle_id: incident.bundle.0,
+        threshold_set_id: incident.threshold_set.map_or(0, |set| set.0),
+        bundle_id: incident.bundle.map_or(0, |bundle| bundle.0),
         replay: incident.replay,
         class: listing.class_name.into(),
         machine_id: incident.machine.0,
@@ -79,7 +79,7 @@ pub(crate) fn event(event: Event) -> v1::JournalEvent {
 }
 
 /// Writes a flagged reading; `judgement` is the one its own threshold set gives.
-pub(crate) fn evidence(evidence: Evidence, judgement: Option<&Judgement>) -> v1::Evidence {
+pub(crate) fn evidence(evidence: Evidence, judgement: &Judgement) -> v1::Evidence {
     let detector = match evidence.reading.verdict {
         Verdict::Normal { by } | Verdict::Alert { by } | Verdict::Page { by } => by.as_str().to_owned(),
         Verdict::Unjudged { reason } => reason.to_string(),
@@ -89,9 +89,7 @@ pub(crate) fn evidence(evidence: Evidence, judgement: Option<&Judgement>) -> v1:
         captured_at: Some(time::to_wire(evidence.reading.key.captured_at)),
         verdict: evidence.reading.verdict.as_str().to_owned(),
         detector,
-        level: judgement
-            .and_then(|judgement| judgement.level)
-            .map_or(0.0, |level| level.0),
+        level: judgement.level.map_or(0.0, |level| level.0),
         bin_error: evidence.bin_error.as_deref().map(half_floats).unwrap_or_default(),
         baseline_id: evidence.reading.baseline.map_or(0, |baseline| baseline.0),
     }

@@ -7,7 +7,8 @@
 //!
 //! **Invariant:** a round may be repeated or broken off anywhere: a baseline is written and activated in one
 //! transaction, once per epoch. What can't be commissioned waits until its lease is over and costs nobody else a turn;
-//! only a database that does not answer ends a round.
+//! only a database that does not answer ends a round. A sensor that stands in zone C or D of its class is refused, and not
+//! looked at again before a person accepts that, its class gets other zones or it begins a new epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tocsin_store::reading::SpectrumColumn;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::zone_check::refusal;
 
 /// Fewest other machines of the class whose spread counts as the fleet's.
 const MIN_MACHINES: usize = 3;
@@ -112,7 +114,8 @@ impl Commissioner {
             }
             ready.sort_by_key(|ready| ready.sensor);
             for ready in ready {
-                if let Some(fitted) = passed_over(self.fit(ready).await, &format!("sensor {}", ready.sensor))? {
+                if let Some(fitted) = passed_over(self.fit(ready).await, &format!("sensor {}", ready.sensor))?.flatten()
+                {
                     groups.entry((ready.class, ready.spec)).or_default().push(fitted);
                     fits += 1;
                 }
@@ -121,14 +124,39 @@ impl Commissioner {
         Ok(groups)
     }
 
-    async fn fit(&self, ready: ReadySensor) -> Result<Fitted, Error> {
+    /// Fits one sensor; nothing, with a word in the log, when its readings stand in a zone in which none is learned.
+    async fn fit(&self, ready: ReadySensor) -> Result<Option<Fitted>, Error> {
         let spec = self.store.spec_by_id(ready.spec).await?.spec;
+        if let Some((version, reason)) = self.refusal(&ready, &spec).await? {
+            tracing::warn!(sensor = %ready.sensor, reason, "a sensor is refused");
+            self.store
+                .commissioning_refuse(&ready, (version, &reason), self.clock.now())
+                .await?;
+            return Ok(None);
+        }
         let spectra = self
             .store
             .commissioning_spectra(&Scope::All, &ready, MOST_READINGS)
             .await?;
         let fitted = tokio::task::spawn_blocking(move || fit(ready, &spec, &spectra)).await?;
-        fitted.map_err(Error::NoBaseline)
+        fitted.map(Some).map_err(Error::NoBaseline)
+    }
+
+    /// Why a sensor may not be commissioned where it stands, and the version of the zones that says so.
+    async fn refusal(&self, ready: &ReadySensor, spec: &SpectrumSpec) -> Result<Option<(i32, String)>, Error> {
+        if ready.zone_accepted || spec.overall.is_empty() {
+            return Ok(None);
+        }
+        let class = self.store.severity_classes(Some(ready.class)).await?.pop();
+        let Some(class) = class.filter(|class| !class.zones.0.is_empty()) else {
+            return Ok(None);
+        };
+        let levels = self
+            .store
+            .commissioning_levels(&Scope::All, ready, MOST_READINGS)
+            .await?;
+        let refused = refusal(&spec.overall, &class.zones.place(&spec.overall), &levels);
+        Ok(refused.map(|reason| (class.version, reason)))
     }
 
     /// Pools the fits of a group and makes them active; answers how many.
@@ -307,6 +335,7 @@ mod tests {
             class: ClassId(1),
             spec: SpecId(1),
             epoch: 1,
+            zone_accepted: false,
             window: (at(0), at(99)),
         };
         let spectra: Vec<SpectrumColumn> = (0..100)

@@ -31,6 +31,7 @@ mod scores;
 mod service;
 mod trial;
 mod wire;
+mod zone_check;
 
 pub use config::Config;
 pub use error::Error;

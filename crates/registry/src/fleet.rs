@@ -7,6 +7,7 @@
 mod attention;
 mod commissioning;
 mod wire;
+mod zones;
 
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, CommissionSensorResponse, CreateClassRequest, CreateClassResponse, CreateSensorRequest,
     CreateSensorResponse, CreateSiteRequest, CreateSiteResponse, CreateSpecRequest, CreateSpecResponse,
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
-    ListSensorsResponse, ListSitesRequest, ListSitesResponse, ListSpecsRequest, ListSpecsResponse,
-    MachineClass as WireClass, MachineOverview as WireMachine, Sensor as WireSensor, SetCommissioningRulesRequest,
-    SetCommissioningRulesResponse, Site as WireSite, Spec as WireSpec,
+    ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
+    ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
+    Sensor as WireSensor, SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSeverityZonesRequest,
+    SetSeverityZonesResponse, Site as WireSite, Spec as WireSpec,
 };
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
 use tocsin_store::fleet::MachineQuery;
@@ -75,10 +77,19 @@ impl Fleet {
         let (name, step) = wire::new_class(&class)?;
         let rules = class.commissioning.map(commissioning::rules).transpose()?;
         let rules = rules.unwrap_or_default();
+        let zones = zones::parse(class.severity.unwrap_or_default().zones)?;
         let store = &self.context.store;
         let made = store.class_create_with(&name, step, rules, self.context.now()).await?;
-        let class = wire::class(&made);
-        let detail = json!({ "step_ms": class.step_ms, "commissioning": commissioning::detail(rules) });
+        if !zones.0.is_empty() {
+            let why = (principal.actor(), "declared with the class");
+            store
+                .zones_set(&name, &zones, (&why.0, why.1), self.context.now())
+                .await?;
+        }
+        let class = self.class_shown(made).await?;
+        let detail = json!({
+            "step_ms": class.step_ms, "commissioning": commissioning::detail(rules), "zones": zones,
+        });
         self.context
             .record(principal, "class.create", &class.name, detail)
             .await?;
@@ -188,9 +199,8 @@ impl FleetService for Fleet {
     ) -> Result<Response<ListClassesResponse>, Status> {
         viewer(&request, "list classes")?;
         let classes = self.context.store.class_list().await.map_err(Error::from)?;
-        Ok(Response::new(ListClassesResponse {
-            classes: classes.iter().map(wire::class).collect(),
-        }))
+        let classes = self.classes_shown(classes).await?;
+        Ok(Response::new(ListClassesResponse { classes }))
     }
 
     async fn create_spec(&self, request: Request<CreateSpecRequest>) -> Result<Response<CreateSpecResponse>, Status> {
@@ -232,6 +242,24 @@ impl FleetService for Fleet {
         let principal = caller(&request)?;
         let class = self.set_rules(&principal, request.into_inner()).await?;
         Ok(Response::new(SetCommissioningRulesResponse { class: Some(class) }))
+    }
+
+    async fn set_severity_zones(
+        &self,
+        request: Request<SetSeverityZonesRequest>,
+    ) -> Result<Response<SetSeverityZonesResponse>, Status> {
+        let principal = caller(&request)?;
+        let class = self.set_zones(&principal, request.into_inner()).await?;
+        Ok(Response::new(SetSeverityZonesResponse { class: Some(class) }))
+    }
+
+    async fn list_severity_zones(
+        &self,
+        request: Request<ListSeverityZonesRequest>,
+    ) -> Result<Response<ListSeverityZonesResponse>, Status> {
+        viewer(&request, "look at severity zones")?;
+        let versions = self.zones_versions(&request.into_inner().class).await?;
+        Ok(Response::new(ListSeverityZonesResponse { versions }))
     }
 
     async fn commission_sensor(

@@ -1,9 +1,9 @@
-//! A stored reading's levels, given again by the threshold set that judged it.
+//! A stored reading's levels, given again by the threshold set that judged it, or by its severity where there was none.
 
 use std::sync::Arc;
 
 use tocsin_contracts::review::v1;
-use tocsin_domain::{Condition, Level, ReadingFlags, Verdict};
+use tocsin_domain::{Condition, Detector, Level, ReadingFlags, Verdict};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::reading::StoredReading;
 
@@ -11,18 +11,23 @@ use tocsin_store::reading::StoredReading;
 #[derive(Debug, Clone)]
 pub(crate) struct Judged {
     pub(crate) reading: StoredReading,
-    /// The set and what it said; none when no limits were in force.
-    by: Option<(Arc<ThresholdSet>, Judgement)>,
+    /// The set; none when no limits were in force.
+    set: Option<Arc<ThresholdSet>>,
+    judgement: Judgement,
 }
 
 impl Judged {
     pub(crate) fn new(reading: StoredReading, set: Option<Arc<ThresholdSet>>) -> Self {
-        let by = set.map(|set| {
-            // Whether the machine stood still is in the stored verdict.
-            let judgement = set.judge(&reading.scores, Condition::default(), is_degraded(&reading));
-            (set, judgement)
-        });
-        Self { reading, by }
+        // Whether the machine stood still is in the stored verdict.
+        let judgement = match &set {
+            Some(set) => set.judge(&reading.scores, Condition::default(), is_degraded(&reading)),
+            None => Judgement::by_severity(&reading.scores, Condition::default()),
+        };
+        Self {
+            reading,
+            set,
+            judgement,
+        }
     }
 
     /// The deciding level; none when the reading was not judged.
@@ -30,7 +35,7 @@ impl Judged {
         if matches!(self.reading.verdict, Verdict::Unjudged { .. }) {
             return None;
         }
-        self.by.as_ref().and_then(|(_, judgement)| judgement.level)
+        self.judgement.level
     }
 
     pub(crate) fn is_degraded(&self) -> bool {
@@ -44,22 +49,27 @@ impl Judged {
 
     /// The levels of every detector that scored, with its lines then.
     pub(crate) fn detectors(&self) -> Vec<v1::DetectorLevel> {
-        let Some((set, judgement)) = &self.by else {
-            return Vec::new();
-        };
-        let members = set.members(self.is_degraded());
-        let levels = judgement.members.iter().filter_map(|scored| {
-            let member = members.iter().find(|member| member.detector == scored.detector)?;
+        let levels = self.judgement.members.iter().filter_map(|scored| {
+            let (alert_line, page_line) = self.lines(scored.detector)?;
             Some(v1::DetectorLevel {
                 detector: scored.detector.as_str().to_owned(),
                 score: scored.score,
                 level: scored.level.0,
-                alert_line: member.alert_line as f32,
-                page_line: member.page_line as f32,
+                alert_line,
+                page_line,
                 role: scored.role.as_str().to_owned(),
             })
         });
         levels.collect()
+    }
+
+    fn lines(&self, detector: Detector) -> Option<(f32, f32)> {
+        if detector == Detector::Severity {
+            return Some((Level::ALERT.0, Level::PAGE.0));
+        }
+        let mut members = self.set.as_ref()?.members(self.is_degraded()).iter();
+        let member = members.find(|member| member.detector == detector)?;
+        Some((member.alert_line as f32, member.page_line as f32))
     }
 }
 
@@ -70,7 +80,7 @@ fn is_degraded(reading: &StoredReading) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use tocsin_domain::{BundleId, Detector, ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, UnjudgedReason};
+    use tocsin_domain::{BundleId, ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, UnjudgedReason};
     use tocsin_judge::Persistence;
 
     pub(crate) fn set() -> Arc<ThresholdSet> {
@@ -125,6 +135,20 @@ pub(crate) mod tests {
         let judged = Judged::new(degraded, Some(set()));
         let roles: Vec<_> = judged.detectors().into_iter().map(|d| (d.detector, d.role)).collect();
         assert_eq!(roles, [("pca".to_owned(), "page".to_owned())]);
+    }
+
+    #[test]
+    fn severity_has_its_own_lines_with_limits_and_without() {
+        for set in [Some(set()), None] {
+            let mut loud = reading(1, 0, 0.1);
+            loud.scores.set(Detector::Severity, 2.5);
+            loud.verdict = Verdict::Page { by: Detector::Severity };
+            let judged = Judged::new(loud, set);
+            assert_eq!(judged.level(), Some(Level(2.5)));
+            let shown = judged.detectors().pop().unwrap();
+            assert_eq!((shown.detector.as_str(), shown.role.as_str()), ("severity", "page"));
+            assert_eq!((shown.level, shown.alert_line, shown.page_line), (2.5, 1.0, 2.0));
+        }
     }
 
     #[test]

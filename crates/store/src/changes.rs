@@ -15,6 +15,8 @@ pub enum Channel {
     Binding,
     /// A sensor got a baseline, or lost the one it had.
     Baseline,
+    /// A class was made, or got other severity zones.
+    Zones,
     /// A page waits to be delivered.
     Outbox,
     /// An incident opened, changed or closed.
@@ -27,6 +29,7 @@ impl Channel {
         match self {
             Self::Binding => "tocsin_binding",
             Self::Baseline => "tocsin_baseline",
+            Self::Zones => "tocsin_zones",
             Self::Outbox => "tocsin_outbox",
             Self::Incident => "tocsin_incident",
         }

@@ -15,6 +15,10 @@ use crate::reading::SpectrumColumn;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
+pub mod refusal;
+
+pub use refusal::{Acceptance, Refusal};
+
 /// Where a sensor stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commissioning {
@@ -28,6 +32,8 @@ pub struct Commissioning {
     pub reason: String,
     /// How far it is.
     pub progress: Progress,
+    /// That it may not be commissioned where it stands, or that somebody let it be.
+    pub refusal: Option<Refusal>,
 }
 
 /// How far a sensor's commissioning is.
@@ -74,6 +80,8 @@ pub struct ReadySensor {
     pub spec: SpecId,
     /// The epoch.
     pub epoch: i32,
+    /// A person has accepted the zone it stands in.
+    pub zone_accepted: bool,
     /// The capture times between which the class's count and span are reached, both included.
     pub window: (Timestamp, Timestamp),
 }
@@ -105,6 +113,11 @@ struct StateRow {
     learned: Option<i32>,
     seen: i64,
     needed: i32,
+    refused_at: Option<Time>,
+    refused_reason: Option<String>,
+    zone_accepted_at: Option<Time>,
+    zone_accepted_by: Option<String>,
+    zone_accepted_reason: Option<String>,
 }
 
 impl TryFrom<StateRow> for Commissioning {
@@ -137,6 +150,10 @@ impl TryFrom<StateRow> for Commissioning {
             started_by: row.started_by,
             reason: row.reason,
             progress,
+            refusal: Refusal::from_columns(
+                (row.refused_at, row.refused_reason),
+                (row.zone_accepted_at, row.zone_accepted_by, row.zone_accepted_reason),
+            ),
         })
     }
 }
@@ -153,6 +170,7 @@ impl Store {
             StateRow,
             r#"select k.sensor_id, k.epoch, k.state, k.started_at, k.started_by, k.reason, k.baseline_id,
                       k.commissioned_at, b.readings as "learned?", c.commissioning_readings as needed,
+                      k.refused_at, k.refused_reason, k.zone_accepted_at, k.zone_accepted_by, k.zone_accepted_reason,
                       greatest(coalesce(n.seen, 0) - c.run_in_readings, 0) as "seen!"
                from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
                join machine_class c using (class_id) left join baseline b on b.baseline_id = k.commissioned_baseline_id
@@ -186,6 +204,8 @@ impl Store {
             "update commissioning k
              set epoch = k.epoch + 1, state = 'commissioning', started_at = $3, started_by = $4, reason = $5,
                  baseline_id = null, commissioned_baseline_id = null, commissioned_at = null, leased_until = null,
+                 refused_at = null, refused_reason = null, zone_accepted_at = null, zone_accepted_by = null,
+                 zone_accepted_reason = null,
                  since = coalesce((
                      select case when newest.flags & 8 <> 0 then newest.captured_at + interval '1 microsecond' end
                      from sensor t cross join lateral (
@@ -239,13 +259,14 @@ impl Store {
                                      oldest.captured_at + make_interval(secs => c.commissioning_span_s))
                              order by r.captured_at limit c.run_in_readings + c.commissioning_readings) h) w
                    where k.state = 'commissioning' and (k.leased_until is null or k.leased_until <= $1)
+                     and (k.refused_at is null or k.zone_accepted_at is not null)
                      and ($4::int4[] is null or m.site_id = any($4)) and w.nth_at is not null
                      and exists (select 1 from commissioning_reading r
                                  where r.sensor_id = k.sensor_id and r.captured_at >= w.first_at + w.span)
                    order by k.sensor_id limit $3 for update of k skip locked)
                update commissioning k set leased_until = $2 from ready
                where k.sensor_id = ready.sensor_id
-               returning k.sensor_id, k.epoch, ready.machine_id, ready.class_id, ready.spec_id,
+               returning k.sensor_id, k.epoch, k.zone_accepted_at is not null as "zone_accepted!", ready.machine_id, ready.class_id, ready.spec_id,
                          ready.first_at as "first_at!", ready.last_at as "last_at!""#,
             time(now),
             time(now + lease),
@@ -260,12 +281,14 @@ impl Store {
             class: ClassId(row.class_id),
             spec: SpecId(row.spec_id),
             epoch: row.epoch,
+            zone_accepted: row.zone_accepted,
             window: (row.first_at.into(), row.last_at.into()),
         });
         Ok(ready.collect())
     }
 
-    /// The spectra a ready sensor is commissioned on, in order of capture. Of more than `most` every so-manieth is taken.
+    /// The spectra a ready sensor is commissioned on, in order of capture, without those that stood in zone C or D unless
+    /// that was accepted. Of more than `most` every so-manieth is taken.
     pub async fn commissioning_spectra(
         &self,
         scope: &Scope,
@@ -278,7 +301,7 @@ impl Store {
                           count(*) over () as total
                    from commissioning_reading r join sensor s using (sensor_id) join machine m using (machine_id)
                    where r.sensor_id = $1 and r.captured_at >= $2 and r.captured_at <= $3
-                     and ($5::int4[] is null or m.site_id = any($5)))
+                     and ($5::int4[] is null or m.site_id = any($5)) and ($6 or r.severity is null or r.severity < 1))
                select r.captured_at, r.spectrum as "spectrum!"
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
                where h.place % ((h.total + $4 - 1) / $4) = 0 and r.spectrum is not null order by r.captured_at"#,
@@ -287,6 +310,7 @@ impl Store {
             time(ready.window.1),
             i64::from(most.max(1)),
             scope.to_filter() as _,
+            ready.zone_accepted,
         )
         .fetch_all(&self.pool)
         .await?;

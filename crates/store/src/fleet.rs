@@ -1,20 +1,24 @@
-//! Sites, classes and specs; machines and sensors are in [`machine`], [`sensor`] and [`auto_registration`].
+//! Sites, classes and specs. Machines and sensors are in [`machine`], [`sensor`] and [`auto_registration`], what classes
+//! say of overall levels is in [`zones`].
 
 use std::time::Duration;
 
 use tocsin_domain::fleet::{CommissioningRules, MachineClass, Site};
 use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
 
+use crate::changes::Channel;
 use crate::row::{duration, slug, time};
 use crate::{Error, Result, Store};
 
 pub mod auto_registration;
 pub mod machine;
 pub mod sensor;
+pub mod zones;
 
 pub use auto_registration::{AutoRegistered, AutoRegistrationRefusal};
 pub use machine::{Machine, MachineOverview, MachineQuery, OpenIncidentSummary};
 pub use sensor::{NewSensor, SensorListing};
+pub use zones::{ClassZones, SeverityClass};
 
 /// A registered spectrum specification.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,6 +223,7 @@ impl Store {
         rules: CommissioningRules,
         now: Timestamp,
     ) -> Result<MachineClass> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             ClassRow,
             "insert into machine_class (name, step_ms, created_at, commissioning_readings, commissioning_span_s,
@@ -232,9 +237,11 @@ impl Store {
             count(rules.span.as_secs()),
             i32::try_from(rules.run_in).unwrap_or(i32::MAX),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("class {name}")))?;
+        Channel::Zones.notify(&mut transaction).await?;
+        transaction.commit().await?;
         row.try_into()
     }
 

@@ -10,7 +10,7 @@ use tocsin_domain::{
 };
 
 use crate::changes::Channel;
-use crate::row::{Time, time, time_opt};
+use crate::row::{Time, none_if_zero, time, time_opt};
 use crate::{Error, Result};
 
 pub mod evidence;
@@ -36,10 +36,10 @@ pub struct NewIncident {
     pub deciding_detector: Detector,
     /// The level of that step.
     pub level: Level,
-    /// The limits in force.
-    pub threshold_set: ThresholdSetId,
-    /// The bundle in force.
-    pub bundle: BundleId,
+    /// The limits in force; none in a class that severity alone judges.
+    pub threshold_set: Option<ThresholdSetId>,
+    /// The bundle in force, where there is one.
+    pub bundle: Option<BundleId>,
     /// Came from a stream whose clock is the capture time.
     pub replay: bool,
 }
@@ -69,10 +69,10 @@ pub struct Incident {
     pub peak_level: Level,
     /// The level of its newest step.
     pub latest_level: Level,
-    /// The limits in force when it opened.
-    pub threshold_set: ThresholdSetId,
-    /// The bundle in force when it opened.
-    pub bundle: BundleId,
+    /// The limits in force when it opened; none in a class that severity alone judged.
+    pub threshold_set: Option<ThresholdSetId>,
+    /// The bundle in force when it opened, where there was one.
+    pub bundle: Option<BundleId>,
     /// Flagged readings kept with their errors per bin.
     pub evidence_count: i32,
     /// Capture time of the newest of them.
@@ -150,8 +150,8 @@ impl TryFrom<IncidentRow> for Incident {
             deciding_detector: detector,
             peak_level: Level(row.peak_level),
             latest_level: Level(row.latest_level),
-            threshold_set: ThresholdSetId(row.threshold_set_id),
-            bundle: BundleId(row.bundle_id),
+            threshold_set: none_if_zero(row.threshold_set_id).map(ThresholdSetId),
+            bundle: none_if_zero(row.bundle_id).map(BundleId),
             evidence_count: row.evidence_count,
             last_evidence_at: row.last_evidence_at.map(Timestamp::from),
             replay: row.replay,
@@ -195,8 +195,8 @@ pub async fn incident_insert(conn: &mut PgConnection, new: &NewIncident) -> Resu
         new.deciding_sensor.0,
         new.deciding_detector as i16,
         new.level.0,
-        new.threshold_set.0,
-        new.bundle.0,
+        new.threshold_set.map_or(0, |set| set.0),
+        new.bundle.map_or(0, |bundle| bundle.0),
         new.replay,
     )
     .fetch_one(&mut *conn)

@@ -94,7 +94,7 @@ pub struct StoredReading {
     pub condition_cell: i16,
 }
 
-/// A reading's scores as eight columns.
+/// A reading's scores, one column each.
 pub(crate) type ScoreColumns = [Option<f32>; Detector::COUNT];
 
 /// The columns of a [`StoredReading`]; the queries name them one by one.
@@ -114,6 +114,7 @@ pub(crate) struct StoredRow {
     pub(crate) narrowband: Option<f32>,
     pub(crate) pca: Option<f32>,
     pub(crate) mahalanobis: Option<f32>,
+    pub(crate) severity: Option<f32>,
     pub(crate) flags: i16,
     pub(crate) verdict: i16,
     pub(crate) condition_cell: i16,
@@ -137,6 +138,7 @@ impl TryFrom<StoredRow> for StoredReading {
             row.narrowband,
             row.pca,
             row.mahalanobis,
+            row.severity,
         ];
         let verdict = Verdict::from_code(row.verdict).map_err(Error::impossible("reading", "verdict", label(key)))?;
         let scores =
@@ -170,7 +172,7 @@ pub(crate) fn scores(columns: ScoreColumns, mask: i16) -> Result<Scores, Invalid
         }
     }
     let found = scores.mask();
-    if i16::from(found.0) != mask {
+    if mask_column(found) != mask {
         return Err(Invalid::new(
             "detector_mask",
             format!("{mask:#x}, the scores present are {:#x}", found.0),
@@ -179,9 +181,9 @@ pub(crate) fn scores(columns: ScoreColumns, mask: i16) -> Result<Scores, Invalid
     Ok(scores)
 }
 
-/// The mask as a column.
+/// The mask as a column: fifteen detectors fit.
 pub(crate) fn mask_column(mask: DetectorMask) -> i16 {
-    i16::from(mask.0)
+    mask.0 as i16
 }
 
 #[cfg(test)]
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_mask_that_contradicts_the_scores_is_impossible() {
-        let columns = [Some(1.0), None, Some(0.5), None, None, None, None, None];
+        let columns = [Some(1.0), None, Some(0.5), None, None, None, None, None, None];
         assert_eq!(scores(columns, 0b101).unwrap().get(Detector::Isolation), Some(0.5));
         assert_eq!(scores(columns, 0b111).unwrap_err().field, "detector_mask");
     }

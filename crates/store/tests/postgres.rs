@@ -15,3 +15,5 @@ mod incidents;
 mod models;
 #[path = "postgres/readings.rs"]
 mod readings;
+#[path = "postgres/zones.rs"]
+mod zones;

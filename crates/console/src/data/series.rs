@@ -184,6 +184,8 @@ struct Columns {
 struct OverallColumns {
     label: String,
     unit: String,
+    /// Zone of the newest reading; empty where there is none.
+    zone: String,
     at: Vec<Option<f64>>,
     value: Vec<f32>,
 }
@@ -258,6 +260,7 @@ impl From<OverallSeries> for OverallColumns {
         Self {
             label: view::overall_level(&level),
             unit: level.unit,
+            zone: series.zone,
             at: series.points.iter().map(|point| millis(point.at)).collect(),
             value: series.points.iter().map(|point| point.value).collect(),
         }

@@ -49,6 +49,8 @@ struct Overall {
     unit: String,
     /// Null where the reading does not have it.
     value: Option<f32>,
+    /// Its zone; empty where there is none.
+    zone: String,
 }
 
 #[derive(Serialize)]
@@ -93,6 +95,7 @@ pub(crate) async fn show(
             label: view::overall_level(&level),
             unit: level.unit,
             value: one.value,
+            zone: one.zone,
         }
     });
     Ok(json(&Reading {

@@ -180,8 +180,11 @@ fn facts(incident: &Incident) -> Markup {
             dt { "Level" } dd { "now " strong { (level(incident.latest_level)) } ", at most " strong { (level(incident.peak_level)) } }
             dt { "Judged by" }
             dd {
-                a href=(format!("/limits#set-{}", incident.threshold_set_id)) { "alarm limits #" (incident.threshold_set_id) }
-                ", " a href=(format!("/models#bundle-{}", incident.bundle_id)) { "model #" (incident.bundle_id) }
+                @if incident.threshold_set_id == 0 { "severity zones alone" }
+                @else {
+                    a href=(format!("/limits#set-{}", incident.threshold_set_id)) { "alarm limits #" (incident.threshold_set_id) }
+                    ", " a href=(format!("/models#bundle-{}", incident.bundle_id)) { "model #" (incident.bundle_id) }
+                }
             }
             dt { "Taken by" }
             dd {

@@ -130,6 +130,7 @@ fn body(machine: &Machine, range: Range) -> Markup {
                     h2 { "Overall levels" }
                     p.sub { "As the sensors measured them, the highest of each interval." }
                 }
+                div.chart-foot #zones {}
                 div #overall {}
             }
             section.card {

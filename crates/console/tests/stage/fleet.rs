@@ -3,8 +3,9 @@ use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, CommissionSensorResponse, CreateClassRequest, CreateClassResponse, CreateSensorRequest,
     CreateSensorResponse, CreateSiteRequest, CreateSiteResponse, CreateSpecRequest, CreateSpecResponse,
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
-    ListSensorsResponse, ListSitesRequest, ListSitesResponse, ListSpecsRequest, ListSpecsResponse, MachineClass,
-    MachineOverview, Sensor, SetCommissioningRulesRequest, SetCommissioningRulesResponse, Site,
+    ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
+    ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetCommissioningRulesRequest,
+    SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse, Site,
 };
 use tonic::{Request, Response, Status};
 
@@ -198,5 +199,7 @@ impl FleetService for Fixture {
         create_sensor, CreateSensorRequest, CreateSensorResponse;
         commission_sensor, CommissionSensorRequest, CommissionSensorResponse;
         set_commissioning_rules, SetCommissioningRulesRequest, SetCommissioningRulesResponse;
+        set_severity_zones, SetSeverityZonesRequest, SetSeverityZonesResponse;
+        list_severity_zones, ListSeverityZonesRequest, ListSeverityZonesResponse;
     }
 }

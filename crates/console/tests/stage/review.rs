@@ -137,6 +137,11 @@ fn overall_value(point: &Point, place: usize) -> Option<f32> {
     }
 }
 
+/// The class has zones of velocity alone.
+fn zone(place: usize) -> String {
+    if place == 0 { "B".into() } else { String::new() }
+}
+
 fn overall(points: &[Point]) -> Vec<OverallSeries> {
     let series = |(place, level): (usize, OverallLevel)| OverallSeries {
         level: Some(level),
@@ -149,6 +154,7 @@ fn overall(points: &[Point]) -> Vec<OverallSeries> {
                 })
             })
             .collect(),
+        zone: zone(place),
     };
     declared().into_iter().enumerate().map(series).collect()
 }
@@ -250,6 +256,7 @@ impl ReviewService for Fixture {
                 .map(|(place, level)| OverallValue {
                     level: Some(level),
                     value: overall_value(point, place),
+                    zone: zone(place),
                 })
                 .collect(),
         }))

@@ -23,6 +23,7 @@ fn placed() -> impl Strategy<Value = PlacedReading> {
             },
             machine: MachineId(machine),
             class: ClassId(class),
+            spec: (sensor % 3 != 0).then_some(SpecId(sensor)),
             full_scale,
         },
     )

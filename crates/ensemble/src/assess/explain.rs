@@ -11,37 +11,37 @@ use tocsin_domain::{Detector, Verdict};
 
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::baselines::{ActiveBaseline, Known};
-use crate::bindings::ActiveClass;
+use crate::bindings::Limits;
 use crate::detect::deviation_shares;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
-    pub(super) async fn explain(&self, active: &ActiveClass, baselines: &Known, readings: &mut [Pending]) {
+    pub(super) async fn explain(&self, limits: &Limits, baselines: &Known, readings: &mut [Pending]) {
         let mut unlike_the_model = Vec::new();
         for (at, pending) in readings.iter_mut().enumerate() {
-            let Some(by) = pending.flagged_by(active) else { continue };
+            let Some(by) = pending.flagged_by(limits) else { continue };
             if by.needs_baseline() {
-                let against = baselines.of(pending.placed.reading.key.sensor, active.bins());
+                let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
                 pending.bin_error = against.map_or_else(Vec::new, |against| pending.deviations(by, &against));
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
             }
         }
         for rows in unlike_the_model.chunks(CHUNK_ROWS) {
-            self.fetch_errors(active, rows, readings).await;
+            self.fetch_errors(limits, rows, readings).await;
         }
     }
 
     /// Fetches the squared error per bin of `rows`.
-    async fn fetch_errors(&self, active: &ActiveClass, rows: &[usize], readings: &mut [Pending]) {
+    async fn fetch_errors(&self, limits: &Limits, rows: &[usize], readings: &mut [Pending]) {
         let spectra = Spectra {
-            bundle: active.bundle.digest(),
+            bundle: limits.bundle.digest(),
             codes: rows
                 .iter()
                 .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
                 .copied()
                 .collect(),
-            bins: active.bins(),
+            bins: limits.bins(),
             full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
         };
         let request = ScoreRequest::from(ScoreBatch {
@@ -50,7 +50,7 @@ impl Assessor {
         });
         match self.call(request).await {
             Ok(response) => {
-                for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(active.bins())) {
+                for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(limits.bins())) {
                     readings[*row].bin_error = bin_error.to_vec();
                 }
             }
@@ -63,8 +63,8 @@ impl Assessor {
 
 impl Pending {
     /// The detector that put it at or above a line.
-    fn flagged_by(&self, active: &ActiveClass) -> Option<Detector> {
-        match self.judgement(Some(active)).verdict {
+    fn flagged_by(&self, limits: &Limits) -> Option<Detector> {
+        match self.judgement(Some(limits)).verdict {
             Verdict::Alert { by } | Verdict::Page { by } => Some(by),
             Verdict::Normal { .. } | Verdict::Unjudged { .. } => None,
         }

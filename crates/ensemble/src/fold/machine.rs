@@ -106,7 +106,7 @@ impl FoldedMachine {
     fn keep_hot(&mut self, assessed: &Assessed, arrival: &Arrival) {
         let decides = matches!(arrival, Arrival::Folded { .. }) && assessed.effect == Effect::Acts;
         if !decides && assessed.row.verdict.is_flagged() {
-            let until = assessed.row.key.captured_at + self.class.set.persistence.reach_back(None, self.class.step);
+            let until = assessed.row.key.captured_at + self.class.persistence().reach_back(None, self.class.step);
             self.state.hot_until = self.state.hot_until.max(Some(until));
         }
     }
@@ -135,13 +135,13 @@ impl FoldedMachine {
             deciding_sensor: decision.sensor,
             deciding_detector: decision.detector,
             level: decision.level,
-            threshold_set: self.class.threshold_set_id,
-            bundle: self.class.bundle_id,
+            threshold_set: self.class.threshold_set_id(),
+            bundle: self.class.bundle_id(),
             replay: is_replay(assessed),
         };
         let mut incident = incident_insert(tx, &new).await?;
         // The steps that opened it are evidence too: those kept so far, in this batch and before.
-        let from = decision.step - self.class.set.persistence.reach_back(None, self.class.step);
+        let from = decision.step - self.class.persistence().reach_back(None, self.class.step);
         incident.evidence_count += evidence_attach(tx, self.state.machine, from, incident.id).await? as i32;
         for piece in self.evidence.iter_mut().filter(|piece| piece.incident.is_none()) {
             piece.incident = Some(incident.id);
@@ -219,7 +219,7 @@ impl FoldedMachine {
 
     fn journal_step(&mut self, assessed: &Assessed, window: &Window) {
         let key = assessed.row.key;
-        let step = StepEvent::new(key.sensor, key.captured_at, window, self.class.threshold_set_id);
+        let step = StepEvent::new(key.sensor, key.captured_at, window, self.class.threshold_set_id());
         self.journal(key.captured_at, &Event::Step(step));
     }
 

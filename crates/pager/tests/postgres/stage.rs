@@ -52,8 +52,8 @@ impl Stage {
             deciding_sensor: self.sensor.id,
             deciding_detector: Detector::Residual,
             level: Level(2.5),
-            threshold_set: ThresholdSetId(1),
-            bundle: BundleId(1),
+            threshold_set: Some(ThresholdSetId(1)),
+            bundle: Some(BundleId(1)),
             replay: false,
         };
         let incident = incident_insert(&mut tx, &new).await.unwrap();
@@ -181,8 +181,8 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         deciding_detector: Detector::Residual,
         level: 2.5,
         top_bins: Vec::new(),
-        threshold_set_id: ThresholdSetId(1),
-        bundle_digest: BundleDigest([1; 32]),
+        threshold_set_id: Some(ThresholdSetId(1)),
+        bundle_digest: Some(BundleDigest([1; 32])),
         baseline_id: None,
         replay: false,
         delayed_by_ms: None,

@@ -9,8 +9,8 @@ use tocsin_contracts::fleet::v1::{
 };
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::fleet::{CommissioningRules, SensorPath};
-use tocsin_domain::{PersonRole, Principal, Scope, SensorId, Slug};
-use tocsin_store::commissioning::{Commissioning, Progress};
+use tocsin_domain::{PersonRole, Principal, Scope, SensorId, SiteId, Slug};
+use tocsin_store::commissioning::{Commissioning, Progress, Refusal};
 use tocsin_store::fleet::SensorListing;
 
 use super::{Fleet, wire};
@@ -50,6 +50,9 @@ impl Fleet {
         let (scope, store) = (principal.scope(), &self.context.store);
         let site = store.site_by_name(&scope, &site).await?.name;
         let listing = store.sensor_by_name(&scope, &site, &path).await?;
+        if request.accept_zone {
+            return self.accept_zone(principal, listing, request.accepted_by, reason).await;
+        }
         let why = (principal.actor(), reason);
         store
             .commissioning_restart(&scope, listing.sensor.id, (&why.0, &why.1), self.context.now())
@@ -63,6 +66,58 @@ impl Fleet {
         Ok(sensor)
     }
 
+    /// Lets a refused sensor be commissioned in the zone it stands in, in a person's name.
+    async fn accept_zone(
+        &self,
+        principal: &Principal,
+        listing: SensorListing,
+        named: String,
+        reason: String,
+    ) -> Result<WireSensor, Error> {
+        let by = self.accepter(principal, named, listing.sensor.site).await?;
+        let (scope, sensor) = (principal.scope(), listing.sensor.id);
+        self.context
+            .store
+            .commissioning_accept_zone(&scope, sensor, (&by, &reason), self.context.now())
+            .await?;
+        let subject = format!("{}/{}/{}", listing.site, listing.machine, listing.name);
+        let shown = self.shown(&scope, vec![listing]).await?.remove(0);
+        let state = shown.commissioning.as_ref();
+        let refused = state.map(|state| state.refused_reason.as_str());
+        let detail = json!({ "by": by, "reason": reason, "refused": refused });
+        self.context
+            .record(principal, "sensor.accept_zone", subject, detail)
+            .await?;
+        Ok(shown)
+    }
+
+    /// The person in whose name a zone is accepted: who calls, or whom the deployment's own credential names.
+    async fn accepter(&self, principal: &Principal, named: String, site: SiteId) -> Result<String, Error> {
+        let wrong = |reason: String| Error::from(Malformed::new("accepted_by", reason));
+        if let Principal::Person(person) = principal {
+            return if named.is_empty() || named == person.name {
+                Ok(person.name.clone())
+            } else {
+                Err(wrong(format!(
+                    "{} accepts in no other name than their own",
+                    person.name
+                )))
+            };
+        }
+        if named.is_empty() {
+            return Err(wrong("is missing: a zone is accepted by a person".to_owned()));
+        }
+        let account = self.context.store.account_by_name(&named).await?;
+        let may = account.is_some_and(|(account, _)| {
+            account.disabled_at.is_none() && account.role >= PersonRole::Engineer && account.scope.contains(site)
+        });
+        if may {
+            Ok(named)
+        } else {
+            Err(wrong(format!("{named:?} is no account of an engineer of the site")))
+        }
+    }
+
     /// Sets when a class's sensors have been seen enough.
     pub(super) async fn set_rules(
         &self,
@@ -72,7 +127,8 @@ impl Fleet {
         principal.require_everywhere(PersonRole::Engineer, "set when sensors are commissioned")?;
         let name = Slug::parse("class", &request.class)?;
         let rules = rules(request.rules.ok_or_else(|| Malformed::new("rules", "is missing"))?)?;
-        let class = wire::class(&self.context.store.class_set_commissioning(&name, rules).await?);
+        let class = self.context.store.class_set_commissioning(&name, rules).await?;
+        let class = self.class_shown(class).await?;
         self.context
             .record(principal, "class.set_commissioning", &name, detail(rules))
             .await?;
@@ -85,9 +141,9 @@ pub(super) fn detail(rules: CommissioningRules) -> Value {
     json!({ "readings": rules.readings, "span_s": rules.span.as_secs(), "run_in": rules.run_in })
 }
 
-fn reason(text: String) -> Result<String, Malformed> {
+pub(super) fn reason(text: String) -> Result<String, Malformed> {
     if text.trim().is_empty() {
-        return Err(Malformed::new("reason", "is missing: say what was done to the machine"));
+        return Err(Malformed::new("reason", "is missing: say why, for the record"));
     }
     if text.chars().any(char::is_control) || text.chars().count() > MAX_REASON {
         let wrong = format!("has control characters or more than {MAX_REASON} characters");
@@ -124,6 +180,10 @@ fn commissioning(state: Commissioning) -> WireCommissioning {
         reason: state.reason,
         ..WireCommissioning::default()
     };
+    let wire = match state.refusal {
+        Some(refusal) => refused(wire, refusal),
+        None => wire,
+    };
     match state.progress {
         Progress::Commissioning { readings, needed } => WireCommissioning {
             readings,
@@ -136,6 +196,23 @@ fn commissioning(state: Commissioning) -> WireCommissioning {
             baseline_id: baseline.0,
             ..wire
         },
+    }
+}
+
+fn refused(wire: WireCommissioning, refusal: Refusal) -> WireCommissioning {
+    let wire = WireCommissioning {
+        refused_reason: refusal.reason,
+        refused_at: Some(time::to_wire(refusal.at)),
+        ..wire
+    };
+    match refusal.accepted {
+        Some(accepted) => WireCommissioning {
+            zone_accepted_by: accepted.by,
+            zone_accepted_at: Some(time::to_wire(accepted.at)),
+            zone_accepted_reason: accepted.reason,
+            ..wire
+        },
+        None => wire,
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) fn class(class: &MachineClass) -> WireClass {
         name: class.name.to_string(),
         step_ms,
         commissioning: Some(super::commissioning::wire_rules(class.commissioning)),
+        severity: None,
     }
 }
 

@@ -1,7 +1,8 @@
 use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, CommissioningRules, CreateClassRequest, CreateSensorRequest, CreateSiteRequest,
-    CreateSpecRequest, ListMachinesRequest, ListSensorsRequest, ListSitesRequest, ListSpecsRequest, MachineClass,
-    Sensor, SetCommissioningRulesRequest, Site, Spec,
+    CreateSpecRequest, ListClassesRequest, ListMachinesRequest, ListSensorsRequest, ListSeverityZonesRequest,
+    ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, SetCommissioningRulesRequest, SetSeverityZonesRequest,
+    SeverityZone, Site, Spec,
 };
 use tocsin_domain::SpectrumSpec;
 use tocsin_registry::Config;
@@ -192,6 +193,7 @@ fn anew(site: &str) -> CommissionSensorRequest {
         machine: "cnc-1".into(),
         sensor: "x".into(),
         reason: "new bearing".into(),
+        ..CommissionSensorRequest::default()
     }
 }
 
@@ -238,6 +240,99 @@ async fn an_engineer_of_the_site_commissions_a_sensor_anew_and_it_is_on_record()
     assert_eq!(of_one_site.code(), Code::PermissionDenied, "a class is every site's");
     let class = stage.fleet(SERVICE).set_commissioning_rules(rules.clone()).await;
     assert_eq!(class.unwrap().into_inner().class.unwrap().commissioning, rules.rules);
+    stage.finish().await;
+}
+
+fn rigid() -> SeverityZone {
+    SeverityZone {
+        quantity: "velocity_rms".into(),
+        name: String::new(),
+        ab: 2.3,
+        bc: 4.5,
+        cd: 7.1,
+    }
+}
+
+#[tokio::test]
+async fn an_engineer_of_every_site_sets_the_zones_of_a_class_and_who_did_stays_on_record() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let set = |zones: Vec<SeverityZone>, reason: &str| SetSeverityZonesRequest {
+        class: "cnc".into(),
+        zones,
+        reason: reason.into(),
+    };
+    let of_one_site = stage.person("eva", "engineer", &["lisbon"]).await;
+    let refused = stage
+        .fleet(&of_one_site)
+        .set_severity_zones(set(vec![rigid()], "iso"))
+        .await;
+    assert_eq!(
+        refused.unwrap_err().code(),
+        Code::PermissionDenied,
+        "a class is every site's"
+    );
+    let everywhere = stage.person("ana", "engineer", &[]).await;
+    let mut ana = stage.fleet(&everywhere);
+    for (wrong, field) in [
+        (set(vec![rigid()], " "), "reason"),
+        (set(vec![rigid(), rigid()], "twice"), "zones[1]"),
+    ] {
+        let error = ana.set_severity_zones(wrong).await.unwrap_err();
+        assert!(error.message().contains(field), "{error}");
+    }
+    ana.set_severity_zones(set(vec![rigid()], "ISO 20816-3 group 1 rigid"))
+        .await
+        .unwrap();
+    let classes = ana
+        .list_classes(ListClassesRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .classes;
+    let severity = classes[0].severity.clone().unwrap();
+    assert_eq!((severity.zones, severity.version), (vec![rigid()], 1));
+    assert_eq!(severity.changed_by, "ana");
+    ana.set_severity_zones(set(Vec::new(), "a mistake")).await.unwrap();
+    let class = "cnc".into();
+    let versions = ana.list_severity_zones(ListSeverityZonesRequest { class }).await;
+    let versions = versions.unwrap().into_inner().versions;
+    let reasons: Vec<_> = versions.iter().map(|one| (one.version, one.reason.as_str())).collect();
+    assert_eq!(reasons, [(2, "a mistake"), (1, "ISO 20816-3 group 1 rigid")]);
+    let done = stage.audit().await;
+    let entry = ("ana".to_owned(), "class.set_zones".to_owned(), "cnc".to_owned());
+    assert_eq!(done.iter().filter(|done| **done == entry).count(), 2, "{done:?}");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_zone_is_accepted_in_a_persons_name_and_only_where_a_sensor_stands_refused() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    stage
+        .fleet(SERVICE)
+        .create_sensor(sensor("lisbon", "cnc-1", "x"))
+        .await
+        .unwrap();
+    let eva = stage.person("eva", "engineer", &["lisbon"]).await;
+    stage.person("pia", "engineer", &["porto"]).await;
+    let accept = |by: &str| CommissionSensorRequest {
+        accept_zone: true,
+        accepted_by: by.into(),
+        ..anew("lisbon")
+    };
+    for by in ["", "nobody", "pia"] {
+        let error = stage.fleet(SERVICE).commission_sensor(accept(by)).await.unwrap_err();
+        assert!(error.message().contains("accepted_by"), "{by}: {error}");
+    }
+    let for_another = stage.fleet(&eva).commission_sensor(accept("pia")).await.unwrap_err();
+    assert!(for_another.message().contains("no other name"), "{for_another}");
+    for (token, by) in [(eva.as_str(), ""), (SERVICE, "eva")] {
+        let nothing = stage.fleet(token).commission_sensor(accept(by)).await.unwrap_err();
+        assert_eq!(nothing.code(), Code::FailedPrecondition, "{nothing}");
+    }
     stage.finish().await;
 }
 

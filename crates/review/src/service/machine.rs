@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
-use tocsin_domain::{Scope, SpecId, SpectrumSpec};
+use tocsin_domain::{ClassId, Scope, SensorId, SeverityZones, SpecId, SpectrumSpec, Zone};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::OverallPoint;
 
@@ -29,6 +29,37 @@ impl Service {
         Ok(specs)
     }
 
+    /// What a class says of its overall levels now.
+    pub(super) async fn zones(&self, class: ClassId) -> Result<SeverityZones, Error> {
+        let class = self.store.severity_classes(Some(class)).await?.pop();
+        Ok(class.map(|class| class.zones).unwrap_or_default())
+    }
+
+    /// The zones that each sensor's newest reading stands in; sensors whose spec declares no overall levels, and those of
+    /// classes without zones, are missing.
+    async fn standing(
+        &self,
+        scope: &Scope,
+        sensors: &[SensorListing],
+        specs: &BTreeMap<SpecId, SpectrumSpec>,
+    ) -> Result<BTreeMap<SensorId, Vec<Option<Zone>>>, Error> {
+        let mut standing = BTreeMap::new();
+        let declaring = sensors
+            .iter()
+            .map(|listing| (&listing.sensor, &specs[&listing.sensor.spec]))
+            .filter(|(_, spec)| !spec.overall.is_empty());
+        for (sensor, spec) in declaring {
+            let zones = self.zones(sensor.class).await?;
+            if zones.0.is_empty() {
+                continue;
+            }
+            if let Some(newest) = self.store.reading_get(scope, sensor.id, None).await? {
+                standing.insert(sensor.id, overall::standing(spec, &newest.overall, &zones));
+            }
+        }
+        Ok(standing)
+    }
+
     pub(super) async fn series(
         &self,
         scope: &Scope,
@@ -43,11 +74,17 @@ impl Service {
         let newest = self.store.reading_newest_at(scope, machine.id).await?;
         let sensors = self.store.sensors_by_machine(scope, machine.id).await?;
         let specs = self.specs(&sensors).await?;
+        let standing = self.standing(scope, &sensors, &specs).await?;
         let series = |points: &dyn Fn(&SensorListing) -> Vec<v1::SeriesPoint>, overall: &[OverallPoint]| {
             let each = |sensor: &SensorListing| v1::SensorSeries {
                 sensor: sensor.name.to_string(),
                 points: points(sensor),
-                overall: overall::series(sensor.sensor.id, &specs[&sensor.sensor.spec], overall),
+                overall: overall::series(
+                    sensor.sensor.id,
+                    &specs[&sensor.sensor.spec],
+                    overall,
+                    standing.get(&sensor.sensor.id).map_or(&[], Vec::as_slice),
+                ),
             };
             sensors.iter().map(each).collect::<Vec<_>>()
         };

@@ -7,7 +7,7 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SensorId, SpectrumSpec, Verdict, codec};
+use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SensorId, SeverityZones, SpectrumSpec, Verdict, codec};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::{FullReading, StoredReading};
 use tonic::{Response, Status};
@@ -123,6 +123,11 @@ impl Service {
                 ..ReconstructResponse::default()
             },
         };
+        let zones = if overall.is_empty() {
+            SeverityZones::default()
+        } else {
+            self.zones(channel.listing.sensor.class).await?
+        };
         let judged = self.judged(stored).await?;
         let decided_by = match judged.reading.verdict {
             Verdict::Normal { by } | Verdict::Alert { by } | Verdict::Page { by } => by.as_str().to_owned(),
@@ -146,7 +151,7 @@ impl Service {
             amplitude_unit: channel.spec.canonical_unit().to_owned(),
             rpm: condition.rpm,
             load: condition.load,
-            overall: overall::values(&channel.spec, &overall),
+            overall: overall::values(&channel.spec, &overall, &zones),
         })
     }
 

@@ -104,7 +104,7 @@ impl Store {
         let rows = sqlx::query!(
             "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                     r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask, s.name as sensor,
+                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask, s.name as sensor,
                     e.bin_error
              from evidence e join reading r on r.sensor_id = e.sensor_id and r.captured_at = e.captured_at
              join sensor s on s.sensor_id = e.sensor_id join machine m on m.machine_id = e.machine_id
@@ -133,6 +133,7 @@ impl Store {
                 narrowband: row.narrowband,
                 pca: row.pca,
                 mahalanobis: row.mahalanobis,
+                severity: row.severity,
                 flags: row.flags,
                 verdict: row.verdict,
                 condition_cell: row.condition_cell,

@@ -55,7 +55,7 @@ impl Store {
             StoredRow,
             "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                     r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
              from machine m join sensor s using (machine_id) join commissioning k using (sensor_id)
              join baseline b on b.sensor_id = k.sensor_id and b.epoch = k.epoch
              join reading r on r.sensor_id = s.sensor_id and r.baseline_id = b.baseline_id

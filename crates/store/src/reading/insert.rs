@@ -27,8 +27,8 @@ pub enum InsertOutcome {
     Conflict,
 }
 
-/// One row of a batch, in the columns of the composite type `new_reading`. An array of these is one parameter and one
-/// `unnest`; an array per column would be kept apart and read side by side 27 times over.
+/// One row of a batch, in the columns of the composite type `new_reading_2`. An array of these is one parameter and one
+/// `unnest`; an array per column would be kept apart and read side by side 28 times over.
 #[derive(sqlx::Encode)]
 pub(super) struct Row<'a> {
     captured_at: Time,
@@ -48,6 +48,7 @@ pub(super) struct Row<'a> {
     narrowband: Option<f32>,
     pca: Option<f32>,
     mahalanobis: Option<f32>,
+    severity: Option<f32>,
     rpm: Option<f32>,
     load: Option<f32>,
     flags: i16,
@@ -62,19 +63,19 @@ pub(super) struct Row<'a> {
 
 impl Type<Postgres> for Row<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("new_reading")
+        PgTypeInfo::with_name("new_reading_2")
     }
 }
 
 impl PgHasArrayType for Row<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::array_of("new_reading")
+        PgTypeInfo::array_of("new_reading_2")
     }
 }
 
 impl<'a> Row<'a> {
     /// The columns in their order, for [`super::copy`].
-    pub(super) fn fields(&self) -> [&dyn Field; 27] {
+    pub(super) fn fields(&self) -> [&dyn Field; 28] {
         [
             &self.captured_at,
             &self.received_at,
@@ -93,6 +94,7 @@ impl<'a> Row<'a> {
             &self.narrowband,
             &self.pca,
             &self.mahalanobis,
+            &self.severity,
             &self.rpm,
             &self.load,
             &self.flags,
@@ -126,6 +128,7 @@ impl<'a> Row<'a> {
             narrowband: score(Detector::Narrowband),
             pca: score(Detector::Pca),
             mahalanobis: score(Detector::Mahalanobis),
+            severity: score(Detector::Severity),
             rpm: reading.condition.rpm,
             load: reading.condition.load,
             flags: reading.flags.0,
@@ -201,13 +204,13 @@ async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<u64> {
     let done = sqlx::query!(
         "insert into reading (captured_at, received_at, content_hash, commit_seq, predecessors_from, sensor_id,
              threshold_set_id, bundle_id, baseline_id, residual, overall_level, isolation, growth, shift, narrowband,
-             pca, mahalanobis, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
+             pca, mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
              latent, spectrum)
          select captured_at, received_at, content_hash, commit_seq, predecessors_from, sensor_id, threshold_set_id,
                 bundle_id, baseline_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
-                mahalanobis, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
+                mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
                 latent, spectrum
-         from unnest($1::new_reading[]) on conflict do nothing",
+         from unnest($1::new_reading_2[]) on conflict do nothing",
         rows as _,
     )
     .execute(conn)

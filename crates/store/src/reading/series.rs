@@ -71,7 +71,7 @@ pub async fn readings_windows(
         StoredRow,
         "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                 r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+                r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
          from unnest($1::int4[], $2::timestamptz[]) w(sensor_id, since)
          cross join lateral (
              select * from reading r where r.sensor_id = w.sensor_id and r.captured_at >= w.since offset 0) r",
@@ -128,7 +128,7 @@ impl Store {
             StoredRow,
             "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                     r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
              from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
              where m.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))
                and r.captured_at >= $3 and r.captured_at < $4
@@ -175,7 +175,7 @@ impl Store {
             StoredRow,
             "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                     r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask
+                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
              from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
              where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
                and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0

@@ -43,7 +43,7 @@ impl Store {
         let row = sqlx::query!(
             r#"select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
                       r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                      r.mahalanobis, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
+                      r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
                       r.predecessors_from, r.predecessor_count, r.overall as "overall: Vec<Option<f32>>", r.latent,
                       r.spectrum
                from reading r
@@ -83,6 +83,7 @@ impl Store {
             narrowband: row.narrowband,
             pca: row.pca,
             mahalanobis: row.mahalanobis,
+            severity: row.severity,
             flags: row.flags,
             verdict: row.verdict,
             condition_cell: row.condition_cell,

@@ -27,8 +27,8 @@ fn new_incident(fleet: &Fleet) -> NewIncident {
         deciding_sensor: fleet.one.id,
         deciding_detector: Detector::Growth,
         level: Level(2.5),
-        threshold_set: ThresholdSetId(7),
-        bundle: BundleId(3),
+        threshold_set: Some(ThresholdSetId(7)),
+        bundle: Some(BundleId(3)),
         replay: true,
     }
 }

@@ -8,17 +8,18 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{
-    CommissioningRules, CreateClassRequest, CreateSiteRequest, CreateSpecRequest, ListClassesRequest,
-    ListMachinesRequest, ListSitesRequest, ListSpecsRequest, MachineClass, MachineOverview,
-    SetCommissioningRulesRequest, Site, Spec,
+    CreateSiteRequest, CreateSpecRequest, ListMachinesRequest, ListSitesRequest, ListSpecsRequest, MachineOverview,
+    Site, Spec,
 };
 
 use super::{Ask, duration, given, nested, when};
 use crate::client::explain;
 
+mod classes;
 mod drift;
 mod sensors;
 
+pub(super) use classes::Classes;
 pub(super) use sensors::Sensors;
 
 #[derive(Debug, Args)]
@@ -107,110 +108,6 @@ fn site_view(site: Site) -> Value {
         "oldest_s": site.oldest_s,
         "furthest_s": site.furthest_s,
         "auto_register_cap": site.auto_register_cap,
-    })
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Classes {
-    #[command(flatten)]
-    ask: Ask,
-    #[command(subcommand)]
-    what: ClassCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum ClassCommand {
-    /// Declare a class
-    Create {
-        /// Its name
-        name: String,
-        /// One decision interval [default: 10s]
-        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-        step: Option<Duration>,
-    },
-    /// Set when a class's sensors have been seen enough to get their baselines
-    Commissioning {
-        /// The class
-        name: String,
-        /// Healthy readings it takes, the run-in not among them
-        #[arg(long, value_name = "COUNT", default_value_t = 100)]
-        readings: u32,
-        /// Time between the first and the last of them
-        #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "24h")]
-        span: Duration,
-        /// Readings skipped at the start
-        #[arg(long, value_name = "COUNT", default_value_t = 10)]
-        run_in: u32,
-    },
-    /// List classes
-    List,
-}
-
-impl Classes {
-    pub(super) async fn run(self) -> Result<()> {
-        let mut client = FleetServiceClient::new(self.ask.target.channel()?);
-        match self.what {
-            ClassCommand::Create { name, step } => {
-                let step_ms = step.map_or(0, |length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-                let class = MachineClass {
-                    name,
-                    step_ms,
-                    ..MachineClass::default()
-                };
-                let answer = client.create_class(CreateClassRequest { class: Some(class) }).await;
-                let answer = answer
-                    .map_err(|status| explain("declaring the class", &status))?
-                    .into_inner();
-                self.ask
-                    .output
-                    .item("class", class_view(answer.class.unwrap_or_default()))
-            }
-            ClassCommand::Commissioning {
-                name,
-                readings,
-                span,
-                run_in,
-            } => {
-                let rules = CommissioningRules {
-                    readings,
-                    span_s: span.as_secs(),
-                    run_in_readings: run_in,
-                };
-                let request = SetCommissioningRulesRequest {
-                    class: name,
-                    rules: Some(rules),
-                };
-                let answer = client.set_commissioning_rules(request).await;
-                let answer = answer
-                    .map_err(|status| explain("setting when sensors are commissioned", &status))?
-                    .into_inner();
-                self.ask
-                    .output
-                    .item("class", class_view(answer.class.unwrap_or_default()))
-            }
-            ClassCommand::List => {
-                let answer = client.list_classes(ListClassesRequest {}).await;
-                let classes = answer
-                    .map_err(|status| explain("listing classes", &status))?
-                    .into_inner()
-                    .classes;
-                let columns = &["name", "step_ms", "commissioning_readings", "commissioning_span_s"];
-                self.ask
-                    .output
-                    .list("classes", classes.into_iter().map(class_view).collect(), columns)
-            }
-        }
-    }
-}
-
-fn class_view(class: MachineClass) -> Value {
-    let rules = class.commissioning.unwrap_or_default();
-    json!({
-        "name": class.name,
-        "step_ms": class.step_ms,
-        "commissioning_readings": rules.readings,
-        "commissioning_span_s": rules.span_s,
-        "run_in_readings": rules.run_in_readings,
     })
 }
 

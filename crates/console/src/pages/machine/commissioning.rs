@@ -37,6 +37,23 @@ fn standing(state: &Commissioning) -> Markup {
         (tag(&state.state))
         @if state.baseline_id == 0 { " borrowing the fleet's limits" }
         @else { " since " (moment_and_age(view::at(state.commissioned_at))) }
+        (refusal(state))
+    }
+}
+
+/// That it may not be commissioned where it stands, or who let it be.
+fn refusal(state: &Commissioning) -> Markup {
+    html! {
+        @if !state.refused_reason.is_empty() {
+            @if state.zone_accepted_by.is_empty() {
+                p.caution { "Refused: " (state.refused_reason) ". It gets no baseline until a person accepts that or it is commissioned anew." }
+            } @else {
+                p.sub {
+                    (state.refused_reason) ", accepted by " strong { (state.zone_accepted_by) } " "
+                    (moment_and_age(view::at(state.zone_accepted_at))) ": " (state.zone_accepted_reason)
+                }
+            }
+        }
     }
 }
 
@@ -82,6 +99,27 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
+    }
+
+    #[test]
+    fn a_refused_sensor_says_why_and_an_accepted_one_who_let_it_be() {
+        let refused = Commissioning {
+            state: "commissioning".to_owned(),
+            refused_reason: "velocity_rms stands in zone D".to_owned(),
+            ..Commissioning::default()
+        };
+        let page = text(refused.clone());
+        assert!(page.contains("Refused: velocity_rms stands in zone D"), "{page}");
+        let page = text(Commissioning {
+            zone_accepted_by: "ana".to_owned(),
+            zone_accepted_reason: "soft foundation".to_owned(),
+            ..refused
+        });
+        assert!(
+            page.contains("accepted by <strong>ana") && page.contains("soft foundation"),
+            "{page}"
+        );
+        assert!(!page.contains("Refused"), "{page}");
     }
 
     #[test]

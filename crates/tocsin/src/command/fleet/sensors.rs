@@ -34,13 +34,25 @@ enum SensorCommand {
         #[arg(long, default_value = "", hide_default_value = true)]
         machine: String,
     },
-    /// Learn a sensor's baseline anew, after a repair
+    /// Learn a sensor's baseline anew, after a repair; or let it be commissioned where it stands
     Commission {
         /// SITE/MACHINE/SENSOR
         path: String,
-        /// What was done to the machine, for the record
+        /// What was done to the machine, or why the zone is accepted, for the record
         #[arg(long)]
         reason: String,
+        /// Begin nothing anew: a sensor that was refused because it stands in zone C or D may be commissioned there
+        #[arg(long)]
+        accept_zone: bool,
+        /// The account of the person who accepts it [default: the account whose token is shown]
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true,
+            requires = "accept_zone"
+        )]
+        by: String,
     },
     /// Show where each of a site's sensors stands against what was commissioned: steady, drifting with its class, or
     /// suspected
@@ -103,8 +115,18 @@ impl Sensors {
                     .output
                     .item("sensor", sensor_view(answer.sensor.unwrap_or_default())?)
             }
-            SensorCommand::Commission { path, reason } => {
-                let answer = client.commission_sensor(commission(&path, reason)?).await;
+            SensorCommand::Commission {
+                path,
+                reason,
+                accept_zone,
+                by,
+            } => {
+                let request = CommissionSensorRequest {
+                    accept_zone,
+                    accepted_by: by,
+                    ..commission(&path, reason)?
+                };
+                let answer = client.commission_sensor(request).await;
                 let answer = answer
                     .map_err(|status| explain("commissioning the sensor", &status))?
                     .into_inner();
@@ -147,6 +169,7 @@ fn commission(path: &str, reason: String) -> Result<CommissionSensorRequest> {
         machine,
         sensor,
         reason,
+        ..CommissionSensorRequest::default()
     })
 }
 
@@ -177,6 +200,11 @@ fn sensor_view(sensor: Sensor) -> Result<Value> {
         "readings_needed": given(state.readings_needed),
         "commissioned_at": when(state.commissioned_at)?,
         "baseline_id": given(state.baseline_id),
+        "refused_reason": given(state.refused_reason),
+        "refused_at": when(state.refused_at)?,
+        "zone_accepted_by": given(state.zone_accepted_by),
+        "zone_accepted_at": when(state.zone_accepted_at)?,
+        "zone_accepted_reason": given(state.zone_accepted_reason),
     }))
 }
 
@@ -184,6 +212,9 @@ fn sensor_view(sensor: Sensor) -> Result<Value> {
 fn in_words(state: &Commissioning) -> Result<Option<String>> {
     Ok(match state.state.as_str() {
         "" => None,
+        "commissioning" if !state.refused_reason.is_empty() && state.zone_accepted_by.is_empty() => {
+            Some(format!("refused: {}", state.refused_reason))
+        }
         "commissioned" => {
             let at = time::optional("commissioned_at", state.commissioned_at)?;
             let since = at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
@@ -207,6 +238,28 @@ mod tests {
         for wrong in ["m1/h", "works", "a/b/c/d"] {
             assert!(commission(wrong, String::new()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_sensor_that_is_refused_says_why_until_a_person_accepts_it() {
+        let refused = Commissioning {
+            state: "commissioning".to_owned(),
+            readings: 100,
+            readings_needed: 100,
+            refused_reason: "velocity_rms stands in zone D".to_owned(),
+            ..Commissioning::default()
+        };
+        let words = |state: &Commissioning| in_words(state).unwrap().unwrap();
+        assert_eq!(words(&refused), "refused: velocity_rms stands in zone D");
+        let accepted = Commissioning {
+            zone_accepted_by: "ana".to_owned(),
+            ..refused
+        };
+        assert!(
+            words(&accepted).starts_with("commissioning 100 of 100"),
+            "{}",
+            words(&accepted)
+        );
     }
 
     #[test]
