@@ -80,8 +80,8 @@ impl ThresholdSet {
     /// Judges one reading. `degraded` selects the lines for "without the network".
     ///
     /// A reading that the set wants held against a baseline, and that has no such score, comes from a sensor that is
-    /// being commissioned: it borrows the fleet's lines, and those may alert and no more. The overall level and the
-    /// severity keep their word: a machine that is much too loud is so whatever it sounded like before.
+    /// being commissioned: it borrows the fleet's lines, and those may alert and no more. Severity keeps its
+    /// word: a machine that is much too loud is so whatever it sounded like before.
     pub fn judge(&self, scores: &Scores, condition: Condition, degraded: bool) -> Judgement {
         let members: Vec<MemberLevel> = self
             .members(degraded)
@@ -119,19 +119,25 @@ fn verdict(by: Detector, level: Level) -> Verdict {
     }
 }
 
-/// The detector with the highest level that counts. The first of equals wins, so that the order of the set decides.
+/// The detector with the highest level that counts. The first of equals wins, so that the order of the set decides. What
+/// corroborates an alert makes it no page: that takes a member that may page, at its own alert line at least.
 fn deciding(members: &[MemberLevel], held: bool) -> Option<(Detector, Level)> {
     let highest = |roles: &[Role]| highest(members.iter().filter(|m| roles.contains(&m.role)), held);
     let alone = highest(&[Role::Page, Role::Alert])?;
     if alone.1 < Level::ALERT {
         return Some(alone);
     }
-    let corroborated = highest(&[Role::Corroborate]);
+    let may_page = highest(&[Role::Page]).is_some_and(|(_, level)| level >= Level::ALERT);
+    let most = if may_page { Level(f32::MAX) } else { BELOW_PAGE };
+    let corroborated = highest(&[Role::Corroborate]).map(|(by, level)| (by, Level(level.0.min(most.0))));
     Some(match corroborated {
         Some(other) if other.1 > alone.1 => other,
         _ => alone,
     })
 }
+
+/// The highest level that is no page.
+const BELOW_PAGE: Level = Level(Level::PAGE.0.next_down());
 
 fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>, held: bool) -> Option<(Detector, Level)> {
     members
@@ -139,12 +145,12 @@ fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>, held: bool) -> Op
         .reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
-/// A member that may only alert is held below the page line, and so is every other whose lines are borrowed, but for the
-/// overall level and the severity.
+/// A member that may only alert is held below the page line, and so is every other whose lines are borrowed. Nobody's are
+/// those of severity.
 fn effective(member: &MemberLevel, held: bool) -> Level {
-    let borrowed = held && !matches!(member.detector, Detector::OverallLevel | Detector::Severity);
+    let borrowed = held && member.detector != Detector::Severity;
     if member.role == Role::Alert || borrowed {
-        Level(member.level.0.min(Level::PAGE.0.next_down()))
+        Level(member.level.0.min(BELOW_PAGE.0))
     } else {
         member.level
     }
@@ -247,15 +253,38 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_much_too_loud_pages_while_it_is_commissioned() {
-        let by = Detector::OverallLevel;
-        let judgement = set_with_growth().judge(&scores(500.0, 900.0, 0.5), Condition::default(), false);
-        assert_eq!(judgement.verdict, Verdict::Page { by });
+    fn while_a_sensor_is_commissioned_severity_pages_and_the_fleets_lines_alert() {
+        let scores = scores(500.0, 900.0, 0.5);
+        let judge = |scores: &Scores| set_with_growth().judge(scores, Condition::default(), false).verdict;
+        assert!(matches!(judge(&scores), Verdict::Alert { .. }));
+        let by = Detector::Severity;
+        assert_eq!(judge(&with_severity(scores, 2.1)), Verdict::Page { by });
     }
 
     fn with_severity(mut scores: Scores, level: f32) -> Scores {
         scores.set(Detector::Severity, level);
         scores
+    }
+
+    #[test]
+    fn what_corroborates_an_alert_makes_it_no_page() {
+        let mut set = set_with_growth();
+        for member in &mut set.members {
+            if member.role == Role::Page && member.detector != Detector::Growth {
+                member.role = Role::Alert;
+            }
+        }
+        let mut scores = scores(500.0, 0.5, 500.0);
+        scores.set(Detector::Growth, 0.1);
+        let judge = |scores: &Scores| set.judge(scores, Condition::default(), false).verdict;
+        assert!(matches!(judge(&scores), Verdict::Alert { .. }), "{:?}", judge(&scores));
+        scores.set(Detector::Growth, 4.0);
+        let by = Detector::Isolation;
+        assert_eq!(
+            judge(&scores),
+            Verdict::Page { by },
+            "growth stands at its own alert line"
+        );
     }
 
     #[test]
