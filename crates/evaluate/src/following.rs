@@ -121,11 +121,7 @@ pub fn judge_following(
         .unwrap_or_default()
         + schedule.settle;
     let limits = limits(&mut machines, settled, rules)?;
-    let end = machines
-        .iter()
-        .map(|machine| machine.length())
-        .max()
-        .unwrap_or_default();
+    let end = machines.iter().map(Machine::length).max().unwrap_or_default();
     let mut until = settled + schedule.period;
     while until <= end + schedule.period {
         for machine in &mut machines {
@@ -324,9 +320,7 @@ impl<'a> Machine<'a> {
             return Ok(None);
         }
         let life = &self.life.sensors[sensor];
-        let fit = Rows::new(life.log_rows(*first..last + 1), life.bins)
-            .map_err(tocsin_detect::FitError::from)
-            .and_then(Commissioned::fit);
+        let fit = Rows::new(life.log_rows(*first..last + 1), life.bins).and_then(Commissioned::fit);
         let fit = fit.map_err(|source| TrialError::Commissioning {
             machine: self.life.name.clone(),
             source,

@@ -113,7 +113,12 @@ fn of_machine(
 ) -> Vec<CaseOutcome> {
     let untouched = trial.judge(life);
     let course = trial.fold(&untouched);
-    let readings = life.sensors.iter().map(|sensor| sensor.readings()).min().unwrap_or(0);
+    let readings = life
+        .sensors
+        .iter()
+        .map(crate::life::SensorLife::readings)
+        .min()
+        .unwrap_or(0);
     let Some(length) = injection.readings(life) else {
         return Vec::new();
     };

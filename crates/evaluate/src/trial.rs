@@ -142,7 +142,9 @@ pub(crate) fn score(
         }
     }
     let count = (reading + 1 - oldest) as f32;
-    log.iter_mut().for_each(|sum| *sum /= count);
+    for sum in log.iter_mut() {
+        *sum /= count;
+    }
     reference.score_into(linear, log, z, scores);
 }
 

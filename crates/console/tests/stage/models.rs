@@ -153,5 +153,8 @@ impl RecalibratorService for Fixture {
         rollback, recalibrator::v1::RollbackRequest, recalibrator::v1::RollbackResponse;
         get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
         commission, recalibrator::v1::CommissionRequest, recalibrator::v1::CommissionResponse;
+        follow, recalibrator::v1::FollowRequest, recalibrator::v1::FollowResponse;
+        list_drift, recalibrator::v1::ListDriftRequest, recalibrator::v1::ListDriftResponse;
+        accept_plateau, recalibrator::v1::AcceptPlateauRequest, recalibrator::v1::AcceptPlateauResponse;
     }
 }

@@ -26,9 +26,9 @@ impl Cusum {
         self.sum
     }
 
-    /// Adds one period's standing above the peers, in robust standard deviations.
+    /// The sum after one more period's standing above the peers, in robust standard deviations.
     #[must_use]
-    pub fn add(self, standing: f64) -> Self {
+    pub fn after(self, standing: f64) -> Self {
         Self {
             sum: (self.sum + standing.min(MOST) - SLACK).max(0.0),
         }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn after(standings: impl IntoIterator<Item = f64>) -> Cusum {
-        standings.into_iter().fold(Cusum::default(), Cusum::add)
+        standings.into_iter().fold(Cusum::default(), Cusum::after)
     }
 
     #[test]

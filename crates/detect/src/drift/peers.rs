@@ -161,6 +161,12 @@ mod tests {
         (0..sensors).map(|_| one()).collect()
     }
 
+    fn raise(bins: &mut [f32], by: f32) {
+        for bin in bins {
+            *bin += by;
+        }
+    }
+
     fn finding(moves: &[Vec<f32>], at: usize) -> Finding {
         let peers = Peers::new(moves.iter().map(Vec::as_slice).collect()).unwrap();
         peers.finding(&moves[at])
@@ -174,7 +180,7 @@ mod tests {
             moves[3][20] += 5.0;
             assert_eq!(finding(&moves, 3), Finding::Suspicion, "one line, seed {seed}");
             let mut moves = wandering(20, seed);
-            moves[3][30..46].iter_mut().for_each(|v| *v += 1.5);
+            raise(&mut moves[3][30..46], 1.5);
             assert_eq!(finding(&moves, 3), Finding::Suspicion, "a band, seed {seed}");
             assert_eq!(finding(&moves, 4), Finding::Steady);
         }
@@ -185,12 +191,12 @@ mod tests {
         for seed in 0..20 {
             let mut moves = wandering(21, seed);
             for sensor in &mut moves {
-                sensor.iter_mut().for_each(|v| *v += 2.0);
+                raise(sensor, 2.0);
             }
             assert_eq!(finding(&moves, 3), Finding::Drift, "the class, seed {seed}");
             let mut moves = wandering(21, seed);
             for sensor in &mut moves[..7] {
-                sensor.iter_mut().for_each(|v| *v += 1.5);
+                raise(sensor, 1.5);
             }
             assert_eq!(finding(&moves, 3), Finding::Drift, "a third, seed {seed}");
             assert_eq!(finding(&moves, 12), Finding::Steady, "seed {seed}");
@@ -201,9 +207,9 @@ mod tests {
     fn a_machine_that_fails_while_its_class_drifts_is_suspected() {
         let mut moves = wandering(20, 1);
         for sensor in &mut moves {
-            sensor.iter_mut().for_each(|v| *v += 2.0);
+            raise(sensor, 2.0);
         }
-        moves[5][10..20].iter_mut().for_each(|v| *v += 2.0);
+        raise(&mut moves[5][10..20], 2.0);
         assert_eq!(
             (finding(&moves, 5), finding(&moves, 6)),
             (Finding::Suspicion, Finding::Drift)

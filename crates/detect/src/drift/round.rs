@@ -55,7 +55,7 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
             // What it shares with others is no sign against it, and does not add up.
             let counts = own.is_some() && sensor.usual.is_some() && alone != Finding::Drift;
             let cusum = if counts {
-                sensor.cusum.add(standing)
+                sensor.cusum.after(standing)
             } else {
                 sensor.cusum
             };

@@ -351,6 +351,7 @@ async fn a_class_is_made_with_its_rules_at_once_and_the_record_names_them() {
             name: "pump".into(),
             step_ms: 60_000,
             commissioning: Some(rules),
+            severity: None,
         }),
     };
     let few = CommissioningRules { readings: 3, ..rules };

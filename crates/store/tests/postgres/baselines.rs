@@ -46,8 +46,8 @@ async fn open(store: &Store, fleet: &Fleet, severity: Severity, opened_at: Times
         deciding_sensor: fleet.one.id,
         deciding_detector: Detector::OverallLevel,
         level: Level(1.5),
-        threshold_set: ThresholdSetId(7),
-        bundle: BundleId(3),
+        threshold_set: Some(ThresholdSetId(7)),
+        bundle: Some(BundleId(3)),
         replay: false,
     };
     let mut transaction = store.begin().await.unwrap();

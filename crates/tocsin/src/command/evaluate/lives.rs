@@ -135,11 +135,11 @@ impl RunToFailureArgs {
         if self.output.format == Format::Json {
             return document(&serde_json::to_value(&report).context("the report")?);
         }
-        table(&report, &self.output)
+        table(&report, self.output)
     }
 }
 
-fn table(report: &RunToFailure, output: &Output) -> Result<()> {
+fn table(report: &RunToFailure, output: Output) -> Result<()> {
     let row = |machine: &Outcome| {
         json!({
             "machine": machine.machine,
