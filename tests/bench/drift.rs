@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tocsin_corpus::{Row, SensorName};
@@ -87,6 +87,7 @@ struct Tally {
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<Report> {
+    ensure!(options.days >= 20, "--days: a failure takes 10 days, and 9 pass before any begins");
     let mut tally = Tally::default();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;
@@ -101,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 impl Options {
     fn config(&self, seed: u64) -> Config {
         let length = DAY * self.days;
-        let rest = length - SETTLED;
+        let rest = self.rest();
         let mut config = Config {
             machines: self.machines,
             interval: Duration::from_secs(60 * self.interval_min),
@@ -114,9 +115,14 @@ impl Options {
         config
     }
 
+    /// Time after commissioning and settling.
+    fn rest(&self) -> Duration {
+        (DAY * self.days).saturating_sub(SETTLED)
+    }
+
     /// When a machine is moved by a step, of whatever kind.
     fn steps(&self, machine: &Machine, class: Class) -> Vec<Duration> {
-        let rest = DAY * self.days - SETTLED;
+        let rest = self.rest();
         let steps = self.changes.iter().filter_map(|change| match change.benign(rest) {
             Benign::Season { .. } => None,
             Benign::LoadSteps { first, gap, .. } => Some(first + gap * class as u32),
