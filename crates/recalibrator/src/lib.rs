@@ -13,6 +13,8 @@
 //! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]). The
 //! baselines come from here too: in the background, sensors that have been seen enough are commissioned.
 //!
+//! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`).
+//!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
 //!
@@ -27,6 +29,7 @@ mod reached;
 mod scores;
 mod service;
 mod trial;
+mod what_if;
 mod wire;
 
 pub use config::Config;

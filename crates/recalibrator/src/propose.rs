@@ -2,19 +2,27 @@
 
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
-use tocsin_domain::{Principal, Slug, Timestamp};
+use tocsin_domain::{Principal, Scope, Slug, Timestamp};
 use tocsin_judge::{FleetReplay, ThresholdSet};
 use tocsin_store::bundle::Bundle;
 use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
 use crate::provenance::Proposal;
 use crate::reached::Reached;
+use crate::scores::Healthy;
 use crate::service::class_name;
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
 
 /// A set, and where its numbers came from.
 type Proposed = (ThresholdSet, Provenance);
+
+/// A set by fleet replay, and the scores behind it.
+pub(crate) struct FleetReplaySet {
+    pub(crate) set: ThresholdSet,
+    pub(crate) reached: Reached,
+    pub(crate) held_out: Healthy,
+}
 
 impl Service {
     pub(crate) async fn do_propose(
@@ -80,10 +88,24 @@ impl Service {
         period: (Timestamp, Timestamp),
         proposal: Proposal,
     ) -> Result<Proposed, Error> {
-        let held_out = self.healthy(&by.scope(), bundle, Source::HeldOut).await?;
+        let found = self.fleet_replay_set(&by.scope(), (bundle, method), period).await?;
+        let persistence = self.config.persistence;
+        let behind = (&found.reached, &found.held_out);
+        let provenance = Provenance::fleet_replay(proposal, (&method, persistence), behind, &found.set);
+        Ok((found.set, provenance))
+    }
+
+    /// The set that fleet replay makes of a period.
+    pub(crate) async fn fleet_replay_set(
+        &self,
+        scope: &Scope,
+        (bundle, method): (&Bundle, FleetReplay),
+        period: (Timestamp, Timestamp),
+    ) -> Result<FleetReplaySet, Error> {
+        let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
         let step = self.parts.store.class_by_id(bundle.class).await?.step;
         let settings = (&self.config, step);
-        let reached = Reached::in_period(&self.parts.store, &by.scope(), bundle, period, settings).await?;
+        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings).await?;
         if reached.readings == 0 {
             return Err(Error::NoScores(
                 "none were logged in that period under that bundle against the active baselines, on machines without an \
@@ -91,18 +113,15 @@ impl Service {
             ));
         }
         let persistence = self.config.persistence;
-        let (held_out, reached, set) = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let largest = |detector| reached.largest(detector).to_vec();
-            let set = method.beside_percentiles(&held_out.scores(), largest, persistence);
-            (held_out, reached, set)
+            let set = method.beside_percentiles(&held_out.scores(), largest, persistence)?;
+            Ok(FleetReplaySet { set, reached, held_out })
         })
-        .await?;
-        let set = set?;
-        let provenance = Provenance::fleet_replay(proposal, (&method, persistence), (&reached, &held_out), &set);
-        Ok((set, provenance))
+        .await?
     }
 
-    async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
+    pub(crate) async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
         let found = self.parts.store.class_by_name(class).await?;
         let binding = self.parts.store.binding_current(found.id).await?;
         let (champion, _) = binding

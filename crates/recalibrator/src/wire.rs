@@ -1,8 +1,11 @@
 //! Between wire and domain.
 
+pub(crate) mod what_if;
+
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
+use tocsin_domain::Timestamp;
 use tocsin_judge::FleetReplay;
 use tocsin_store::threshold::ThresholdSetRecord;
 
@@ -13,15 +16,24 @@ pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
     match wire {
         None => Err(Malformed::new("source", "is missing: held_out or logged")),
         Some(WireSource::HeldOut(_)) => Ok(Source::HeldOut),
-        Some(WireSource::Logged(period)) => {
-            let from = time::required("logged.from", period.from)?;
-            let to = time::required("logged.to", period.to)?;
-            if from >= to {
-                return Err(Malformed::new("logged.to", format!("{to} is not after from {from}")));
-            }
+        Some(WireSource::Logged(logged)) => {
+            let (from, to) = period("logged", &logged)?;
             Ok(Source::Logged { from, to })
         }
     }
+}
+
+/// Reads a period, which must have a length.
+fn period(field: &str, wire: &v1::LoggedScores) -> Result<(Timestamp, Timestamp), Malformed> {
+    let from = time::required(&format!("{field}.from"), wire.from)?;
+    let to = time::required(&format!("{field}.to"), wire.to)?;
+    if from >= to {
+        return Err(Malformed::new(
+            format!("{field}.to"),
+            format!("{to} is not after from {from}"),
+        ));
+    }
+    Ok((from, to))
 }
 
 /// How lines are to be found.
@@ -38,6 +50,10 @@ pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
     let Some(WireMethod::FleetReplay(factors)) = wire else {
         return Ok(Method::Percentiles);
     };
+    Ok(Method::FleetReplay(fleet_replay(factors)?))
+}
+
+fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetReplay, Malformed> {
     let own = FleetReplay::default();
     let given = |factor: f64, own: f64| if factor == 0.0 { own } else { factor };
     let method = FleetReplay {
@@ -45,7 +61,7 @@ pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
         page_factor: given(factors.page_factor, own.page_factor),
         ..own
     };
-    Ok(Method::FleetReplay(method.parse()?))
+    Ok(method.parse()?)
 }
 
 /// Writes a set.
@@ -66,7 +82,6 @@ pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tocsin_domain::Timestamp;
 
     #[test]
     fn a_period_must_have_a_length_and_a_source_must_be_named() {

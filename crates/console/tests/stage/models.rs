@@ -153,5 +153,6 @@ impl RecalibratorService for Fixture {
         rollback, recalibrator::v1::RollbackRequest, recalibrator::v1::RollbackResponse;
         get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
         commission, recalibrator::v1::CommissionRequest, recalibrator::v1::CommissionResponse;
+        what_if, recalibrator::v1::WhatIfRequest, recalibrator::v1::WhatIfResponse;
     }
 }

@@ -155,6 +155,21 @@ impl Store {
             .try_into()
     }
 
+    /// The machines of a class in `scope`, by number.
+    pub async fn machines_by_class(&self, scope: &Scope, class: ClassId) -> Result<Vec<Machine>> {
+        let rows = sqlx::query_as!(
+            MachineRow,
+            "select m.machine_id, m.site_id, m.class_id, i.name as site, m.name, c.name as class
+             from machine m join site i using (site_id) join machine_class c using (class_id)
+             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) order by m.machine_id",
+            class.0,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Machine::try_from).collect()
+    }
+
     /// Machines in `scope` by number: their names for display. Those outside are missing from the answer.
     pub async fn machines_by_id(&self, scope: &Scope, machines: &[MachineId]) -> Result<HashMap<MachineId, Machine>> {
         let ids: Vec<i32> = machines.iter().map(|machine| machine.0).collect();

@@ -1,0 +1,70 @@
+//! `tocsin thresholds propose`: what is asked for.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use tocsin_contracts::recalibrator::v1::propose_request::{Method as ProposeMethod, Source};
+use tocsin_contracts::recalibrator::v1::{FleetReplay, HeldOutScores, Percentiles, ProposeRequest};
+
+use super::period;
+
+#[derive(Debug, Args)]
+pub(super) struct Propose {
+    /// The class it is for
+    #[arg(long)]
+    class: String,
+    /// The bundle whose scores it is for [default: the champion]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    bundle: String,
+    /// From the scores logged since this time (RFC 3339), instead of those the bundle brings along
+    #[arg(long, value_name = "TIME", requires = "to")]
+    from: Option<String>,
+    /// Until this time
+    #[arg(long, value_name = "TIME", requires = "from")]
+    to: Option<String>,
+    /// How the lines are found
+    #[arg(long, value_enum, default_value_t = Method::Percentile)]
+    method: Method,
+    /// The alert line over what the median machine reached, for fleet-replay [default: 1.75]
+    #[arg(long, value_name = "FACTOR")]
+    alert_factor: Option<f64>,
+    /// The page line over the same, for fleet-replay [default: 2.5]
+    #[arg(long, value_name = "FACTOR")]
+    page_factor: Option<f64>,
+    /// Why, for the record
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// At percentiles of healthy scores
+    Percentile,
+    /// Against each sensor's baseline, at multiples of what healthy machines reached between --from and --to
+    FleetReplay,
+}
+
+impl Propose {
+    pub(super) fn request(self) -> Result<ProposeRequest> {
+        let source = match (&self.from, &self.to) {
+            (Some(from), Some(to)) => Source::Logged(period(from, to)?),
+            _ => Source::HeldOut(HeldOutScores {}),
+        };
+        let method = match self.method {
+            Method::Percentile if self.alert_factor.is_some() || self.page_factor.is_some() => {
+                bail!("--alert-factor and --page-factor are for --method fleet-replay");
+            }
+            Method::Percentile => ProposeMethod::Percentiles(Percentiles {}),
+            Method::FleetReplay => ProposeMethod::FleetReplay(FleetReplay {
+                alert_factor: self.alert_factor.unwrap_or_default(),
+                page_factor: self.page_factor.unwrap_or_default(),
+            }),
+        };
+        Ok(ProposeRequest {
+            method: Some(method),
+            class: self.class,
+            bundle: self.bundle,
+            source: Some(source),
+            reason: self.reason,
+        })
+    }
+}
