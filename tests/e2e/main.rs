@@ -17,5 +17,6 @@ mod race;
 mod roles;
 mod s3;
 mod startup;
+mod thresholds;
 mod units;
 mod wall_clock;

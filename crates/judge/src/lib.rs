@@ -10,6 +10,7 @@
 //! **Invariant:** a verdict is a function of the scores, the threshold set and the condition alone, and a transition of
 //! the readings that had arrived by then; how readings were cut into batches changes neither.
 
+pub mod budget;
 pub mod compare;
 pub mod expected;
 pub mod fleet_replay;
@@ -24,6 +25,7 @@ pub mod step;
 pub mod threshold_set;
 pub mod vigil;
 
+pub use budget::PageBudget;
 pub use expected::{Expected, Tally};
 pub use fleet_replay::FleetReplay;
 pub use fold::{Arrival, MachineFold, Transition};

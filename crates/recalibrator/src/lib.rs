@@ -10,7 +10,8 @@
 //! along or from those logged in a period, without machines that had an incident in it. A test replays the set over the
 //! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
 //!
-//! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]). The
+//! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]), chosen
+//! by a factor or by how many pages people are willing to take ([`tocsin_judge::budget`]). The
 //! baselines come from here too: in the background, sensors that have been seen enough are commissioned.
 //!
 //! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`).
@@ -23,6 +24,7 @@
 mod commission;
 mod config;
 mod error;
+mod fleet_limits;
 mod propose;
 mod provenance;
 mod reached;
@@ -34,6 +36,7 @@ mod wire;
 
 pub use config::Config;
 pub use error::Error;
+pub use fleet_limits::ExpectedPages;
 pub use provenance::{Approval, DetectorSource, Provenance, Source};
 pub use service::{Parts, Recalibrator, Service, build};
 pub use trial::Trial;

@@ -1,28 +1,23 @@
 //! Proposing a threshold set: from healthy scores to a stored one.
 
+use std::sync::Arc;
+
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
-use tocsin_domain::{Principal, Scope, Slug, Timestamp};
-use tocsin_judge::{FleetReplay, ThresholdSet};
+use tocsin_domain::{Principal, Slug, Timestamp};
+use tocsin_judge::ThresholdSet;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
+use crate::fleet_limits::{ExpectedPages, FleetLimits};
 use crate::provenance::Proposal;
-use crate::reached::Reached;
-use crate::scores::Healthy;
 use crate::service::class_name;
+use crate::what_if::Replayed;
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
 
 /// A set, and where its numbers came from.
 type Proposed = (ThresholdSet, Provenance);
-
-/// A set by fleet replay, and the scores behind it.
-pub(crate) struct FleetReplaySet {
-    pub(crate) set: ThresholdSet,
-    pub(crate) reached: Reached,
-    pub(crate) held_out: Healthy,
-}
 
 impl Service {
     pub(crate) async fn do_propose(
@@ -47,8 +42,8 @@ impl Service {
         };
         let (set, provenance) = match (method, source) {
             (Method::Percentiles, _) => self.percentiles(by, &bundle, proposal).await?,
-            (Method::FleetReplay(method), Source::Logged { from, to }) => {
-                self.fleet_replay(by, (&bundle, method), (from, to), proposal).await?
+            (Method::FleetReplay(limits), Source::Logged { from, to }) => {
+                self.fleet_replay(by, (&bundle, limits), (from, to), proposal).await?
             }
             (Method::FleetReplay(_), Source::HeldOut) => {
                 let reason = "held_out scores know no baseline: fleet replay takes logged ones";
@@ -77,48 +72,53 @@ impl Service {
         })
         .await?;
         let set = set?;
-        let provenance = Provenance::percentiles(proposal, &healthy, &set);
+        let expected = self.expected_of(by, bundle, &set, proposal.source).await?;
+        let provenance = Provenance {
+            expected,
+            ..Provenance::percentiles(proposal, &healthy, &set)
+        };
         Ok((set, provenance))
+    }
+
+    /// What a set from logged scores is expected to page. Those that a bundle brings along name no site.
+    async fn expected_of(
+        &self,
+        by: &Principal,
+        bundle: &Bundle,
+        set: &ThresholdSet,
+        source: Source,
+    ) -> Result<Option<ExpectedPages>, Error> {
+        let Source::Logged { from, to } = source else {
+            return Ok(None);
+        };
+        let replayed = Replayed {
+            bundle: bundle.id,
+            step: self.parts.store.class_by_id(bundle.class).await?.step,
+            period: (from, to),
+            active_baselines_only: false,
+            historical: true,
+        };
+        let sets = [Arc::new(set.clone())];
+        let (expected, machines_left_out) = self.expected(&by.scope(), bundle, &replayed, (&sets, 1)).await?;
+        Ok(expected.first().map(|expected| ExpectedPages {
+            in_sample: true,
+            machines_left_out,
+            expected: *expected,
+            budget: None,
+            candidates: Vec::new(),
+        }))
     }
 
     async fn fleet_replay(
         &self,
         by: &Principal,
-        (bundle, method): (&Bundle, FleetReplay),
+        (bundle, limits): (&Bundle, FleetLimits),
         period: (Timestamp, Timestamp),
         proposal: Proposal,
     ) -> Result<Proposed, Error> {
-        let found = self.fleet_replay_set(&by.scope(), (bundle, method), period).await?;
-        let persistence = self.config.persistence;
-        let behind = (&found.reached, &found.held_out);
-        let provenance = Provenance::fleet_replay(proposal, (&method, persistence), behind, &found.set);
+        let found = self.fleet_replay_set(&by.scope(), (bundle, limits), period).await?;
+        let provenance = Provenance::fleet_replay(proposal, &found, self.config.persistence);
         Ok((found.set, provenance))
-    }
-
-    /// The set that fleet replay makes of a period.
-    pub(crate) async fn fleet_replay_set(
-        &self,
-        scope: &Scope,
-        (bundle, method): (&Bundle, FleetReplay),
-        period: (Timestamp, Timestamp),
-    ) -> Result<FleetReplaySet, Error> {
-        let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
-        let step = self.parts.store.class_by_id(bundle.class).await?.step;
-        let settings = (&self.config, step);
-        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings).await?;
-        if reached.readings == 0 {
-            return Err(Error::NoScores(
-                "none were logged in that period under that bundle against the active baselines, on machines without an \
-                 incident",
-            ));
-        }
-        let persistence = self.config.persistence;
-        tokio::task::spawn_blocking(move || {
-            let largest = |detector| reached.largest(detector).to_vec();
-            let set = method.beside_percentiles(&held_out.scores(), largest, persistence)?;
-            Ok(FleetReplaySet { set, reached, held_out })
-        })
-        .await?
     }
 
     pub(crate) async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{FleetReplay, Member, Persistence, ThresholdSet};
+use tocsin_judge::{Member, Persistence, ThresholdSet};
 
 use crate::Trial;
-use crate::reached::Reached;
+use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
 use crate::scores::Healthy;
 
 /// The healthy scores a set was computed from.
@@ -76,6 +76,9 @@ pub struct Provenance {
     pub proposed_at: Timestamp,
     /// Why.
     pub reason: String,
+    /// What it is expected to page, for sets from logged scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedPages>,
     /// What it would have done, once tested.
     pub trial: Option<Trial>,
     /// Who agreed to it, once approved.
@@ -107,14 +110,10 @@ impl Provenance {
         }
     }
 
-    /// Of lines at multiples of what machines `reached`, beside those at percentiles of the scores held out.
-    pub(crate) fn fleet_replay(
-        proposal: Proposal,
-        (method, rules): (&FleetReplay, Persistence),
-        (reached, held_out): (&Reached, &Healthy),
-        set: &ThresholdSet,
-    ) -> Self {
-        let words = format!(
+    /// Of lines at multiples of what machines reached, beside those at percentiles of the scores held out.
+    pub(crate) fn fleet_replay(proposal: Proposal, found: &FleetReplaySet, rules: Persistence) -> Self {
+        let (method, reached) = (&found.method, &found.reached);
+        let mut words = format!(
             "fleet replay: alert {}, page {} times the median machine's largest {} of {}; other detectors at {} of the \
              scores held out",
             method.alert_factor,
@@ -123,6 +122,9 @@ impl Provenance {
             rules.n,
             percentiles()
         );
+        if let Some(budget) = found.expected.budget {
+            words.push_str(&format!("; the smallest page factor that keeps to {budget}"));
+        }
         let behind = |member: &Member| match member.detector {
             detector if detector.needs_baseline() => DetectorSource {
                 detector,
@@ -130,14 +132,15 @@ impl Provenance {
                 page_line_supported: member.page_line_supported,
                 machines: Some(reached.largest(detector).len() as u64),
             },
-            _ => behind(member, held_out),
+            _ => behind(member, &found.held_out),
         };
         Self {
             window: reached.window,
             readings: reached.readings,
             machines: reached.machines,
             sensors: reached.sensors,
-            detectors: set.members.iter().map(behind).collect(),
+            detectors: found.set.members.iter().map(behind).collect(),
+            expected: Some(found.expected.clone()),
             ..Self::new(proposal, words)
         }
     }
@@ -156,6 +159,7 @@ impl Provenance {
             proposed_by: proposal.by,
             proposed_at: proposal.at,
             reason: proposal.reason,
+            expected: None,
             trial: None,
             approval: None,
         }

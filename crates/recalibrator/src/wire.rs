@@ -3,13 +3,15 @@
 pub(crate) mod what_if;
 
 use tocsin_contracts::recalibrator::v1;
+use tocsin_contracts::recalibrator::v1::fleet_replay::Budget as WireBudget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::Timestamp;
-use tocsin_judge::FleetReplay;
+use tocsin_judge::{FleetReplay, PageBudget};
 use tocsin_store::threshold::ThresholdSetRecord;
 
 use crate::Source;
+use crate::fleet_limits::FleetLimits;
 
 /// Reads where healthy scores are to come from.
 pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
@@ -42,7 +44,7 @@ pub(crate) enum Method {
     /// At percentiles of the source's healthy scores.
     Percentiles,
     /// Against baselines, at multiples of what machines reached in a period.
-    FleetReplay(FleetReplay),
+    FleetReplay(FleetLimits),
 }
 
 /// Reads how lines are to be found; factors left out are the method's own.
@@ -53,7 +55,7 @@ pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
     Ok(Method::FleetReplay(fleet_replay(factors)?))
 }
 
-fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetReplay, Malformed> {
+fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
     let own = FleetReplay::default();
     let given = |factor: f64, own: f64| if factor == 0.0 { own } else { factor };
     let method = FleetReplay {
@@ -61,7 +63,25 @@ fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetReplay, Malformed> {
         page_factor: given(factors.page_factor, own.page_factor),
         ..own
     };
-    Ok(method.parse()?)
+    let budget = match factors.budget {
+        None => None,
+        Some(_) if factors.page_factor != 0.0 => {
+            let reason = "stands instead of a budget: give one of the two";
+            return Err(Malformed::new("fleet_replay.page_factor", reason));
+        }
+        Some(WireBudget::PagesPerSiteDay(pages)) => Some(PageBudget::PagesPerSiteDay(pages).parse()?),
+        Some(WireBudget::PagesPerPersonWeek(pages)) => Some(PageBudget::PagesPerPersonWeek(pages).parse()?),
+    };
+    let method = match budget {
+        // The page factor comes later: any that may be chosen will do until then.
+        Some(_) => method.candidates()?.first().copied().unwrap_or(method),
+        None => method,
+    };
+    Ok(FleetLimits {
+        method: method.parse()?,
+        budget,
+        persons: u64::from(factors.persons.max(1)),
+    })
 }
 
 /// Writes a set.
@@ -100,17 +120,33 @@ mod tests {
     #[test]
     fn factors_left_out_are_the_methods_own_and_wrong_ones_are_refused() {
         assert_eq!(method(None), Ok(Method::Percentiles));
-        let read = |alert_factor, page_factor| {
-            method(Some(WireMethod::FleetReplay(v1::FleetReplay {
+        let read = |alert_factor, page_factor, budget| {
+            let read = method(Some(WireMethod::FleetReplay(v1::FleetReplay {
                 alert_factor,
                 page_factor,
-            })))
+                budget,
+                persons: 0,
+            })));
+            read.map(|method| match method {
+                Method::FleetReplay(limits) => limits,
+                Method::Percentiles => panic!("another method"),
+            })
         };
-        assert_eq!(read(0.0, 0.0), Ok(Method::FleetReplay(FleetReplay::default())));
-        let Ok(Method::FleetReplay(wider)) = read(0.0, 4.0) else {
-            panic!("a method")
-        };
+        let own = read(0.0, 0.0, None).unwrap();
+        assert_eq!((own.method, own.budget, own.persons), (FleetReplay::default(), None, 1));
+        let wider = read(0.0, 4.0, None).unwrap().method;
         assert_eq!((wider.alert_factor, wider.page_factor), (1.75, 4.0));
-        assert_eq!(read(3.0, 0.0).unwrap_err().field, "fleet_replay.page_factor");
+        assert_eq!(read(3.0, 0.0, None).unwrap_err().field, "fleet_replay.page_factor");
+        let budget = Some(WireBudget::PagesPerSiteDay(0.5));
+        assert_eq!(
+            read(3.0, 0.0, budget).unwrap().budget,
+            Some(PageBudget::PagesPerSiteDay(0.5))
+        );
+        assert_eq!(read(0.0, 2.5, budget).unwrap_err().field, "fleet_replay.page_factor");
+        let endless = Some(WireBudget::PagesPerPersonWeek(f64::INFINITY));
+        assert_eq!(
+            read(0.0, 0.0, endless).unwrap_err().field,
+            "fleet_replay.pages_per_person_week"
+        );
     }
 }

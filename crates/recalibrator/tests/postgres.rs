@@ -1,5 +1,7 @@
 //! The life of a threshold set against a real Postgres.
 
+#[path = "postgres/budget.rs"]
+mod budget;
 #[path = "postgres/stage.rs"]
 mod stage;
 #[path = "postgres/what_if.rs"]

@@ -4,13 +4,14 @@ use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::what_if_request::Limits as WireLimits;
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::{ThresholdSetId, Timestamp};
+use tocsin_judge::Expected;
 use tocsin_judge::compare::IncidentChange;
 use tocsin_judge::expected::{EventRates, Rate, pages};
 use tocsin_judge::replay::ReplayedIncident;
-use tocsin_judge::{Expected, FleetReplay};
 use tocsin_store::fleet::Machine;
 
 use super::{fleet_replay, period};
+use crate::fleet_limits::FleetLimits;
 use crate::what_if::{MachineOutcome, WhatIf};
 
 /// Which limits are asked about.
@@ -19,7 +20,7 @@ pub(crate) enum Limits {
     /// A stored set.
     Stored(ThresholdSetId),
     /// Those that would be proposed.
-    FleetReplay(FleetReplay),
+    FleetReplay(FleetLimits),
 }
 
 /// What is asked.

@@ -59,6 +59,7 @@ impl WhatIf {
             None => Limits::FleetReplay(FleetReplay {
                 alert_factor: self.alert_factor.unwrap_or_default(),
                 page_factor: self.page_factor.unwrap_or_default(),
+                ..FleetReplay::default()
             }),
         };
         Ok(WhatIfRequest {
