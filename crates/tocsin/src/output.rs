@@ -67,8 +67,8 @@ pub struct Section<'a> {
 }
 
 impl Output {
-    /// Prints one thing that has lists in it: `{"<name>": {...}}` with `whole`, or a line per field of `head` and a table
-    /// for each of `sections`.
+    /// Prints one thing that has lists in it: `{"<name>": {...}}` with `whole`, or a line per field of `head`, if it has any, and a
+    /// table for each of `sections`.
     ///
     /// # Errors
     /// If standard output is closed.

@@ -1,5 +1,6 @@
 //! `tocsin thresholds`: alarm limits, from proposed to retired.
 
+mod diff;
 mod propose;
 mod what_if;
 
@@ -17,6 +18,7 @@ use tocsin_transport::Channel;
 
 use super::{Ask, given, nested, when};
 use crate::client::explain;
+use diff::Diff;
 use propose::Propose;
 use what_if::WhatIf;
 
@@ -41,6 +43,8 @@ enum What {
         /// Its number
         threshold_set: i32,
     },
+    /// Hold two sets against each other: lines, roles, persistence and where they came from
+    Diff(Diff),
     /// Compute a set from healthy scores
     Propose(Propose),
     /// Tell what limits would have opened over stored scores, beside those in force; changes nothing
@@ -102,6 +106,7 @@ impl Thresholds {
                 ];
                 return output.list("thresholds", views, columns);
             }
+            What::Diff(diff) => return diff.run(client, output).await,
             What::WhatIf(what_if) => return what_if.run(client, output).await,
             What::Show { threshold_set } => {
                 let request = GetThresholdSetRequest {
