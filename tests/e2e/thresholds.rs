@@ -1,12 +1,16 @@
-//! Alarm limits under review, through the command line.
+//! Alarm limits under review: what they would have opened, what they would cost in pages, how two of them differ, and why a
+//! sensor is judged as it is. All through the command line.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tocsin_domain::{Scope, Timestamp};
+use serde_json::Value;
+use tocsin_domain::{Scope, ThresholdSetId, Timestamp};
 use tocsin_store::incident::IncidentQuery;
 use tocsin_tests::stage::CLASS;
 use tocsin_tests::{Plant, Stage};
+
+use crate::commissioning::Fleet;
 
 /// The end of that many steps.
 fn end(steps: u64) -> Timestamp {
@@ -73,4 +77,140 @@ async fn a_what_if_of_the_limits_in_force_reproduces_the_incidents_there_were() 
     let hours = what_if["expected"]["machine_hours"].as_f64().context("hours")?;
     assert!((hours - 2.0 * steps as f64 / 360.0).abs() < 1e-9, "{hours}");
     stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_proposed_for_a_page_budget_reviewed_and_explained() -> Result<()> {
+    let (mut fleet, percentiles) = Fleet::start().await?;
+    for _ in 0..40 {
+        fleet.healthy_step().await?;
+    }
+    let waiting = fleet.stage.ask(&["thresholds", "explain", "works/m1/h"]).await?;
+    let waiting = &waiting["sensor"];
+    assert_eq!(waiting["commissioning"]["state"], "commissioning", "{waiting:#}");
+    assert_eq!(
+        (&waiting["borrows_limits"], &waiting["baseline"]),
+        (&false.into(), &Value::Null)
+    );
+
+    fleet.commission().await?;
+    fleet
+        .until("readings against a baseline", |reading| reading.baseline.is_some())
+        .await?;
+    for _ in 0..40 {
+        fleet.healthy_step().await?;
+    }
+    let proposed = reviewed(&fleet, percentiles).await?;
+    let set = proposed.to_string();
+    fleet.stage.ask(&["thresholds", "activate", &set]).await?;
+    let active = Some(proposed);
+    fleet
+        .until("the new limits", |reading| reading.threshold_set == active)
+        .await?;
+    explained(&fleet, proposed).await?;
+    fleet.stage.stop().await
+}
+
+/// Proposed for a budget, tried, tested and approved; its number.
+async fn reviewed(fleet: &Fleet, percentiles: ThresholdSetId) -> Result<ThresholdSetId> {
+    let stage = &fleet.stage;
+    let (from, to) = (Plant::start().to_string(), end(fleet.step).to_string());
+    let budget = [
+        "--method",
+        "fleet-replay",
+        "--budget-pages-per-site-day",
+        "0.5",
+        "--from",
+        &from,
+        "--to",
+        &to,
+    ];
+    let proposed = stage
+        .ask(&[&["thresholds", "propose", "--class", CLASS][..], &budget].concat())
+        .await?;
+    let provenance = &proposed["threshold_set"]["provenance"];
+    let expected = &provenance["expected"];
+    assert_eq!(expected["expected"]["pages"]["events"], 0, "{expected:#}");
+    assert_eq!(expected["budget"]["pages_per_site_day"], 0.5);
+    assert_eq!(expected["candidates"].as_array().map(Vec::len), Some(21));
+    let upper = expected["expected"]["pages"]["per_site_day"]["upper"].as_f64();
+    assert!(
+        upper.is_some_and(|upper| upper > 0.5),
+        "a few minutes promise little: {upper:?}"
+    );
+
+    let set = proposed["threshold_set"]["threshold_set_id"]
+        .as_i64()
+        .context("a number")?;
+    let set = set.to_string();
+    let period = ["--from", &from, "--to", &to];
+    let tried = stage
+        .ask(&[&["thresholds", "whatif", &set][..], &period].concat())
+        .await?;
+    assert_eq!(tried["what_if"]["active_threshold_set_id"], percentiles.0);
+    let in_a_table = stage
+        .say(&[&["thresholds", "whatif", &set][..], &period].concat())
+        .await?;
+    assert!(
+        in_a_table.contains("per site day") && in_a_table.contains("in force"),
+        "{in_a_table}"
+    );
+
+    let old = percentiles.to_string();
+    let diff = stage.ask(&["thresholds", "diff", &old, &set]).await?;
+    let members = diff["diff"]["members"].as_array().context("members")?;
+    let growth = members
+        .iter()
+        .find(|member| member["detector"] == "growth")
+        .context("growth")?;
+    assert_eq!(
+        (&growth["a"], &growth["b"]["role"]),
+        (&Value::Null, &"page".into()),
+        "{growth:#}"
+    );
+    let table = stage.say(&["thresholds", "diff", &old, &set]).await?;
+    assert!(table.contains("alert db") && table.contains("persistence"), "{table}");
+
+    stage.ask(&["thresholds", "test", &set]).await?;
+    let approved = stage
+        .ask(&["thresholds", "approve", &set, "--reason", "within the budget"])
+        .await?;
+    assert_eq!(
+        approved["threshold_set"]["provenance"]["approval"]["reason"],
+        "within the budget"
+    );
+    Ok(ThresholdSetId(set.parse()?))
+}
+
+/// The sensor is judged against its own past, by lines that say where they come from.
+async fn explained(fleet: &Fleet, set: ThresholdSetId) -> Result<()> {
+    let said = fleet.stage.ask(&["thresholds", "explain", "works/m1/h"]).await?;
+    let sensor = &said["sensor"];
+    assert_eq!(sensor["limits"]["threshold_set_id"], set.0, "{sensor:#}");
+    assert_eq!(sensor["borrows_limits"], false);
+    assert!(sensor["baseline"]["readings"].as_u64() >= Some(20), "{sensor:#}");
+    let members = sensor["limits"]["members"].as_array().context("members")?;
+    let growth = members
+        .iter()
+        .find(|member| member["detector"] == "growth")
+        .context("growth")?;
+    assert_eq!(
+        (&growth["machines"], &growth["waits_for_baseline"]),
+        (&5.into(), &false.into())
+    );
+    let newest = &sensor["newest"];
+    assert_eq!(
+        (&newest["verdict"], &newest["threshold_set_id"]),
+        (&"normal".into(), &set.0.into())
+    );
+    let levels = newest["levels"].as_array().context("levels")?;
+    assert!(
+        levels
+            .iter()
+            .any(|level| level["detector"] == newest["deciding_detector"]),
+        "{newest:#}"
+    );
+    let table = fleet.stage.say(&["thresholds", "explain", "works/m1/h"]).await?;
+    assert!(table.contains("the median of 5 machines"), "{table}");
+    Ok(())
 }

@@ -14,7 +14,8 @@
 //! by a factor or by how many pages people are willing to take ([`tocsin_judge::budget`]). The
 //! baselines come from here too: in the background, sensors that have been seen enough are commissioned.
 //!
-//! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`).
+//! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`),
+//! and whoever sees a sensor can ask why it is judged as it is (`Explain`).
 //!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
@@ -24,6 +25,7 @@
 mod commission;
 mod config;
 mod error;
+mod explain;
 mod fleet_limits;
 mod propose;
 mod provenance;

@@ -89,8 +89,10 @@ fn local_engineer<T>(request: &Request<T>, action: &'static str) -> Result<Princ
     Ok(principal.clone())
 }
 
-fn require_viewer<T>(request: &Request<T>, action: &'static str) -> Result<(), Error> {
-    Ok(caller(request)?.require(PersonRole::Viewer, action)?)
+fn viewer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = caller(request)?;
+    principal.require(PersonRole::Viewer, action)?;
+    Ok(principal.clone())
 }
 
 pub(crate) fn class_name(text: &str) -> Result<Slug, Error> {
@@ -101,7 +103,7 @@ pub(crate) fn definition(record: &ThresholdSetRecord) -> Result<ThresholdSet, Er
     serde_json::from_str(&record.definition_json).map_err(|error| unreadable(record, "definition", &error))
 }
 
-fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
+pub(crate) fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
     serde_json::from_str(&record.provenance_json).map_err(|error| unreadable(record, "provenance", &error))
 }
 
@@ -305,7 +307,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::ListThresholdSetsRequest>,
     ) -> Result<Response<v1::ListThresholdSetsResponse>, Status> {
-        require_viewer(&request, "list alarm limits")?;
+        viewer(&request, "list alarm limits")?;
         let store = &self.parts.store;
         let class = match request.into_inner().class.as_str() {
             "" => None,
@@ -320,7 +322,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::GetThresholdSetRequest>,
     ) -> Result<Response<v1::GetThresholdSetResponse>, Status> {
-        require_viewer(&request, "look at alarm limits")?;
+        viewer(&request, "look at alarm limits")?;
         let id = ThresholdSetId(request.into_inner().threshold_set_id);
         let set = self.parts.store.threshold_set_get(id).await.map_err(Error::from)?;
         Ok(Response::new(v1::GetThresholdSetResponse {
@@ -341,5 +343,11 @@ impl RecalibratorService for Service {
     async fn what_if(&self, request: Request<v1::WhatIfRequest>) -> Result<Response<v1::WhatIfResponse>, Status> {
         let by = local_engineer(&request, "try alarm limits")?;
         Ok(Response::new(self.do_what_if(&by, request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let by = viewer(&request, "look at a sensor's alarm limits")?;
+        Ok(Response::new(self.do_explain(&by, request.into_inner()).await?))
     }
 }

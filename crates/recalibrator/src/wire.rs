@@ -1,5 +1,6 @@
 //! Between wire and domain.
 
+pub(crate) mod explain;
 pub(crate) mod what_if;
 
 use tocsin_contracts::recalibrator::v1;

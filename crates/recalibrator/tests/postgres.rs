@@ -2,6 +2,8 @@
 
 #[path = "postgres/budget.rs"]
 mod budget;
+#[path = "postgres/explain.rs"]
+mod explain;
 #[path = "postgres/stage.rs"]
 mod stage;
 #[path = "postgres/what_if.rs"]

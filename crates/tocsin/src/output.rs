@@ -67,8 +67,8 @@ pub struct Section<'a> {
 }
 
 impl Output {
-    /// Prints one thing that has lists in it: `{"<name>": {...}}` with `whole`, or a line per field of `head`, if it has any, and a
-    /// table for each of `sections`.
+    /// Prints one thing that has lists in it: `{"<name>": {...}}` with `whole`, or a line per field of `head`, if it
+    /// has any, and a table for each of `sections`.
     ///
     /// # Errors
     /// If standard output is closed.
@@ -83,8 +83,11 @@ impl Output {
 fn report(head: &Value, sections: &[Section<'_>]) -> String {
     let mut out = head.as_object().map(lines).unwrap_or_default();
     for section in sections.iter().filter(|section| !section.items.is_empty()) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
         out.push_str(&format!(
-            "\n{}\n{}",
+            "{}\n{}",
             section.title,
             table(&section.items, section.columns)
         ));

@@ -154,5 +154,6 @@ impl RecalibratorService for Fixture {
         get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
         commission, recalibrator::v1::CommissionRequest, recalibrator::v1::CommissionResponse;
         what_if, recalibrator::v1::WhatIfRequest, recalibrator::v1::WhatIfResponse;
+        explain, recalibrator::v1::ExplainRequest, recalibrator::v1::ExplainResponse;
     }
 }

@@ -33,7 +33,7 @@ fn machine(sensor: SensorId, bundle: i32, baseline: BaselineId, burst: f32) -> V
 
 /// Five commissioned machines at two sites; of one the growth rose to 2.65 for a while, of another to 3.25, and nobody
 /// was told. The bundle.
-async fn fleet(stage: &Stage) -> i32 {
+pub(crate) async fn fleet(stage: &Stage) -> i32 {
     let bundle = stage.bundle(4_000).await;
     for (site, name, burst) in [
         ("north", "p-1", 1.0),

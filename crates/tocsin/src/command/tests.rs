@@ -39,6 +39,7 @@ fn the_forms_that_scripts_rely_on_are_read() {
         "tocsin thresholds propose --class c --method fleet-replay --from a --to b --page-factor 3",
         "tocsin thresholds propose --class c --method fleet-replay --from a --to b --budget-pages-per-site-day 0.5",
         "tocsin thresholds diff 3 4 --format json",
+        "tocsin thresholds explain lisbon/pump-1/drive-end --format json",
         "tocsin thresholds whatif 3 --from a --to b --format json",
         "tocsin thresholds whatif --page-factor 3 --alert-factor 2 --class c --from a --to b --persons 4",
         "tocsin thresholds activate 3",

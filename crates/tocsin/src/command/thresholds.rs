@@ -1,6 +1,7 @@
 //! `tocsin thresholds`: alarm limits, from proposed to retired.
 
 mod diff;
+mod explain;
 mod propose;
 mod what_if;
 
@@ -19,6 +20,7 @@ use tocsin_transport::Channel;
 use super::{Ask, given, nested, when};
 use crate::client::explain;
 use diff::Diff;
+use explain::Explain;
 use propose::Propose;
 use what_if::WhatIf;
 
@@ -45,6 +47,8 @@ enum What {
     },
     /// Hold two sets against each other: lines, roles, persistence and where they came from
     Diff(Diff),
+    /// Say what judges a sensor now, where its lines come from, and what they say of its newest reading
+    Explain(Explain),
     /// Compute a set from healthy scores
     Propose(Propose),
     /// Tell what limits would have opened over stored scores, beside those in force; changes nothing
@@ -107,6 +111,7 @@ impl Thresholds {
                 return output.list("thresholds", views, columns);
             }
             What::Diff(diff) => return diff.run(client, output).await,
+            What::Explain(explain) => return explain.run(client, output).await,
             What::WhatIf(what_if) => return what_if.run(client, output).await,
             What::Show { threshold_set } => {
                 let request = GetThresholdSetRequest {
