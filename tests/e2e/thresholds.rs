@@ -156,6 +156,11 @@ async fn reviewed(fleet: &Fleet, percentiles: ThresholdSetId) -> Result<Threshol
         "{in_a_table}"
     );
 
+    let shown = stage.say(&["thresholds", "show", &set]).await?;
+    assert!(
+        shown.contains("page bounds") && shown.contains("expected, over"),
+        "{shown}"
+    );
     let old = percentiles.to_string();
     let diff = stage.ask(&["thresholds", "diff", &old, &set]).await?;
     let members = diff["diff"]["members"].as_array().context("members")?;

@@ -93,15 +93,15 @@ impl Candidate {
 /// No candidate stays within the budget.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "fleet_replay.budget: no page factor from {from} to {to} keeps to {budget}: the best is {} with {:.4} expected per {} \
+    "fleet_replay.budget: no page factor from {from} to {to} keeps to {budget}: the best is {best_factor} with {:.4} expected per {} \
      (95 % bounds {:.4} to {:.4})",
-    best.page_factor, rate.rate, budget.unit(), rate.lower, rate.upper
+    rate.rate, budget.unit(), rate.lower, rate.upper
 )]
 pub struct NoneFits {
     budget: PageBudget,
     from: f64,
     to: f64,
-    best: Candidate,
+    best_factor: f64,
     rate: Rate,
 }
 
@@ -122,7 +122,7 @@ pub fn smallest_within(budget: PageBudget, candidates: &[Candidate]) -> Option<R
         budget,
         from: factors().fold(f64::INFINITY, f64::min),
         to: factors().fold(f64::NEG_INFINITY, f64::max),
-        best: *best,
+        best_factor: best.page_factor,
         rate,
     }))
 }

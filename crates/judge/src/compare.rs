@@ -70,7 +70,8 @@ pub fn compare(before: &[ReplayedIncident], after: &[ReplayedIncident]) -> Compa
         match (old.peek(), new.peek()) {
             (Some(a), Some(b)) if overlap(a, b) => {
                 comparison.pair(a, b);
-                (old.next(), new.next());
+                old.next();
+                new.next();
             }
             (Some(a), b) if b.is_none_or(|b| a.opened_at < b.opened_at) => {
                 comparison.changes.push(alone(Change::Lost, Some(a), None));

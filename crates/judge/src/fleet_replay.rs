@@ -92,7 +92,7 @@ impl FleetReplay {
             _ => self.alert_factor,
         };
         let page_factor = alert_factor * self.page_factor / self.alert_factor;
-        (reference > 0.0).then(|| Member {
+        (reference > 0.0).then_some(Member {
             detector,
             role,
             alert_line: alert_factor * reference,

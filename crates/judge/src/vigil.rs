@@ -56,13 +56,12 @@ impl Vigil {
         let reach = self.persistence.reach_back(Some(Severity::Page), self.step) + self.step;
         if reading.level.is_some_and(|(level, _)| level >= Level::ALERT) {
             let until = self.newest + reach;
-            match &mut self.fold {
-                Some((_, hot)) => *hot = until,
-                None => {
-                    let past = self.recent.drain(..);
-                    let fold = MachineFold::resume(self.persistence, self.step, None, past);
-                    self.fold = Some((fold, until));
-                }
+            if let Some((_, hot)) = &mut self.fold {
+                *hot = until;
+            } else {
+                let past = self.recent.drain(..);
+                let fold = MachineFold::resume(self.persistence, self.step, None, past);
+                self.fold = Some((fold, until));
             }
         }
         self.remember(reading, reach);

@@ -6,7 +6,8 @@
 //!                                                                             └──rollback──┘
 //! ```
 //!
-//! The lines are the guide's percentiles ([`ThresholdSet::from_healthy_percentiles`]), from the scores a bundle brings
+//! The lines are the guide's percentiles, read off ([`ThresholdSet::from_order_statistics`]) or fitted
+//! ([`ThresholdSet::from_healthy_percentiles`]), from the scores a bundle brings
 //! along or from those logged in a period, without machines that had an incident in it. A test replays the set over the
 //! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
 //!
@@ -20,6 +21,7 @@
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
 //!
+//! [`ThresholdSet::from_order_statistics`]: tocsin_judge::ThresholdSet::from_order_statistics
 //! [`ThresholdSet::from_healthy_percentiles`]: tocsin_judge::ThresholdSet::from_healthy_percentiles
 
 mod commission;

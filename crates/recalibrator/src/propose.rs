@@ -10,7 +10,7 @@ use tocsin_store::bundle::Bundle;
 use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
 use crate::fleet_limits::{ExpectedPages, FleetLimits};
-use crate::provenance::Proposal;
+use crate::provenance::{Lines, Proposal};
 use crate::service::class_name;
 use crate::what_if::Replayed;
 use crate::wire::{self, Method};
@@ -41,7 +41,7 @@ impl Service {
             reason: request.reason.clone(),
         };
         let (set, provenance) = match (method, source) {
-            (Method::Percentiles, _) => self.percentiles(by, &bundle, proposal).await?,
+            (Method::Percentiles(lines), _) => self.percentiles(by, (&bundle, lines), proposal).await?,
             (Method::FleetReplay(limits), Source::Logged { from, to }) => {
                 self.fleet_replay(by, (&bundle, limits), (from, to), proposal).await?
             }
@@ -63,11 +63,19 @@ impl Service {
         Ok(record)
     }
 
-    async fn percentiles(&self, by: &Principal, bundle: &Bundle, proposal: Proposal) -> Result<Proposed, Error> {
+    async fn percentiles(
+        &self,
+        by: &Principal,
+        (bundle, lines): (&Bundle, Lines),
+        proposal: Proposal,
+    ) -> Result<Proposed, Error> {
         let healthy = self.healthy(&by.scope(), bundle, proposal.source).await?;
         let persistence = self.config.persistence;
         let (healthy, set) = tokio::task::spawn_blocking(move || {
-            let set = ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence);
+            let set = match lines {
+                Lines::ReadOff => ThresholdSet::from_order_statistics(&healthy.scores(), persistence),
+                Lines::Fitted => ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence),
+            };
             (healthy, set)
         })
         .await?;
@@ -75,7 +83,7 @@ impl Service {
         let expected = self.expected_of(by, bundle, &set, proposal.source).await?;
         let provenance = Provenance {
             expected,
-            ..Provenance::percentiles(proposal, &healthy, &set)
+            ..Provenance::percentiles(proposal, lines, &healthy, &set)
         };
         Ok((set, provenance))
     }

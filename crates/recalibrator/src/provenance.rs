@@ -1,9 +1,10 @@
 //! Where a threshold set's numbers came from and what was done with it, as the set's row keeps it.
 
 use serde::{Deserialize, Serialize};
+use tocsin_detect::percentile::PercentileEstimate;
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{Member, Persistence, ThresholdSet};
+use tocsin_judge::{LinePercentiles, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
 use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
@@ -36,6 +37,22 @@ pub struct DetectorSource {
     /// Machines whose largest k-th of n the lines are multiples of; none for percentiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<u64>,
+    /// The 99.5th percentile of its healthy scores themselves, with bounds that hold for any distribution; none for lines
+    /// that are multiples. Where the alert line is fitted and lies outside of them, the fit is doubtful.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_percentile: Option<PercentileEstimate>,
+    /// The same of the page line: the 99.95th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_percentile: Option<PercentileEstimate>,
+}
+
+/// How lines at percentiles are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Read off the scores where there are enough.
+    ReadOff,
+    /// Those of a fitted distribution.
+    Fitted,
 }
 
 /// Who agreed to a set.
@@ -97,7 +114,11 @@ pub(crate) struct Proposal {
 
 impl Provenance {
     /// Of lines at percentiles of `healthy` scores.
-    pub(crate) fn percentiles(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet) -> Self {
+    pub(crate) fn percentiles(proposal: Proposal, lines: Lines, healthy: &Healthy, set: &ThresholdSet) -> Self {
+        let method = match lines {
+            Lines::ReadOff => format!("{}, read off the scores where they are enough", percentiles()),
+            Lines::Fitted => format!("tail: {}", percentiles()),
+        };
         let readings = &healthy.readings;
         let ends = readings.first().zip(readings.last());
         Self {
@@ -106,7 +127,7 @@ impl Provenance {
             machines: healthy.machines() as u64,
             sensors: healthy.sensors() as u64,
             detectors: set.members.iter().map(|member| behind(member, healthy)).collect(),
-            ..Self::new(proposal, percentiles())
+            ..Self::new(proposal, method)
         }
     }
 
@@ -131,6 +152,8 @@ impl Provenance {
                 scores: reached.scores(detector),
                 page_line_supported: member.page_line_supported,
                 machines: Some(reached.largest(detector).len() as u64),
+                alert_percentile: None,
+                page_percentile: None,
             },
             _ => behind(member, &found.held_out),
         };
@@ -180,15 +203,18 @@ fn percentiles() -> String {
 
 fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
     let detector = member.detector;
-    let scores = healthy
+    let scored = healthy
         .readings
         .iter()
-        .filter(|reading| reading.scores.get(detector).is_some())
-        .count() as u64;
+        .filter_map(|reading| reading.scores.get(detector));
+    let scores: Vec<f64> = scored.map(f64::from).collect();
+    let percentiles = LinePercentiles::of(&scores).ok();
     DetectorSource {
         detector,
-        scores,
+        scores: scores.len() as u64,
         page_line_supported: member.page_line_supported,
         machines: None,
+        alert_percentile: percentiles.map(|percentiles| percentiles.alert),
+        page_percentile: percentiles.map(|percentiles| percentiles.page),
     }
 }

@@ -83,7 +83,10 @@ fn take(replays: &mut [MachineReplay], machine: MachineId, reading: &StoredReadi
         reason: UnjudgedReason::Stopped | UnjudgedReason::Transient,
     } = reading.verdict
     {
-        return replays.iter_mut().for_each(|replay| replay.take_unjudged(reading.key));
+        for replay in replays {
+            replay.take_unjudged(reading.key);
+        }
+        return;
     }
     let scored = ScoredReading {
         machine,
@@ -92,7 +95,9 @@ fn take(replays: &mut [MachineReplay], machine: MachineId, reading: &StoredReadi
         condition: Condition::default(),
         degraded: reading.flags.contains(ReadingFlags::DEGRADED),
     };
-    replays.iter_mut().for_each(|replay| replay.take(&scored));
+    for replay in replays {
+        replay.take(&scored);
+    }
 }
 
 /// What a machine had under the limits asked for, and how that differs from those in force.

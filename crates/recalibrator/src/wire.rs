@@ -13,6 +13,7 @@ use tocsin_store::threshold::ThresholdSetRecord;
 
 use crate::Source;
 use crate::fleet_limits::FleetLimits;
+use crate::provenance::Lines;
 
 /// Reads where healthy scores are to come from.
 pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
@@ -43,17 +44,18 @@ fn period(field: &str, wire: &v1::LoggedScores) -> Result<(Timestamp, Timestamp)
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Method {
     /// At percentiles of the source's healthy scores.
-    Percentiles,
+    Percentiles(Lines),
     /// Against baselines, at multiples of what machines reached in a period.
     FleetReplay(FleetLimits),
 }
 
 /// Reads how lines are to be found; factors left out are the method's own.
 pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
-    let Some(WireMethod::FleetReplay(factors)) = wire else {
-        return Ok(Method::Percentiles);
-    };
-    Ok(Method::FleetReplay(fleet_replay(factors)?))
+    Ok(match wire {
+        None | Some(WireMethod::Percentiles(_)) => Method::Percentiles(Lines::ReadOff),
+        Some(WireMethod::Tail(_)) => Method::Percentiles(Lines::Fitted),
+        Some(WireMethod::FleetReplay(factors)) => Method::FleetReplay(fleet_replay(factors)?),
+    })
 }
 
 fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
@@ -120,7 +122,9 @@ mod tests {
 
     #[test]
     fn factors_left_out_are_the_methods_own_and_wrong_ones_are_refused() {
-        assert_eq!(method(None), Ok(Method::Percentiles));
+        assert_eq!(method(None), Ok(Method::Percentiles(Lines::ReadOff)));
+        let tail = WireMethod::Tail(v1::Tail {});
+        assert_eq!(method(Some(tail)), Ok(Method::Percentiles(Lines::Fitted)));
         let read = |alert_factor, page_factor, budget| {
             let read = method(Some(WireMethod::FleetReplay(v1::FleetReplay {
                 alert_factor,
@@ -130,7 +134,7 @@ mod tests {
             })));
             read.map(|method| match method {
                 Method::FleetReplay(limits) => limits,
-                Method::Percentiles => panic!("another method"),
+                Method::Percentiles(_) => panic!("another method"),
             })
         };
         let own = read(0.0, 0.0, None).unwrap();

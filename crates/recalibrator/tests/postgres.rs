@@ -14,7 +14,9 @@ use std::time::Duration;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::time;
+use tocsin_detect::percentile::Support;
 use tocsin_domain::{PersonRole, Scope, SiteId, ThresholdSetId};
+use tocsin_judge::ThresholdSet;
 use tocsin_recalibrator::Provenance;
 use tonic::Code;
 
@@ -86,6 +88,60 @@ async fn few_scores_leave_the_page_lines_marked_as_extrapolated() {
             .unwrap();
         let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
         assert!(provenance.detectors.iter().all(|source| !source.page_line_supported));
+        for source in &provenance.detectors {
+            let (alert, page) = (source.alert_percentile.unwrap(), source.page_percentile.unwrap());
+            assert_eq!(page.support, Support::Insufficient { needed: 2_000 });
+            assert_eq!(
+                (alert.support, page.upper, page.readings),
+                (Support::Sufficient, None, 600)
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn percentiles_are_read_off_the_scores_and_a_tail_is_fitted_to_them() {
+    with_stage("tail", |stage| async move {
+        let bundle = stage.bundle(4_000).await;
+        let mut client = stage.client(PersonRole::Engineer);
+        let mut propose_by = async |method| {
+            let request = v1::ProposeRequest {
+                method: Some(method),
+                ..propose(bundle)
+            };
+            let set = client
+                .propose(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .threshold_set
+                .unwrap();
+            let definition: ThresholdSet = serde_json::from_str(&set.definition_json).unwrap();
+            let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
+            (definition.members, provenance)
+        };
+        let (read_off, provenance) = propose_by(Method::Percentiles(v1::Percentiles {})).await;
+        let told = &provenance.detectors[0];
+        let (alert, page) = (told.alert_percentile.unwrap(), told.page_percentile.unwrap());
+        assert_eq!(
+            (read_off[0].alert_line, read_off[0].page_line),
+            (alert.value, page.value)
+        );
+        assert!(
+            alert.lower.unwrap() < alert.value && alert.value < alert.upper.unwrap(),
+            "{alert:?}"
+        );
+        let (fitted, provenance) = propose_by(Method::Tail(v1::Tail {})).await;
+        assert!(provenance.method.starts_with("tail: "), "{}", provenance.method);
+        assert_eq!(
+            provenance.detectors[0].page_percentile,
+            Some(page),
+            "told beside fitted lines too"
+        );
+        let tail = fitted[0].tail.as_ref().unwrap();
+        assert!((fitted[0].page_line - tail.quantile(0.9995)).abs() < 1e-12);
+        assert!((fitted[0].alert_line - 200_f64.ln()).abs() < 0.2 && fitted[0] != read_off[0]);
     })
     .await;
 }

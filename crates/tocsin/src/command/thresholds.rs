@@ -3,6 +3,7 @@
 mod diff;
 mod explain;
 mod propose;
+mod show;
 mod what_if;
 
 use anyhow::{Context, Result};
@@ -171,10 +172,7 @@ impl Thresholds {
             }
         };
         let set = answer.map_err(|status| explain(doing, &status))?;
-        output.item(
-            "threshold_set",
-            view(set.context("the answer holds no threshold set")?)?,
-        )
+        show::print(set.context("the answer holds no threshold set")?, output)
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as ProposeMethod, Source};
-use tocsin_contracts::recalibrator::v1::{FleetReplay, HeldOutScores, Percentiles, ProposeRequest};
+use tocsin_contracts::recalibrator::v1::{FleetReplay, HeldOutScores, Percentiles, ProposeRequest, Tail};
 
 use super::period;
 
@@ -48,8 +48,10 @@ pub(super) struct Propose {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// At percentiles of healthy scores
+    /// At percentiles of healthy scores, read off where there are at least 2,000
     Percentile,
+    /// At percentiles of a distribution fitted to healthy scores: peaks over threshold, generalised Pareto
+    Tail,
     /// Against each sensor's baseline, at multiples of what healthy machines reached between --from and --to
     FleetReplay,
 }
@@ -64,6 +66,10 @@ impl Propose {
             Method::Percentile => {
                 self.refuse_factors()?;
                 ProposeMethod::Percentiles(Percentiles {})
+            }
+            Method::Tail => {
+                self.refuse_factors()?;
+                ProposeMethod::Tail(Tail {})
             }
             Method::FleetReplay => ProposeMethod::FleetReplay(FleetReplay {
                 alert_factor: self.alert_factor.unwrap_or_default(),
