@@ -87,7 +87,10 @@ struct Tally {
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<Report> {
-    ensure!(options.days >= 20, "--days: a failure takes 10 days, and 9 pass before any begins");
+    ensure!(
+        options.days >= 20,
+        "--days: a failure takes 10 days, and 9 pass before any begins"
+    );
     let mut tally = Tally::default();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;

@@ -29,15 +29,16 @@ use tocsin_tests::{Plant, Stage};
 const GAINS: [(&str, f32); 5] = [("m1", 0.6), ("m2", 0.8), ("m3", 1.0), ("m4", 1.2), ("m5", 1.5)];
 
 /// A fleet at work: every machine sends one reading a step.
-struct Fleet {
-    stage: Stage,
+pub(crate) struct Fleet {
+    pub(crate) stage: Stage,
     publisher: Publisher,
-    step: u64,
+    /// Steps sent.
+    pub(crate) step: u64,
 }
 
 impl Fleet {
     /// Judged by the percentiles of a bundle that knows machines of every loudness; sensors are commissioned on little.
-    async fn start() -> Result<(Self, ThresholdSetId)> {
+    pub(crate) async fn start() -> Result<(Self, ThresholdSetId)> {
         let stage = Stage::start().await?;
         for (machine, _) in GAINS {
             stage.sensor(machine, "h").await?;
@@ -93,12 +94,12 @@ impl Fleet {
         Ok(())
     }
 
-    async fn healthy_step(&mut self) -> Result<()> {
+    pub(crate) async fn healthy_step(&mut self) -> Result<()> {
         self.step(|number| Plant::healthy_at(GAINS[0].1, number)).await
     }
 
     /// Healthy steps until the newest reading of `m1` is as it should be.
-    async fn until(&mut self, what: &str, holds: impl Fn(&StoredReading) -> bool) -> Result<()> {
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&StoredReading) -> bool) -> Result<()> {
         for _ in 0..100 {
             self.healthy_step().await?;
             if holds(&self.newest().await?) {
@@ -158,7 +159,7 @@ impl Fleet {
     }
 
     /// Commissions what is ready, and waits until all of it is.
-    async fn commission(&self) -> Result<Vec<Commissioning>> {
+    pub(crate) async fn commission(&self) -> Result<Vec<Commissioning>> {
         for _ in 0..100 {
             self.recalibrator().commission(CommissionRequest {}).await?;
             let states = self.states().await?;

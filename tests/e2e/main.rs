@@ -17,6 +17,7 @@ mod race;
 mod roles;
 mod s3;
 mod startup;
+mod thresholds;
 mod units;
 mod wall_clock;
 mod zones;

@@ -143,6 +143,20 @@ impl Stage {
             .await
     }
 
+    /// What the built `tocsin` answers with the service's credential, as JSON.
+    pub async fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let said = self.say(&[arguments, &["--format", "json"]].concat()).await?;
+        serde_json::from_str(&said).with_context(|| format!("one JSON document from tocsin {}", arguments.join(" ")))
+    }
+
+    /// The same as it is printed for people.
+    pub async fn say(&self, arguments: &[&str]) -> Result<String> {
+        let target = format!("http://{}", self.running.grpc_addr());
+        let token = self.credential.token();
+        let environment = [("TOCSIN_TARGET", target.as_str()), ("TOCSIN_TOKEN", token.expose())];
+        binary::run(arguments, &environment).await
+    }
+
     /// Registers a sensor of the site.
     pub async fn sensor(&self, machine: &str, sensor: &str) -> Result<()> {
         register_sensor(self.running.service_channel(), machine, sensor, SPEC).await

@@ -145,7 +145,17 @@ impl FleetReplay {
         largest: impl Fn(Detector) -> Vec<f32>,
         persistence: Persistence,
     ) -> Result<ThresholdSet, LinesError> {
-        let percentiles = ThresholdSet::from_healthy_percentiles(healthy, persistence)?;
+        self.beside(&ThresholdSet::from_healthy_percentiles(healthy, persistence)?, largest)
+    }
+
+    /// The same beside a set at percentiles that is there already, under its persistence rules.
+    ///
+    /// Fails where no machine says anything of growth.
+    pub fn beside(
+        &self,
+        percentiles: &ThresholdSet,
+        largest: impl Fn(Detector) -> Vec<f32>,
+    ) -> Result<ThresholdSet, LinesError> {
         let own = ROLES.iter().filter(|(detector, _)| detector.needs_baseline());
         let own = own.filter_map(|(detector, role)| {
             let role = if *detector == Detector::Narrowband {
@@ -170,7 +180,7 @@ impl FleetReplay {
         }
         let mut without_network = members.clone();
         without_network.retain(|member| member.detector != Detector::Residual);
-        ThresholdSet::new(members, without_network, persistence).map_err(LinesError::Set)
+        ThresholdSet::new(members, without_network, percentiles.persistence).map_err(LinesError::Set)
     }
 
     /// Checks the factors: the alert line above what healthy machines reach, the page line above the alert line.

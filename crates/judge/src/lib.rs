@@ -10,10 +10,15 @@
 //! **Invariant:** a verdict is a function of the scores, the threshold set and the condition alone, and a transition of
 //! the readings that had arrived by then; how readings were cut into batches changes neither.
 
+pub mod budget;
+pub mod compare;
+pub mod expected;
 pub mod fleet_replay;
 pub mod fold;
 pub mod journal;
 pub mod judgement;
+pub mod machine_replay;
+pub mod order_statistics;
 pub mod page;
 pub mod persistence;
 pub mod replay;
@@ -21,9 +26,13 @@ pub mod step;
 pub mod threshold_set;
 pub mod vigil;
 
+pub use budget::PageBudget;
+pub use expected::{Expected, Tally};
 pub use fleet_replay::FleetReplay;
 pub use fold::{Arrival, MachineFold, Transition};
 pub use judgement::{Judgement, MemberLevel};
+pub use machine_replay::MachineReplay;
+pub use order_statistics::LinePercentiles;
 pub use page::{PagePayload, PageReason, TopBin};
 pub use persistence::Persistence;
 pub use step::{JudgedReading, Step};

@@ -13,6 +13,9 @@ pub const ALERT_ALPHA: f64 = 0.005;
 /// Healthy share above the page line: the 99.95th percentile.
 pub const PAGE_ALPHA: f64 = 0.0005;
 
+/// By how much a tail score may differ on its way through a line and back.
+const ROUNDING: f64 = 1e-9;
+
 /// What a detector's level may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,7 +55,7 @@ pub struct Member {
     pub page_line: f64,
     /// Enough healthy scores stand behind the page line (at least 1 / 0.0005); otherwise it is extrapolated.
     pub page_line_supported: bool,
-    /// Healthy distribution of the raw score, where the lines are its percentiles. Lines that are multiples of what
+    /// Healthy distribution of the raw score, where the lines are percentiles. Lines that are multiples of what
     /// healthy machines reach have none: there is no saying how improbable a score beyond them is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
@@ -78,13 +81,23 @@ impl Member {
     pub fn level(&self, score: f32) -> Level {
         let score = f64::from(score);
         let level = if let Some(tail) = &self.tail {
-            let (alert, page) = (-ALERT_ALPHA.log10(), -PAGE_ALPHA.log10());
+            let (alert, page) = self.anchors(tail);
             1.0 + (tail.score(score) - alert) / (page - alert)
         } else {
             let relative = (score / self.alert_line).max(f64::MIN_POSITIVE);
             1.0 + relative.ln() / (self.page_line / self.alert_line).ln()
         };
         Level(level as f32)
+    }
+
+    /// The tail scores of the two lines. Lines at the tail's own percentiles have those of the percentiles to the last digit,
+    /// however the way there and back rounds.
+    fn anchors(&self, tail: &Tail) -> (f64, f64) {
+        let anchor = |line: f64, alpha: f64| {
+            let (own, exact) = (tail.score(line), -alpha.log10());
+            if (own - exact).abs() < ROUNDING { exact } else { own }
+        };
+        (anchor(self.alert_line, ALERT_ALPHA), anchor(self.page_line, PAGE_ALPHA))
     }
 
     /// Whether an alert line at the 99.5th percentile rests on enough healthy scores; lines without a tail don't claim
@@ -152,7 +165,15 @@ fn check_members(field: &str, members: &[Member]) -> Result<(), Invalid> {
                 format!("{}: the alert line must lie below the page line", member.detector),
             ));
         }
-        if member.tail.is_none() && member.alert_line <= 0.0 {
+        let tail = member.tail.as_ref();
+        if tail.is_some_and(|tail| tail.score(member.alert_line) >= tail.score(member.page_line)) {
+            let reason = format!(
+                "{}: the lines must lie apart in its healthy distribution",
+                member.detector
+            );
+            return Err(Invalid::new(field, reason));
+        }
+        if tail.is_none() && member.alert_line <= 0.0 {
             let reason = format!(
                 "{}: lines without a healthy distribution must be above zero",
                 member.detector
@@ -202,7 +223,8 @@ pub enum LinesError {
 }
 
 impl ThresholdSet {
-    /// The guide's method: lines at the 99.5th and 99.95th percentile of healthy scores, under the default roles.
+    /// Lines at the 99.5th and 99.95th percentile of a distribution fitted to the healthy scores (peaks over threshold,
+    /// generalised Pareto), under the default roles. By the scores themselves: [`ThresholdSet::from_order_statistics`].
     ///
     /// Scores come from readings that neither fitted the detectors nor are suspected of a fault; a detector that scored
     /// none of them is left out.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tocsin_domain::{Level, Severity, Timestamp};
 
-use crate::fold::{Arrival, Effect, MachineFold, Transition};
+use crate::fold::{Arrival, Effect, MachineFold, Transition, Window};
 use crate::{JudgedReading, Persistence};
 
 /// A machine under watch.
@@ -45,6 +45,12 @@ impl Vigil {
 
     /// Takes the next reading; answers with what it did and the start of its step.
     pub fn arrive(&mut self, reading: JudgedReading) -> Option<(Timestamp, Transition)> {
+        let (window, transition) = self.fold(reading)?;
+        Some((window.step.start, transition))
+    }
+
+    /// Takes the next reading; answers with what it did and the window that says why.
+    pub fn fold(&mut self, reading: JudgedReading) -> Option<(Window, Transition)> {
         let at = reading.key.captured_at;
         self.newest = self.newest.max(at);
         let reach = self.persistence.reach_back(Some(Severity::Page), self.step) + self.step;
@@ -65,7 +71,7 @@ impl Vigil {
             self.fold = None;
         }
         match arrival {
-            Arrival::Folded { window, transition } => Some((window.step.start, transition?)),
+            Arrival::Folded { window, transition } => Some((window, transition?)),
             Arrival::Late => None,
         }
     }

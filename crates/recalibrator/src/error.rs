@@ -6,6 +6,7 @@ use tocsin_contracts::Malformed;
 use tocsin_domain::access::Forbidden;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Slug, ThresholdSetId};
+use tocsin_judge::budget::NoneFits;
 use tocsin_judge::threshold_set::LinesError;
 use tocsin_transport::retry;
 use tonic::Status;
@@ -37,6 +38,9 @@ pub enum Error {
     /// The scores carry no limits.
     #[error("no limits can be computed: {0}")]
     Lines(#[from] LinesError),
+    /// No page factor keeps to the budget.
+    #[error(transparent)]
+    Budget(#[from] NoneFits),
     /// The set is not where it would have to be.
     #[error("threshold set {set} is {}, not {}", found.as_str(), expected.as_str())]
     WrongState {
@@ -98,6 +102,7 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoScores(_)
             | Error::Lines(_)
+            | Error::Budget(_)
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
             | Error::NoBaseline(_)

@@ -6,23 +6,31 @@
 //!                                                                             └──rollback──┘
 //! ```
 //!
-//! The lines are the guide's percentiles ([`ThresholdSet::from_healthy_percentiles`]), from the scores a bundle brings
+//! The lines are the guide's percentiles, read off ([`ThresholdSet::from_order_statistics`]) or fitted
+//! ([`ThresholdSet::from_healthy_percentiles`]), from the scores a bundle brings
 //! along or from those logged in a period, without machines that had an incident in it. A test replays the set over the
 //! same scores by the code that judges live ([`tocsin_judge::replay`]) and puts on record what it would have opened.
 //!
-//! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]). The
-//! baselines come from here too: in the background, sensors that have been seen enough are commissioned, and once a day
-//! each baseline follows its sensor as far as it may without a person ([`tocsin_detect::drift`]).
+//! Lines against each sensor's own baseline are multiples of what the fleet reached ([`tocsin_judge::fleet_replay`]), chosen
+//! by a factor or by how many pages people are willing to take ([`tocsin_judge::budget`]). The baselines come from here
+//! too: in the background, sensors that have been seen enough are commissioned, and once a day each baseline follows its
+//! sensor as far as it may without a person ([`tocsin_detect::drift`]).
+//!
+//! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`),
+//! and whoever sees a sensor can ask why it is judged as it is (`Explain`).
 //!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
 //!
+//! [`ThresholdSet::from_order_statistics`]: tocsin_judge::ThresholdSet::from_order_statistics
 //! [`ThresholdSet::from_healthy_percentiles`]: tocsin_judge::ThresholdSet::from_healthy_percentiles
 
 mod commission;
 mod config;
 mod drift;
 mod error;
+mod explain;
+mod fleet_limits;
 mod follow;
 mod propose;
 mod provenance;
@@ -30,11 +38,13 @@ mod reached;
 mod scores;
 mod service;
 mod trial;
+mod what_if;
 mod wire;
 mod zone_check;
 
 pub use config::Config;
 pub use error::Error;
+pub use fleet_limits::ExpectedPages;
 pub use provenance::{Approval, DetectorSource, Provenance, Source};
 pub use service::{Parts, Recalibrator, Service, build};
 pub use trial::Trial;

@@ -1,15 +1,18 @@
 //! Proposing a threshold set: from healthy scores to a stored one.
 
+use std::sync::Arc;
+
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::{Principal, Slug, Timestamp};
-use tocsin_judge::{FleetReplay, ThresholdSet};
+use tocsin_judge::ThresholdSet;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
-use crate::provenance::Proposal;
-use crate::reached::Reached;
+use crate::fleet_limits::{ExpectedPages, FleetLimits};
+use crate::provenance::{Lines, Proposal};
 use crate::service::class_name;
+use crate::what_if::Replayed;
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
 
@@ -38,9 +41,9 @@ impl Service {
             reason: request.reason.clone(),
         };
         let (set, provenance) = match (method, source) {
-            (Method::Percentiles, _) => self.percentiles(by, &bundle, proposal).await?,
-            (Method::FleetReplay(method), Source::Logged { from, to }) => {
-                self.fleet_replay(by, (&bundle, method), (from, to), proposal).await?
+            (Method::Percentiles(lines), _) => self.percentiles(by, (&bundle, lines), proposal).await?,
+            (Method::FleetReplay(limits), Source::Logged { from, to }) => {
+                self.fleet_replay(by, (&bundle, limits), (from, to), proposal).await?
             }
             (Method::FleetReplay(_), Source::HeldOut) => {
                 let reason = "held_out scores know no baseline: fleet replay takes logged ones";
@@ -60,49 +63,73 @@ impl Service {
         Ok(record)
     }
 
-    async fn percentiles(&self, by: &Principal, bundle: &Bundle, proposal: Proposal) -> Result<Proposed, Error> {
+    async fn percentiles(
+        &self,
+        by: &Principal,
+        (bundle, lines): (&Bundle, Lines),
+        proposal: Proposal,
+    ) -> Result<Proposed, Error> {
         let healthy = self.healthy(&by.scope(), bundle, proposal.source).await?;
         let persistence = self.config.persistence;
         let (healthy, set) = tokio::task::spawn_blocking(move || {
-            let set = ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence);
+            let set = match lines {
+                Lines::ReadOff => ThresholdSet::from_order_statistics(&healthy.scores(), persistence),
+                Lines::Fitted => ThresholdSet::from_healthy_percentiles(&healthy.scores(), persistence),
+            };
             (healthy, set)
         })
         .await?;
         let set = set?;
-        let provenance = Provenance::percentiles(proposal, &healthy, &set);
+        let expected = self.expected_of(by, bundle, &set, proposal.source).await?;
+        let provenance = Provenance {
+            expected,
+            ..Provenance::percentiles(proposal, lines, &healthy, &set)
+        };
         Ok((set, provenance))
+    }
+
+    /// What a set from logged scores is expected to page. Those that a bundle brings along name no site.
+    async fn expected_of(
+        &self,
+        by: &Principal,
+        bundle: &Bundle,
+        set: &ThresholdSet,
+        source: Source,
+    ) -> Result<Option<ExpectedPages>, Error> {
+        let Source::Logged { from, to } = source else {
+            return Ok(None);
+        };
+        let replayed = Replayed {
+            bundle: bundle.id,
+            step: self.parts.store.class_by_id(bundle.class).await?.step,
+            period: (from, to),
+            active_baselines_only: false,
+            historical: true,
+        };
+        let sets = [Arc::new(set.clone())];
+        let (expected, machines_left_out) = self.expected(&by.scope(), bundle, &replayed, (&sets, 1)).await?;
+        Ok(expected.first().map(|expected| ExpectedPages {
+            in_sample: true,
+            machines_left_out,
+            expected: *expected,
+            budget: None,
+            candidates: Vec::new(),
+        }))
     }
 
     async fn fleet_replay(
         &self,
         by: &Principal,
-        (bundle, method): (&Bundle, FleetReplay),
+        (bundle, limits): (&Bundle, FleetLimits),
         period: (Timestamp, Timestamp),
         proposal: Proposal,
     ) -> Result<Proposed, Error> {
-        let held_out = self.healthy(&by.scope(), bundle, Source::HeldOut).await?;
-        let step = self.parts.store.class_by_id(bundle.class).await?.step;
-        let settings = (&self.config, step);
-        let reached = Reached::in_period(&self.parts.store, &by.scope(), bundle, period, settings).await?;
-        if reached.readings == 0 {
-            return Err(Error::NoScores(
-                "none were logged in that period under that bundle against the active baselines, on machines without an \
-                 incident",
-            ));
-        }
-        let persistence = self.config.persistence;
-        let (held_out, reached, set) = tokio::task::spawn_blocking(move || {
-            let largest = |detector| reached.largest(detector).to_vec();
-            let set = method.beside_percentiles(&held_out.scores(), largest, persistence);
-            (held_out, reached, set)
-        })
-        .await?;
-        let set = set?;
-        let provenance = Provenance::fleet_replay(proposal, (&method, persistence), (&reached, &held_out), &set);
-        Ok((set, provenance))
+        let found = self.fleet_replay_set(&by.scope(), (bundle, limits), period).await?;
+        let provenance = Provenance::fleet_replay(proposal, &found, self.config.persistence);
+        Ok((found.set, provenance))
     }
 
-    async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
+    pub(crate) async fn champion(&self, class: &Slug) -> Result<Bundle, Error> {
         let found = self.parts.store.class_by_name(class).await?;
         let binding = self.parts.store.binding_current(found.id).await?;
         let (champion, _) = binding

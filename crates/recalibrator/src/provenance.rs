@@ -1,12 +1,13 @@
 //! Where a threshold set's numbers came from and what was done with it, as the set's row keeps it.
 
 use serde::{Deserialize, Serialize};
+use tocsin_detect::percentile::PercentileEstimate;
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{FleetReplay, Member, Persistence, ThresholdSet};
+use tocsin_judge::{LinePercentiles, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
-use crate::reached::Reached;
+use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
 use crate::scores::Healthy;
 
 /// The healthy scores a set was computed from.
@@ -36,6 +37,22 @@ pub struct DetectorSource {
     /// Machines whose largest k-th of n the lines are multiples of; none for percentiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machines: Option<u64>,
+    /// The 99.5th percentile of its healthy scores themselves, with bounds that hold for any distribution; none for lines
+    /// that are multiples. Where the alert line is fitted and lies outside of them, the fit is doubtful.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_percentile: Option<PercentileEstimate>,
+    /// The same of the page line: the 99.95th percentile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_percentile: Option<PercentileEstimate>,
+}
+
+/// How lines at percentiles are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Read off the scores where there are enough.
+    ReadOff,
+    /// Those of a fitted distribution.
+    Fitted,
 }
 
 /// Who agreed to a set.
@@ -76,6 +93,9 @@ pub struct Provenance {
     pub proposed_at: Timestamp,
     /// Why.
     pub reason: String,
+    /// What it is expected to page, for sets from logged scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedPages>,
     /// What it would have done, once tested.
     pub trial: Option<Trial>,
     /// Who agreed to it, once approved.
@@ -94,7 +114,11 @@ pub(crate) struct Proposal {
 
 impl Provenance {
     /// Of lines at percentiles of `healthy` scores.
-    pub(crate) fn percentiles(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet) -> Self {
+    pub(crate) fn percentiles(proposal: Proposal, lines: Lines, healthy: &Healthy, set: &ThresholdSet) -> Self {
+        let method = match lines {
+            Lines::ReadOff => format!("{}, read off the scores where they are enough", percentiles()),
+            Lines::Fitted => format!("tail: {}", percentiles()),
+        };
         let readings = &healthy.readings;
         let ends = readings.first().zip(readings.last());
         Self {
@@ -103,18 +127,14 @@ impl Provenance {
             machines: healthy.machines() as u64,
             sensors: healthy.sensors() as u64,
             detectors: set.members.iter().map(|member| behind(member, healthy)).collect(),
-            ..Self::new(proposal, percentiles())
+            ..Self::new(proposal, method)
         }
     }
 
-    /// Of lines at multiples of what machines `reached`, beside those at percentiles of the scores held out.
-    pub(crate) fn fleet_replay(
-        proposal: Proposal,
-        (method, rules): (&FleetReplay, Persistence),
-        (reached, held_out): (&Reached, &Healthy),
-        set: &ThresholdSet,
-    ) -> Self {
-        let words = format!(
+    /// Of lines at multiples of what machines reached, beside those at percentiles of the scores held out.
+    pub(crate) fn fleet_replay(proposal: Proposal, found: &FleetReplaySet, rules: Persistence) -> Self {
+        let (method, reached) = (&found.method, &found.reached);
+        let mut words = format!(
             "fleet replay: alert {}, page {} times the median machine's largest {} of {}; other detectors at {} of the \
              scores held out",
             method.alert_factor,
@@ -123,21 +143,27 @@ impl Provenance {
             rules.n,
             percentiles()
         );
+        if let Some(budget) = found.expected.budget {
+            words.push_str(&format!("; the smallest page factor that keeps to {budget}"));
+        }
         let behind = |member: &Member| match member.detector {
             detector if detector.needs_baseline() => DetectorSource {
                 detector,
                 scores: reached.scores(detector),
                 page_line_supported: member.page_line_supported,
                 machines: Some(reached.largest(detector).len() as u64),
+                alert_percentile: None,
+                page_percentile: None,
             },
-            _ => behind(member, held_out),
+            _ => behind(member, &found.held_out),
         };
         Self {
             window: reached.window,
             readings: reached.readings,
             machines: reached.machines,
             sensors: reached.sensors,
-            detectors: set.members.iter().map(behind).collect(),
+            detectors: found.set.members.iter().map(behind).collect(),
+            expected: Some(found.expected.clone()),
             ..Self::new(proposal, words)
         }
     }
@@ -156,6 +182,7 @@ impl Provenance {
             proposed_by: proposal.by,
             proposed_at: proposal.at,
             reason: proposal.reason,
+            expected: None,
             trial: None,
             approval: None,
         }
@@ -176,15 +203,18 @@ fn percentiles() -> String {
 
 fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
     let detector = member.detector;
-    let scores = healthy
+    let scored = healthy
         .readings
         .iter()
-        .filter(|reading| reading.scores.get(detector).is_some())
-        .count() as u64;
+        .filter_map(|reading| reading.scores.get(detector));
+    let scores: Vec<f64> = scored.map(f64::from).collect();
+    let percentiles = LinePercentiles::of(&scores).ok();
     DetectorSource {
         detector,
-        scores,
+        scores: scores.len() as u64,
         page_line_supported: member.page_line_supported,
         machines: None,
+        alert_percentile: percentiles.map(|percentiles| percentiles.alert),
+        page_percentile: percentiles.map(|percentiles| percentiles.page),
     }
 }

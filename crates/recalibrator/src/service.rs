@@ -96,19 +96,28 @@ fn engineer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, 
     Ok(principal.clone())
 }
 
-fn require_viewer<T>(request: &Request<T>, action: &'static str) -> Result<(), Error> {
-    Ok(caller(request)?.require(PersonRole::Viewer, action)?)
+/// Who tries limits on what they see, which changes nothing.
+fn local_engineer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = caller(request)?;
+    principal.require(PersonRole::Engineer, action)?;
+    Ok(principal.clone())
+}
+
+fn viewer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = caller(request)?;
+    principal.require(PersonRole::Viewer, action)?;
+    Ok(principal.clone())
 }
 
 pub(crate) fn class_name(text: &str) -> Result<Slug, Error> {
     Ok(Slug::parse("class", text).map_err(Malformed::from)?)
 }
 
-fn definition(record: &ThresholdSetRecord) -> Result<ThresholdSet, Error> {
+pub(crate) fn definition(record: &ThresholdSetRecord) -> Result<ThresholdSet, Error> {
     serde_json::from_str(&record.definition_json).map_err(|error| unreadable(record, "definition", &error))
 }
 
-fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
+pub(crate) fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
     serde_json::from_str(&record.provenance_json).map_err(|error| unreadable(record, "provenance", &error))
 }
 
@@ -320,7 +329,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::ListThresholdSetsRequest>,
     ) -> Result<Response<v1::ListThresholdSetsResponse>, Status> {
-        require_viewer(&request, "list alarm limits")?;
+        viewer(&request, "list alarm limits")?;
         let store = &self.parts.store;
         let class = match request.into_inner().class.as_str() {
             "" => None,
@@ -335,7 +344,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::GetThresholdSetRequest>,
     ) -> Result<Response<v1::GetThresholdSetResponse>, Status> {
-        require_viewer(&request, "look at alarm limits")?;
+        viewer(&request, "look at alarm limits")?;
         let id = ThresholdSetId(request.into_inner().threshold_set_id);
         let set = self.parts.store.threshold_set_get(id).await.map_err(Error::from)?;
         Ok(Response::new(v1::GetThresholdSetResponse {
@@ -363,8 +372,7 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::ListDriftRequest>,
     ) -> Result<Response<v1::ListDriftResponse>, Status> {
-        require_viewer(&request, "look at drift")?;
-        let scope = caller(&request)?.scope();
+        let scope = viewer(&request, "look at drift")?.scope();
         let sensors = self.drift_of_site(&scope, &request.into_inner().site).await?;
         Ok(Response::new(v1::ListDriftResponse { sensors }))
     }
@@ -374,10 +382,20 @@ impl RecalibratorService for Service {
         &self,
         request: Request<v1::AcceptPlateauRequest>,
     ) -> Result<Response<v1::AcceptPlateauResponse>, Status> {
-        let by = caller(&request)?.clone();
-        by.require(PersonRole::Engineer, "accept a plateau")
-            .map_err(Error::from)?;
+        let by = local_engineer(&request, "accept a plateau")?;
         let sensor = self.do_accept_plateau(&by, request.into_inner()).await?;
         Ok(Response::new(v1::AcceptPlateauResponse { sensor }))
+    }
+
+    #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]
+    async fn what_if(&self, request: Request<v1::WhatIfRequest>) -> Result<Response<v1::WhatIfResponse>, Status> {
+        let by = local_engineer(&request, "try alarm limits")?;
+        Ok(Response::new(self.do_what_if(&by, request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let by = viewer(&request, "look at a sensor's alarm limits")?;
+        Ok(Response::new(self.do_explain(&by, request.into_inner()).await?))
     }
 }

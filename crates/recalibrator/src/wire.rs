@@ -1,43 +1,64 @@
 //! Between wire and domain.
 
+pub(crate) mod explain;
+pub(crate) mod what_if;
+
 use tocsin_contracts::recalibrator::v1;
+use tocsin_contracts::recalibrator::v1::fleet_replay::Budget as WireBudget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
-use tocsin_judge::FleetReplay;
+use tocsin_domain::Timestamp;
+use tocsin_judge::{FleetReplay, PageBudget};
 use tocsin_store::threshold::ThresholdSetRecord;
 
 use crate::Source;
+use crate::fleet_limits::FleetLimits;
+use crate::provenance::Lines;
 
 /// Reads where healthy scores are to come from.
 pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
     match wire {
         None => Err(Malformed::new("source", "is missing: held_out or logged")),
         Some(WireSource::HeldOut(_)) => Ok(Source::HeldOut),
-        Some(WireSource::Logged(period)) => {
-            let from = time::required("logged.from", period.from)?;
-            let to = time::required("logged.to", period.to)?;
-            if from >= to {
-                return Err(Malformed::new("logged.to", format!("{to} is not after from {from}")));
-            }
+        Some(WireSource::Logged(logged)) => {
+            let (from, to) = period("logged", &logged)?;
             Ok(Source::Logged { from, to })
         }
     }
+}
+
+/// Reads a period, which must have a length.
+fn period(field: &str, wire: &v1::LoggedScores) -> Result<(Timestamp, Timestamp), Malformed> {
+    let from = time::required(&format!("{field}.from"), wire.from)?;
+    let to = time::required(&format!("{field}.to"), wire.to)?;
+    if from >= to {
+        return Err(Malformed::new(
+            format!("{field}.to"),
+            format!("{to} is not after from {from}"),
+        ));
+    }
+    Ok((from, to))
 }
 
 /// How lines are to be found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Method {
     /// At percentiles of the source's healthy scores.
-    Percentiles,
+    Percentiles(Lines),
     /// Against baselines, at multiples of what machines reached in a period.
-    FleetReplay(FleetReplay),
+    FleetReplay(FleetLimits),
 }
 
 /// Reads how lines are to be found; factors left out are the method's own.
 pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
-    let Some(WireMethod::FleetReplay(factors)) = wire else {
-        return Ok(Method::Percentiles);
-    };
+    Ok(match wire {
+        None | Some(WireMethod::Percentiles(_)) => Method::Percentiles(Lines::ReadOff),
+        Some(WireMethod::Tail(_)) => Method::Percentiles(Lines::Fitted),
+        Some(WireMethod::FleetReplay(factors)) => Method::FleetReplay(fleet_replay(factors)?),
+    })
+}
+
+fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
     let own = FleetReplay::default();
     let given = |factor: f64, own: f64| if factor == 0.0 { own } else { factor };
     let method = FleetReplay {
@@ -45,7 +66,25 @@ pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
         page_factor: given(factors.page_factor, own.page_factor),
         ..own
     };
-    Ok(Method::FleetReplay(method.parse()?))
+    let budget = match factors.budget {
+        None => None,
+        Some(_) if factors.page_factor != 0.0 => {
+            let reason = "stands instead of a budget: give one of the two";
+            return Err(Malformed::new("fleet_replay.page_factor", reason));
+        }
+        Some(WireBudget::PagesPerSiteDay(pages)) => Some(PageBudget::PagesPerSiteDay(pages).parse()?),
+        Some(WireBudget::PagesPerPersonWeek(pages)) => Some(PageBudget::PagesPerPersonWeek(pages).parse()?),
+    };
+    let method = match budget {
+        // The page factor comes later: any that may be chosen will do until then.
+        Some(_) => method.candidates()?.first().copied().unwrap_or(method),
+        None => method,
+    };
+    Ok(FleetLimits {
+        method: method.parse()?,
+        budget,
+        persons: u64::from(factors.persons.max(1)),
+    })
 }
 
 /// Writes a set.
@@ -66,7 +105,6 @@ pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tocsin_domain::Timestamp;
 
     #[test]
     fn a_period_must_have_a_length_and_a_source_must_be_named() {
@@ -84,18 +122,36 @@ mod tests {
 
     #[test]
     fn factors_left_out_are_the_methods_own_and_wrong_ones_are_refused() {
-        assert_eq!(method(None), Ok(Method::Percentiles));
-        let read = |alert_factor, page_factor| {
-            method(Some(WireMethod::FleetReplay(v1::FleetReplay {
+        assert_eq!(method(None), Ok(Method::Percentiles(Lines::ReadOff)));
+        let tail = WireMethod::Tail(v1::Tail {});
+        assert_eq!(method(Some(tail)), Ok(Method::Percentiles(Lines::Fitted)));
+        let read = |alert_factor, page_factor, budget| {
+            let read = method(Some(WireMethod::FleetReplay(v1::FleetReplay {
                 alert_factor,
                 page_factor,
-            })))
+                budget,
+                persons: 0,
+            })));
+            read.map(|method| match method {
+                Method::FleetReplay(limits) => limits,
+                Method::Percentiles(_) => panic!("another method"),
+            })
         };
-        assert_eq!(read(0.0, 0.0), Ok(Method::FleetReplay(FleetReplay::default())));
-        let Ok(Method::FleetReplay(wider)) = read(0.0, 4.0) else {
-            panic!("a method")
-        };
+        let own = read(0.0, 0.0, None).unwrap();
+        assert_eq!((own.method, own.budget, own.persons), (FleetReplay::default(), None, 1));
+        let wider = read(0.0, 4.0, None).unwrap().method;
         assert_eq!((wider.alert_factor, wider.page_factor), (1.75, 4.0));
-        assert_eq!(read(3.0, 0.0).unwrap_err().field, "fleet_replay.page_factor");
+        assert_eq!(read(3.0, 0.0, None).unwrap_err().field, "fleet_replay.page_factor");
+        let budget = Some(WireBudget::PagesPerSiteDay(0.5));
+        assert_eq!(
+            read(3.0, 0.0, budget).unwrap().budget,
+            Some(PageBudget::PagesPerSiteDay(0.5))
+        );
+        assert_eq!(read(0.0, 2.5, budget).unwrap_err().field, "fleet_replay.page_factor");
+        let endless = Some(WireBudget::PagesPerPersonWeek(f64::INFINITY));
+        assert_eq!(
+            read(0.0, 0.0, endless).unwrap_err().field,
+            "fleet_replay.pages_per_person_week"
+        );
     }
 }

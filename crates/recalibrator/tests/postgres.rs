@@ -1,199 +1,26 @@
 //! The life of a threshold set against a real Postgres.
 
-use std::collections::BTreeMap;
+#[path = "postgres/budget.rs"]
+mod budget;
+#[path = "postgres/explain.rs"]
+mod explain;
+#[path = "postgres/stage.rs"]
+mod stage;
+#[path = "postgres/what_if.rs"]
+mod what_if;
+
 use std::time::Duration;
 
-use http::Request;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
-use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::time;
-use tocsin_domain::access::Person;
-use tocsin_domain::lifecycle::BundleState;
-use tocsin_domain::{
-    AccountId, ClassId, Clock, Codec, Detector, PersonRole, Principal, Scope, Scores, SiteId, ThresholdSetId, Timestamp,
-};
-use tocsin_models::bundle::BundleParts;
-use tocsin_models::{
-    BundleStore, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, TargetSpace, Variant,
-};
-use tocsin_recalibrator::{Config, Parts, Provenance};
-use tocsin_scratch::{slug, with_store};
-use tocsin_store::Store;
-use tocsin_store::bundle::NewBundle;
+use tocsin_detect::percentile::Support;
+use tocsin_domain::{PersonRole, Scope, SiteId, ThresholdSetId};
+use tocsin_judge::ThresholdSet;
+use tocsin_recalibrator::Provenance;
 use tonic::Code;
-use tonic::body::Body;
-use tower::util::BoxCloneService;
-use tower::{BoxError, ServiceExt};
 
-const BINS: usize = 32;
-
-type Client = RecalibratorServiceClient<BoxCloneService<Request<Body>, http::Response<Body>, BoxError>>;
-
-struct Stage {
-    store: Store,
-    bundles: BundleStore,
-    class: ClassId,
-}
-
-fn noon() -> Timestamp {
-    Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap()
-}
-
-async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Stage) -> F) {
-    with_store(name, async |store| {
-        let class = store
-            .class_create(&slug("pump"), Duration::from_secs(10), noon())
-            .await
-            .unwrap()
-            .id;
-        let bundles = BundleStore::open("memory://").unwrap();
-        test(Stage { store, bundles, class }).await;
-    })
-    .await;
-}
-
-/// Exponential scores in no order, as healthy readings give.
-fn held_out(readings: u64) -> HeldOut {
-    let rows = (0..readings).map(|i| {
-        let uniform = ((i * 1_777) % readings) as f64 / readings as f64;
-        let mut scores = Scores::default();
-        for detector in [Detector::Residual, Detector::OverallLevel] {
-            scores.set(detector, -(1.0 - uniform).ln() as f32);
-        }
-        HeldOutRow {
-            sensor: 0,
-            captured_at: noon() + Duration::from_secs(10 * i),
-            scores,
-        }
-    });
-    HeldOut::new(vec!["north/p-1/drive-end".to_owned()], rows.collect())
-}
-
-fn manifest() -> Manifest {
-    Manifest {
-        format: Manifest::FORMAT,
-        class: slug("pump"),
-        variant: Variant::Dense,
-        bins: BINS as u16,
-        latent: 4,
-        full_scale: 10.0,
-        s0: 0.001,
-        unit: "g".to_owned(),
-        codec: Codec::VERSION,
-        target_space: TargetSpace::StandardisedLog,
-        lineage: Lineage {
-            corpora: Vec::new(),
-            rows_by_split: BTreeMap::new(),
-            sensors: Vec::new(),
-            seed: 0,
-            trainer: "by hand".to_owned(),
-            created_at: noon(),
-        },
-        metrics: Metrics {
-            validation_loss: 0.0,
-            training_loss: 0.0,
-            best_epoch: 1,
-            epochs: 1,
-        },
-        files: BTreeMap::new(),
-    }
-}
-
-impl Stage {
-    /// Pushes a verified bundle with that many held-out readings; its number.
-    async fn bundle(&self, readings: u64) -> i32 {
-        let mut rng = StdRng::seed_from_u64(readings);
-        let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
-        let parts = BundleParts {
-            manifest: manifest(),
-            autoencoder: Vec::new(), // nobody runs it here
-            decoder: Vec::new(),
-            detectors: ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).unwrap(),
-            held_out: held_out(readings),
-        };
-        let digest = self.bundles.put(&parts.pack()).await.unwrap();
-        let new = NewBundle {
-            class: self.class,
-            digest,
-            manifest_json: "{}".to_owned(),
-            pushed_by: "ana".to_owned(),
-        };
-        let bundle = self.store.bundle_insert(&new, noon()).await.unwrap().id;
-        self.store
-            .bundle_set_state(bundle, BundleState::Pending, BundleState::Verified, "")
-            .await
-            .unwrap();
-        bundle.0
-    }
-
-    fn client(&self, role: PersonRole) -> Client {
-        self.client_of(role, Scope::All)
-    }
-
-    fn client_of(&self, role: PersonRole, scope: Scope) -> Client {
-        let parts = Parts {
-            store: self.store.clone(),
-            bundles: self.bundles.clone(),
-            clock: Clock::manual(noon()),
-        };
-        let person = Person {
-            account: AccountId(1),
-            name: "ana".to_owned(),
-            role,
-            scope,
-        };
-        let service =
-            tocsin_recalibrator::build(Config::default(), parts)
-                .0
-                .map_request(move |mut request: Request<_>| {
-                    request.extensions_mut().insert(Principal::Person(person.clone()));
-                    request
-                });
-        RecalibratorServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)))
-    }
-}
-
-fn propose(bundle: i32) -> v1::ProposeRequest {
-    v1::ProposeRequest {
-        class: "pump".to_owned(),
-        bundle: bundle.to_string(),
-        source: Some(Source::HeldOut(v1::HeldOutScores {})),
-        reason: "first limits".to_owned(),
-        method: None,
-    }
-}
-
-/// Proposes a set and brings it to approved; its number.
-async fn approved(client: &mut Client, bundle: i32) -> i32 {
-    let proposed = client
-        .propose(propose(bundle))
-        .await
-        .unwrap()
-        .into_inner()
-        .threshold_set
-        .unwrap();
-    let threshold_set_id = proposed.threshold_set_id;
-    client.test(v1::TestRequest { threshold_set_id }).await.unwrap();
-    client
-        .approve(v1::ApproveRequest {
-            threshold_set_id,
-            reason: "looks right".to_owned(),
-        })
-        .await
-        .unwrap();
-    threshold_set_id
-}
-
-async fn activate(client: &mut Client, threshold_set_id: i32) -> Result<v1::ThresholdSet, tonic::Status> {
-    let request = v1::ActivateRequest {
-        threshold_set_id,
-        reason: "go".to_owned(),
-    };
-    Ok(client.activate(request).await?.into_inner().threshold_set.unwrap())
-}
+use crate::stage::{activate, approved, noon, propose, with_stage};
 
 #[tokio::test]
 async fn a_set_is_proposed_tested_approved_and_activated_and_its_provenance_tells_it_all() {
@@ -261,6 +88,60 @@ async fn few_scores_leave_the_page_lines_marked_as_extrapolated() {
             .unwrap();
         let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
         assert!(provenance.detectors.iter().all(|source| !source.page_line_supported));
+        for source in &provenance.detectors {
+            let (alert, page) = (source.alert_percentile.unwrap(), source.page_percentile.unwrap());
+            assert_eq!(page.support, Support::Insufficient { needed: 2_000 });
+            assert_eq!(
+                (alert.support, page.upper, page.readings),
+                (Support::Sufficient, None, 600)
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn percentiles_are_read_off_the_scores_and_a_tail_is_fitted_to_them() {
+    with_stage("tail", |stage| async move {
+        let bundle = stage.bundle(4_000).await;
+        let mut client = stage.client(PersonRole::Engineer);
+        let mut propose_by = async |method| {
+            let request = v1::ProposeRequest {
+                method: Some(method),
+                ..propose(bundle)
+            };
+            let set = client
+                .propose(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .threshold_set
+                .unwrap();
+            let definition: ThresholdSet = serde_json::from_str(&set.definition_json).unwrap();
+            let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
+            (definition.members, provenance)
+        };
+        let (read_off, provenance) = propose_by(Method::Percentiles(v1::Percentiles {})).await;
+        let told = &provenance.detectors[0];
+        let (alert, page) = (told.alert_percentile.unwrap(), told.page_percentile.unwrap());
+        assert_eq!(
+            (read_off[0].alert_line, read_off[0].page_line),
+            (alert.value, page.value)
+        );
+        assert!(
+            alert.lower.unwrap() < alert.value && alert.value < alert.upper.unwrap(),
+            "{alert:?}"
+        );
+        let (fitted, provenance) = propose_by(Method::Tail(v1::Tail {})).await;
+        assert!(provenance.method.starts_with("tail: "), "{}", provenance.method);
+        assert_eq!(
+            provenance.detectors[0].page_percentile,
+            Some(page),
+            "told beside fitted lines too"
+        );
+        let tail = fitted[0].tail.as_ref().unwrap();
+        assert!((fitted[0].page_line - tail.quantile(0.9995)).abs() < 1e-12);
+        assert!((fitted[0].alert_line - 200_f64.ln()).abs() < 0.2 && fitted[0] != read_off[0]);
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`series`],
-//! [`overall`], [`spectra`] and [`against_baseline`], what the network adds later in [`rescore`].
+//! [`overall`], [`spectra`], [`in_order`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores,
@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 pub mod against_baseline;
 pub mod copy;
+pub mod in_order;
 pub mod insert;
 pub mod overall;
 pub mod rescore;
@@ -19,6 +20,7 @@ pub mod spectra;
 
 pub use against_baseline::MachineScoresQuery;
 pub use copy::readings_copy;
+pub use in_order::ReplayQuery;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
 pub use rescore::{DegradedReading, Rescored};

@@ -55,6 +55,46 @@ impl Output {
     }
 }
 
+/// A titled table in a report.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// What stands above it.
+    pub title: String,
+    /// Its rows; a section without any is left out.
+    pub items: Vec<Value>,
+    /// The fields shown.
+    pub columns: &'a [&'a str],
+}
+
+impl Output {
+    /// Prints one thing that has lists in it: `{"<name>": {...}}` with `whole`, or a line per field of `head`, if it
+    /// has any, and a table for each of `sections`.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn report(self, name: &str, whole: &Value, head: &Value, sections: &[Section<'_>]) -> Result<()> {
+        match self.format {
+            Format::Json => document(&json!({ name: whole })),
+            Format::Table => text(&report(head, sections)),
+        }
+    }
+}
+
+fn report(head: &Value, sections: &[Section<'_>]) -> String {
+    let mut out = head.as_object().map(lines).unwrap_or_default();
+    for section in sections.iter().filter(|section| !section.items.is_empty()) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&format!(
+            "{}\n{}",
+            section.title,
+            table(&section.items, section.columns)
+        ));
+    }
+    out
+}
+
 /// Prints `value` as the one JSON document.
 ///
 /// # Errors
@@ -110,6 +150,25 @@ fn cell(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_has_its_fields_and_its_tables_under_titles() {
+        let section = |title: &str, items| Section {
+            title: title.to_owned(),
+            items,
+            columns: &["machine", "pages"],
+        };
+        let head = json!({"class": "pump", "bundle_id": 2});
+        let full = section("machines", vec![json!({"machine": "m1", "pages": 3})]);
+        insta::assert_snapshot!(report(&head, &[section("nothing", Vec::new()), full]), @r"
+        bundle_id  2
+        class      pump
+
+        machines
+        machine  pages
+        m1       3
+        ");
+    }
 
     #[test]
     fn a_table_has_aligned_columns_and_a_sign_for_nothing() {

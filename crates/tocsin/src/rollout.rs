@@ -3,9 +3,11 @@
 use anyhow::{Context, Result};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{CreateClassRequest, MachineClass};
-use tocsin_contracts::recalibrator::v1::propose_request::Source;
+use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
-use tocsin_contracts::recalibrator::v1::{ApproveRequest, HeldOutScores, ProposeRequest, TestRequest, ThresholdSet};
+use tocsin_contracts::recalibrator::v1::{
+    ApproveRequest, HeldOutScores, ProposeRequest, Tail, TestRequest, ThresholdSet,
+};
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tocsin_contracts::registry::v1::{ListBindingsRequest, PromoteRequest, SetChallengerRequest};
 use tocsin_models::BundleArchive;
@@ -96,7 +98,7 @@ async fn limits(channel: &Channel, class: &str, bundle: &str) -> Result<Threshol
         bundle: bundle.to_owned(),
         source: Some(Source::HeldOut(HeldOutScores {})),
         reason: "healthy scores the trainer held out".to_owned(),
-        method: None,
+        method: Some(Method::Tail(Tail {})),
     };
     let proposed = recalibrator
         .propose(propose)

@@ -153,6 +153,21 @@ impl Store {
             .try_into()
     }
 
+    /// The machines of a class in `scope`, by number.
+    pub async fn machines_by_class(&self, scope: &Scope, class: ClassId) -> Result<Vec<Machine>> {
+        let rows = sqlx::query_as!(
+            MachineRow,
+            "select m.machine_id, m.site_id, m.class_id, i.name as site, m.name, c.name as class
+             from machine m join site i using (site_id) join machine_class c using (class_id)
+             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) order by m.machine_id",
+            class.0,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Machine::try_from).collect()
+    }
+
     /// Machines with what is known of them now, those that need attention first: open pages, open alerts, then the
     /// rest by site and name.
     pub async fn machine_overviews(&self, scope: &Scope, query: &MachineQuery) -> Result<Vec<MachineOverview>> {

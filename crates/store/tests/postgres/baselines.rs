@@ -6,11 +6,12 @@ use tocsin_domain::{
 };
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
+use tocsin_store::fleet::NewSensor;
 use tocsin_store::incident::{Incident, NewIncident, incident_insert, incident_update};
-use tocsin_store::reading::{MachineScoresQuery, NewReading, readings_insert};
+use tocsin_store::reading::{MachineScoresQuery, NewReading, ReplayQuery, readings_insert};
 use tocsin_store::{Channel, Error, Store};
 
-use crate::stage::{Fleet, at, fleet, noon, reading, with_store};
+use crate::stage::{Fleet, at, fleet, noon, reading, slug, with_store};
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -378,6 +379,76 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
             .await
             .unwrap();
         assert_eq!(machines, [fleet.one.machine, fleet.two.machine]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replay_reads_all_sensors_of_a_machine_in_order_of_capture_page_after_page() {
+    with_store("in_order", async |store| {
+        let fleet = fleet(&store).await;
+        let (one, machine) = (fleet.one.id, fleet.one.machine);
+        let new = NewSensor {
+            site: fleet.north.name.clone(),
+            machine: slug("one"),
+            device: None,
+            name: slug("v"),
+            class: fleet.class.name.clone(),
+            spec: slug("accel"),
+        };
+        let other = store.sensor_create(&Scope::All, &new, noon()).await.unwrap().sensor.id;
+        keep(&store, &readings(one, 0..20)).await;
+        let mut history = readings(other, 0..10);
+        history[3].flags = ReadingFlags::HISTORICAL;
+        history[4].bundle = Some(BundleId(9));
+        keep(&store, &history).await;
+        keep(&store, &readings(fleet.two.id, 0..3)).await;
+        let query = ReplayQuery {
+            machine,
+            bundle: BundleId(3),
+            from: at(10),
+            to: at(150),
+            active_baselines_only: false,
+            historical: false,
+            after: None,
+            limit: 3,
+        };
+        let read = async |mut query: ReplayQuery, scope: Scope| {
+            let mut seen = Vec::new();
+            loop {
+                let page = store.scores_in_order(&scope, &query).await.unwrap();
+                seen.extend(page.readings.iter().map(|r| (r.key.captured_at, r.key.sensor)));
+                query.after = page.next;
+                if query.after.is_none() {
+                    return seen;
+                }
+            }
+        };
+        let mut expected: Vec<_> = (1..15).map(|step| (at(10 * step), one)).collect();
+        expected.extend(
+            (1..10)
+                .filter(|step| ![3, 4].contains(step))
+                .map(|step| (at(10 * step), other)),
+        );
+        expected.sort();
+        assert_eq!(read(query, fleet.north_only()).await, expected);
+        assert_eq!(read(query, fleet.south_only()).await, []);
+        let with_history = ReplayQuery {
+            historical: true,
+            ..query
+        };
+        assert_eq!(read(with_history, Scope::All).await.len(), expected.len() + 1);
+        let by_baseline = ReplayQuery {
+            active_baselines_only: true,
+            ..query
+        };
+        assert_eq!(read(by_baseline, Scope::All).await, [], "nothing has a baseline");
+        let machines = store
+            .machines_by_class(&fleet.north_only(), fleet.class.id)
+            .await
+            .unwrap();
+        let names: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
+        assert_eq!(names, ["one", "two"]);
     })
     .await;
 }

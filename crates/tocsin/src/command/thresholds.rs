@@ -1,19 +1,29 @@
 //! `tocsin thresholds`: alarm limits, from proposed to retired.
 
-use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+mod diff;
+mod explain;
+mod propose;
+mod show;
+mod what_if;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tocsin_contracts::recalibrator::v1::propose_request::{Method as ProposeMethod, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::recalibrator::v1::{
-    ActivateRequest, ApproveRequest, FleetReplay, GetThresholdSetRequest, HeldOutScores, ListThresholdSetsRequest,
-    LoggedScores, Percentiles, ProposeRequest, RollbackRequest, TestRequest, ThresholdSet,
+    ActivateRequest, ApproveRequest, GetThresholdSetRequest, ListThresholdSetsRequest, LoggedScores, RollbackRequest,
+    TestRequest, ThresholdSet,
 };
 use tocsin_contracts::time;
 use tocsin_domain::Timestamp;
+use tocsin_transport::Channel;
 
 use super::{Ask, given, nested, when};
 use crate::client::explain;
+use diff::Diff;
+use explain::Explain;
+use propose::Propose;
+use what_if::WhatIf;
 
 #[derive(Debug, Args)]
 pub(super) struct Thresholds {
@@ -36,8 +46,15 @@ enum What {
         /// Its number
         threshold_set: i32,
     },
+    /// Hold two sets against each other: lines, roles, persistence and where they came from
+    Diff(Diff),
+    /// Say what judges a sensor now, where its lines come from, and what they say of its newest reading
+    Explain(Explain),
     /// Compute a set from healthy scores
     Propose(Propose),
+    /// Tell what limits would have opened over stored scores, beside those in force; changes nothing
+    #[command(name = "whatif")]
+    WhatIf(WhatIf),
     /// Try a proposed set over stored scores, and record what it would have done
     Test {
         /// Its number
@@ -69,76 +86,13 @@ enum What {
     },
 }
 
-#[derive(Debug, Args)]
-struct Propose {
-    /// The class it is for
-    #[arg(long)]
-    class: String,
-    /// The bundle whose scores it is for [default: the champion]
-    #[arg(long, default_value = "", hide_default_value = true)]
-    bundle: String,
-    /// From the scores logged since this time (RFC 3339), instead of those the bundle brings along
-    #[arg(long, value_name = "TIME", requires = "to")]
-    from: Option<String>,
-    /// Until this time
-    #[arg(long, value_name = "TIME", requires = "from")]
-    to: Option<String>,
-    /// How the lines are found
-    #[arg(long, value_enum, default_value_t = Method::Percentile)]
-    method: Method,
-    /// The alert line over what the median machine reached, for fleet-replay [default: 1.75]
-    #[arg(long, value_name = "FACTOR")]
-    alert_factor: Option<f64>,
-    /// The page line over the same, for fleet-replay [default: 2.5]
-    #[arg(long, value_name = "FACTOR")]
-    page_factor: Option<f64>,
-    /// Why, for the record
-    #[arg(long, default_value = "", hide_default_value = true)]
-    reason: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Method {
-    /// At percentiles of healthy scores
-    Percentile,
-    /// Against each sensor's baseline, at multiples of what healthy machines reached between --from and --to
-    FleetReplay,
-}
-
-impl Propose {
-    fn request(self) -> Result<ProposeRequest> {
-        let parse = |name: &str, text: &str| -> Result<_> { Ok(Some(time::to_wire(Timestamp::parse(name, text)?))) };
-        let source = match (&self.from, &self.to) {
-            (Some(from), Some(to)) => Source::Logged(LoggedScores {
-                from: parse("--from", from)?,
-                to: parse("--to", to)?,
-            }),
-            _ => Source::HeldOut(HeldOutScores {}),
-        };
-        let method = match self.method {
-            Method::Percentile if self.alert_factor.is_some() || self.page_factor.is_some() => {
-                bail!("--alert-factor and --page-factor are for --method fleet-replay");
-            }
-            Method::Percentile => ProposeMethod::Percentiles(Percentiles {}),
-            Method::FleetReplay => ProposeMethod::FleetReplay(FleetReplay {
-                alert_factor: self.alert_factor.unwrap_or_default(),
-                page_factor: self.page_factor.unwrap_or_default(),
-            }),
-        };
-        Ok(ProposeRequest {
-            method: Some(method),
-            class: self.class,
-            bundle: self.bundle,
-            source: Some(source),
-            reason: self.reason,
-        })
-    }
-}
+/// The recalibrator, by a channel with the credential on each call.
+type Client = RecalibratorServiceClient<Channel>;
 
 impl Thresholds {
     pub(super) async fn run(self) -> Result<()> {
         let output = self.ask.output;
-        let mut client = RecalibratorServiceClient::new(self.ask.target.channel()?).max_decoding_message_size(64 << 20);
+        let mut client = Client::new(self.ask.target.channel()?).max_decoding_message_size(64 << 20);
         let (doing, answer) = match self.what {
             What::List { class } => {
                 let answer = client.list_threshold_sets(ListThresholdSetsRequest { class }).await;
@@ -157,6 +111,9 @@ impl Thresholds {
                 ];
                 return output.list("thresholds", views, columns);
             }
+            What::Diff(diff) => return diff.run(client, output).await,
+            What::Explain(explain) => return explain.run(client, output).await,
+            What::WhatIf(what_if) => return what_if.run(client, output).await,
             What::Show { threshold_set } => {
                 let request = GetThresholdSetRequest {
                     threshold_set_id: threshold_set,
@@ -215,11 +172,17 @@ impl Thresholds {
             }
         };
         let set = answer.map_err(|status| explain(doing, &status))?;
-        output.item(
-            "threshold_set",
-            view(set.context("the answer holds no threshold set")?)?,
-        )
+        show::print(set.context("the answer holds no threshold set")?, output)
     }
+}
+
+/// Reads `--from` and `--to`.
+fn period(from: &str, to: &str) -> Result<LoggedScores> {
+    let parse = |name: &str, text: &str| -> Result<_> { Ok(Some(time::to_wire(Timestamp::parse(name, text)?))) };
+    Ok(LoggedScores {
+        from: parse("--from", from)?,
+        to: parse("--to", to)?,
+    })
 }
 
 fn view(set: ThresholdSet) -> Result<Value> {

@@ -1,0 +1,162 @@
+//! Limits by fleet replay, and the pages that are expected of limits from logged scores.
+//!
+//! The machines the lines come from are replayed under them once more, this time with all detectors and by the code that
+//! judges live. With a budget instead of a page factor many candidates are replayed at once, in one reading of the scores.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tocsin_contracts::Malformed;
+use tocsin_domain::{MachineId, Scope, Timestamp};
+use tocsin_judge::budget::{Candidate, smallest_within};
+use tocsin_judge::{Expected, FleetReplay, PageBudget, Tally, ThresholdSet};
+use tocsin_store::bundle::Bundle;
+
+use crate::reached::Reached;
+use crate::scores::Healthy;
+use crate::what_if::Replayed;
+use crate::{Error, Service, Source};
+
+/// Limits by fleet replay, as they are asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FleetLimits {
+    /// The factors; with a budget its page factor is not used.
+    pub(crate) method: FleetReplay,
+    /// What the page factor is chosen by.
+    pub(crate) budget: Option<PageBudget>,
+    /// Who share the pages.
+    pub(crate) persons: u64,
+}
+
+/// What limits are expected to page, over the healthy machines of the very period their lines come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpectedPages {
+    /// Always true: the lines come from these machines in this period, so it flatters them.
+    pub in_sample: bool,
+    /// Machines of the class that are not in it, as they had an incident in the period.
+    pub machines_left_out: u64,
+    /// Events and rates.
+    pub expected: Expected,
+    /// What the page factor was chosen by, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<PageBudget>,
+    /// The page factors that were tried, with the pages of each; empty without a budget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+}
+
+/// A set by fleet replay, and what stands behind it.
+pub(crate) struct FleetReplaySet {
+    pub(crate) set: ThresholdSet,
+    /// With the page factor that was chosen.
+    pub(crate) method: FleetReplay,
+    pub(crate) reached: Reached,
+    pub(crate) held_out: Healthy,
+    pub(crate) expected: ExpectedPages,
+}
+
+impl Service {
+    /// The set that fleet replay makes of a period.
+    pub(crate) async fn fleet_replay_set(
+        &self,
+        scope: &Scope,
+        (bundle, limits): (&Bundle, FleetLimits),
+        period: (Timestamp, Timestamp),
+    ) -> Result<FleetReplaySet, Error> {
+        let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
+        let step = self.parts.store.class_by_id(bundle.class).await?.step;
+        let settings = (&self.config, step);
+        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings).await?;
+        if reached.readings == 0 {
+            return Err(Error::NoScores(
+                "none were logged in that period under that bundle against the active baselines, on machines without an \
+                 incident",
+            ));
+        }
+        let methods = match limits.budget {
+            Some(_) => limits.method.candidates().map_err(Malformed::from)?,
+            None => vec![limits.method],
+        };
+        let persistence = self.config.persistence;
+        let (mut found, reached, held_out) = tokio::task::spawn_blocking(move || {
+            let percentiles = ThresholdSet::from_healthy_percentiles(&held_out.scores(), persistence)?;
+            let set = |method: &FleetReplay| method.beside(&percentiles, |detector| reached.largest(detector).to_vec());
+            let sets = methods.iter().map(set).collect::<Result<Vec<_>, _>>()?;
+            let found: Vec<_> = methods.into_iter().zip(sets.into_iter().map(Arc::new)).collect();
+            Ok::<_, Error>((found, reached, held_out))
+        })
+        .await??;
+        let sets: Vec<_> = found.iter().map(|(_, set)| Arc::clone(set)).collect();
+        let replayed = Replayed {
+            bundle: bundle.id,
+            step,
+            period,
+            active_baselines_only: true,
+            historical: true,
+        };
+        let (expected, machines_left_out) = self.expected(scope, bundle, &replayed, (&sets, limits.persons)).await?;
+        let (place, candidates) = chosen(limits.budget, &found, &expected)?;
+        let (method, set) = found.swap_remove(place);
+        Ok(FleetReplaySet {
+            set: ThresholdSet::clone(&set),
+            method,
+            reached,
+            held_out,
+            expected: ExpectedPages {
+                in_sample: true,
+                machines_left_out,
+                expected: expected[place],
+                budget: limits.budget,
+                candidates,
+            },
+        })
+    }
+
+    /// What each set would have opened on the class's machines without an incident in the period, and how many machines
+    /// that leaves out.
+    pub(crate) async fn expected(
+        &self,
+        scope: &Scope,
+        bundle: &Bundle,
+        replayed: &Replayed,
+        (sets, persons): (&[Arc<ThresholdSet>], u64),
+    ) -> Result<(Vec<Expected>, u64), Error> {
+        let store = &self.parts.store;
+        let healthy = store
+            .machines_without_incident(scope, bundle.class, replayed.period)
+            .await?;
+        let healthy: BTreeSet<MachineId> = healthy.into_iter().collect();
+        let (of_class, mut left_out) = (store.machines_by_class(scope, bundle.class).await?, 0);
+        let mut tallies = vec![Tally::default(); sets.len()];
+        for machine in of_class {
+            if !healthy.contains(&machine.id) {
+                left_out += 1;
+                continue;
+            }
+            let replays = replayed.machine(store, scope, machine.id, sets).await?;
+            for (tally, replay) in tallies.iter_mut().zip(&replays) {
+                tally.add(machine.site, replay);
+            }
+        }
+        Ok((tallies.iter().map(|tally| tally.expected(persons)).collect(), left_out))
+    }
+}
+
+/// The place of the set that is taken, and what was tried.
+fn chosen(
+    budget: Option<PageBudget>,
+    found: &[(FleetReplay, Arc<ThresholdSet>)],
+    expected: &[Expected],
+) -> Result<(usize, Vec<Candidate>), Error> {
+    let Some(budget) = budget else {
+        return Ok((0, Vec::new()));
+    };
+    let tried = found.iter().zip(expected);
+    let candidates: Vec<Candidate> = tried
+        .map(|((method, _), expected)| Candidate::new(method, expected))
+        .collect();
+    let nothing = Error::NoScores("none of those logged in that period was judged under the candidates of the budget");
+    let place = smallest_within(budget, &candidates).ok_or(nothing)??;
+    Ok((place, candidates))
+}

@@ -1,0 +1,246 @@
+//! What limits would have opened over a class's stored scores, beside those in force. Changes nothing.
+//!
+//! Machine after machine is read in order of capture and replayed by the code that judges live: no more than a page of
+//! readings and what a window can reach is in memory. The replay begins with nothing open, and takes every reading as if
+//! it had come in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tocsin_contracts::Malformed;
+use tocsin_contracts::recalibrator::v1;
+use tocsin_domain::fleet::MachineClass;
+use tocsin_domain::{
+    BundleId, Condition, MachineId, Principal, ReadingFlags, Scope, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
+};
+use tocsin_judge::compare::{Comparison, compare};
+use tocsin_judge::replay::ScoredReading;
+use tocsin_judge::{Expected, MachineReplay, Tally, ThresholdSet};
+use tocsin_store::Store;
+use tocsin_store::fleet::Machine;
+use tocsin_store::reading::{ReplayQuery, StoredReading};
+
+use crate::service::{class_name, definition};
+use crate::wire::what_if::{Asked, Limits};
+use crate::{Error, Service, wire};
+
+/// Rows asked of the database at once.
+const PAGE_ROWS: u32 = 20_000;
+
+/// Which stored scores are replayed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replayed {
+    pub(crate) bundle: BundleId,
+    pub(crate) step: Duration,
+    pub(crate) period: (Timestamp, Timestamp),
+    /// Only those against the baselines active now, judged with the network.
+    pub(crate) active_baselines_only: bool,
+    /// History too.
+    pub(crate) historical: bool,
+}
+
+impl Replayed {
+    /// Replays one machine under some sets at once.
+    pub(crate) async fn machine(
+        &self,
+        store: &Store,
+        scope: &Scope,
+        machine: MachineId,
+        sets: &[Arc<ThresholdSet>],
+    ) -> Result<Vec<MachineReplay>, Error> {
+        let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), self.step);
+        let mut replays: Vec<MachineReplay> = sets.iter().map(replay).collect();
+        let mut query = ReplayQuery {
+            machine,
+            bundle: self.bundle,
+            from: self.period.0,
+            to: self.period.1,
+            active_baselines_only: self.active_baselines_only,
+            historical: self.historical,
+            after: None,
+            limit: PAGE_ROWS,
+        };
+        loop {
+            let page = store.scores_in_order(scope, &query).await?;
+            query.after = page.next;
+            replays = tokio::task::spawn_blocking(move || {
+                for reading in &page.readings {
+                    take(&mut replays, machine, reading);
+                }
+                replays
+            })
+            .await?;
+            if query.after.is_none() {
+                return Ok(replays);
+            }
+        }
+    }
+}
+
+/// Whether a machine stood still or was in transit was told from its condition then; that it had no limits was not.
+fn take(replays: &mut [MachineReplay], machine: MachineId, reading: &StoredReading) {
+    if let Verdict::Unjudged {
+        reason: UnjudgedReason::Stopped | UnjudgedReason::Transient,
+    } = reading.verdict
+    {
+        for replay in replays {
+            replay.take_unjudged(reading.key);
+        }
+        return;
+    }
+    let scored = ScoredReading {
+        machine,
+        key: reading.key,
+        scores: reading.scores,
+        condition: Condition::default(),
+        degraded: reading.flags.contains(ReadingFlags::DEGRADED),
+    };
+    for replay in replays {
+        replay.take(&scored);
+    }
+}
+
+/// What a machine had under the limits asked for, and how that differs from those in force.
+pub(crate) struct MachineOutcome {
+    pub(crate) machine: Machine,
+    pub(crate) replay: MachineReplay,
+    pub(crate) comparison: Comparison,
+}
+
+/// The answer, in the domain's words.
+pub(crate) struct WhatIf {
+    pub(crate) class: MachineClass,
+    pub(crate) bundle: BundleId,
+    pub(crate) set: Option<ThresholdSetId>,
+    pub(crate) expected: Expected,
+    pub(crate) machines: Vec<MachineOutcome>,
+    /// The set in force and what it would have opened, or why nothing is held against it.
+    pub(crate) active: Result<(ThresholdSetId, Expected), String>,
+}
+
+/// The limits asked for.
+struct Candidate {
+    class: MachineClass,
+    bundle: BundleId,
+    id: Option<ThresholdSetId>,
+    set: ThresholdSet,
+}
+
+impl Service {
+    pub(crate) async fn do_what_if(
+        &self,
+        by: &Principal,
+        request: v1::WhatIfRequest,
+    ) -> Result<v1::WhatIfResponse, Error> {
+        let asked = wire::what_if::asked(request)?;
+        let candidate = self.candidate(&by.scope(), &asked).await?;
+        let active = self.in_force(&candidate).await?;
+        let replayed = Replayed {
+            bundle: candidate.bundle,
+            step: candidate.class.step,
+            period: asked.period,
+            active_baselines_only: false,
+            historical: asked.historical,
+        };
+        let what_if = self
+            .replay_fleet(&by.scope(), candidate, active, (&replayed, asked.persons))
+            .await?;
+        if what_if.expected.readings == 0 {
+            return Err(Error::NoScores("none were logged in that period under that bundle"));
+        }
+        Ok(wire::what_if::response(what_if))
+    }
+
+    async fn candidate(&self, scope: &Scope, asked: &Asked) -> Result<Candidate, Error> {
+        let store = &self.parts.store;
+        match &asked.limits {
+            Limits::Stored(id) => {
+                let record = store.threshold_set_get(*id).await?;
+                if !asked.class.is_empty() && asked.class != record.class_name.as_str() {
+                    let reason = format!(
+                        "threshold set {id} is for class {}, not {}",
+                        record.class_name, asked.class
+                    );
+                    return Err(Malformed::new("class", reason).into());
+                }
+                Ok(Candidate {
+                    class: store.class_by_id(record.class).await?,
+                    bundle: record.bundle,
+                    id: Some(*id),
+                    set: definition(&record)?,
+                })
+            }
+            Limits::FleetReplay(method) => {
+                let class = store.class_by_name(&class_name(&asked.class)?).await?;
+                let bundle = self.champion(&class.name).await?;
+                let found = self.fleet_replay_set(scope, (&bundle, *method), asked.period).await?;
+                Ok(Candidate {
+                    class,
+                    bundle: bundle.id,
+                    id: None,
+                    set: found.set,
+                })
+            }
+        }
+    }
+
+    /// The set in force of the candidate's class, or why it can't be compared.
+    async fn in_force(&self, candidate: &Candidate) -> Result<Result<(ThresholdSetId, ThresholdSet), String>, Error> {
+        let store = &self.parts.store;
+        let binding = store.binding_current(candidate.class.id).await?;
+        let Some(id) = binding.and_then(|binding| binding.threshold_set) else {
+            return Ok(Err(format!("class {} has no limits in force", candidate.class.name)));
+        };
+        let record = store.threshold_set_get(id).await?;
+        if record.bundle != candidate.bundle {
+            return Ok(Err(format!(
+                "threshold set {id}, in force, is for bundle {}, and these limits are for bundle {}: they judge other scores",
+                record.bundle, candidate.bundle
+            )));
+        }
+        Ok(Ok((id, definition(&record)?)))
+    }
+
+    async fn replay_fleet(
+        &self,
+        scope: &Scope,
+        candidate: Candidate,
+        active: Result<(ThresholdSetId, ThresholdSet), String>,
+        (replayed, persons): (&Replayed, u64),
+    ) -> Result<WhatIf, Error> {
+        let (active_id, active_set) = match active {
+            Ok((id, set)) => (Ok(id), Some(set)),
+            Err(reason) => (Err(reason), None),
+        };
+        let sets: Vec<Arc<ThresholdSet>> = [Some(candidate.set), active_set]
+            .into_iter()
+            .flatten()
+            .map(Arc::new)
+            .collect();
+        let (mut tally, mut active_tally) = (Tally::default(), Tally::default());
+        let mut machines = Vec::new();
+        let store = &self.parts.store;
+        for machine in store.machines_by_class(scope, candidate.class.id).await? {
+            let mut replays = replayed.machine(store, scope, machine.id, &sets).await?.into_iter();
+            let Some(replay) = replays.next() else { continue };
+            tally.add(machine.site, &replay);
+            let comparison = replays.next().map_or_else(Comparison::default, |active| {
+                active_tally.add(machine.site, &active);
+                compare(active.incidents(), replay.incidents())
+            });
+            machines.push(MachineOutcome {
+                machine,
+                replay,
+                comparison,
+            });
+        }
+        Ok(WhatIf {
+            class: candidate.class,
+            bundle: candidate.bundle,
+            set: candidate.id,
+            expected: tally.expected(persons),
+            machines,
+            active: active_id.map(|id| (id, active_tally.expected(persons))),
+        })
+    }
+}
