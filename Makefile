@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor bench-drift bench-slow
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,15 @@ bench-stages: build ## CPU time of each stage of a reading's path, alone on one 
 bench-harbor: build ## false pages of a healthy simulated fleet, then failures caught in a failing one
 	$(BENCH) harbor --days 6 --seeds 5 $(BENCH_ARGS)
 	$(BENCH) harbor --failures 28 $(BENCH_ARGS)
+
+bench-drift: build ## drift told from failure, and false pages, over simulated months of benign change
+	$(BENCH) drift $(BENCH_ARGS)
+
+bench-slow: build ## slow ramps in a simulated fleet whose baselines follow it: paged, or learned as normal
+	$(TOCSIN) simulate --machines 60 --days 110 --interval 600 --seed 1 --out $(TOCSIN_CACHE)/slow.parquet
+	for policy in guarded symmetric; do for ramp in "16 --db 12" "1 --db 20"; do \
+	  $(TOCSIN) evaluate inject --corpus $(TOCSIN_CACHE)/slow.parquet --bins $$ramp --ramp-days 7,30,90 --step 600 \
+	    --recalibrate $$policy $(BENCH_ARGS) || exit 1; done; done
 
 proto-release: ## makes the present contracts the ones that later changes must not break
 	@scripts/setup check

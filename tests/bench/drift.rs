@@ -87,6 +87,10 @@ struct Tally {
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<Report> {
+    report(&tally(options)?)
+}
+
+fn tally(options: &Options) -> Result<Tally> {
     ensure!(
         options.days >= 20,
         "--days: a failure takes 10 days, and 9 pass before any begins"
@@ -99,7 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
         }
         eprintln!("seed {seed}: {tally:?}");
     }
-    report(&tally)
+    Ok(tally)
 }
 
 impl Options {
@@ -309,4 +313,27 @@ fn report(tally: &Tally) -> Result<Report> {
         tally.suspected as f64 / tally.rounds.max(1) as f64,
     );
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_benign_months_raise_no_page_and_the_failures_in_them_are_suspected() {
+        let options = Options {
+            machines: 30,
+            days: 40,
+            interval_min: 10,
+            failures: 6,
+            seeds: 1,
+            seed: 1,
+            policy: Policy::Guarded,
+            changes: vec![Change::Season, Change::Load, Change::Gain],
+        };
+        let tally = tally(&options).unwrap();
+        assert_eq!((tally.machines, tally.false_pages, tally.failures), (30, 0, 6), "{tally:?}");
+        assert!(tally.failures_told >= 5, "{tally:?}");
+        assert!(tally.drifts > 20 && 10 * tally.drifts_told >= 8 * tally.drifts, "{tally:?}");
+    }
 }

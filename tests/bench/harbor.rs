@@ -135,3 +135,41 @@ fn report(options: &Options, outcomes: &[Outcome], elapsed: Duration) -> Result<
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(machines: usize, days: u32, interval: u64, failures: usize) -> Options {
+        Options {
+            machines,
+            days,
+            interval,
+            seeds: 1,
+            seed: 1,
+            failures,
+            season_db: 0.0,
+        }
+    }
+
+    fn outcomes(options: &Options) -> Vec<Outcome> {
+        let fleet = Fleet::generate(options.config(1)).unwrap();
+        judge(&fleet, DAY, 2 * DAY).unwrap()
+    }
+
+    #[test]
+    fn a_hundredth_of_the_healthy_harbor_raises_no_page() {
+        let judged = outcomes(&options(36, 1, 10, 0));
+        let hours: f64 = judged.iter().map(|machine| machine.healthy_hours).sum();
+        assert!((hours - 36.0 * 24.0).abs() < 1.0, "{hours}");
+        assert_eq!(judged.iter().map(|machine| machine.false_pages).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn most_of_a_few_failures_are_caught_before_their_end() {
+        let judged = outcomes(&options(24, 12, 60, 9));
+        let fates: Vec<&Fate> = judged.iter().filter_map(|machine| machine.fate.as_ref()).collect();
+        let caught = fates.iter().filter(|fate| fate.paged_at.is_some_and(|at| at <= 1.0)).count();
+        assert!(fates.len() == 9 && caught >= 6, "{fates:#?}");
+    }
+}
