@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::json;
 use tocsin_detect::poisson::event_rate;
+use tocsin_judge::{FleetReplay, Role};
 use tocsin_simulator::harbor::{Config, Fleet};
 
 use crate::report::Report;
@@ -40,6 +41,12 @@ pub(crate) struct Options {
     /// Machines that fail, each over ten days; the days judged are then at least twelve.
     #[arg(long, default_value_t = 0)]
     failures: usize,
+    /// The page line over what healthy machines reach.
+    #[arg(long, default_value_t = 2.5)]
+    page_factor: f64,
+    /// Let a shift in either direction page, not alert alone.
+    #[arg(long)]
+    shift_pages: bool,
     /// Size of a season over 60 days, in dB up and down.
     #[arg(long, default_value_t = 0.0)]
     season_db: f64,
@@ -51,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;
-        let judged = judge(&fleet, DAY, 2 * DAY)?;
+        let judged = judge(&fleet, &options.method()?, DAY, 2 * DAY)?;
         let pages: usize = judged.iter().map(|machine| machine.false_pages).sum();
         eprintln!(
             "seed {seed}: {pages} false pages, {:.0} s",
@@ -63,6 +70,16 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 }
 
 impl Options {
+    fn method(&self) -> Result<FleetReplay> {
+        let own = FleetReplay::default();
+        let method = FleetReplay {
+            page_factor: self.page_factor,
+            shift: if self.shift_pages { Role::Page } else { own.shift },
+            ..own
+        };
+        Ok(method.parse()?)
+    }
+
     fn config(&self, seed: u64) -> Config {
         let days = if self.failures > 0 {
             self.days.max(12)
@@ -148,13 +165,15 @@ mod tests {
             seeds: 1,
             seed: 1,
             failures,
+            page_factor: 2.5,
+            shift_pages: false,
             season_db: 0.0,
         }
     }
 
     fn outcomes(options: &Options) -> Vec<Outcome> {
         let fleet = Fleet::generate(options.config(1)).unwrap();
-        judge(&fleet, DAY, 2 * DAY).unwrap()
+        judge(&fleet, &options.method().unwrap(), DAY, 2 * DAY).unwrap()
     }
 
     #[test]

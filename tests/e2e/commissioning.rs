@@ -343,6 +343,8 @@ async fn baselines_follow_a_fleet_that_rises_and_hold_a_machine_that_rises_alone
         fleet.healthy_step().await?;
     }
     let commissioned = fleet.commission().await?;
+    fleet.recalibrator().follow(FollowRequest {}).await?;
+    assert!(fleet.drift().await?.iter().all(|sensor| sensor.finding == "steady"));
 
     // A warm week: everything is 1.2 dB louder, and m1 rises by another 4 dB that nobody shares.
     for _ in 0..30 {

@@ -61,13 +61,7 @@ impl Rules {
         if !(self.step_s > 0.0 && self.step_s.is_finite()) {
             return Err(Invalid::new("step_s", "must be above 0"));
         }
-        let (alert, page) = (self.limits.alert_factor, self.limits.page_factor);
-        if !(alert > 0.0 && alert < page && page.is_finite()) {
-            return Err(Invalid::new(
-                "limits",
-                format!("alert {alert} must lie between 0 and page {page}"),
-            ));
-        }
+        self.limits.parse()?;
         self.persistence.parse()?;
         Ok(self)
     }

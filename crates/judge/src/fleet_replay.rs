@@ -33,6 +33,8 @@ pub struct FleetReplay {
     pub two_sided_factor: f64,
     /// What a line that stands out may do: page, or alert at most.
     pub narrowband: Role,
+    /// What a shift in either direction may do: page, or alert at most.
+    pub shift: Role,
 }
 
 impl Default for FleetReplay {
@@ -42,6 +44,7 @@ impl Default for FleetReplay {
             page_factor: 2.5,
             two_sided_factor: 2.5,
             narrowband: Role::Page,
+            shift: Role::Alert,
         }
     }
 }
@@ -75,12 +78,12 @@ fn kth_of_last(steps: &[Step], k: usize, n: usize, step: Duration) -> Option<f32
     scores.get(k - 1).copied()
 }
 
-/// The detectors that judge against a baseline, with what each may do.
-const ROLES: [(Detector, Role); 4] = [
-    (Detector::Growth, Role::Page),
-    (Detector::Narrowband, Role::Page),
-    (Detector::Shift, Role::Alert),
-    (Detector::OverallLevel, Role::Alert),
+/// The detectors that are held against what a sensor was itself.
+const OWN: [Detector; 4] = [
+    Detector::Growth,
+    Detector::Narrowband,
+    Detector::Shift,
+    Detector::OverallLevel,
 ];
 
 impl FleetReplay {
@@ -109,18 +112,24 @@ impl FleetReplay {
         largest: impl Fn(Detector) -> Vec<f32>,
         persistence: Persistence,
     ) -> Result<ThresholdSet, LinesError> {
-        let members: Vec<Member> = ROLES
-            .iter()
-            .filter_map(|(detector, role)| {
-                let role = if *detector == Detector::Narrowband {
-                    self.narrowband
-                } else {
-                    *role
-                };
-                self.member(*detector, role, &largest(*detector))
-            })
-            .collect();
+        let members: Vec<Member> = self.own_members(OWN, largest).collect();
         ThresholdSet::new(members.clone(), members, persistence).map_err(LinesError::Set)
+    }
+
+    fn own_members(
+        &self,
+        detectors: impl IntoIterator<Item = Detector>,
+        largest: impl Fn(Detector) -> Vec<f32>,
+    ) -> impl Iterator<Item = Member> {
+        detectors.into_iter().filter_map(move |detector| {
+            let role = match detector {
+                Detector::Growth => Role::Page,
+                Detector::Narrowband => self.narrowband,
+                Detector::Shift => self.shift,
+                _ => Role::Alert,
+            };
+            self.member(detector, role, &largest(detector))
+        })
     }
 }
 
@@ -156,15 +165,8 @@ impl FleetReplay {
         percentiles: &ThresholdSet,
         largest: impl Fn(Detector) -> Vec<f32>,
     ) -> Result<ThresholdSet, LinesError> {
-        let own = ROLES.iter().filter(|(detector, _)| detector.needs_baseline());
-        let own = own.filter_map(|(detector, role)| {
-            let role = if *detector == Detector::Narrowband {
-                self.narrowband
-            } else {
-                *role
-            };
-            self.member(*detector, role, &largest(*detector))
-        });
+        let own = OWN.into_iter().filter(|detector| detector.needs_baseline());
+        let own = self.own_members(own, largest);
         let shared = ROLES_BESIDE.iter().filter_map(|(detector, role)| {
             let member = percentiles.members.iter().find(|member| member.detector == *detector)?;
             Some(Member {
@@ -197,6 +199,10 @@ impl FleetReplay {
                 self.page_factor, self.alert_factor
             );
             return Err(Invalid::new("fleet_replay.page_factor", reason));
+        }
+        if !(self.two_sided_factor > 1.0 && self.two_sided_factor.is_finite()) {
+            let reason = format!("{} must be above 1", self.two_sided_factor);
+            return Err(Invalid::new("fleet_replay.two_sided_factor", reason));
         }
         Ok(self)
     }

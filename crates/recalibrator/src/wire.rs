@@ -64,6 +64,7 @@ fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
     let method = FleetReplay {
         alert_factor: given(factors.alert_factor, own.alert_factor),
         page_factor: given(factors.page_factor, own.page_factor),
+        two_sided_factor: given(factors.two_sided_factor, own.two_sided_factor),
         ..own
     };
     let budget = match factors.budget {
@@ -130,7 +131,7 @@ mod tests {
                 alert_factor,
                 page_factor,
                 budget,
-                persons: 0,
+                ..v1::FleetReplay::default()
             })));
             read.map(|method| match method {
                 Method::FleetReplay(limits) => limits,

@@ -44,7 +44,12 @@ struct Ready {
 }
 
 /// Commissions until `commissioned`, sets limits until `limited`, and judges the rest.
-pub(crate) fn judge(fleet: &Fleet, commissioned: Duration, limited: Duration) -> Result<Vec<Outcome>> {
+pub(crate) fn judge(
+    fleet: &Fleet,
+    method: &FleetReplay,
+    commissioned: Duration,
+    limited: Duration,
+) -> Result<Vec<Outcome>> {
     let interval = fleet.config().interval;
     let steps = |length: Duration| (length.as_micros() / interval.as_micros()) as u64;
     let (commissioned, limited) = (steps(commissioned), steps(limited));
@@ -61,7 +66,7 @@ pub(crate) fn judge(fleet: &Fleet, commissioned: Duration, limited: Duration) ->
             commissioned..limited,
         ))
     })?;
-    let limits = Class::ALL.map(|class| limits(fleet, class, &largest));
+    let limits = Class::ALL.map(|class| limits(fleet, class, &largest, method));
     eprintln!("judging");
     in_parallel(&places, |at| {
         let machine = &fleet.machines()[*at];
@@ -148,7 +153,7 @@ fn history(fleet: &Fleet, machine: &Machine, references: &[Reference], steps: st
 
 type Largest = [Option<f32>; Detector::COUNT];
 
-fn limits(fleet: &Fleet, class: Class, largest: &[Largest]) -> Result<Arc<ThresholdSet>> {
+fn limits(fleet: &Fleet, class: Class, largest: &[Largest], method: &FleetReplay) -> Result<Arc<ThresholdSet>> {
     let of_class = || {
         fleet
             .machines()
@@ -161,7 +166,7 @@ fn limits(fleet: &Fleet, class: Class, largest: &[Largest]) -> Result<Arc<Thresh
             .filter_map(|(_, largest)| largest[detector as usize])
             .collect()
     };
-    let set = FleetReplay::default().threshold_set(of, Persistence::default());
+    let set = method.threshold_set(of, Persistence::default());
     Ok(Arc::new(set.with_context(|| format!("limits of {}", class.name()))?))
 }
 

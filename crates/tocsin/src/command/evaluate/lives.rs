@@ -20,13 +20,22 @@ use crate::output::{Format, Output, document};
 /// Share of a run to failure that is taken for healthy.
 const HEALTHY_SHARE: f64 = 0.35;
 
-/// What a line that stands out of its neighbours may do.
+/// What a detector's level may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Narrowband {
+enum Most {
     /// Alert at most
     Alert,
     /// Page
     Page,
+}
+
+impl From<Most> for Role {
+    fn from(most: Most) -> Self {
+        match most {
+            Most::Alert => Self::Alert,
+            Most::Page => Self::Page,
+        }
+    }
 }
 
 /// Whose readings, and the constants that judge them.
@@ -48,7 +57,10 @@ struct Lives {
     commission_span: u32,
     /// What a line that stands out of its neighbours may do
     #[arg(long, value_enum, default_value = "page")]
-    narrowband: Narrowband,
+    narrowband: Most,
+    /// What a shift in either direction may do
+    #[arg(long, value_enum, default_value = "alert")]
+    shift: Most,
     /// Spectra of a sensor averaged before they are held against its baseline
     #[arg(long, value_name = "N", default_value_t = 1)]
     smoothing: usize,
@@ -84,10 +96,8 @@ impl Lives {
                 alert_factor: self.alert_factor,
                 page_factor: self.page_factor,
                 two_sided_factor: self.two_sided_factor,
-                narrowband: match self.narrowband {
-                    Narrowband::Alert => Role::Alert,
-                    Narrowband::Page => Role::Page,
-                },
+                narrowband: self.narrowband.into(),
+                shift: self.shift.into(),
             },
             step_s: self.step,
             ..Rules::default()

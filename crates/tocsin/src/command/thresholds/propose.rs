@@ -31,6 +31,9 @@ pub(super) struct Propose {
     /// The page line over the same, for fleet-replay [default: 2.5]
     #[arg(long, value_name = "FACTOR", group = "page_line")]
     page_factor: Option<f64>,
+    /// The alert line of shift, which looks both ways, over the same, for fleet-replay [default: 2.5]
+    #[arg(long, value_name = "FACTOR")]
+    two_sided_factor: Option<f64>,
     /// Instead of a page factor, the most pages a site is to expect in a day: takes the smallest factor, 2.0 to 4.0, that
     /// keeps to it
     #[arg(long, value_name = "PAGES", group = "page_line")]
@@ -76,6 +79,7 @@ impl Propose {
                 page_factor: self.page_factor.unwrap_or_default(),
                 budget: self.budget(),
                 persons: self.persons.unwrap_or_default(),
+                two_sided_factor: self.two_sided_factor.unwrap_or_default(),
             }),
         };
         Ok(ProposeRequest {
@@ -96,6 +100,7 @@ impl Propose {
         let given = [
             ("--alert-factor", self.alert_factor.is_some()),
             ("--page-factor", self.page_factor.is_some()),
+            ("--two-sided-factor", self.two_sided_factor.is_some()),
             ("--budget-pages-per-site-day", self.budget_pages_per_site_day.is_some()),
             (
                 "--budget-pages-per-person-week",
