@@ -332,8 +332,15 @@ mod tests {
             changes: vec![Change::Season, Change::Load, Change::Gain],
         };
         let tally = tally(&options).unwrap();
-        assert_eq!((tally.machines, tally.false_pages, tally.failures), (30, 0, 6), "{tally:?}");
+        assert_eq!(
+            (tally.machines, tally.false_pages, tally.failures),
+            (30, 0, 6),
+            "{tally:?}"
+        );
         assert!(tally.failures_told >= 5, "{tally:?}");
-        assert!(tally.drifts > 20 && 10 * tally.drifts_told >= 8 * tally.drifts, "{tally:?}");
+        assert!(
+            tally.drifts > 20 && 10 * tally.drifts_told >= 8 * tally.drifts,
+            "{tally:?}"
+        );
     }
 }

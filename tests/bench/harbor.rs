@@ -188,7 +188,10 @@ mod tests {
     fn most_of_a_few_failures_are_caught_before_their_end() {
         let judged = outcomes(&options(24, 12, 60, 9));
         let fates: Vec<&Fate> = judged.iter().filter_map(|machine| machine.fate.as_ref()).collect();
-        let caught = fates.iter().filter(|fate| fate.paged_at.is_some_and(|at| at <= 1.0)).count();
+        let caught = fates
+            .iter()
+            .filter(|fate| fate.paged_at.is_some_and(|at| at <= 1.0))
+            .count();
         assert!(fates.len() == 9 && caught >= 6, "{fates:#?}");
     }
 }

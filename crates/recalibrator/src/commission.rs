@@ -2,7 +2,7 @@
 //!
 //! Sensors are leased batch by batch, all that are ready are fitted, and only then is each fit pooled with the spread of
 //! the fleet: of the sensors of its class and spec on other machines that were commissioned before it or are in the same
-//! round. Where fewer than [`MIN_MACHINES`] other machines have any, a sensor's own spread stands alone, and its record
+//! round. Where fewer than three other machines have any, a sensor's own spread stands alone, and its record
 //! says so.
 //!
 //! **Invariant:** a round may be repeated or broken off anywhere: a baseline is written and activated in one
@@ -10,32 +10,30 @@
 //! only a database that does not answer ends a round. A sensor that stands in zone C or D of its class is refused, and not
 //! looked at again before a person accepts that, its class gets other zones or it begins a new epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pool;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tocsin_detect::baseline::KAPPA;
-use tocsin_detect::{Commissioned, OverallLevel, Rows, fleet_spread, log_spectrum_into};
+use tocsin_detect::{Commissioned, OverallLevel, Rows, log_spectrum_into};
 use tocsin_domain::{ClassId, Clock, Codec, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
-use tocsin_store::baseline::{NewBaseline, Profile, SensorSpread};
+use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::ReadySensor;
 use tocsin_store::reading::SpectrumColumn;
 use tokio_util::sync::CancellationToken;
 
+use pool::{OtherMachines, pool};
+
 use crate::Error;
 use crate::zone_check::refusal;
-
-/// Fewest other machines of the class whose spread counts as the fleet's.
-const MIN_MACHINES: usize = 3;
 
 /// Sensors taken at a time.
 const BATCH: u32 = 32;
 
 /// Most sensors whose fits are held before they are pooled: 8 bytes a bin each.
 const MOST_IN_ROUND: usize = 4_096;
-
-/// Most fits of a round that its pool is made of: as many of each machine.
-const MOST_POOLED: usize = 256;
 
 /// Most readings a baseline is learned on: of more, every so-manieth is taken.
 const MOST_READINGS: u32 = 2_000;
@@ -58,18 +56,8 @@ struct Fitted {
     window: (Timestamp, Timestamp),
 }
 
-/// How the fleet scatters, sensor by sensor.
-type Pool = Vec<(MachineId, Commissioned)>;
-
 /// The fits of a round, by what is pooled with what.
 type Groups = BTreeMap<(ClassId, SpecId), Vec<Fitted>>;
-
-/// What one machine's sensors are pooled with.
-struct OtherMachines {
-    machines: usize,
-    /// Their spread per bin; nothing when they are too few.
-    spread: Option<Vec<f32>>,
-}
 
 impl Commissioner {
     /// Commissions all that is ready every `interval`, until shutdown.
@@ -214,52 +202,6 @@ fn passed_over<T>(result: Result<T, Error>, what: &str) -> Result<Option<T>, Err
     }
 }
 
-/// The spreads of a round's fits and of those `before` it.
-fn pool(fits: &[Fitted], before: Vec<SensorSpread>) -> Pool {
-    let mut pool: Pool = spread_over_machines(fits)
-        .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))
-        .collect();
-    for stored in before {
-        let Profile { median, spread, .. } = stored.profile;
-        match Commissioned::from_parts(median, spread, stored.readings as usize) {
-            Ok(commissioned) => pool.push((stored.machine, commissioned)),
-            Err(error) => tracing::error!(machine = %stored.machine, %error, "a baseline can't be pooled with"),
-        }
-    }
-    pool
-}
-
-/// At most [`MOST_POOLED`] of the fits, as many of each machine; of more machines than that every so-manieth.
-fn spread_over_machines(fits: &[Fitted]) -> impl Iterator<Item = &Fitted> {
-    let machines: BTreeSet<MachineId> = fits.iter().map(|fitted| fitted.ready.machine).collect();
-    let every = machines.len().div_ceil(MOST_POOLED).max(1);
-    let of_each = MOST_POOLED / machines.len().clamp(1, MOST_POOLED);
-    let mut left: BTreeMap<MachineId, usize> = machines.into_iter().step_by(every).map(|m| (m, of_each)).collect();
-    fits.iter().filter(move |fitted| {
-        let left = left.get_mut(&fitted.ready.machine).filter(|left| **left > 0);
-        left.map(|left| *left -= 1).is_some()
-    })
-}
-
-impl OtherMachines {
-    /// Those of the pool that are not the machine of `fitted`.
-    fn of(fitted: &Fitted, pool: &[(MachineId, Commissioned)]) -> Self {
-        let bins = fitted.commissioned.median().len();
-        let others = || {
-            let other = |(machine, other): &&(MachineId, Commissioned)| {
-                *machine != fitted.ready.machine && other.median().len() == bins
-            };
-            pool.iter().filter(other)
-        };
-        let machines = others().map(|(machine, _)| machine).collect::<BTreeSet<_>>().len();
-        let enough = machines >= MIN_MACHINES;
-        Self {
-            machines,
-            spread: enough.then(|| fleet_spread(others().map(|(_, other)| other))).flatten(),
-        }
-    }
-}
-
 fn fit(ready: ReadySensor, spec: &SpectrumSpec, spectra: &[SpectrumColumn]) -> Result<Fitted, String> {
     let bins = usize::from(spec.bins);
     let ends = spectra.first().zip(spectra.last());
@@ -386,7 +328,7 @@ mod tests {
             .collect();
         let pool = pool(&fits, Vec::new());
         let of = |machine| pool.iter().filter(|(other, _)| *other == MachineId(machine)).count();
-        assert_eq!([0, 1, 2, 3].map(of), [MOST_POOLED / 4; 4]);
+        assert_eq!([0, 1, 2, 3].map(of), [super::pool::MOST_POOLED / 4; 4]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tocsin_store::commissioning::{Commissioning, Progress};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::StoredReading;
 
-use crate::service::{definition, provenance};
+use crate::stored_set::{definition, provenance};
 use crate::{Error, Provenance, Service, wire};
 
 /// Limits with what is known of their origin.

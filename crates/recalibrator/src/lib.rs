@@ -37,6 +37,7 @@ mod provenance;
 mod reached;
 mod scores;
 mod service;
+mod stored_set;
 mod trial;
 mod what_if;
 mod wire;

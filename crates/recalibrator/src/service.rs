@@ -7,7 +7,6 @@ use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Clock, PersonRole, Principal, Scope, Slug, ThresholdSetId};
-use tocsin_judge::ThresholdSet;
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_store::access::NewAuditEntry;
@@ -19,6 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::commission::Commissioner;
 use crate::follow::Follower;
 use crate::scores::Healthy;
+use crate::stored_set::{definition, expect_state, provenance};
 use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
 
 /// What the recalibrator works with.
@@ -111,33 +111,6 @@ fn viewer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Er
 
 pub(crate) fn class_name(text: &str) -> Result<Slug, Error> {
     Ok(Slug::parse("class", text).map_err(Malformed::from)?)
-}
-
-pub(crate) fn definition(record: &ThresholdSetRecord) -> Result<ThresholdSet, Error> {
-    serde_json::from_str(&record.definition_json).map_err(|error| unreadable(record, "definition", &error))
-}
-
-pub(crate) fn provenance(record: &ThresholdSetRecord) -> Result<Provenance, Error> {
-    serde_json::from_str(&record.provenance_json).map_err(|error| unreadable(record, "provenance", &error))
-}
-
-fn unreadable(record: &ThresholdSetRecord, part: &'static str, error: &serde_json::Error) -> Error {
-    Error::Unreadable {
-        set: record.id,
-        part,
-        reason: error.to_string(),
-    }
-}
-
-fn expect_state(record: &ThresholdSetRecord, expected: ThresholdState) -> Result<(), Error> {
-    if record.state == expected {
-        return Ok(());
-    }
-    Err(Error::WrongState {
-        set: record.id,
-        found: record.state,
-        expected,
-    })
 }
 
 impl Service {

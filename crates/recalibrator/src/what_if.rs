@@ -20,7 +20,8 @@ use tocsin_store::Store;
 use tocsin_store::fleet::Machine;
 use tocsin_store::reading::{ReplayQuery, StoredReading};
 
-use crate::service::{class_name, definition};
+use crate::service::class_name;
+use crate::stored_set::definition;
 use crate::wire::what_if::{Asked, Limits};
 use crate::{Error, Service, wire};
 
