@@ -22,7 +22,7 @@ const MACHINES: usize = 50;
 /// The one that is disturbed.
 const DISTURBED: usize = 17;
 /// Readings of each machine come so often.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(400);
 
 /// Settings.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     platform: Settings,
     /// Seconds of each phase; in half of them a stream must not run out of room for a machine's waiting batches
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=12))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=24))]
     seconds: u64,
 }
 
