@@ -2,21 +2,24 @@
 //! pages does a healthy fleet raise?
 //!
 //! The first day of every machine commissions it, the second sets its class's limits by fleet replay, and the rest is
-//! judged by the code that serves. `tocsin_simulator::harbor` says what is modelled.
+//! judged by the code that serves, while the baselines follow their class every day. `tocsin_simulator::harbor` says what is modelled.
 
 mod fleet;
+mod watched;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::json;
+use tocsin_detect::drift::FollowRule;
 use tocsin_detect::poisson::event_rate;
 use tocsin_judge::{FleetReplay, Role};
 use tocsin_simulator::harbor::{Config, Fleet};
 
 use crate::report::Report;
-use fleet::{Fate, Outcome, judge};
+use fleet::judge;
+use watched::{Fate, Outcome};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -44,9 +47,15 @@ pub(crate) struct Options {
     /// The page line over what healthy machines reach.
     #[arg(long, default_value_t = 2.5)]
     page_factor: f64,
-    /// Let a shift in either direction page, not alert alone.
+    /// The alert line over what healthy machines reach, of what looks both ways.
+    #[arg(long, default_value_t = 2.0)]
+    two_sided_factor: f64,
+    /// Let a shift in either direction alert alone, not page.
     #[arg(long)]
-    shift_pages: bool,
+    shift_alerts: bool,
+    /// Leave the baselines as they were commissioned, instead of letting them follow day by day.
+    #[arg(long)]
+    frozen: bool,
     /// Size of a season over 60 days, in dB up and down.
     #[arg(long, default_value_t = 0.0)]
     season_db: f64,
@@ -58,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;
-        let judged = judge(&fleet, &options.method()?, DAY, 2 * DAY)?;
+        let judged = judge(&fleet, &options.method()?, (DAY, 2 * DAY), options.follow())?;
         let pages: usize = judged.iter().map(|machine| machine.false_pages).sum();
         eprintln!(
             "seed {seed}: {pages} false pages, {:.0} s",
@@ -74,10 +83,15 @@ impl Options {
         let own = FleetReplay::default();
         let method = FleetReplay {
             page_factor: self.page_factor,
-            shift: if self.shift_pages { Role::Page } else { own.shift },
+            two_sided_factor: self.two_sided_factor,
+            shift: if self.shift_alerts { Role::Alert } else { own.shift },
             ..own
         };
         Ok(method.parse()?)
+    }
+
+    fn follow(&self) -> Option<FollowRule> {
+        (!self.frozen).then(FollowRule::default)
     }
 
     fn config(&self, seed: u64) -> Config {
@@ -166,14 +180,16 @@ mod tests {
             seed: 1,
             failures,
             page_factor: 2.5,
-            shift_pages: false,
+            two_sided_factor: 2.0,
+            shift_alerts: false,
+            frozen: false,
             season_db: 0.0,
         }
     }
 
     fn outcomes(options: &Options) -> Vec<Outcome> {
         let fleet = Fleet::generate(options.config(1)).unwrap();
-        judge(&fleet, &options.method().unwrap(), DAY, 2 * DAY).unwrap()
+        judge(&fleet, &options.method().unwrap(), (DAY, 2 * DAY), options.follow()).unwrap()
     }
 
     #[test]

@@ -90,7 +90,7 @@
       back.addEventListener("click", () => { view.at = null; loadSpectrum(); drawHeat(); });
       const facts = [
         `${view.at ? "Chosen" : "Newest"} reading of ${view.sensor}: ${time.format(reading.captured_at)}`, `judged ${reading.verdict || "not yet"}${reading.decided_by ? ` (${reading.decided_by})` : ""}`,
-        reading.degraded ? "degraded: without the network" : null, reading.rpm ? `${number(reading.rpm)} rpm` : null, reading.load ? `load ${number(reading.load)}` : null,
+        reading.degraded ? "degraded: without the network" : null, reading.condition_unseen ? "speed or load not seen in commissioning: held to alert" : null, reading.rpm ? `${number(reading.rpm)} rpm` : null, reading.load ? `load ${number(reading.load)}` : null,
         ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}${one.zone ? ` (zone ${one.zone})` : ""}`),
         reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null, reading.baseline ? `baseline #${reading.baseline}` : null,
       ];

@@ -10,11 +10,12 @@
 //! **Invariant:** medians are finite and scales above zero, one of each per bin; a baseline never changes once made.
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Detector, Scores};
+use tocsin_domain::{Condition, Detector, OperatingState, Scores};
 
 use crate::deviation::{growth, narrowband, shift};
 use crate::error::{FitError, MalformedModel};
 use crate::rows::Rows;
+use crate::trend::{Conditions, Offset, Trend, fleet_slopes};
 
 /// Fewest readings a sensor can be commissioned on.
 pub const MIN_READINGS: usize = 20;
@@ -29,18 +30,38 @@ const MAD_TO_SD: f32 = 1.4826;
 /// otherwise make the first change of a code infinitely unlikely.
 const SCALE_FLOOR: f32 = 1e-3;
 
-/// Median and own spread per bin of the log spectra a sensor was commissioned on.
+/// Median and own spread per bin of the log spectra a sensor was commissioned on, and how they went with its machine's
+/// speed and load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commissioned {
     median: Vec<f32>,
     spread: Vec<f32>,
     readings: usize,
+    trend: Option<Trend>,
 }
 
 impl Commissioned {
-    /// Fits on log spectra, one row a reading; at least [`MIN_READINGS`].
-    pub fn fit(rows: Rows<'_>) -> Result<Self, FitError> {
+    /// Fits on log spectra, one row a reading; at least [`MIN_READINGS`]. With the conditions they were taken in, median and
+    /// spread are those about the sensor's trend, at the centre of the conditions.
+    ///
+    /// # Panics
+    /// If there are conditions, and not one a row.
+    pub fn fit(rows: Rows<'_>, conditions: &[Condition]) -> Result<Self, FitError> {
         rows.at_least(MIN_READINGS)?;
+        let trend = Conditions::of(conditions).map(|seen| Trend::fit(rows, conditions, seen));
+        let Some(trend) = &trend else {
+            return Ok(Self::about(rows, trend));
+        };
+        let mut level = rows.values().to_vec();
+        for (row, condition) in level.chunks_exact_mut(rows.bins()).zip(conditions) {
+            trend.remove(trend.conditions().offset(*condition), row);
+        }
+        let level = Rows::new(&level, rows.bins())?;
+        Ok(Self::about(level, Some(trend.clone())))
+    }
+
+    /// Median and spread of rows from which the trend was taken.
+    fn about(rows: Rows<'_>, trend: Option<Trend>) -> Self {
         let mut column = vec![0.0_f32; rows.len()];
         let (mut medians, mut spreads) = (Vec::with_capacity(rows.bins()), Vec::with_capacity(rows.bins()));
         for bin in 0..rows.bins() {
@@ -54,27 +75,36 @@ impl Commissioned {
             medians.push(middle);
             spreads.push(MAD_TO_SD * median(&mut column));
         }
-        Ok(Self {
+        Self {
             median: medians,
             spread: spreads,
             readings: rows.len(),
-        })
+            trend,
+        }
     }
 
-    /// From a stored fit: a median and a spread of zero or more per bin, finite.
-    pub fn from_parts(median: Vec<f32>, spread: Vec<f32>, readings: usize) -> Result<Self, MalformedModel> {
+    /// From a stored fit: a median and a spread of zero or more per bin, finite; slopes for as many, where there are any.
+    pub fn from_parts(
+        median: Vec<f32>,
+        spread: Vec<f32>,
+        readings: usize,
+        trend: Option<Trend>,
+    ) -> Result<Self, MalformedModel> {
         MalformedModel::unless(median.iter().all(|m| m.is_finite()), "median", "must be finite")?;
         MalformedModel::unless(spread.len() == median.len(), "spread", "must be one per bin")?;
         let usable = |spread: &f32| spread.is_finite() && *spread >= 0.0;
         MalformedModel::unless(spread.iter().all(usable), "spread", "must be finite and not negative")?;
+        let fits = trend.as_ref().is_none_or(|trend| trend.bins() == median.len());
+        MalformedModel::unless(fits, "slopes", "must be one per axis and bin")?;
         Ok(Self {
             median,
             spread,
             readings,
+            trend,
         })
     }
 
-    /// Median log spectrum.
+    /// Median log spectrum, at the centre of the conditions.
     pub fn median(&self) -> &[f32] {
         &self.median
     }
@@ -89,56 +119,85 @@ impl Commissioned {
         self.readings
     }
 
-    /// The sensor's baseline. `fleet` is the fleet's spread per bin ([`fleet_spread`]); without one the sensor's own
-    /// stands alone.
+    /// The sensor's own slopes, where its readings tell their conditions.
+    pub fn trend(&self) -> Option<&Trend> {
+        self.trend.as_ref()
+    }
+
+    /// The sensor's baseline. Without a fleet the sensor's own spread and slopes stand alone.
     ///
     /// # Panics
-    /// If `fleet` has another number of bins.
-    pub fn baseline(&self, fleet: Option<&[f32]>, kappa: f64) -> Baseline {
+    /// If the fleet has another number of bins.
+    pub fn baseline(&self, fleet: Option<&Fleet>, kappa: f64) -> Baseline {
         let own = match fleet {
             Some(_) => self.readings as f64 / (self.readings as f64 + kappa),
             None => 1.0,
         } as f32;
-        let fleet = fleet.unwrap_or(&self.spread);
+        let spread = fleet.map_or(self.spread.as_slice(), |fleet| &fleet.spread);
         assert_eq!(
-            fleet.len(),
+            spread.len(),
             self.spread.len(),
             "bins of the fleet against bins of the sensor"
         );
         let pooled = |(own_spread, fleet_spread): (&f32, &f32)| own * own_spread + (1.0 - own) * fleet_spread;
+        let trend = self.trend.as_ref().map(|trend| match fleet {
+            Some(fleet) => trend.pooled(&self.spread, &fleet.slopes),
+            None => trend.clone(),
+        });
         Baseline {
             median: self.median.clone(),
             scale: self
                 .spread
                 .iter()
-                .zip(fleet)
+                .zip(spread)
                 .map(|pair| pooled(pair).max(SCALE_FLOOR))
                 .collect(),
+            trend,
         }
     }
 }
 
-/// The fleet's spread: per bin the median over sensors, so that one restless sensor widens nobody's limits. Nothing
-/// without sensors.
-///
-/// # Panics
-/// If the sensors differ in their number of bins.
-pub fn fleet_spread<'a>(sensors: impl IntoIterator<Item = &'a Commissioned>) -> Option<Vec<f32>> {
-    let sensors: Vec<&Commissioned> = sensors.into_iter().collect();
-    let bins = sensors.first()?.spread.len();
-    let mut column = vec![0.0; sensors.len()];
-    let spread = (0..bins).map(|bin| {
-        for (value, sensor) in column.iter_mut().zip(&sensors) {
-            assert_eq!(
-                sensor.spread.len(),
-                bins,
-                "sensors of one fleet have one number of bins"
-            );
-            *value = sensor.spread[bin];
-        }
-        median(&mut column)
-    });
-    Some(spread.collect())
+/// What a sensor's fit is pooled with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    spread: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+impl Fleet {
+    /// Of a fleet's sensors: per bin the median over sensors of their spread, so that one restless sensor widens nobody's
+    /// limits, and of their slopes. Nothing without sensors.
+    ///
+    /// # Panics
+    /// If the sensors differ in their number of bins.
+    pub fn of<'a>(sensors: impl IntoIterator<Item = &'a Commissioned>) -> Option<Self> {
+        let sensors: Vec<&Commissioned> = sensors.into_iter().collect();
+        let bins = sensors.first()?.spread.len();
+        let mut column = vec![0.0; sensors.len()];
+        let spread = (0..bins).map(|bin| {
+            for (value, sensor) in column.iter_mut().zip(&sensors) {
+                assert_eq!(
+                    sensor.spread.len(),
+                    bins,
+                    "sensors of one fleet have one number of bins"
+                );
+                *value = sensor.spread[bin];
+            }
+            median(&mut column)
+        });
+        let trends = sensors
+            .iter()
+            .filter_map(|sensor| Some((sensor.trend()?, sensor.spread())));
+        Some(Self {
+            spread: spread.collect(),
+            slopes: fleet_slopes(trends, bins),
+        })
+    }
+
+    /// Spread per bin.
+    pub fn spread(&self) -> &[f32] {
+        &self.spread
+    }
 }
 
 /// Median log spectrum and scale per bin of one sensor in one commissioning epoch.
@@ -147,31 +206,37 @@ pub fn fleet_spread<'a>(sensors: impl IntoIterator<Item = &'a Commissioned>) -> 
 pub struct Baseline {
     median: Vec<f32>,
     scale: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trend: Option<Trend>,
 }
 
 #[derive(Deserialize)]
 struct Stored {
     median: Vec<f32>,
     scale: Vec<f32>,
+    trend: Option<Trend>,
 }
 
 impl TryFrom<Stored> for Baseline {
     type Error = MalformedModel;
 
-    fn try_from(Stored { median, scale }: Stored) -> Result<Self, MalformedModel> {
-        Self::new(median, scale)
+    fn try_from(Stored { median, scale, trend }: Stored) -> Result<Self, MalformedModel> {
+        Self::new(median, scale, trend)
     }
 }
 
 impl Baseline {
-    /// From stored medians and scales: one of each per bin, finite, scales above zero.
-    pub fn new(median: Vec<f32>, scale: Vec<f32>) -> Result<Self, MalformedModel> {
+    /// From stored medians and scales: one of each per bin, finite, scales above zero; and slopes for as many bins, where it
+    /// has any.
+    pub fn new(median: Vec<f32>, scale: Vec<f32>, trend: Option<Trend>) -> Result<Self, MalformedModel> {
         MalformedModel::unless(!median.is_empty(), "median", "must have at least one bin")?;
         MalformedModel::unless(median.iter().all(|m| m.is_finite()), "median", "must be finite")?;
         MalformedModel::unless(scale.len() == median.len(), "scale", "must be one per bin")?;
         let usable = |scale: &f32| scale.is_finite() && *scale > 0.0;
         MalformedModel::unless(scale.iter().all(usable), "scale", "must be finite and above zero")?;
-        Ok(Self { median, scale })
+        let fits = trend.as_ref().is_none_or(|trend| trend.bins() == median.len());
+        MalformedModel::unless(fits, "slopes", "must be one per axis and bin")?;
+        Ok(Self { median, scale, trend })
     }
 
     /// Number of bins.
@@ -189,17 +254,71 @@ impl Baseline {
         &self.scale
     }
 
-    /// Fills `z` with how far each bin stands from the baseline, in scales: (ln(1 + s/s0) - median) / scale.
+    /// How the median goes with speed and load.
+    pub fn trend(&self) -> Option<&Trend> {
+        self.trend.as_ref()
+    }
+
+    /// This baseline about another median, finite.
+    pub fn moved(&self, median: Vec<f32>) -> Result<Self, MalformedModel> {
+        Self::new(median, self.scale.clone(), self.trend.clone())
+    }
+
+    /// Where a condition lies from the centre of those it was commissioned in.
+    pub fn offset(&self, condition: Condition) -> Offset {
+        let trend = self.trend.as_ref();
+        trend.map_or_else(Offset::default, |trend| trend.conditions().offset(condition))
+    }
+
+    /// Whether a condition is among those it was commissioned in; without any, whatever it is.
+    pub fn knows(&self, condition: Condition) -> bool {
+        self.trend
+            .as_ref()
+            .is_none_or(|trend| trend.conditions().know(condition))
+    }
+
+    /// What a condition means for judging a reading taken in it.
+    pub fn state(&self, condition: Condition) -> OperatingState {
+        match OperatingState::from(condition) {
+            OperatingState::Known if !self.knows(condition) => OperatingState::Unseen,
+            state => state,
+        }
+    }
+
+    /// Takes from a log spectrum what its condition adds.
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn deviations_into(&self, log: &[f32], z: &mut [f32]) {
+    pub fn remove_trend(&self, condition: Condition, log: &mut [f32]) {
+        if let Some(trend) = &self.trend {
+            trend.remove(trend.conditions().offset(condition), log);
+        }
+    }
+
+    /// Fills `expected` with the median log spectrum at an offset.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn expected_into(&self, offset: Offset, expected: &mut [f32]) {
+        expected.copy_from_slice(&self.median);
+        if let Some(trend) = &self.trend {
+            trend.add(offset, expected);
+        }
+    }
+
+    /// Fills `z` with how far each bin stands from the baseline at an offset, in scales:
+    /// (ln(1 + s/s0) - expected) / scale.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn deviations_into(&self, log: &[f32], offset: Offset, z: &mut [f32]) {
         assert!(
             log.len() == self.bins() && z.len() == self.bins(),
             "bins of the spectrum against bins of the baseline"
         );
-        for (((z, log), median), scale) in z.iter_mut().zip(log).zip(&self.median).zip(&self.scale) {
-            *z = (log - median) / scale;
+        self.expected_into(offset, z);
+        for ((z, log), scale) in z.iter_mut().zip(log).zip(&self.scale) {
+            *z = (log - *z) / scale;
         }
     }
 
@@ -208,8 +327,8 @@ impl Baseline {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn score_into(&self, log: &[f32], z: &mut [f32], scores: &mut Scores) {
-        self.deviations_into(log, z);
+    pub fn score_into(&self, log: &[f32], offset: Offset, z: &mut [f32], scores: &mut Scores) {
+        self.deviations_into(log, offset, z);
         scores.set(Detector::Growth, growth(z));
         scores.set(Detector::Shift, shift(z));
         scores.set(Detector::Narrowband, narrowband(z));
@@ -232,113 +351,4 @@ pub(crate) fn median(values: &mut [f32]) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Rows of two bins: one that climbs from 0 to 1, one that stands at 3.
-    fn climbing(count: usize) -> Vec<f32> {
-        (0..count)
-            .flat_map(|at| [at as f32 / (count - 1) as f32, 3.0])
-            .collect()
-    }
-
-    fn fit(values: &[f32]) -> Commissioned {
-        Commissioned::fit(Rows::new(values, 2).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_baseline_is_the_median_and_the_spread_of_each_bin() {
-        let sensor = fit(&climbing(101));
-        assert_eq!((sensor.median(), sensor.readings()), ([0.5, 3.0].as_slice(), 101));
-        assert!(
-            (sensor.spread()[0] - 0.25 * 1.4826).abs() < 1e-3,
-            "{:?}",
-            sensor.spread()
-        );
-        let baseline = sensor.baseline(None, KAPPA);
-        assert_eq!(baseline.scale()[1], SCALE_FLOOR, "a bin that never moved keeps a scale");
-    }
-
-    #[test]
-    fn one_wild_reading_in_ten_moves_neither_median_nor_spread_by_much() {
-        let mut values = climbing(101);
-        let clean = fit(&values).baseline(None, KAPPA);
-        for row in values.chunks_mut(2).step_by(10) {
-            row[0] = 1e6;
-        }
-        let wild = fit(&values).baseline(None, KAPPA);
-        assert!((wild.median()[0] - clean.median()[0]).abs() < 0.1);
-        assert!(wild.scale()[0] < 1.3 * clean.scale()[0]);
-    }
-
-    #[test]
-    fn few_readings_lean_on_the_fleet_and_many_on_themselves() {
-        let fleet = fleet_spread([&fit(&climbing(101))]).unwrap();
-        let quiet = |count: usize| {
-            let values: Vec<f32> = climbing(count).iter().map(|v| v * 0.1).collect();
-            fit(&values).baseline(Some(&fleet), KAPPA).scale()[0] / fleet[0]
-        };
-        assert!((quiet(101) - 0.55).abs() < 0.02, "{}", quiet(101));
-        assert!(quiet(20) > 0.8 && quiet(5_000) < 0.13);
-    }
-
-    #[test]
-    fn the_fleets_spread_is_the_median_sensors() {
-        let sensors: Vec<Commissioned> = [1.0, 2.0, 50.0]
-            .map(|gain| fit(&climbing(101).iter().map(|v| v * gain).collect::<Vec<_>>()))
-            .into();
-        let spread = fleet_spread(&sensors).unwrap();
-        assert!((spread[0] - 2.0 * sensors[0].spread()[0]).abs() < 1e-5);
-        assert_eq!(fleet_spread([]), None);
-    }
-
-    #[test]
-    fn too_few_readings_and_broken_numbers_are_refused() {
-        let few = climbing(19);
-        let error = Commissioned::fit(Rows::new(&few, 2).unwrap()).unwrap_err();
-        assert_eq!(
-            error,
-            FitError::TooFewRows {
-                have: 19,
-                need: MIN_READINGS
-            }
-        );
-        assert_eq!(Baseline::new(vec![], vec![]).unwrap_err().field, "median");
-        assert_eq!(Baseline::new(vec![f32::NAN], vec![1.0]).unwrap_err().field, "median");
-        assert_eq!(Baseline::new(vec![1.0], vec![]).unwrap_err().field, "scale");
-        assert_eq!(Baseline::new(vec![1.0], vec![0.0]).unwrap_err().field, "scale");
-        let parts = |spread: f32| Commissioned::from_parts(vec![1.0], vec![spread], 100);
-        assert_eq!(parts(-0.1).unwrap_err().field, "spread");
-        assert_eq!(parts(0.0).unwrap().readings(), 100);
-        let json = r#"{"median": [1.0, 2.0], "scale": [0.1, 0.2]}"#;
-        assert_eq!(serde_json::from_str::<Baseline>(json).unwrap().bins(), 2);
-    }
-
-    proptest! {
-        #[test]
-        fn the_median_has_as_many_values_below_as_above(mut values in prop::collection::vec(-1e3_f32..1e3, 1..60)) {
-            let all = values.clone();
-            let middle = median(&mut values);
-            let below = all.iter().filter(|v| **v < middle).count();
-            let above = all.iter().filter(|v| **v > middle).count();
-            prop_assert!(below <= all.len() / 2 && above <= all.len() / 2);
-        }
-
-        #[test]
-        fn a_spectrum_at_its_baseline_deviates_nowhere(
-            (median, scale) in (1_usize..40).prop_flat_map(|bins| (
-                prop::collection::vec(0.0_f32..10.0, bins),
-                prop::collection::vec(0.01_f32..2.0, bins),
-            )),
-        ) {
-            let baseline = Baseline::new(median.clone(), scale.clone()).unwrap();
-            let mut z = vec![9.0; median.len()];
-            baseline.deviations_into(&median, &mut z);
-            prop_assert!(z.iter().all(|z| *z == 0.0));
-            let one_up: Vec<f32> = median.iter().zip(&scale).map(|(m, s)| m + s).collect();
-            baseline.deviations_into(&one_up, &mut z);
-            prop_assert!(z.iter().all(|z| (z - 1.0).abs() < 1e-3));
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,8 @@
 //! - down, and back up to what was commissioned, but no further down than the rule's bound, so that a return is never
 //!   more than a benign change;
 //! - up with its class, by as much as the median machine rose, bounded in all from what was commissioned;
-//! - not up at all while the machine is suspected: it stands out of its peers, now or in sum over time ([`Cusum`]).
+//! - not up at all while the machine is suspected of a rise, and not down, but back to where its class is, while it is
+//!   suspected of a fall: it stands out of its peers, now or in sum over time ([`Cusum`]).
 //!
 //! **Invariant:** however often a baseline follows, it never stands more above what was commissioned than the rule says,
 //! for moves are counted from there and never from the version before.
@@ -19,6 +20,6 @@ mod peers;
 mod round;
 
 pub use cusum::Cusum;
-pub use follow::{FollowRule, common_rise, follow};
+pub use follow::{FollowRule, Suspected, common_rise, follow};
 pub use peers::{Finding, Peers};
 pub use round::{Followed, Standing, follow_class};

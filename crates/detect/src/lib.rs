@@ -6,8 +6,8 @@
 //! The road of a reading: the linear spectrum goes to [`overall_level`]; its logarithm
 //! ([`log_spectrum`]) goes to [`isolation_forest`], [`pca`] and [`mahalanobis`]; each score goes
 //! through its own [`tail`], so that scores of different detectors can be compared and the most
-//! extreme of them never tie. Where a sensor has been commissioned, its [`baseline`] turns the
-//! logarithm into deviations, and [`deviation`] those into growth, shift and narrowband.
+//! extreme of them never tie. Where a sensor has been commissioned, its [`baseline`], moved along its
+//! [`trend`] to the speed and load of the reading, turns the logarithm into deviations, and [`deviation`] those into growth, shift and narrowband.
 //!
 //! **Invariant:** a row scored alone, or at any place in any batch, gives the same bits. Every sum
 //! runs in an order fixed by the row's own length, never by the batch.
@@ -41,8 +41,9 @@ pub mod rows;
 pub mod spectrum_front_end;
 pub mod standardise;
 pub mod tail;
+pub mod trend;
 
-pub use baseline::{Baseline, Commissioned, fleet_spread};
+pub use baseline::{Baseline, Commissioned, Fleet};
 pub use bearing::{Bearing, BearingRates};
 pub use error::{FitError, MalformedModel};
 pub use isolation_forest::{ForestParameters, IsolationForest};
@@ -56,3 +57,4 @@ pub use rows::Rows;
 pub use spectrum_front_end::SpectrumFrontEnd;
 pub use standardise::Standardise;
 pub use tail::{Tail, TailError};
+pub use trend::{Conditions, Offset, Trend};

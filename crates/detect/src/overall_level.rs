@@ -48,8 +48,16 @@ impl TryFrom<Stored> for OverallLevel {
 impl OverallLevel {
     /// Fits mean and standard deviation on healthy linear spectra; at least 2 rows.
     pub fn fit(rows: Rows<'_>) -> Result<Self, FitError> {
-        rows.at_least(2)?;
         let levels: Vec<f64> = rows.iter().map(log_energy).collect();
+        Self::of_levels(&levels)
+    }
+
+    /// Fits mean and standard deviation of healthy log energies; at least 2.
+    pub fn of_levels(levels: &[f64]) -> Result<Self, FitError> {
+        if levels.len() < 2 {
+            let have = levels.len();
+            return Err(FitError::TooFewRows { have, need: 2 });
+        }
         let count = levels.len() as f64;
         let mean = levels.iter().sum::<f64>() / count;
         let variance = levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / (count - 1.0);

@@ -30,6 +30,11 @@ impl<'a> Rows<'a> {
         Ok(Self { values, bins })
     }
 
+    /// All values, row after row.
+    pub fn values(&self) -> &'a [f32] {
+        self.values
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.bins

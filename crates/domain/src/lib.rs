@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod id;
 pub mod incident;
 pub mod lifecycle;
+pub mod operating_state;
 pub mod overall;
 pub mod reading;
 pub mod spec;
@@ -32,6 +33,7 @@ pub use id::{
     ThresholdSetId, TokenId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
+pub use operating_state::OperatingState;
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;

@@ -11,7 +11,9 @@ use tocsin_contracts::ensemble::PlacedReading;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
-use tocsin_domain::{BaselineId, ClassId, Detector, Level, MachineId, ReadingFlags, Scores, Timestamp, UnjudgedReason};
+use tocsin_domain::{
+    BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, Scores, Timestamp, UnjudgedReason,
+};
 use tocsin_judge::fold::Effect;
 use tocsin_judge::{JudgedReading, Judgement};
 use tocsin_models::Bundle;
@@ -20,9 +22,9 @@ use tocsin_transport::Replicas;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::baselines::{ActiveBaseline, Known};
+use crate::baselines::Known;
 use crate::bindings::{Active, ActiveClass, Limits};
-use crate::detect::detect;
+use crate::detect::{Against, detect};
 use crate::gather::Job;
 use crate::ticket::Place;
 use crate::zones::Placed;
@@ -86,6 +88,8 @@ struct ScoredRow {
     scores: Scores,
     /// What it was held against.
     baseline: Option<BaselineId>,
+    /// What its machine was doing, as that knows it; none without one.
+    state: Option<OperatingState>,
     latent: Vec<u8>,
     degraded: bool,
 }
@@ -164,7 +168,10 @@ impl Assessor {
             };
             let against: Vec<_> = rows
                 .iter()
-                .map(|i| baselines.of(readings[*i].placed.reading.key.sensor, bins))
+                .map(|i| Against {
+                    active: baselines.of(readings[*i].placed.reading.key.sensor, bins),
+                    condition: readings[*i].placed.reading.condition,
+                })
                 .collect();
             let (this, bundle, rows) = (self.clone(), limits.bundle.clone(), rows.to_vec());
             let work = async move { (rows, this.score_chunk(bundle, spectra, against).await) };
@@ -178,27 +185,23 @@ impl Assessor {
         }
     }
 
-    async fn score_chunk(
-        &self,
-        bundle: Arc<Bundle>,
-        spectra: Spectra,
-        against: Vec<Option<Arc<ActiveBaseline>>>,
-    ) -> Vec<ScoredRow> {
+    async fn score_chunk(&self, bundle: Arc<Bundle>, spectra: Spectra, against: Vec<Against>) -> Vec<ScoredRow> {
         let rows = spectra.rows();
         let request = ScoreRequest::from(ScoreBatch {
             spectra: spectra.clone(),
             bin_error_rows: Vec::new(),
         });
-        let baselines: Vec<_> = against.iter().map(|one| one.as_ref().map(|one| one.id)).collect();
+        let baselines: Vec<_> = against.iter().map(Against::known_as).collect();
         let detectors = tokio::task::spawn_blocking(move || detect(&bundle, &spectra, &against));
         let (network, detectors) = tokio::join!(self.call(request), detectors);
         let scores = detectors.expect("a detector task neither panics nor is aborted");
         let mut scored: Vec<ScoredRow> = scores
             .into_iter()
             .zip(baselines)
-            .map(|(scores, baseline)| ScoredRow {
+            .map(|(scores, (baseline, state))| ScoredRow {
                 scores,
                 baseline,
+                state,
                 latent: Vec::new(),
                 degraded: true,
             })
@@ -285,12 +288,19 @@ impl Pending {
         self.scored.scores.mask().0 != 0
     }
 
+    /// What its machine was doing, as far as is known.
+    fn state(&self) -> OperatingState {
+        self.scored
+            .state
+            .unwrap_or_else(|| self.placed.reading.condition.into())
+    }
+
     fn judgement(&self, limits: Option<&Limits>) -> Judgement {
-        let (scores, condition) = (&self.scored.scores, self.placed.reading.condition);
+        let (scores, state) = (&self.scored.scores, self.state());
         match limits {
             _ if !self.is_scored() => Judgement::unjudged(UnjudgedReason::Commissioning),
-            Some(limits) => limits.set.judge(scores, condition, self.scored.degraded),
-            None => Judgement::by_severity(scores, condition),
+            Some(limits) => limits.set.judge(scores, state, self.scored.degraded),
+            None => Judgement::by_severity(scores, state),
         }
     }
 
@@ -299,7 +309,7 @@ impl Pending {
             .and_then(|active| active.limits.as_ref())
             .filter(|_| self.is_scored());
         let judgement = self.judgement(limits);
-        let flags = self.flags();
+        let (flags, state) = (self.flags(), self.state());
         let effect = self
             .stream
             .effect(self.placed.reading.key.captured_at, active.map(|a| a.step));
@@ -317,7 +327,7 @@ impl Pending {
             condition: reading.condition,
             flags,
             verdict: judgement.verdict,
-            condition_cell: 0,
+            state,
             overall: reading.overall,
             latent: self.scored.latent,
             spectrum: reading.spectrum.into_codes(),

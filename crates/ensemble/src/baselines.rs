@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tocsin_detect::Baseline;
+use tocsin_detect::{Baseline, Trend};
 use tocsin_domain::{BaselineId, Scope, SensorId, SpecId};
 use tocsin_store::baseline::Baseline as Stored;
 use tocsin_store::{Channel, Error, Result, Store};
@@ -31,7 +31,7 @@ pub(crate) struct ActiveBaseline {
     pub(crate) id: BaselineId,
     /// Where its log transform turns from linear to logarithmic, in canonical units.
     pub(crate) s0: f32,
-    /// Median and scale per bin.
+    /// Median and scale per bin, and how they go with speed and load.
     pub(crate) baseline: Baseline,
 }
 
@@ -171,10 +171,11 @@ impl Follower {
 
 fn active(stored: Stored, s0: f32) -> std::result::Result<ActiveBaseline, tocsin_detect::MalformedModel> {
     let profile = stored.learned.profile;
+    let trend = profile.trend.as_deref().map(Trend::from_bytes).transpose()?;
     Ok(ActiveBaseline {
         id: stored.id,
         s0,
-        baseline: Baseline::new(profile.median, profile.scale)?,
+        baseline: Baseline::new(profile.median, profile.scale, trend)?,
     })
 }
 
@@ -194,6 +195,7 @@ mod tests {
                 median: vec![1.0; 64],
                 spread: vec![0.1; 64],
                 scale: vec![0.1; 64],
+                trend: None,
             },
             log_energy: (0.0, 1.0),
             pooled_machines: 0,

@@ -5,13 +5,31 @@ use std::sync::Arc;
 use tocsin_contracts::scorer::Spectra;
 use tocsin_detect::deviation::shares_in_place;
 use tocsin_detect::log_spectrum_into;
-use tocsin_domain::{Codec, Detector, Scores};
+use tocsin_domain::{BaselineId, Codec, Condition, Detector, OperatingState, Scores};
 use tocsin_models::{Bundle, DetectorScratch};
 
 use crate::baselines::ActiveBaseline;
 
+/// What a row is held against, and the condition it was read in.
+#[derive(Debug, Clone)]
+pub(crate) struct Against {
+    pub(crate) active: Option<Arc<ActiveBaseline>>,
+    pub(crate) condition: Condition,
+}
+
+impl Against {
+    /// The baseline's number, and what the machine was doing as it knows it.
+    pub(crate) fn known_as(&self) -> (Option<BaselineId>, Option<OperatingState>) {
+        let active = self.active.as_ref();
+        (
+            active.map(|one| one.id),
+            active.map(|one| one.baseline.state(self.condition)),
+        )
+    }
+}
+
 /// Scores rows, each against the baseline given for it.
-pub(crate) fn detect(bundle: &Bundle, spectra: &Spectra, against: &[Option<Arc<ActiveBaseline>>]) -> Vec<Scores> {
+pub(crate) fn detect(bundle: &Bundle, spectra: &Spectra, against: &[Against]) -> Vec<Scores> {
     let mut linear = vec![0.0; spectra.codes.len()];
     let mut codec: Option<(f32, Codec)> = None;
     let rows = spectra.codes.chunks(spectra.bins).zip(linear.chunks_mut(spectra.bins));
@@ -32,23 +50,31 @@ pub(crate) fn detect(bundle: &Bundle, spectra: &Spectra, against: &[Option<Arc<A
 
 /// Adds growth, shift and narrowband to the rows that have a baseline, which must have as many bins; the others cost a
 /// look.
-fn hold_against(linear: &[f32], against: &[Option<Arc<ActiveBaseline>>], scores: &mut [Scores]) {
+fn hold_against(linear: &[f32], against: &[Against], scores: &mut [Scores]) {
     let bins = linear.len() / against.len().max(1);
     let (mut log, mut z) = (vec![0.0; bins], vec![0.0; bins]);
-    for ((amplitudes, active), scores) in linear.chunks(bins.max(1)).zip(against).zip(scores) {
-        let Some(active) = active else { continue };
+    for ((amplitudes, against), scores) in linear.chunks(bins.max(1)).zip(against).zip(scores) {
+        let Some(active) = &against.active else { continue };
         log_spectrum_into(amplitudes, active.s0, &mut log);
-        active.baseline.score_into(&log, &mut z, scores);
+        let offset = active.baseline.offset(against.condition);
+        active.baseline.score_into(&log, offset, &mut z, scores);
     }
 }
 
-/// The share that each bin of one spectrum has in what `by` saw against its baseline, which must have as many bins.
-pub(crate) fn deviation_shares(by: Detector, codes: &[u8], full_scale: f32, against: &ActiveBaseline) -> Vec<f32> {
+/// The share that each bin of one spectrum, read in a condition, has in what `by` saw against its baseline, which must have
+/// as many bins.
+pub(crate) fn deviation_shares(
+    by: Detector,
+    (codes, full_scale): (&[u8], f32),
+    condition: Condition,
+    against: &ActiveBaseline,
+) -> Vec<f32> {
     let (mut linear, mut log) = (vec![0.0; codes.len()], vec![0.0; codes.len()]);
     Codec::with_full_scale(full_scale).decode_into(codes, &mut linear);
     log_spectrum_into(&linear, against.s0, &mut log);
     let mut shares = linear;
-    against.baseline.deviations_into(&log, &mut shares);
+    let offset = against.baseline.offset(condition);
+    against.baseline.deviations_into(&log, offset, &mut shares);
     shares_in_place(by, &mut shares);
     shares
 }
@@ -57,7 +83,6 @@ pub(crate) fn deviation_shares(by: Detector, codes: &[u8], full_scale: f32, agai
 mod tests {
     use super::*;
     use tocsin_detect::Baseline;
-    use tocsin_domain::BaselineId;
 
     #[test]
     fn a_row_with_a_baseline_is_held_against_it_and_its_neighbour_without_one_is_not() {
@@ -68,12 +93,16 @@ mod tests {
         let active = Arc::new(ActiveBaseline {
             id: BaselineId(1),
             s0,
-            baseline: Baseline::new(median, vec![0.1; 64]).unwrap(),
+            baseline: Baseline::new(median, vec![0.1; 64], None).unwrap(),
         });
         let louder = healthy.map(|amplitude| 2.0 * amplitude);
         let linear: Vec<f32> = [healthy, louder, louder].concat();
         let mut scores = vec![Scores::default(); 3];
-        hold_against(&linear, &[Some(active.clone()), Some(active), None], &mut scores);
+        let against = [Some(active.clone()), Some(active), None].map(|active| Against {
+            active,
+            condition: Condition::default(),
+        });
+        hold_against(&linear, &against, &mut scores);
         assert_eq!(scores[0].get(Detector::Growth), Some(0.0));
         let growth = scores[1].get(Detector::Growth).unwrap();
         assert!((growth - 2.0_f32.ln() / 0.1).abs() < 0.2, "{growth}");
@@ -95,12 +124,13 @@ mod tests {
         let active = ActiveBaseline {
             id: BaselineId(1),
             s0,
-            baseline: Baseline::new(log_of(&codes), vec![0.1; 64]).unwrap(),
+            baseline: Baseline::new(log_of(&codes), vec![0.1; 64], None).unwrap(),
         };
         (codes[20], codes[21], codes[50]) = (120, 120, 60);
-        let growth = deviation_shares(Detector::Growth, &codes, full_scale, &active);
+        let growth = deviation_shares(Detector::Growth, (&codes, full_scale), Condition::default(), &active);
         assert!((growth[20] - 0.5).abs() < 1e-6 && (growth[21] - 0.5).abs() < 1e-6);
         assert_eq!(growth[50], 0.0, "what fell is not growth");
-        assert!(deviation_shares(Detector::Shift, &codes, full_scale, &active)[50] > 0.3);
+        let shift = deviation_shares(Detector::Shift, (&codes, full_scale), Condition::default(), &active);
+        assert!(shift[50] > 0.3);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tocsin_domain::{
-    Condition, MachineId, ReadingFlags, ReadingKey, Severity, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
+    MachineId, ReadingFlags, ReadingKey, Severity, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
 };
 use tocsin_judge::fold::Arrival;
 use tocsin_judge::{JudgedReading, Judgement, MachineFold, ThresholdSet};
@@ -220,9 +220,9 @@ fn judge_again(reading: &StoredReading, set: Option<&ThresholdSet>) -> JudgedRea
         (Verdict::Unjudged { reason }, _) => Judgement::unjudged(reason),
         (_, Some(set)) => {
             let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
-            set.judge(&reading.scores, Condition::default(), degraded)
+            set.judge(&reading.scores, reading.state, degraded)
         }
-        (_, None) if reading.threshold_set.is_none() => Judgement::by_severity(&reading.scores, Condition::default()),
+        (_, None) if reading.threshold_set.is_none() => Judgement::by_severity(&reading.scores, reading.state),
         (_, None) => Judgement::unjudged(UnjudgedReason::Commissioning),
     };
     JudgedReading::new(reading.key, &judgement)

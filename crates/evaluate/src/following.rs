@@ -11,13 +11,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tocsin_detect::drift::{Cusum, Finding, FollowRule, Standing, follow_class};
 use tocsin_detect::{Commissioned, Reference, Rows};
-use tocsin_domain::{Condition, Detector, Scores, Timestamp};
+use tocsin_domain::{Detector, OperatingState, Scores, Timestamp};
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
 use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
 
 use crate::life::MachineLife;
 use crate::rules::Rules;
-use crate::trial::{Asset, Scratch, TrialError, score};
+use crate::trial::{Asset, Scratch, TrialError, score, state};
 
 /// Fewest readings of a period that say where a sensor stands.
 const MIN_READINGS: usize = tocsin_detect::baseline::MIN_READINGS;
@@ -169,7 +169,8 @@ fn recalibrate(machines: &mut [Machine<'_>], now: Duration, recalibration: Recal
                 machine: at as i64,
                 commissioned: &machine.commissioned[sensor].baseline,
                 active: machine.references[sensor].baseline.median(),
-                recent: machine.recent(sensor, recalibration == Recalibration::Symmetric)?,
+                recent: machine.recent(sensor)?,
+                disturbed: machine.disturbed,
                 usual: machine.usual[sensor].as_deref(),
                 cusum: machine.cusums[sensor],
             });
@@ -258,13 +259,16 @@ impl<'a> Machine<'a> {
         let mut scratch = Scratch::default();
         while self.next < self.life.arrivals.len() && self.since_start(self.next) < until {
             let (sensor, reading) = self.life.arrivals[self.next];
+            self.next += 1;
             let of = &self.life.sensors[sensor];
+            if state(&self.references[sensor], of, reading) != OperatingState::Known {
+                continue;
+            }
             let mut scores = Scores::default();
             score(&self.references[sensor], of, reading, rules, &mut scratch, &mut scores);
             for (detector, score) in scores.iter() {
                 histories[detector as usize].push((of.key(reading), score));
             }
-            self.next += 1;
         }
         histories.map(|history| largest_kth_of_n(&history, &rules.persistence, rules.step()))
     }
@@ -272,7 +276,7 @@ impl<'a> Machine<'a> {
     /// Takes what it read since commissioning for where its sensors usually stand.
     fn settle(&mut self) -> Result<(), TrialError> {
         for sensor in 0..self.references.len() {
-            self.usual[sensor] = self.recent(sensor, true)?;
+            self.usual[sensor] = self.recent(sensor)?;
         }
         self.period_from = self.next;
         Ok(())
@@ -290,7 +294,8 @@ impl<'a> Machine<'a> {
             let of = &self.life.sensors[sensor];
             let mut scores = Scores::default();
             score(&self.references[sensor], of, reading, rules, &mut scratch, &mut scores);
-            let judged = JudgedReading::new(of.key(reading), &limits.judge(&scores, Condition::default(), false));
+            let state = state(&self.references[sensor], of, reading);
+            let judged = JudgedReading::new(of.key(reading), &limits.judge(&scores, state, false));
             if let Some(transition) = vigil.arrive(judged) {
                 self.disturbed = true;
                 self.story.transitions.push(transition);
@@ -306,21 +311,29 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Median log spectrum of a sensor's readings of the period; nothing when there are too few, or an incident was open
-    /// and `all` are not wanted.
-    fn recent(&self, sensor: usize, all: bool) -> Result<Option<Vec<f32>>, TrialError> {
+    /// Median log spectrum of a sensor's readings of the period, at the centre of its conditions; nothing when there are too
+    /// few.
+    fn recent(&self, sensor: usize) -> Result<Option<Vec<f32>>, TrialError> {
         let mut of_sensor = self.life.arrivals[self.period_from..self.next]
             .iter()
             .filter(|(s, _)| *s == sensor);
         let (first, last) = (of_sensor.next(), of_sensor.next_back());
-        let (Some((_, first)), Some((_, last)), false) = (first, last, self.disturbed && !all) else {
+        let (Some((_, first)), Some((_, last))) = (first, last) else {
             return Ok(None);
         };
         if last + 1 - first < MIN_READINGS {
             return Ok(None);
         }
         let life = &self.life.sensors[sensor];
-        let fit = Rows::new(life.log_rows(*first..last + 1), life.bins).and_then(Commissioned::fit);
+        let baseline = &self.commissioned[sensor].baseline;
+        let mut at_centre = life.log_rows(*first..last + 1).to_vec();
+        for (row, condition) in at_centre
+            .chunks_exact_mut(life.bins)
+            .zip(&life.conditions[*first..=*last])
+        {
+            baseline.remove_trend(*condition, row);
+        }
+        let fit = Rows::new(&at_centre, life.bins).and_then(|rows| Commissioned::fit(rows, &[]));
         let fit = fit.map_err(|source| TrialError::Commissioning {
             machine: self.life.name.clone(),
             source,

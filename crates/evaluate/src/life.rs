@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tocsin_corpus::Row;
 use tocsin_detect::log_spectrum_into;
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Codec, Invalid, ReadingKey, SensorId, Spectrum, SpectrumSpec, Timestamp};
+use tocsin_domain::{Codec, Condition, Invalid, ReadingKey, SensorId, Spectrum, SpectrumSpec, Timestamp};
 
 /// Canonical spectra of one sensor in order of capture.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct SensorLife {
     pub id: SensorId,
     /// When each reading was taken.
     pub captured_at: Vec<Timestamp>,
+    /// What the machine was doing then.
+    pub conditions: Vec<Condition>,
     /// Linear amplitudes, readings x bins.
     pub linear: Vec<f32>,
     /// ln(1 + s/s0) of them.
@@ -39,6 +41,7 @@ impl SensorLife {
             id,
             bins,
             captured_at: Vec::new(),
+            conditions: Vec::new(),
             linear: Vec::new(),
             log: Vec::new(),
         }
@@ -133,6 +136,7 @@ fn sensor_life(id: SensorId, spec: &SpectrumSpec, mut rows: Vec<&Row>) -> Result
     for row in rows {
         let spectrum = Spectrum::parse(&row.bins, AmplitudeScale::Linear, spec)?;
         life.captured_at.push(row.captured_at);
+        life.conditions.push(Condition::parse(row.rpm, row.load)?);
         life.linear.extend(codec.decode(codec.encode(&spectrum).0.codes()));
     }
     life.log = vec![0.0; life.linear.len()];

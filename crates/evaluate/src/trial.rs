@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use tocsin_detect::{Commissioned, FitError, MalformedModel, Reference, Rows, fleet_spread};
-use tocsin_domain::{Condition, Detector, Scores, Severity, Timestamp};
+use tocsin_detect::{Commissioned, FitError, Fleet, MalformedModel, Offset, Reference, Rows};
+use tocsin_domain::{Detector, OperatingState, Scores, Severity, Timestamp};
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
 use tocsin_judge::threshold_set::LinesError;
 use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
@@ -65,8 +65,8 @@ impl<'a> Asset<'a> {
             if sensor.readings() < readings.end {
                 return Ok(None);
             }
-            let rows = Rows::new(sensor.log_rows(readings), sensor.bins)?;
-            Commissioned::fit(rows).map(Some)
+            let rows = Rows::new(sensor.log_rows(readings.clone()), sensor.bins)?;
+            Commissioned::fit(rows, &sensor.conditions[readings]).map(Some)
         };
         let commissioned = life.sensors.iter().map(commission).collect::<Result<_, FitError>>();
         Ok(Self {
@@ -84,13 +84,15 @@ impl<'a> Asset<'a> {
         others: &[&Asset<'_>],
         rules: &Rules,
     ) -> Result<Vec<Option<Reference>>, TrialError> {
-        let fleet = fleet_spread(others.iter().flat_map(|other| other.commissioned.iter().flatten()));
+        let fleet = Fleet::of(others.iter().flat_map(|other| other.commissioned.iter().flatten()));
         let reference = |(sensor, commissioned): (&SensorLife, &Option<Commissioned>)| {
             let Some(commissioned) = commissioned else {
                 return Ok(None);
             };
-            let linear = Rows::new(sensor.linear_rows(rules.commissioning()), sensor.bins)?;
-            Reference::new(commissioned, linear, fleet.as_deref(), rules.kappa).map(Some)
+            let readings = rules.commissioning();
+            let linear = Rows::new(sensor.linear_rows(readings.clone()), sensor.bins)?;
+            let conditions = &sensor.conditions[readings];
+            Reference::new(commissioned, linear, conditions, fleet.as_ref(), rules.kappa).map(Some)
         };
         let references = self.life.sensors.iter().zip(&self.commissioned).map(reference);
         references
@@ -130,9 +132,11 @@ pub(crate) fn score(
     let Scratch { log, z } = scratch;
     z.resize(life.bins, 0.0);
     let oldest = (reading + 1).saturating_sub(rules.smoothing);
-    let linear = life.linear_rows(reading..reading + 1);
+    let condition = life.conditions[reading];
+    let now = (life.linear_rows(reading..reading + 1), condition);
     if oldest == reading {
-        return reference.score_into(linear, life.log_rows(reading..reading + 1), z, scores);
+        let log = life.log_rows(reading..reading + 1);
+        return reference.score_into(now, (log, reference.baseline.offset(condition)), z, scores);
     }
     log.clear();
     log.resize(life.bins, 0.0);
@@ -145,7 +149,16 @@ pub(crate) fn score(
     for sum in log.iter_mut() {
         *sum /= count;
     }
-    reference.score_into(linear, log, z, scores);
+    let offsets = life.conditions[oldest..=reading]
+        .iter()
+        .map(|of| reference.baseline.offset(*of).0);
+    let [speed, load] = offsets.fold([0.0, 0.0], |sum, [speed, load]| [sum[0] + speed, sum[1] + load]);
+    reference.score_into(now, (log, Offset([speed / count, load / count])), z, scores);
+}
+
+/// What a machine was doing when a reading was taken, as its sensor's reference knows it.
+pub(crate) fn state(reference: &Reference, life: &SensorLife, reading: usize) -> OperatingState {
+    reference.baseline.state(life.conditions[reading])
 }
 
 /// The largest k-th of n of every detector over a machine's healthy history.
@@ -155,7 +168,8 @@ fn largest_of(asset: &Asset<'_>, references: &[Option<Reference>], rules: &Rules
     for (life, reference) in asset.life.sensors.iter().zip(references) {
         let Some(reference) = reference else { continue };
         let healthy = (rules.healthy_share * life.readings() as f64) as usize;
-        for reading in rules.commissioning().end..healthy {
+        let known = |reading: &usize| state(reference, life, *reading) == OperatingState::Known;
+        for reading in (rules.commissioning().end..healthy).filter(known) {
             let mut scores = Scores::default();
             score(reference, life, reading, rules, &mut scratch, &mut scores);
             for (detector, score) in scores.iter() {
@@ -286,10 +300,11 @@ impl Trial {
     fn judge_one(&self, life: &MachineLife, (sensor, reading): (usize, usize), scratch: &mut Scratch) -> JudgedReading {
         let of = &life.sensors[sensor];
         let scores = self.scores(sensor, of, reading, scratch);
-        JudgedReading::new(
-            of.key(reading),
-            &self.limits.judge(&scores, Condition::default(), false),
-        )
+        let state = match &self.references[sensor] {
+            Some(reference) => state(reference, of, reading),
+            None => of.conditions[reading].into(),
+        };
+        JudgedReading::new(of.key(reading), &self.limits.judge(&scores, state, false))
     }
 
     /// Machine steps that readings in order of arrival make.

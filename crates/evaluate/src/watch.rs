@@ -32,11 +32,28 @@ impl Watch {
         }
     }
 
+    /// What a sensor is held against.
+    pub fn reference(&self, sensor: usize) -> &Reference {
+        &self.references[sensor]
+    }
+
+    /// Holds a sensor against another reference from now on.
+    pub fn follow(&mut self, sensor: usize, reference: Reference) {
+        self.references[sensor] = reference;
+    }
+
+    /// Whether an incident is open.
+    pub fn is_open(&self) -> bool {
+        self.vigil.open().is_some()
+    }
+
     /// The raw scores of one sensor's canonical spectrum.
-    pub fn score(&mut self, sensor: usize, linear: &[f32]) -> Scores {
+    pub fn score(&mut self, sensor: usize, linear: &[f32], condition: Condition) -> Scores {
         log_spectrum_into(linear, self.s0, &mut self.log);
         let mut scores = Scores::default();
-        self.references[sensor].score_into(linear, &self.log, &mut self.z, &mut scores);
+        let reference = &self.references[sensor];
+        let log = (self.log.as_slice(), reference.baseline.offset(condition));
+        reference.score_into((linear, condition), log, &mut self.z, &mut scores);
         scores
     }
 
@@ -46,12 +63,13 @@ impl Watch {
         let bins = self.z.len();
         let mut done = Vec::new();
         for (sensor, linear) in spectra.chunks_exact(bins).enumerate() {
-            let scores = self.score(sensor, linear);
+            let scores = self.score(sensor, linear, condition);
+            let state = self.references[sensor].baseline.state(condition);
             let key = ReadingKey {
                 sensor: SensorId(sensor as i32 + 1),
                 captured_at: at,
             };
-            let judgement = self.limits.judge(&scores, condition, false);
+            let judgement = self.limits.judge(&scores, state, false);
             done.extend(self.vigil.arrive(JudgedReading::new(key, &judgement)));
         }
         done

@@ -134,7 +134,7 @@ mod tests {
     use crate::step::tests::STEP;
     use crate::threshold_set::tests::set;
     use std::sync::Arc;
-    use tocsin_domain::{Condition, Detector, MachineId, ReadingKey, Scores, SensorId, Timestamp};
+    use tocsin_domain::{Detector, MachineId, OperatingState, ReadingKey, Scores, SensorId, Timestamp};
 
     use crate::replay::ScoredReading;
 
@@ -152,7 +152,7 @@ mod tests {
                     captured_at: Timestamp::from_micros(step * 10_000_000),
                 },
                 scores,
-                condition: Condition::default(),
+                state: OperatingState::Known,
                 degraded: false,
             });
         }

@@ -4,7 +4,8 @@
 //! replayed over their healthy stretch, and each tells the level that its k-of-n rule would have had to stand above to
 //! stay silent: the largest "k-th of the last n" of a detector's score. The median of these over machines is the
 //! detector's reference m; one machine that failed unnoticed moves it little. The alert line is 1.75 m, the page line
-//! 2.5 m, and what looks both ways alerts at 2.5 m: factors chosen on run-to-failure bearings (see docs/evaluation.md), or from a page budget.
+//! 2.5 m, and what looks both ways alerts at 2 m: factors chosen on run-to-failure bearings (see docs/evaluation.md), or
+//! from a page budget.
 //!
 //! **Invariant:** a function of the histories and the rules alone; the machine that is to be judged needs no part in it.
 
@@ -29,7 +30,8 @@ pub struct FleetReplay {
     /// The page line over the reference.
     pub page_factor: f64,
     /// The alert line over the reference of what looks both ways, shift and overall level: benign change moves these
-    /// first, and an alert that stands for weeks hides the next one.
+    /// first, and an alert that stands for weeks hides the next one. Under a low page line it lies half-way, on a log
+    /// scale, between the other alert line and that.
     pub two_sided_factor: f64,
     /// What a line that stands out may do: page, or alert at most.
     pub narrowband: Role,
@@ -42,9 +44,9 @@ impl Default for FleetReplay {
         Self {
             alert_factor: 1.75,
             page_factor: 2.5,
-            two_sided_factor: 2.5,
+            two_sided_factor: 2.0,
             narrowband: Role::Page,
-            shift: Role::Alert,
+            shift: Role::Page,
         }
     }
 }
@@ -90,19 +92,24 @@ impl FleetReplay {
     /// A detector's lines from the largest k-th of n of each machine. Nothing when no machine has one above zero.
     pub fn member(&self, detector: Detector, role: Role, largest: &[f32]) -> Option<Member> {
         let reference = median(largest)?;
-        let alert_factor = match detector {
-            Detector::Shift | Detector::OverallLevel => self.two_sided_factor,
-            _ => self.alert_factor,
-        };
-        let page_factor = alert_factor * self.page_factor / self.alert_factor;
         (reference > 0.0).then_some(Member {
             detector,
             role,
-            alert_line: alert_factor * reference,
-            page_line: page_factor * reference,
+            alert_line: self.alert_factor_of(detector) * reference,
+            page_line: self.page_factor * reference,
             page_line_supported: largest.len() >= MIN_MACHINES,
             tail: None,
         })
+    }
+
+    /// The alert line of a detector over its reference; the page line is the page factor of all.
+    pub fn alert_factor_of(&self, detector: Detector) -> f64 {
+        match detector {
+            Detector::Shift | Detector::OverallLevel => {
+                self.two_sided_factor.min((self.alert_factor * self.page_factor).sqrt())
+            }
+            _ => self.alert_factor,
+        }
     }
 
     /// Limits for machines with a baseline. `largest` gives a detector's largest k-th of n of every healthy machine;
@@ -276,12 +283,15 @@ mod tests {
         scores.set(Detector::Growth, 5.01);
         assert_eq!(judge(&scores), Verdict::Page { by: Detector::Growth });
         scores.set(Detector::Growth, 1.0);
-        scores.set(Detector::Shift, 99.0);
+        let by = Detector::Shift;
+        scores.set(by, 4.01);
         assert_eq!(
             judge(&scores),
-            Verdict::Alert { by: Detector::Shift },
+            Verdict::Alert { by },
             "what is quieter than healthy alerts"
         );
+        scores.set(by, 5.01);
+        assert_eq!(judge(&scores), Verdict::Page { by }, "and pages at the line of all");
     }
 
     #[test]
@@ -294,7 +304,7 @@ mod tests {
             let pages = members.iter().filter(|member| member.role == Role::Page);
             pages.map(|member| member.detector).collect()
         };
-        let own = [Detector::Growth, Detector::Narrowband];
+        let own = [Detector::Growth, Detector::Narrowband, Detector::Shift];
         assert_eq!(
             (may_page(&set.members), may_page(&set.without_network)),
             (own.into(), own.into())
@@ -328,6 +338,19 @@ mod tests {
         assert_eq!(with(1.0, 2.0).field, "fleet_replay.alert_factor");
         assert_eq!(with(2.0, 2.0).field, "fleet_replay.page_factor");
         assert_eq!(with(2.0, f64::NAN).field, "fleet_replay.page_factor");
+    }
+
+    #[test]
+    fn what_looks_both_ways_alerts_below_its_page_line_however_low_that_is() {
+        for page_factor in [1.8, 2.0, 2.5, 4.0] {
+            let method = FleetReplay {
+                page_factor,
+                ..FleetReplay::default()
+            };
+            let alert = method.alert_factor_of(Detector::Shift);
+            assert!(alert > 1.75 && alert < page_factor, "{page_factor}: {alert}");
+        }
+        assert_eq!(FleetReplay::default().alert_factor_of(Detector::OverallLevel), 2.0);
     }
 
     proptest! {

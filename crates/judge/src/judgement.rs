@@ -1,6 +1,6 @@
 //! One reading's scores held against a threshold set, or, where its class has none, its severity alone.
 
-use tocsin_domain::{Condition, Detector, Level, Scores, UnjudgedReason, Verdict};
+use tocsin_domain::{Detector, Level, OperatingState, Scores, UnjudgedReason, Verdict};
 
 use crate::{Role, ThresholdSet};
 
@@ -39,17 +39,25 @@ impl Judgement {
     }
 
     /// Judges a reading of a class without alarm limits: by its severity, whose lines are the same everywhere.
-    pub fn by_severity(scores: &Scores, condition: Condition) -> Self {
-        Self::of(severity(scores).into_iter().collect(), condition, false)
+    pub fn by_severity(scores: &Scores, state: impl Into<OperatingState>) -> Self {
+        Self::of(severity(scores).into_iter().collect(), state.into(), false)
     }
 
-    fn of(members: Vec<MemberLevel>, condition: Condition, held: bool) -> Self {
-        if condition.is_stopped() {
-            return Self {
-                members,
-                ..Self::unjudged(UnjudgedReason::Stopped)
-            };
-        }
+    fn of(members: Vec<MemberLevel>, state: OperatingState, borrowed: bool) -> Self {
+        let held = match state {
+            OperatingState::Known => borrowed,
+            OperatingState::Unseen => true,
+            OperatingState::Transient | OperatingState::Stopped => {
+                let reason = match state {
+                    OperatingState::Stopped => UnjudgedReason::Stopped,
+                    _ => UnjudgedReason::Transient,
+                };
+                return Self {
+                    members,
+                    ..Self::unjudged(reason)
+                };
+            }
+        };
         match deciding(&members, held) {
             Some((by, level)) => Self {
                 verdict: verdict(by, level),
@@ -81,8 +89,9 @@ impl ThresholdSet {
     ///
     /// A reading that the set wants held against a baseline, and that has no such score, comes from a sensor that is
     /// being commissioned: it borrows the fleet's lines, and those may alert and no more. Severity keeps its
-    /// word: a machine that is much too loud is so whatever it sounded like before.
-    pub fn judge(&self, scores: &Scores, condition: Condition, degraded: bool) -> Judgement {
+    /// word: a machine that is much too loud is so whatever it sounded like before. A reading in a condition its sensor was
+    /// never seen in is held to alert in the same way.
+    pub fn judge(&self, scores: &Scores, state: impl Into<OperatingState>, degraded: bool) -> Judgement {
         let members: Vec<MemberLevel> = self
             .members(degraded)
             .iter()
@@ -98,7 +107,7 @@ impl ThresholdSet {
             })
             .chain(severity(scores))
             .collect();
-        Judgement::of(members, condition, self.is_borrowed_by(scores, degraded))
+        Judgement::of(members, state.into(), self.is_borrowed_by(scores, degraded))
     }
 
     /// Whether the set judges against baselines and these scores were made without one. Told from the scores alone, so
@@ -145,11 +154,11 @@ fn highest<'a>(members: impl Iterator<Item = &'a MemberLevel>, held: bool) -> Op
         .reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
-/// A member that may only alert is held below the page line, and so is every other whose lines are borrowed. Nobody's are
-/// those of severity.
+/// A member that may only alert is held below the page line, and so is every other whose lines are borrowed or extrapolated.
+/// Nobody's are those of severity.
 fn effective(member: &MemberLevel, held: bool) -> Level {
-    let borrowed = held && member.detector != Detector::Severity;
-    if member.role == Role::Alert || borrowed {
+    let held = held && member.detector != Detector::Severity;
+    if member.role == Role::Alert || held {
         Level(member.level.0.min(BELOW_PAGE.0))
     } else {
         member.level
@@ -161,6 +170,7 @@ mod tests {
     use super::*;
     use crate::threshold_set::tests::set;
     use proptest::prelude::*;
+    use tocsin_domain::Condition;
 
     fn scores(residual: f32, energy: f32, forest: f32) -> Scores {
         let mut scores = Scores::default();
@@ -259,6 +269,23 @@ mod tests {
         assert!(matches!(judge(&scores), Verdict::Alert { .. }));
         let by = Detector::Severity;
         assert_eq!(judge(&with_severity(scores, 2.1)), Verdict::Page { by });
+    }
+
+    #[test]
+    fn in_an_unseen_condition_severity_pages_and_the_baseline_alerts() {
+        let mut scores = scores(0.5, 0.5, 0.5);
+        scores.set(Detector::Growth, 50.0);
+        let judge = |scores: &Scores, state| set_with_growth().judge(scores, state, false).verdict;
+        let by = Detector::Growth;
+        assert_eq!(judge(&scores, OperatingState::Known), Verdict::Page { by });
+        assert_eq!(judge(&scores, OperatingState::Unseen), Verdict::Alert { by });
+        let by = Detector::Severity;
+        assert_eq!(
+            judge(&with_severity(scores, 2.1), OperatingState::Unseen),
+            Verdict::Page { by }
+        );
+        let reason = UnjudgedReason::Transient;
+        assert_eq!(judge(&scores, OperatingState::Transient), Verdict::Unjudged { reason });
     }
 
     fn with_severity(mut scores: Scores, level: f32) -> Scores {

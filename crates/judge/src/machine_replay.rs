@@ -44,7 +44,7 @@ impl MachineReplay {
 
     /// Judges and folds the next reading of the machine in order of capture.
     pub fn take(&mut self, reading: &ScoredReading) {
-        let judgement = self.set.judge(&reading.scores, reading.condition, reading.degraded);
+        let judgement = self.set.judge(&reading.scores, reading.state, reading.degraded);
         self.fold(JudgedReading::new(reading.key, &judgement));
     }
 
@@ -104,7 +104,7 @@ mod tests {
     use crate::step::tests::STEP;
     use crate::threshold_set::tests::set;
     use proptest::prelude::*;
-    use tocsin_domain::{Condition, Detector, Scores, SensorId};
+    use tocsin_domain::{Detector, OperatingState, Scores, SensorId};
 
     fn reading(machine: i32, sensor: i32, second: i64, residual: f32) -> ScoredReading {
         let mut scores = Scores::default();
@@ -116,7 +116,7 @@ mod tests {
                 captured_at: Timestamp::from_micros(second * 1_000_000),
             },
             scores,
-            condition: Condition::default(),
+            state: OperatingState::Known,
             degraded: false,
         }
     }

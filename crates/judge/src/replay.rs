@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tocsin_domain::{Condition, Detector, MachineId, ReadingKey, Scores, Severity, Timestamp};
+use tocsin_domain::{Detector, MachineId, OperatingState, ReadingKey, Scores, Severity, Timestamp};
 
 use crate::fold::{Arrival, Effect, MachineFold, Transition};
 use crate::{JudgedReading, ThresholdSet};
@@ -17,8 +17,8 @@ pub struct ScoredReading {
     pub key: ReadingKey,
     /// Raw scores.
     pub scores: Scores,
-    /// Operating condition.
-    pub condition: Condition,
+    /// What its machine was doing.
+    pub state: OperatingState,
     /// Judged without the network.
     pub degraded: bool,
 }
@@ -46,7 +46,7 @@ pub fn replay(set: &ThresholdSet, step: Duration, readings: &[ScoredReading]) ->
         let (fold, open) = folds
             .entry(reading.machine)
             .or_insert_with(|| (MachineFold::resume(set.persistence, step, None, []), None));
-        let judgement = set.judge(&reading.scores, reading.condition, reading.degraded);
+        let judgement = set.judge(&reading.scores, reading.state, reading.degraded);
         let arrival = fold.arrive(JudgedReading::new(reading.key, &judgement), Effect::Acts);
         let Arrival::Folded {
             window,
@@ -99,7 +99,7 @@ mod tests {
                 captured_at: Timestamp::from_micros(second * 1_000_000),
             },
             scores,
-            condition: Condition::default(),
+            state: OperatingState::Known,
             degraded: false,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, Condition, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
+use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{Judgement, PagePayload, PageReason, ThresholdSet};
 use tocsin_store::Store;
@@ -87,9 +87,9 @@ impl Service {
             Some(id) => {
                 let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
                 let set = self.sets.get(id).await?;
-                set.judge(&reading.scores, Condition::default(), degraded)
+                set.judge(&reading.scores, reading.state, degraded)
             }
-            None => Judgement::by_severity(&reading.scores, Condition::default()),
+            None => Judgement::by_severity(&reading.scores, reading.state),
         };
         Ok(wire::evidence(piece, &judgement))
     }

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tocsin_detect::baseline::KAPPA;
-use tocsin_detect::{Commissioned, OverallLevel, Rows, log_spectrum_into};
-use tocsin_domain::{ClassId, Clock, Codec, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
+use tocsin_detect::{Commissioned, OverallLevel, Rows, Trend, log_spectrum_into};
+use tocsin_domain::{ClassId, Clock, Codec, Condition, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::ReadySensor;
@@ -221,10 +221,11 @@ fn fit(ready: ReadySensor, spec: &SpectrumSpec, spectra: &[SpectrumColumn]) -> R
     }
     let mut log = vec![0.0; linear.len()];
     log_spectrum_into(&linear, spec.canonical_s0(), &mut log);
+    let conditions: Vec<Condition> = spectra.iter().map(|column| column.condition).collect();
     let rows = |values| Rows::new(values, bins).map_err(|error| error.to_string());
     Ok(Fitted {
         ready,
-        commissioned: Commissioned::fit(rows(&log)?).map_err(|error| error.to_string())?,
+        commissioned: Commissioned::fit(rows(&log)?, &conditions).map_err(|error| error.to_string())?,
         overall_level: OverallLevel::fit(rows(&linear)?).map_err(|error| error.to_string())?,
         window: (first.captured_at, last.captured_at),
     })
@@ -235,7 +236,7 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
         ready, commissioned, ..
     } = fitted;
     let machines = fleet.machines;
-    let (pooled_machines, reason) = match fleet.spread {
+    let (pooled_machines, reason) = match fleet.fleet {
         Some(_) => (
             machines as u32,
             format!("spread pooled with {machines} other machines of the class"),
@@ -245,7 +246,7 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
             format!("its own spread alone: {machines} other machines of the class have a baseline"),
         ),
     };
-    let baseline = commissioned.baseline(fleet.spread.as_deref(), KAPPA);
+    let baseline = commissioned.baseline(fleet.fleet.as_ref(), KAPPA);
     NewBaseline {
         sensor: ready.sensor,
         epoch: ready.epoch,
@@ -253,6 +254,7 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
             median: baseline.median().to_vec(),
             spread: commissioned.spread().to_vec(),
             scale: baseline.scale().to_vec(),
+            trend: baseline.trend().map(Trend::to_bytes),
         },
         log_energy: (fitted.overall_level.mean(), fitted.overall_level.sd()),
         pooled_machines,
@@ -284,6 +286,7 @@ mod tests {
             .map(|second| SpectrumColumn {
                 captured_at: at(second),
                 spectrum: CanonicalSpectrum::from_codes(vec![180 + (second % 2) as u8 * swing; 64]),
+                condition: Condition::default(),
             })
             .collect();
         fit(ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap()
@@ -304,6 +307,7 @@ mod tests {
         let wrong = SpectrumColumn {
             captured_at: fitted.window.0,
             spectrum: CanonicalSpectrum::from_codes(vec![1; 63]),
+            condition: Condition::default(),
         };
         let refused = fit(fitted.ready, &SpectrumSpec::corpus_default(64), &[wrong])
             .err()

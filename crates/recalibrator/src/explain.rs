@@ -4,7 +4,7 @@
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{Condition, Principal, ReadingFlags, Scope, Scores, SensorId, Slug, ThresholdSetId, Verdict};
+use tocsin_domain::{Principal, ReadingFlags, Scope, Scores, SensorId, Slug, ThresholdSetId, Verdict};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::baseline::Baseline;
 use tocsin_store::binding::Binding;
@@ -108,17 +108,17 @@ impl Service {
         let reading = full.stored;
         let judgement = match (reading.threshold_set, in_force) {
             (None, _) => None,
-            (Some(id), Some(limits)) if limits.id == id => Some(judged_again(&limits.set, &reading, full.condition)),
-            (Some(id), _) => Some(judged_again(&self.limits(id).await?.set, &reading, full.condition)),
+            (Some(id), Some(limits)) if limits.id == id => Some(judged_again(&limits.set, &reading)),
+            (Some(id), _) => Some(judged_again(&self.limits(id).await?.set, &reading)),
         };
         Ok(Some(Newest { reading, judgement }))
     }
 }
 
 /// What the set says of a stored reading; one that was not judged then stays so.
-fn judged_again(set: &ThresholdSet, reading: &StoredReading, condition: Condition) -> Judgement {
+fn judged_again(set: &ThresholdSet, reading: &StoredReading) -> Judgement {
     let degraded = reading.flags.contains(ReadingFlags::DEGRADED);
-    let judgement = set.judge(&reading.scores, condition, degraded);
+    let judgement = set.judge(&reading.scores, reading.state, degraded);
     match reading.verdict {
         Verdict::Unjudged { reason } => Judgement {
             members: judgement.members,

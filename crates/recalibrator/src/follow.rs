@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tocsin_detect::baseline::MIN_READINGS;
 use tocsin_detect::drift::{Cusum, Finding, FollowRule, Followed, Standing, follow_class};
-use tocsin_detect::{Baseline, Commissioned, MalformedModel, OverallLevel, Reference, Rows, log_spectrum_into};
+use tocsin_detect::{Baseline, Commissioned, MalformedModel, OverallLevel, Reference, Rows, Trend, log_spectrum_into};
 use tocsin_domain::{Clock, Codec, Scope, SensorId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
 use tocsin_store::following::{FollowingSensor, Group, NewRound, NextVersion, RecentSpectra};
@@ -42,6 +42,8 @@ struct Looked {
     sensor: FollowingSensor,
     commissioned: Reference,
     recent: Option<Vec<f32>>,
+    /// Whether an incident was open since: then it is compared with its peers, and does not follow.
+    disturbed: bool,
     readings: usize,
     until: Timestamp,
 }
@@ -124,7 +126,12 @@ impl Follower {
         let until = newest.map_or(standing.looked_until, |reading| reading.stored.key.captured_at);
         let period = (standing.looked_from, until);
         let spectra = self.store.plateau_spectra(scope, sensor, period, MOST_READINGS).await?;
-        let looked = Looked::new(standing, &RecentSpectra { spectra, until }, &spec);
+        let recent = RecentSpectra {
+            spectra,
+            disturbed: false, // a person has looked
+            until,
+        };
+        let looked = Looked::new(standing, &recent, &spec);
         let looked = looked.map_err(|(_, error)| Error::NoBaseline(error.to_string()))?;
         let median = looked.recent.clone().ok_or(Error::NoPlateau {
             readings: looked.readings,
@@ -135,7 +142,7 @@ impl Follower {
             finding: Finding::Steady,
             standing: 0.0,
             cusum: Cusum::default(),
-            held: false,
+            held: None,
         };
         let round = looked.round(&followed, Some(median), (by, reason, true));
         let round = round.map_err(|error| Error::NoBaseline(error.to_string()))?;
@@ -155,17 +162,19 @@ impl Looked {
         let id = sensor.sensor;
         let (_, profile) = &sensor.commissioned;
         let (mean, sd) = sensor.log_energy;
-        let commissioned = Baseline::new(profile.median.clone(), profile.scale.clone())
-            .and_then(|baseline| {
-                Ok(Reference {
-                    baseline,
-                    overall_level: OverallLevel::from_parts(mean, sd)?,
-                })
+        let commissioned = || {
+            let trend = profile.trend.as_deref().map(Trend::from_bytes).transpose()?;
+            Ok(Reference {
+                baseline: Baseline::new(profile.median.clone(), profile.scale.clone(), trend)?,
+                overall_level: OverallLevel::from_parts(mean, sd)?,
+                energy_trend: None,
             })
-            .map_err(|error| (id, error))?;
+        };
+        let commissioned = commissioned().map_err(|error| (id, error))?;
         Ok(Self {
-            recent: median(recent, spec, commissioned.baseline.bins()),
-            readings: recent.spectra.len(),
+            recent: median(recent, spec, &commissioned.baseline),
+            disturbed: recent.disturbed,
+            readings: if recent.disturbed { 0 } else { recent.spectra.len() },
             until: recent.until,
             sensor,
             commissioned,
@@ -178,6 +187,7 @@ impl Looked {
             commissioned: &self.commissioned.baseline,
             active: &self.sensor.active.1.median,
             recent: self.recent.clone(),
+            disturbed: self.disturbed,
             usual: self.sensor.usual.as_deref(),
             cusum: Cusum::resume(self.sensor.cusum),
         }
@@ -208,8 +218,9 @@ impl Looked {
             finding: followed.finding.as_str(),
             standing: followed.standing,
             cusum: followed.cusum.sum(),
-            held: followed.held,
-            recent: self.recent.clone(),
+            held: followed.held.is_some(),
+            // Where a sensor usually stands is told from undisturbed periods alone.
+            recent: self.recent.clone().filter(|_| !self.disturbed),
             recent_db: self.recent.as_ref().map_or(0.0, |recent| rise_db(from, recent)),
             active_db: rise_db(from, &followed.median),
             next,
@@ -234,8 +245,10 @@ fn rounds(looked: &[Looked], rule: FollowRule, by: &str) -> Result<Vec<NewRound>
     looked.iter().zip(&followed).map(round).collect()
 }
 
-/// Median log spectrum of a period; nothing of too few readings, or of any that has other bins.
-fn median(recent: &RecentSpectra, spec: &SpectrumSpec, bins: usize) -> Option<Vec<f32>> {
+/// Median log spectrum of a period, at the centre of the conditions the sensor was commissioned in; nothing of too few
+/// readings, or of any that has other bins.
+fn median(recent: &RecentSpectra, spec: &SpectrumSpec, baseline: &Baseline) -> Option<Vec<f32>> {
+    let bins = baseline.bins();
     if recent.spectra.len() < MIN_READINGS || recent.spectra.iter().any(|s| s.spectrum.codes().len() != bins) {
         return None;
     }
@@ -246,7 +259,10 @@ fn median(recent: &RecentSpectra, spec: &SpectrumSpec, bins: usize) -> Option<Ve
     }
     let mut log = vec![0.0; linear.len()];
     log_spectrum_into(&linear, spec.canonical_s0(), &mut log);
-    let fit = Commissioned::fit(Rows::new(&log, bins).ok()?).ok()?;
+    for (column, log) in recent.spectra.iter().zip(log.chunks_mut(bins)) {
+        baseline.remove_trend(column.condition, log);
+    }
+    let fit = Commissioned::fit(Rows::new(&log, bins).ok()?, &[]).ok()?;
     Some(fit.median().to_vec())
 }
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tocsin_domain::{Detector, MachineId, Scope, SensorId, Timestamp, Verdict};
+use tocsin_domain::{Detector, MachineId, OperatingState, Scope, SensorId, Timestamp, Verdict};
 use tocsin_judge::Persistence;
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
 use tocsin_store::Store;
 use tocsin_store::bundle::Bundle;
-use tocsin_store::reading::MachineScoresQuery;
+use tocsin_store::reading::{MachineScoresQuery, StoredReading};
 
 use crate::{Config, Error};
 
@@ -105,7 +105,10 @@ impl Machine {
         loop {
             let page = store.scores_against_baseline(scope, &query).await?;
             let judged = page.readings.iter();
-            for reading in judged.filter(|r| !matches!(r.verdict, Verdict::Unjudged { .. })) {
+            // In an unseen condition scores are extrapolated, and say nothing of what health reaches.
+            let usable =
+                |r: &&StoredReading| r.state == OperatingState::Known && !matches!(r.verdict, Verdict::Unjudged { .. });
+            for reading in judged.filter(usable) {
                 for detector in detectors() {
                     let history = read.histories.entry(detector).or_default();
                     history.extend(reading.scores.get(detector).map(|score| (reading.key, score)));

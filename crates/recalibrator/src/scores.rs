@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tocsin_domain::{
-    BundleId, ClassId, Condition, MachineId, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Verdict,
+    BundleId, ClassId, MachineId, OperatingState, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Verdict,
 };
 use tocsin_judge::replay::ScoredReading;
 use tocsin_models::HeldOut;
@@ -44,7 +44,7 @@ impl Healthy {
                 captured_at: row.captured_at,
             },
             scores: row.scores,
-            condition: Condition::default(),
+            state: OperatingState::Known,
             degraded: false,
         });
         Self::new(readings.collect())
@@ -93,7 +93,7 @@ impl Healthy {
                     machine: *machine_of.get(&reading.key.sensor)?,
                     key: reading.key,
                     scores: reading.scores,
-                    condition: Condition::default(),
+                    state: reading.state,
                     degraded: reading.flags.contains(ReadingFlags::DEGRADED),
                 })
             }));

@@ -47,7 +47,7 @@ impl Trial {
         let pages = incidents.iter().filter(|incident| incident.paged_at.is_some()).count() as u64;
         let mut at_line = [0u64; 2];
         for reading in readings {
-            match set.judge(&reading.scores, reading.condition, reading.degraded).verdict {
+            match set.judge(&reading.scores, reading.state, reading.degraded).verdict {
                 Verdict::Alert { .. } => at_line[0] += 1,
                 Verdict::Page { .. } => at_line[1] += 1,
                 Verdict::Normal { .. } | Verdict::Unjudged { .. } => {}
@@ -98,7 +98,7 @@ fn steps_under_page(step: Duration, readings: &[ScoredReading], incidents: &[Rep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tocsin_domain::{Condition, Detector, ReadingKey, Scores, SensorId};
+    use tocsin_domain::{Detector, OperatingState, ReadingKey, Scores, SensorId};
     use tocsin_judge::Persistence;
 
     const STEP: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ mod tests {
                 captured_at: Timestamp::from_micros(i as i64 * 10_000_000),
             },
             scores: scores(*residual),
-            condition: Condition::default(),
+            state: OperatingState::Known,
             degraded: false,
         };
         residuals.iter().enumerate().map(reading).collect()

@@ -11,7 +11,7 @@ use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::fleet::MachineClass;
 use tocsin_domain::{
-    BundleId, Condition, MachineId, Principal, ReadingFlags, Scope, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
+    BundleId, MachineId, Principal, ReadingFlags, Scope, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
 };
 use tocsin_judge::compare::{Comparison, compare};
 use tocsin_judge::replay::ScoredReading;
@@ -93,7 +93,7 @@ fn take(replays: &mut [MachineReplay], machine: MachineId, reading: &StoredReadi
         machine,
         key: reading.key,
         scores: reading.scores,
-        condition: Condition::default(),
+        state: reading.state,
         degraded: reading.flags.contains(ReadingFlags::DEGRADED),
     };
     for replay in replays {

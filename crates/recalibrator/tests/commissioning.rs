@@ -85,7 +85,7 @@ fn reading(sensor: SensorId, step: u64) -> NewReading {
         verdict: Verdict::Normal {
             by: Detector::OverallLevel,
         },
-        condition_cell: 0,
+        state: tocsin_domain::OperatingState::Known,
         overall: Vec::new(),
         latent: Vec::new(),
         spectrum: (0..BINS)

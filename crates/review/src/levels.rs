@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tocsin_contracts::review::v1;
-use tocsin_domain::{Condition, Detector, Level, ReadingFlags, Verdict};
+use tocsin_domain::{Detector, Level, ReadingFlags, Verdict};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::reading::StoredReading;
 
@@ -20,8 +20,8 @@ impl Judged {
     pub(crate) fn new(reading: StoredReading, set: Option<Arc<ThresholdSet>>) -> Self {
         // Whether the machine stood still is in the stored verdict.
         let judgement = match &set {
-            Some(set) => set.judge(&reading.scores, Condition::default(), is_degraded(&reading)),
-            None => Judgement::by_severity(&reading.scores, Condition::default()),
+            Some(set) => set.judge(&reading.scores, reading.state, is_degraded(&reading)),
+            None => Judgement::by_severity(&reading.scores, reading.state),
         };
         Self {
             reading,
@@ -80,7 +80,9 @@ fn is_degraded(reading: &StoredReading) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use tocsin_domain::{BundleId, ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, UnjudgedReason};
+    use tocsin_domain::{
+        BundleId, OperatingState, ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, UnjudgedReason,
+    };
     use tocsin_judge::Persistence;
 
     pub(crate) fn set() -> Arc<ThresholdSet> {
@@ -112,7 +114,7 @@ pub(crate) mod tests {
             scores: scores(residual),
             flags: ReadingFlags::default(),
             verdict: Verdict::Normal { by: Detector::Residual },
-            condition_cell: 0,
+            state: OperatingState::Known,
         }
     }
 

@@ -139,7 +139,7 @@ impl Stage {
                     },
                     flags: ReadingFlags::default(),
                     verdict: self.limits.judge(&scores, Condition::default(), false).verdict,
-                    condition_cell: 0,
+                    state: tocsin_domain::OperatingState::Known,
                     overall: vec![Some(*residual), None],
                     latent: Vec::new(),
                     spectrum: vec![second as u8; 64],

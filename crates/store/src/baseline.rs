@@ -36,7 +36,7 @@ pub struct NewBaseline {
     pub reason: String,
 }
 
-/// One number of each kind per bin.
+/// What a sensor is held against: one number of each kind per bin, and its trend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// Median of ln(1 + s/s0).
@@ -45,6 +45,8 @@ pub struct Profile {
     pub spread: Vec<f32>,
     /// The spread pooled with the fleet's, above zero.
     pub scale: Vec<f32>,
+    /// How the median goes with speed and load, as the detectors write it; none where readings told neither.
+    pub trend: Option<Vec<u8>>,
 }
 
 /// A stored baseline.
@@ -79,6 +81,7 @@ struct BaselineRow {
     median: Vec<u8>,
     spread: Vec<u8>,
     scale: Vec<u8>,
+    trend: Option<Vec<u8>>,
     log_energy_mean: f64,
     log_energy_sd: f64,
     pooled_machines: i32,
@@ -107,7 +110,7 @@ impl TryFrom<BaselineRow> for Baseline {
             learned: NewBaseline {
                 sensor: SensorId(row.sensor_id),
                 epoch: row.epoch,
-                profile: Profile::read(id, [&row.median, &row.spread, &row.scale])?,
+                profile: Profile::read(id, [&row.median, &row.spread, &row.scale], row.trend)?,
                 log_energy: (mean, sd),
                 pooled_machines: counted("pooled_machines", id, row.pooled_machines)?,
                 readings: counted("readings", id, row.readings)?,
@@ -125,6 +128,7 @@ struct SpreadRow {
     median: Vec<u8>,
     spread: Vec<u8>,
     scale: Vec<u8>,
+    trend: Option<Vec<u8>>,
     readings: i32,
 }
 
@@ -134,20 +138,21 @@ impl TryFrom<SpreadRow> for SensorSpread {
     fn try_from(row: SpreadRow) -> Result<Self> {
         Ok(Self {
             machine: MachineId(row.machine_id),
-            profile: Profile::read(row.baseline_id, [&row.median, &row.spread, &row.scale])?,
+            profile: Profile::read(row.baseline_id, [&row.median, &row.spread, &row.scale], row.trend)?,
             readings: counted("readings", row.baseline_id, row.readings)?,
         })
     }
 }
 
 impl Profile {
-    pub(crate) fn read(id: i32, [median, spread, scale]: [&[u8]; 3]) -> Result<Self> {
+    pub(crate) fn read(id: i32, [median, spread, scale]: [&[u8]; 3], trend: Option<Vec<u8>>) -> Result<Self> {
         let impossible = |column| Error::impossible("baseline", column, id);
         let column = |name, bytes, usable: fn(f32) -> bool| floats(name, bytes, usable).map_err(impossible(name));
         let profile = Self {
             median: column("median", median, f32::is_finite)?,
             spread: column("spread", spread, |v| v.is_finite() && v >= 0.0)?,
             scale: column("scale", scale, |v| v.is_finite() && v > 0.0)?,
+            trend,
         };
         for (name, found) in [("spread", profile.spread.len()), ("scale", profile.scale.len())] {
             let bins = profile.median.len();
@@ -240,7 +245,7 @@ impl Store {
             let ids: Vec<i32> = some.iter().map(|baseline| baseline.0).collect();
             let rows = sqlx::query_as!(
                 BaselineRow,
-                "select b.baseline_id, b.sensor_id, s.spec_id, b.epoch, b.median, b.spread, b.scale,
+                "select b.baseline_id, b.sensor_id, s.spec_id, b.epoch, b.median, b.spread, b.scale, b.trend,
                         b.log_energy_mean, b.log_energy_sd, b.pooled_machines, b.readings, b.first_at, b.last_at,
                         b.created_at, b.created_by, b.reason
                  from baseline b join sensor s using (sensor_id) join machine m using (machine_id)
@@ -262,7 +267,7 @@ impl Store {
     pub async fn baseline_spreads(&self, scope: &Scope, class: ClassId, spec: SpecId) -> Result<Vec<SensorSpread>> {
         let rows = sqlx::query_as!(
             SpreadRow,
-            "select b.baseline_id, s.machine_id, b.median, b.spread, b.scale, b.readings
+            "select b.baseline_id, s.machine_id, b.median, b.spread, b.scale, b.trend, b.readings
              from commissioning k join baseline b on b.baseline_id = k.commissioned_baseline_id
              join sensor s on s.sensor_id = k.sensor_id
              join machine m using (machine_id)
@@ -289,9 +294,9 @@ impl Store {
 /// The row, unless the epoch has one or has passed.
 async fn insert(conn: &mut PgConnection, scope: &Scope, new: &NewBaseline, now: Timestamp) -> Result<Option<i32>> {
     let id = sqlx::query_scalar!(
-        "insert into baseline (sensor_id, epoch, condition_cell, median, spread, scale, log_energy_mean, log_energy_sd,
+        "insert into baseline (sensor_id, epoch, condition_cell, median, spread, scale, trend, log_energy_mean, log_energy_sd,
              pooled_machines, readings, first_at, last_at, created_at, created_by, reason)
-         select k.sensor_id, k.epoch, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+         select k.sensor_id, k.epoch, 0, $3, $4, $5, $16, $6, $7, $8, $9, $10, $11, $12, $13, $14
          from commissioning k where k.sensor_id = $1 and k.epoch = $2 and k.state = 'commissioning'
              and ($15::int4[] is null or exists (select 1 from sensor s join machine m using (machine_id)
                                                  where s.sensor_id = k.sensor_id and m.site_id = any($15)))
@@ -312,6 +317,7 @@ async fn insert(conn: &mut PgConnection, scope: &Scope, new: &NewBaseline, now: 
         new.created_by,
         new.reason,
         scope.to_filter() as _,
+        new.profile.trend,
     )
     .fetch_optional(conn)
     .await?;
@@ -325,13 +331,13 @@ mod tests {
     #[test]
     fn a_profile_that_is_none_is_impossible_and_named() {
         let two = bytes(&[1.0, 2.0]);
-        let profile = Profile::read(7, [&two, &two, &two]).unwrap();
+        let profile = Profile::read(7, [&two, &two, &two], None).unwrap();
         assert_eq!(profile.scale, [1.0, 2.0]);
         let zero = bytes(&[1.0, 0.0]);
-        let error = Profile::read(7, [&two, &zero, &zero]).unwrap_err().to_string();
+        let error = Profile::read(7, [&two, &zero, &zero], None).unwrap_err().to_string();
         assert_eq!(error, "impossible row: baseline.scale of 7: bin 1 is 0");
         for (wrong, column) in [(&two[..4], "spread"), (&two[..5], "spread"), (&[], "spread")] {
-            let error = Profile::read(7, [&two, wrong, &two]).unwrap_err().to_string();
+            let error = Profile::read(7, [&two, wrong, &two], None).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("impossible row: baseline.{column} of 7")),
                 "{error}"

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tocsin_domain::lifecycle::CommissioningState;
-use tocsin_domain::{BaselineId, CanonicalSpectrum, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
+use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
 use crate::changes::Channel;
 use crate::reading::SpectrumColumn;
+use crate::reading::spectra::ColumnRow;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -295,14 +296,15 @@ impl Store {
         ready: &ReadySensor,
         most: u32,
     ) -> Result<Vec<SpectrumColumn>> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            ColumnRow,
             r#"with healthy as (
                    select r.captured_at, row_number() over (order by r.captured_at) - 1 as place,
                           count(*) over () as total
                    from commissioning_reading r join sensor s using (sensor_id) join machine m using (machine_id)
                    where r.sensor_id = $1 and r.captured_at >= $2 and r.captured_at <= $3
                      and ($5::int4[] is null or m.site_id = any($5)) and ($6 or r.severity is null or r.severity < 1))
-               select r.captured_at, r.spectrum as "spectrum!"
+               select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
                where h.place % ((h.total + $4 - 1) / $4) = 0 and r.spectrum is not null order by r.captured_at"#,
             ready.sensor.0,
@@ -314,10 +316,6 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let columns = rows.into_iter().map(|row| SpectrumColumn {
-            captured_at: row.captured_at.into(),
-            spectrum: CanonicalSpectrum::from_codes(row.spectrum),
-        });
-        Ok(columns.collect())
+        Ok(rows.into_iter().map(SpectrumColumn::from).collect())
     }
 }

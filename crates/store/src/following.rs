@@ -7,10 +7,11 @@ mod record;
 
 use std::time::Duration;
 
-use tocsin_domain::{BaselineId, CanonicalSpectrum, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
+use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
 use crate::baseline::{Profile, floats};
 use crate::reading::SpectrumColumn;
+use crate::reading::spectra::ColumnRow;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -56,8 +57,10 @@ const USUAL_ROUNDS: i64 = 7;
 /// What a sensor read since the last round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecentSpectra {
-    /// Healthy ones, in order of capture; none when an incident was open.
+    /// In order of capture.
     pub spectra: Vec<SpectrumColumn>,
+    /// Whether an incident was open: then they show where the sensor stands, and are not taken for health.
+    pub disturbed: bool,
     /// Capture time of the newest reading there is.
     pub until: Timestamp,
 }
@@ -99,6 +102,7 @@ struct SensorRow {
     active_median: Vec<u8>,
     spread: Vec<u8>,
     scale: Vec<u8>,
+    trend: Option<Vec<u8>>,
     first_medians: Vec<Vec<u8>>,
     cusum: f64,
     looked_until: Time,
@@ -114,7 +118,10 @@ impl TryFrom<SensorRow> for FollowingSensor {
             return Err(Error::impossible("following_round", "cusum", row.sensor_id)(wrong));
         }
         let profile = |id, median: &[u8]| -> Result<(BaselineId, Profile)> {
-            Ok((BaselineId(id), Profile::read(id, [median, &row.spread, &row.scale])?))
+            Ok((
+                BaselineId(id),
+                Profile::read(id, [median, &row.spread, &row.scale], row.trend.clone())?,
+            ))
         };
         Ok(Self {
             sensor: SensorId(row.sensor_id),
@@ -217,7 +224,7 @@ impl Store {
             SensorRow,
             r#"select k.sensor_id, s.machine_id, m.class_id, s.spec_id, k.epoch, c.baseline_id as commissioned_id,
                       c.median as commissioned_median, c.log_energy_mean, c.log_energy_sd, a.baseline_id as active_id, a.median as active_median,
-                      c.spread, c.scale, coalesce(f.cusum, 0) as "cusum!",
+                      c.spread, c.scale, c.trend, coalesce(f.cusum, 0) as "cusum!",
                       array(select r.recent from following_round r
                             where r.sensor_id = k.sensor_id and r.epoch = k.epoch and r.recent is not null
                               and r.at > c.created_at order by r.at limit $5) as "first_medians!",
@@ -247,7 +254,7 @@ impl Store {
     }
 
     /// What a sensor read after `after`. Of more than `most` every so-manieth is taken. A reading of a machine that stood
-    /// still is not healthy, nor is any of a period in which an incident was open.
+    /// still is none.
     pub async fn following_spectra(
         &self,
         scope: &Scope,
@@ -271,15 +278,10 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(newest) = newest else { return Ok(None) };
-        if newest.disturbed {
-            return Ok(Some(RecentSpectra {
-                spectra: Vec::new(),
-                until: newest.until.into(),
-            }));
-        }
         let period = (after, newest.until.into());
         Ok(Some(RecentSpectra {
             spectra: self.plateau_spectra(scope, sensor, period, most).await?,
+            disturbed: newest.disturbed,
             until: newest.until.into(),
         }))
     }
@@ -293,7 +295,8 @@ impl Store {
         (after, until): (Timestamp, Timestamp),
         most: u32,
     ) -> Result<Vec<SpectrumColumn>> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            ColumnRow,
             r#"with healthy as (
                    select r.captured_at, row_number() over (order by r.captured_at) - 1 as place,
                           count(*) over () as total
@@ -301,7 +304,7 @@ impl Store {
                    where r.sensor_id = $1 and r.captured_at > $2 and r.captured_at <= $3
                      and r.spectrum is not null and (r.rpm is null or r.rpm <> 0)
                      and ($5::int4[] is null or m.site_id = any($5)))
-               select r.captured_at, r.spectrum as "spectrum!"
+               select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
                where h.place % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at"#,
             sensor.0,
@@ -312,11 +315,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let spectra = rows.into_iter().map(|row| SpectrumColumn {
-            captured_at: row.captured_at.into(),
-            spectrum: CanonicalSpectrum::from_codes(row.spectrum),
-        });
-        Ok(spectra.collect())
+        Ok(rows.into_iter().map(SpectrumColumn::from).collect())
     }
 
     /// The newest round of each sensor of a site in `scope`, in this epoch.

@@ -2,8 +2,8 @@
 //! [`overall`], [`spectra`], [`in_order`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
-    BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, ReadingFlags, ReadingKey, Scores,
-    SensorId, ThresholdSetId, Timestamp, Verdict,
+    BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, OperatingState, ReadingFlags,
+    ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 
 use crate::row::{Time, none_if_zero};
@@ -61,8 +61,8 @@ pub struct NewReading {
     pub flags: ReadingFlags,
     /// The decision.
     pub verdict: Verdict,
-    /// The operating-condition cell.
-    pub condition_cell: i16,
+    /// What the machine was doing, as its sensor's baseline knows it.
+    pub state: OperatingState,
     /// Canonical overall levels in the spec's order, none where absent; empty when the reading has none at all.
     pub overall: Vec<Option<f32>>,
     /// Little-endian half floats; empty when the network did not judge.
@@ -92,8 +92,8 @@ pub struct StoredReading {
     pub flags: ReadingFlags,
     /// The decision.
     pub verdict: Verdict,
-    /// The operating-condition cell.
-    pub condition_cell: i16,
+    /// What the machine was doing, as its sensor's baseline knows it.
+    pub state: OperatingState,
 }
 
 /// A reading's scores, one column each.
@@ -143,6 +143,12 @@ impl TryFrom<StoredRow> for StoredReading {
             row.severity,
         ];
         let verdict = Verdict::from_code(row.verdict).map_err(Error::impossible("reading", "verdict", label(key)))?;
+        // The condition itself is not among these columns: what a row of before says by its speed, it says by its verdict too.
+        let state = OperatingState::from_row(row.condition_cell, Condition::default()).map_err(Error::impossible(
+            "reading",
+            "condition_cell",
+            label(key),
+        ))?;
         let scores =
             scores(columns, row.detector_mask).map_err(Error::impossible("reading", "detector_mask", label(key)))?;
         Ok(Self {
@@ -155,7 +161,7 @@ impl TryFrom<StoredRow> for StoredReading {
             scores,
             flags: ReadingFlags(row.flags),
             verdict,
-            condition_cell: row.condition_cell,
+            state,
         })
     }
 }

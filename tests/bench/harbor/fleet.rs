@@ -1,54 +1,35 @@
 //! A simulated fleet from its first reading to its last.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tocsin_detect::{Commissioned, Reference, Rows, fleet_spread, log_spectrum_into};
-use tocsin_domain::{Codec, Detector, ReadingKey, SensorId, Severity};
-use tocsin_evaluate::Watch;
+use tocsin_detect::drift::FollowRule;
+use tocsin_detect::{Commissioned, Fleet as Pool, Reference, Rows, log_spectrum_into};
+use tocsin_domain::{Condition, Detector, OperatingState, ReadingKey, SensorId};
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
-use tocsin_judge::{FleetReplay, Persistence, ThresholdSet, Transition};
+use tocsin_judge::{FleetReplay, Persistence, ThresholdSet};
 use tocsin_simulator::harbor::{Class, Fleet, Machine};
+
+use super::watched::{Canonical, Outcome, Watched, follow_together};
 
 /// Readings that commission a sensor: evenly spread over its first day.
 const COMMISSIONING: usize = 400;
-
-/// What became of a machine.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) name: String,
-    /// Readings judged.
-    pub(crate) readings: u64,
-    /// Time judged before any failure began.
-    pub(crate) healthy_hours: f64,
-    pub(crate) false_pages: usize,
-    pub(crate) false_alerts: usize,
-    pub(crate) fate: Option<Fate>,
-}
-
-/// How a failing machine was noticed: shares of the way from onset to failure.
-#[derive(Debug)]
-pub(crate) struct Fate {
-    pub(crate) kind: String,
-    pub(crate) change_db: f64,
-    pub(crate) alerted_at: Option<f64>,
-    pub(crate) paged_at: Option<f64>,
-}
 
 /// A machine with its sensors commissioned.
 struct Ready {
     commissioned: Vec<Commissioned>,
     linear: Vec<Vec<f32>>,
+    conditions: Vec<Condition>,
 }
 
-/// Commissions until `commissioned`, sets limits until `limited`, and judges the rest.
+/// Commissions until `commissioned`, sets limits until `limited`, and judges the rest, day by day.
 pub(crate) fn judge(
     fleet: &Fleet,
     method: &FleetReplay,
-    commissioned: Duration,
-    limited: Duration,
+    (commissioned, limited): (Duration, Duration),
+    follow: Option<FollowRule>,
 ) -> Result<Vec<Outcome>> {
     let interval = fleet.config().interval;
     let steps = |length: Duration| (length.as_micros() / interval.as_micros()) as u64;
@@ -68,24 +49,46 @@ pub(crate) fn judge(
     })?;
     let limits = Class::ALL.map(|class| limits(fleet, class, &largest, method));
     eprintln!("judging");
-    in_parallel(&places, |at| {
+    let watched = in_parallel(&places, |at| {
         let machine = &fleet.machines()[*at];
         let limits = limits[machine.class() as usize]
             .as_ref()
             .map_err(|error| anyhow::anyhow!("{error}"))?;
-        Ok(watch(fleet, machine, references[*at].clone(), limits, limited))
-    })
+        let mut watched = Watched::new(fleet, machine, references[*at].clone(), limits);
+        watched.settle(commissioned..limited)?;
+        Ok(Mutex::new(watched))
+    })?;
+    let day = steps(Duration::from_hours(24));
+    for from in (limited..fleet.config().steps()).step_by(day as usize) {
+        in_parallel(&watched, |machine| locked(machine).judge(from..from + day))?;
+        if let Some(rule) = follow {
+            for class in Class::ALL {
+                let of_class = watched.iter().map(locked).filter(|machine| machine.class() == class);
+                follow_together(&mut of_class.collect::<Vec<_>>(), rule)?;
+            }
+        }
+    }
+    Ok(watched
+        .into_iter()
+        .map(|machine| machine.into_inner().expect("nobody panicked").outcome)
+        .collect())
+}
+
+fn locked<'a, 'b>(machine: &'a Mutex<Watched<'b>>) -> MutexGuard<'a, Watched<'b>> {
+    machine.lock().expect("nobody panicked")
 }
 
 fn commission(fleet: &Fleet, machine: &Machine, steps: u64) -> Result<Ready> {
     let bins = usize::from(fleet.spec().bins);
     let sensors = fleet.row_length() / bins;
     let mut linear = vec![Vec::new(); sensors];
+    let mut conditions = Vec::new();
     let stride = (steps / COMMISSIONING as u64).max(1);
     let mut row = Canonical::new(fleet);
     for step in (0..steps).step_by(stride as usize) {
         let mut stream = machine.stream_steps(step..step + 1);
-        if stream.next_into(&mut row.bins).is_some() {
+        if let Some(reading) = stream.next_into(&mut row.bins) {
+            conditions.push(reading.condition);
             row.quantise();
             for (sensor, spectrum) in row.bins.chunks_exact(bins).enumerate() {
                 linear[sensor].extend_from_slice(spectrum);
@@ -95,30 +98,37 @@ fn commission(fleet: &Fleet, machine: &Machine, steps: u64) -> Result<Ready> {
     let fit = |linear: &Vec<f32>| {
         let mut log = vec![0.0; linear.len()];
         log_spectrum_into(linear, fleet.spec().canonical_s0(), &mut log);
-        Commissioned::fit(Rows::new(&log, bins)?)
+        Commissioned::fit(Rows::new(&log, bins)?, &conditions)
     };
     let commissioned = linear.iter().map(fit).collect::<Result<_, _>>();
     Ok(Ready {
         commissioned: commissioned.with_context(|| machine.name().to_string())?,
         linear,
+        conditions,
     })
 }
 
 fn references(fleet: &Fleet, ready: &[Ready]) -> Result<Vec<Vec<Reference>>> {
-    let spreads = Class::ALL.map(|class| {
+    let pools = Class::ALL.map(|class| {
         let of_class = fleet
             .machines()
             .iter()
             .zip(ready)
             .filter(|(machine, _)| machine.class() == class);
-        fleet_spread(of_class.flat_map(|(_, ready)| &ready.commissioned))
+        Pool::of(of_class.flat_map(|(_, ready)| &ready.commissioned))
     });
     let of_machine = |(machine, ready): (&Machine, &Ready)| -> Result<Vec<Reference>> {
-        let spread = spreads[machine.class() as usize].as_deref();
+        let pool = pools[machine.class() as usize].as_ref();
         let sensors = ready.commissioned.iter().zip(&ready.linear);
         let reference = |(commissioned, linear): (&Commissioned, &Vec<f32>)| {
             let rows = Rows::new(linear, commissioned.median().len())?;
-            Reference::new(commissioned, rows, spread, tocsin_detect::baseline::KAPPA)
+            Reference::new(
+                commissioned,
+                rows,
+                &ready.conditions,
+                pool,
+                tocsin_detect::baseline::KAPPA,
+            )
         };
         Ok(sensors.map(reference).collect::<Result<_, _>>()?)
     };
@@ -136,9 +146,13 @@ fn history(fleet: &Fleet, machine: &Machine, references: &[Reference], steps: st
     while let Some(reading) = stream.next_into(&mut row.bins) {
         row.quantise();
         for (sensor, linear) in row.bins.chunks_exact(bins).enumerate() {
+            if references[sensor].baseline.state(reading.condition) != OperatingState::Known {
+                continue;
+            }
             log_spectrum_into(linear, fleet.spec().canonical_s0(), &mut log);
             let mut scores = tocsin_domain::Scores::default();
-            references[sensor].score_into(linear, &log, &mut z, &mut scores);
+            let log = (log.as_slice(), references[sensor].baseline.offset(reading.condition));
+            references[sensor].score_into((linear, reading.condition), log, &mut z, &mut scores);
             let key = ReadingKey {
                 sensor: SensorId(sensor as i32 + 1),
                 captured_at: reading.captured_at,
@@ -170,92 +184,9 @@ fn limits(fleet: &Fleet, class: Class, largest: &[Largest], method: &FleetReplay
     Ok(Arc::new(set.with_context(|| format!("limits of {}", class.name()))?))
 }
 
-fn watch(
-    fleet: &Fleet,
-    machine: &Machine,
-    references: Vec<Reference>,
-    limits: &Arc<ThresholdSet>,
-    from: u64,
-) -> Outcome {
-    let mut watch = Watch::new(references, Arc::clone(limits), step(fleet), fleet.spec().canonical_s0());
-    let mut outcome = Outcome {
-        name: machine.name().to_string(),
-        readings: 0,
-        healthy_hours: 0.0,
-        false_pages: 0,
-        false_alerts: 0,
-        fate: machine.failure().map(|failure| Fate {
-            kind: format!("{:?}", failure.kind),
-            change_db: failure.change_db,
-            alerted_at: None,
-            paged_at: None,
-        }),
-    };
-    let mut row = Canonical::new(fleet);
-    let mut stream = machine.stream_steps(from..fleet.config().steps());
-    while let Some(reading) = stream.next_into(&mut row.bins) {
-        row.quantise();
-        outcome.readings += 1;
-        let failure = machine.failure();
-        let healthy = failure.is_none_or(|failure| reading.captured_at < failure.onset);
-        if healthy {
-            outcome.healthy_hours += fleet.config().interval.as_secs_f64() / 3600.0;
-        } else if failure.is_some_and(|failure| reading.captured_at > failure.failure) {
-            break;
-        }
-        for (_, transition) in watch.arrive(reading.captured_at, reading.condition, &row.bins) {
-            let along = failure.map(|f| {
-                let life = f.failure.since(f.onset).as_secs_f64();
-                reading.captured_at.since(f.onset).as_secs_f64() / life
-            });
-            outcome.note(transition, healthy, along);
-        }
-    }
-    outcome
-}
-
-impl Outcome {
-    fn note(&mut self, transition: Transition, healthy: bool, along: Option<f64>) {
-        let page = matches!(transition, Transition::Opened(Severity::Page) | Transition::Escalated);
-        let alert = matches!(transition, Transition::Opened(_));
-        if healthy {
-            self.false_pages += usize::from(page);
-            self.false_alerts += usize::from(alert);
-        } else if let Some(fate) = &mut self.fate {
-            if page {
-                fate.paged_at = fate.paged_at.or(along);
-            }
-            if alert {
-                fate.alerted_at = fate.alerted_at.or(along);
-            }
-        }
-    }
-}
-
 /// The decision interval: the larger of the reporting interval and ten seconds.
-fn step(fleet: &Fleet) -> Duration {
+pub(super) fn step(fleet: &Fleet) -> Duration {
     fleet.config().interval.max(Duration::from_secs(10))
-}
-
-/// A machine's spectra of one step, as the store would keep them.
-struct Canonical {
-    codec: Codec,
-    bins: Vec<f32>,
-}
-
-impl Canonical {
-    fn new(fleet: &Fleet) -> Self {
-        Self {
-            codec: Codec::for_spec(fleet.spec()),
-            bins: vec![0.0; fleet.row_length()],
-        }
-    }
-
-    fn quantise(&mut self) {
-        for amplitude in &mut self.bins {
-            *amplitude = self.codec.requantise(*amplitude);
-        }
-    }
 }
 
 /// Every item's answer, in order, by as many threads as there are processors; progress on standard error.

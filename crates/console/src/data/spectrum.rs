@@ -30,6 +30,7 @@ struct Reading {
     /// 0 without one.
     baseline: i32,
     degraded: bool,
+    condition_unseen: bool,
     rpm: Option<f32>,
     load: Option<f32>,
     detectors: Vec<Detector>,
@@ -107,6 +108,7 @@ pub(crate) async fn show(
         bundle: answer.bundle_id,
         baseline: answer.baseline_id,
         degraded: answer.degraded,
+        condition_unseen: answer.condition_unseen,
         rpm: answer.rpm,
         load: answer.load,
         detectors: detectors.collect(),

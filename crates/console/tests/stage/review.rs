@@ -250,6 +250,7 @@ impl ReviewService for Fixture {
             rpm: Some(18_000.0),
             load: Some(0.62),
             degraded: false,
+            condition_unseen: false,
             overall: declared()
                 .into_iter()
                 .enumerate()

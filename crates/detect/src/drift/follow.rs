@@ -26,6 +26,15 @@ impl Default for FollowRule {
     }
 }
 
+/// How a machine departs from its peers, where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspected {
+    /// Louder.
+    Risen,
+    /// Quieter.
+    Fallen,
+}
+
 /// Rise of a class since its machines were commissioned: per bin the median over machines of the differences between
 /// recent and commissioned medians of ln(1 + s/s0). A machine in trouble moves it little. Nothing without machines.
 ///
@@ -49,7 +58,8 @@ pub fn common_rise<'a>(rises: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec
 }
 
 /// The median log spectrum a baseline moves to. All are ln(1 + s/s0) per bin: what was `commissioned`, the `active`
-/// version, the sensor's `recent` median, and the `common` rise of its class. A `suspected` sensor moves nowhere up.
+/// version, the sensor's `recent` median, and the `common` rise of its class. A sensor suspected of a rise moves nowhere up;
+/// one suspected of a fall stays, or returns to, where its class went without it, and never above what was commissioned.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -58,7 +68,7 @@ pub fn follow(
     active: &[f32],
     recent: &[f32],
     common: &[f32],
-    suspected: bool,
+    suspected: Option<Suspected>,
     rule: FollowRule,
 ) -> Vec<f32> {
     let bins = commissioned.len();
@@ -69,12 +79,14 @@ pub fn follow(
     let next = (0..bins).map(|bin| {
         let from = commissioned[bin];
         let least = amplified(from, -rule.down_db);
-        let most = if suspected {
-            active[bin]
-        } else {
-            (from + common[bin].max(0.0)).min(amplified(from, rule.common_up_db))
-        };
-        recent[bin].max(least).min(most)
+        match suspected {
+            None => {
+                let most = (from + common[bin].max(0.0)).min(amplified(from, rule.common_up_db));
+                recent[bin].max(least).min(most)
+            }
+            Some(Suspected::Risen) => recent[bin].max(least).min(active[bin]),
+            Some(Suspected::Fallen) => (from + common[bin].min(0.0)).max(least).max(active[bin]),
+        }
     });
     next.collect()
 }
@@ -94,34 +106,43 @@ mod tests {
         down_db: 3.0,
     };
 
-    fn moved(recent: f32, common: f32, suspected: bool) -> f32 {
+    fn moved(recent: f32, common: f32, suspected: Option<Suspected>) -> f32 {
         follow(&[5.0], &[4.9], &[recent], &[common], suspected, RULE)[0]
     }
 
     #[test]
     fn it_goes_down_with_its_machine_and_back_to_what_was_commissioned() {
-        assert_eq!(moved(4.8, 0.0, false), 4.8);
-        assert_eq!(moved(5.0, 0.0, false), 5.0);
+        assert_eq!(moved(4.8, 0.0, None), 4.8);
+        assert_eq!(moved(5.0, 0.0, None), 5.0);
         assert_eq!(
-            moved(6.0, 0.0, false),
+            moved(6.0, 0.0, None),
             5.0,
             "its own rise is nobody's but a person's to accept"
         );
-        assert!((moved(0.0, 0.0, false) - amplified(5.0, -3.0)).abs() < 1e-6);
+        assert!((moved(0.0, 0.0, None) - amplified(5.0, -3.0)).abs() < 1e-6);
     }
 
     #[test]
     fn it_goes_up_with_its_class_and_no_further_than_three_decibels() {
-        assert_eq!(moved(5.2, 0.1, false), 5.1);
-        assert_eq!(moved(5.05, 0.1, false), 5.05, "no higher than itself");
-        let bound = moved(9.0, 4.0, false);
+        assert_eq!(moved(5.2, 0.1, None), 5.1);
+        assert_eq!(moved(5.05, 0.1, None), 5.05, "no higher than itself");
+        let bound = moved(9.0, 4.0, None);
         assert!((f64::from(bound - 5.0) / LN_PER_DB - 3.0).abs() < 0.03, "{bound}");
     }
 
     #[test]
     fn a_suspected_sensor_moves_nowhere_up() {
-        assert_eq!(moved(5.2, 0.3, true), 4.9);
-        assert_eq!(moved(4.8, 0.3, true), 4.8);
+        let risen = Some(Suspected::Risen);
+        assert_eq!(moved(5.2, 0.3, risen), 4.9);
+        assert_eq!(moved(4.8, 0.3, risen), 4.8);
+    }
+
+    #[test]
+    fn a_sensor_that_fell_alone_returns_to_where_its_class_is() {
+        let fallen = Some(Suspected::Fallen);
+        assert_eq!(moved(4.0, 0.0, fallen), 5.0, "to what was commissioned");
+        assert_eq!(moved(4.0, 0.4, fallen), 5.0, "and no further");
+        assert_eq!(moved(4.0, -0.05, fallen), 4.95);
     }
 
     #[test]
@@ -140,11 +161,12 @@ mod tests {
     proptest! {
         #[test]
         fn however_often_it_follows_it_stays_within_the_rule(
-            recents in prop::collection::vec((0.0_f32..12.0, -1.0_f32..12.0, any::<bool>()), 1..50),
+            recents in prop::collection::vec((0.0_f32..12.0, -1.0_f32..12.0, 0..3), 1..50),
             commissioned in 0.0_f32..10.0,
         ) {
             let mut active = vec![commissioned];
             for (recent, common, suspected) in recents {
+                let suspected = [None, Some(Suspected::Risen), Some(Suspected::Fallen)][suspected as usize];
                 active = follow(&[commissioned], &active, &[recent], &[common], suspected, RULE);
                 prop_assert!(active[0] <= amplified(commissioned, 3.0) + 1e-6);
                 prop_assert!(active[0] >= amplified(commissioned, -3.0) - 1e-6);

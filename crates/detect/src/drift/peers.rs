@@ -1,5 +1,6 @@
 //! One sensor's move held against the moves of its peers.
 
+use super::Suspected;
 use crate::baseline::median;
 use crate::deviation::{growth, narrowband};
 
@@ -50,6 +51,7 @@ pub struct Peers<'a> {
     centre: Vec<f32>,
     spread: Vec<f32>,
     growth: (f32, f32),
+    fall: (f32, f32),
     narrowband: (f32, f32),
 }
 
@@ -76,10 +78,12 @@ impl<'a> Peers<'a> {
             centre,
             spread,
             growth: (0.0, 1.0),
+            fall: (0.0, 1.0),
             narrowband: (0.0, 1.0),
         };
         let residuals: Vec<Vec<f32>> = peers.moves.iter().map(|m| peers.residual(m)).collect();
         peers.growth = robust(residuals.iter().map(|r| growth(r)).collect());
+        peers.fall = robust(residuals.iter().map(|r| fall(r)).collect());
         peers.narrowband = robust(residuals.iter().map(|r| narrowband(r)).collect());
         Some(peers)
     }
@@ -89,11 +93,29 @@ impl<'a> Peers<'a> {
         &self.centre
     }
 
-    /// How far a move stands above the peers', in robust standard deviations: the greater of broad and narrow rise.
+    /// How far a move stands out of the peers', in robust standard deviations: the greatest of its broad rise, its broad
+    /// fall (a lost load and a loose sensor are quieter than healthy) and its narrow rise.
     pub fn standing(&self, own: &[f32]) -> f32 {
+        let (risen, fallen) = self.standings(own);
+        risen.max(fallen)
+    }
+
+    /// Which way a move stands out most.
+    pub fn direction(&self, own: &[f32]) -> Suspected {
+        let (risen, fallen) = self.standings(own);
+        if fallen > risen {
+            Suspected::Fallen
+        } else {
+            Suspected::Risen
+        }
+    }
+
+    /// How far a move stands above the peers', and how far below.
+    fn standings(&self, own: &[f32]) -> (f32, f32) {
         let residual = self.residual(own);
         let of = |score: f32, (middle, sd): (f32, f32)| (score - middle) / sd.max(SPREAD_FLOOR);
-        of(growth(&residual), self.growth).max(of(narrowband(&residual), self.narrowband))
+        let risen = of(growth(&residual), self.growth).max(of(narrowband(&residual), self.narrowband));
+        (risen, of(fall(&residual), self.fall))
     }
 
     /// What a move means.
@@ -128,6 +150,12 @@ impl<'a> Peers<'a> {
         let beyond = self.beyond(own);
         beyond.iter().zip(&self.spread).map(|(value, sd)| value / sd).collect()
     }
+}
+
+/// How much a spectrum fell: growth the other way.
+fn fall(residual: &[f32]) -> f32 {
+    let turned: Vec<f32> = residual.iter().map(|value| -value).collect();
+    growth(&turned)
 }
 
 /// Median and robust standard deviation.
@@ -179,6 +207,9 @@ mod tests {
             assert_eq!(finding(&moves, 3), Finding::Steady);
             moves[3][20] += 5.0;
             assert_eq!(finding(&moves, 3), Finding::Suspicion, "one line, seed {seed}");
+            let mut moves = wandering(20, seed);
+            raise(&mut moves[3][30..46], -1.5);
+            assert_eq!(finding(&moves, 3), Finding::Suspicion, "a fall, seed {seed}");
             let mut moves = wandering(20, seed);
             raise(&mut moves[3][30..46], 1.5);
             assert_eq!(finding(&moves, 3), Finding::Suspicion, "a band, seed {seed}");

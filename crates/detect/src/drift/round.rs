@@ -1,6 +1,8 @@
 //! One round of following: all sensors of a class and spec together.
 
-use super::{Cusum, Finding, FollowRule, Peers, common_rise, follow};
+use std::collections::BTreeMap;
+
+use super::{Cusum, Finding, FollowRule, Peers, Suspected, common_rise, follow};
 use crate::baseline::Baseline;
 
 /// Periods in which a healthy sensor should hardly ever be suspected: a year of days.
@@ -15,8 +17,11 @@ pub struct Standing<'a> {
     pub commissioned: &'a Baseline,
     /// Median log spectrum of the active version.
     pub active: &'a [f32],
-    /// Median log spectrum of the period past, of healthy readings alone; none when there were too few.
+    /// Median log spectrum of the period past; none when there were too few readings.
     pub recent: Option<Vec<f32>>,
+    /// Whether an incident was open in the period: what the sensor read then is compared with its peers, and nothing follows
+    /// it.
+    pub disturbed: bool,
     /// Mean of such medians over its first periods: a hundred readings commission a baseline a little beside the state that
     /// the sensor is usually in, and no rise is to be seen in that. None until there is one.
     pub usual: Option<&'a [f32]>,
@@ -35,8 +40,9 @@ pub struct Followed {
     pub standing: f64,
     /// The same in sum.
     pub cusum: Cusum,
-    /// Whether it may move up at all.
-    pub held: bool,
+    /// Which way its machine departs from its peers; a sensor without peers is held as if it had risen. None: it may
+    /// follow.
+    pub held: Option<Suspected>,
 }
 
 /// Lets every sensor of a class follow. Sensors without peers (fewer than four have been seen) follow down alone.
@@ -44,7 +50,8 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
     let rises: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::rise).collect();
     let moves: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::move_in_scales).collect();
     let peers = Peers::new(moves.iter().flatten().map(Vec::as_slice).collect());
-    let common = common_rise(rises.iter().flatten().map(Vec::as_slice));
+    let undisturbed = rises.iter().zip(sensors).filter(|(_, sensor)| !sensor.disturbed);
+    let common = common_rise(undisturbed.filter_map(|(rise, _)| rise.as_deref()));
     let mut followed: Vec<Followed> = sensors
         .iter()
         .zip(&moves)
@@ -65,20 +72,26 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
                 finding: if crept { Finding::Suspicion } else { alone },
                 standing,
                 cusum,
-                held: peers.is_none() || crept || alone == Finding::Suspicion,
+                held: match own {
+                    Some((own, peers)) if crept || alone == Finding::Suspicion => Some(peers.direction(own)),
+                    _ if peers.is_none() => Some(Suspected::Risen),
+                    _ => None,
+                },
             }
         })
         .collect();
-    let suspected: Vec<i64> = sensors
-        .iter()
-        .zip(&followed)
-        .filter(|(_, f)| f.held)
-        .map(|(s, _)| s.machine)
-        .collect();
+    let mut suspected: BTreeMap<i64, Suspected> = BTreeMap::new();
+    for (sensor, followed) in sensors.iter().zip(&followed) {
+        match followed.held {
+            Some(Suspected::Risen) => _ = suspected.insert(sensor.machine, Suspected::Risen),
+            Some(Suspected::Fallen) => _ = suspected.entry(sensor.machine).or_insert(Suspected::Fallen),
+            None => {}
+        }
+    }
     for (sensor, followed) in sensors.iter().zip(&mut followed) {
-        followed.held = suspected.contains(&sensor.machine);
+        followed.held = suspected.get(&sensor.machine).copied();
         followed.median = match (&sensor.recent, &common) {
-            (Some(recent), Some(common)) => {
+            (Some(recent), Some(common)) if !sensor.disturbed => {
                 let commissioned = sensor.commissioned.median();
                 follow(commissioned, sensor.active, recent, common, followed.held, rule)
             }
@@ -115,7 +128,7 @@ mod tests {
     const BINS: usize = 16;
 
     fn commissioned() -> Baseline {
-        Baseline::new(vec![5.0; BINS], vec![0.2; BINS]).unwrap()
+        Baseline::new(vec![5.0; BINS], vec![0.2; BINS], None).unwrap()
     }
 
     /// One round in which each sensor, each on its own machine, rose by so much.
@@ -130,6 +143,7 @@ mod tests {
                 commissioned: &commissioned,
                 active: commissioned.median(),
                 recent: Some((0..BINS).map(|bin| 5.0 + rise + wobble(at, bin)).collect()),
+                disturbed: false,
                 usual: None,
                 cusum: Cusum::default(),
             })
@@ -145,18 +159,35 @@ mod tests {
                 .iter()
                 .all(|f| f.finding == Finding::Drift && f.median[0] > 5.15)
         );
+        let mut falls = [0.0; 8];
+        falls[2] = -0.8;
+        let fallen = &round(&falls)[2];
+        assert_eq!(
+            (fallen.finding, fallen.held),
+            (Finding::Suspicion, Some(Suspected::Fallen))
+        );
+        assert!(
+            fallen.median.iter().all(|m| *m > 4.98),
+            "it learns no fall of one machine"
+        );
         let mut rises = [0.0; 8];
         rises[2] = 0.8;
         let alone = round(&rises);
-        assert_eq!((alone[2].finding, alone[2].held), (Finding::Suspicion, true));
+        assert_eq!(
+            (alone[2].finding, alone[2].held),
+            (Finding::Suspicion, Some(Suspected::Risen))
+        );
         assert!(alone[2].median.iter().all(|m| *m <= 5.0));
-        assert!(alone[3].finding == Finding::Steady && !alone[3].held);
+        assert!(alone[3].finding == Finding::Steady && alone[3].held.is_none());
     }
 
     #[test]
     fn without_peers_nothing_moves_up() {
         let few = round(&[0.2; 3]);
-        assert!(few.iter().all(|f| f.held && f.median.iter().all(|m| *m <= 5.0)));
+        assert!(
+            few.iter()
+                .all(|f| f.held.is_some() && f.median.iter().all(|m| *m <= 5.0))
+        );
         let down = round(&[-0.2; 3]);
         assert!(down.iter().all(|f| f.median[0] < 4.85));
     }

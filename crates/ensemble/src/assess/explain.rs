@@ -71,7 +71,8 @@ impl Pending {
     }
 
     fn deviations(&self, by: Detector, against: &Arc<ActiveBaseline>) -> Vec<f32> {
-        let codes = self.placed.reading.spectrum.codes();
-        deviation_shares(by, codes, self.placed.full_scale, against)
+        let reading = &self.placed.reading;
+        let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
+        deviation_shares(by, spectrum, reading.condition, against)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tocsin_detect::{Commissioned, fleet_spread};
+use tocsin_detect::{Commissioned, Fleet, MalformedModel, Trend};
 use tocsin_domain::MachineId;
 use tocsin_store::baseline::{Profile, SensorSpread};
 
@@ -20,8 +20,8 @@ pub(super) type Pool = Vec<(MachineId, Commissioned)>;
 /// What one machine's sensors are pooled with.
 pub(super) struct OtherMachines {
     pub(super) machines: usize,
-    /// Their spread per bin; nothing when they are too few.
-    pub(super) spread: Option<Vec<f32>>,
+    /// Their spread and slopes per bin; nothing when they are too few.
+    pub(super) fleet: Option<Fleet>,
 }
 
 /// The spreads of a round's fits and of those `before` it.
@@ -30,13 +30,19 @@ pub(super) fn pool(fits: &[Fitted], before: Vec<SensorSpread>) -> Pool {
         .map(|fitted| (fitted.ready.machine, fitted.commissioned.clone()))
         .collect();
     for stored in before {
-        let Profile { median, spread, .. } = stored.profile;
-        match Commissioned::from_parts(median, spread, stored.readings as usize) {
+        match commissioned(stored.profile, stored.readings as usize) {
             Ok(commissioned) => pool.push((stored.machine, commissioned)),
             Err(error) => tracing::error!(machine = %stored.machine, %error, "a baseline can't be pooled with"),
         }
     }
     pool
+}
+
+/// What a sensor's stored baseline says to others: of its trend, what it was pooled with counts along, which moves no
+/// median of slopes that are the sensor's own.
+fn commissioned(profile: Profile, readings: usize) -> Result<Commissioned, MalformedModel> {
+    let trend = profile.trend.as_deref().map(Trend::from_bytes).transpose()?;
+    Commissioned::from_parts(profile.median, profile.spread, readings, trend)
 }
 
 /// At most [`MOST_POOLED`] of the fits, as many of each machine; of more machines than that every so-manieth.
@@ -65,7 +71,7 @@ impl OtherMachines {
         let enough = machines >= MIN_MACHINES;
         Self {
             machines,
-            spread: enough.then(|| fleet_spread(others().map(|(_, other)| other))).flatten(),
+            fleet: enough.then(|| Fleet::of(others().map(|(_, other)| other))).flatten(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::time;
-use tocsin_domain::{Detector, ReadingFlags, Verdict};
+use tocsin_detect::Trend;
+use tocsin_domain::{Detector, OperatingState, ReadingFlags, Verdict};
 use tocsin_judge::{Member, MemberLevel};
 use tocsin_store::baseline::Baseline;
 use tocsin_store::commissioning::{Commissioning, Progress};
@@ -113,6 +114,13 @@ fn stands(commissioning: &Commissioning) -> v1::SensorCommissioning {
 
 fn baseline(baseline: &Baseline) -> v1::SensorBaseline {
     let learned = &baseline.learned;
+    // One that can't be read judges nothing, and the ensemble's log says why.
+    let trend = learned
+        .profile
+        .trend
+        .as_deref()
+        .and_then(|bytes| Trend::from_bytes(bytes).ok());
+    let usual = trend.map(|trend| trend.conditions().usual()).unwrap_or_default();
     v1::SensorBaseline {
         baseline_id: baseline.id.0,
         epoch: learned.epoch,
@@ -123,6 +131,8 @@ fn baseline(baseline: &Baseline) -> v1::SensorBaseline {
         created_at: Some(time::to_wire(baseline.created_at)),
         created_by: learned.created_by.clone(),
         reason: learned.reason.clone(),
+        usual_rpm: usual.rpm,
+        usual_load: usual.load,
     }
 }
 
@@ -157,6 +167,7 @@ fn newest(newest: &Newest) -> v1::ExplainedReading {
             .and_then(|judgement| judgement.level)
             .map(|level| level.0),
         levels: reading.scores.iter().map(level).collect(),
+        condition_unseen: reading.state == OperatingState::Unseen,
     }
 }
 

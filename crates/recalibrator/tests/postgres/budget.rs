@@ -57,6 +57,7 @@ async fn commissioned(stage: &Stage, (site, name): (&str, &str), bundle: i32, bu
             median: vec![1.0; 32],
             spread: vec![0.0; 32],
             scale: vec![0.1; 32],
+            trend: None,
         },
         log_energy: (-3.0, 0.25),
         pooled_machines: 0,

@@ -254,7 +254,7 @@ pub(crate) fn logged(sensor: SensorId, bundle: i32, step: u32, scores: Scores) -
         condition: Condition::default(),
         flags: ReadingFlags::default(),
         verdict: Verdict::Normal { by: Detector::Residual },
-        condition_cell: 0,
+        state: tocsin_domain::OperatingState::Known,
         overall: Vec::new(),
         latent: Vec::new(),
         spectrum: vec![2; BINS],

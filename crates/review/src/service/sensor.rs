@@ -7,7 +7,9 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Scope, SensorId, SeverityZones, SpectrumSpec, Verdict, codec};
+use tocsin_domain::{
+    BundleId, CanonicalSpectrum, Codec, OperatingState, Scope, SensorId, SeverityZones, SpectrumSpec, Verdict, codec,
+};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::{FullReading, StoredReading};
 use tonic::{Response, Status};
@@ -143,6 +145,7 @@ impl Service {
             bundle_id: judged.reading.bundle.map_or(0, |bundle| bundle.0),
             baseline_id: judged.reading.baseline.map_or(0, |baseline| baseline.0),
             degraded: judged.is_degraded(),
+            condition_unseen: judged.reading.state == OperatingState::Unseen,
             observed,
             reconstructed: rebuilt.reconstruction,
             bin_error: rebuilt.bin_error,

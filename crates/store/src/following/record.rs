@@ -109,11 +109,11 @@ async fn activate(
         r#"with held as (
                select sensor_id, commissioned_baseline_id from commissioning
                where sensor_id = $1 and epoch = $2 and baseline_id = $3 for update)
-           insert into baseline (sensor_id, epoch, condition_cell, version, follows, median, spread, scale,
+           insert into baseline (sensor_id, epoch, condition_cell, version, follows, median, spread, scale, trend,
                log_energy_mean, log_energy_sd, pooled_machines, readings, first_at, last_at, created_at, created_by,
                reason)
            select c.sensor_id, c.epoch, c.condition_cell, a.version + 1,
-                  case when $9 then null else c.baseline_id end, $4, c.spread, c.scale, $11, c.log_energy_sd,
+                  case when $9 then null else c.baseline_id end, $4, c.spread, c.scale, c.trend, $11, c.log_energy_sd,
                    c.pooled_machines, $5, a.last_at, $6, $7, $8, $10
            from held join baseline c on c.baseline_id = held.commissioned_baseline_id
            join baseline a on a.baseline_id = $3

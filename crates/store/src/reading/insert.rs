@@ -133,7 +133,7 @@ impl<'a> Row<'a> {
             load: reading.condition.load,
             flags: reading.flags.0,
             verdict: reading.verdict.to_code(),
-            condition_cell: reading.condition_cell,
+            condition_cell: reading.state.to_cell(),
             detector_mask: mask_column(reading.scores.mask()),
             predecessor_count: reading.predecessors.map_or(0, |predecessors| predecessors.count),
             overall: (!reading.overall.is_empty()).then_some(reading.overall.as_slice()),

@@ -3,7 +3,7 @@
 use tocsin_domain::{CanonicalSpectrum, Condition, ReadingKey, Scope, SensorId, Timestamp};
 
 use super::{Predecessors, StoredReading, StoredRow, label};
-use crate::row::time;
+use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
 /// A reading with everything that is kept of it.
@@ -24,12 +24,33 @@ pub struct FullReading {
 }
 
 /// One spectrum of a sensor over time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SpectrumColumn {
     /// When it was taken.
     pub captured_at: Timestamp,
     /// The canonical spectrum.
     pub spectrum: CanonicalSpectrum,
+    /// The operating condition it was taken in, as far as known.
+    pub condition: Condition,
+}
+
+/// The columns of a [`SpectrumColumn`].
+pub(crate) struct ColumnRow {
+    pub(crate) captured_at: Time,
+    pub(crate) spectrum: Vec<u8>,
+    pub(crate) rpm: Option<f32>,
+    pub(crate) load: Option<f32>,
+}
+
+impl From<ColumnRow> for SpectrumColumn {
+    fn from(row: ColumnRow) -> Self {
+        let ColumnRow { rpm, load, .. } = row;
+        Self {
+            captured_at: row.captured_at.into(),
+            spectrum: CanonicalSpectrum::from_codes(row.spectrum),
+            condition: Condition { rpm, load },
+        }
+    }
 }
 
 impl Store {
@@ -125,11 +146,12 @@ impl Store {
                 )
             })
             .unzip();
-        let rows = sqlx::query!(
-            r#"select r.captured_at, r.spectrum as "spectrum!"
+        let rows = sqlx::query_as!(
+            ColumnRow,
+            r#"select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from unnest($2::timestamptz[], $3::timestamptz[]) i(low, high)
                cross join lateral (
-                   select r.captured_at, r.spectrum from reading r
+                   select r.captured_at, r.spectrum, r.rpm, r.load from reading r
                    where r.sensor_id = $1 and r.captured_at >= i.low and r.captured_at < i.high
                      and r.spectrum is not null
                    order by r.captured_at limit 1) r
@@ -143,10 +165,6 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let columns = rows.into_iter().map(|row| SpectrumColumn {
-            captured_at: row.captured_at.into(),
-            spectrum: CanonicalSpectrum::from_codes(row.spectrum),
-        });
-        Ok(columns.collect())
+        Ok(rows.into_iter().map(SpectrumColumn::from).collect())
     }
 }

@@ -80,6 +80,7 @@ fn learned(ready: &ReadySensor) -> NewBaseline {
             median: vec![1.0; 64],
             spread: vec![0.0; 64],
             scale: vec![0.1; 64],
+            trend: None,
         },
         log_energy: (-3.0, 0.25),
         pooled_machines: 0,

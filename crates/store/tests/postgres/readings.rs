@@ -69,7 +69,7 @@ async fn a_reading_comes_back_as_it_was_stored() {
                 load: Some(-0.5),
             },
             flags: ReadingFlags::CLIPPED.with(ReadingFlags::REPLAY),
-            condition_cell: 2,
+            state: tocsin_domain::OperatingState::Transient,
             overall: vec![Some(1.25), None, Some(3e-7)],
             ..reading(one.id, at(5), 9)
         };
@@ -89,8 +89,8 @@ async fn a_reading_comes_back_as_it_was_stored() {
             (new.threshold_set, new.bundle)
         );
         assert_eq!(
-            (full.stored.baseline, full.stored.condition_cell),
-            (Some(BaselineId(11)), 2)
+            (full.stored.baseline, full.stored.state),
+            (Some(BaselineId(11)), tocsin_domain::OperatingState::Transient)
         );
         assert_eq!((full.condition, full.predecessors), (new.condition, new.predecessors));
         assert_eq!(full.overall, new.overall);

@@ -115,7 +115,7 @@ pub(crate) fn reading(sensor: SensorId, captured_at: Timestamp, content: i64) ->
         },
         flags: ReadingFlags::default(),
         verdict: Verdict::Page { by: Detector::Residual },
-        condition_cell: 0,
+        state: tocsin_domain::OperatingState::Known,
         overall: Vec::new(),
         latent: vec![1; 24],
         spectrum: vec![2; 64],

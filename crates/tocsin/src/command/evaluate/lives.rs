@@ -59,7 +59,7 @@ struct Lives {
     #[arg(long, value_enum, default_value = "page")]
     narrowband: Most,
     /// What a shift in either direction may do
-    #[arg(long, value_enum, default_value = "alert")]
+    #[arg(long, value_enum, default_value = "page")]
     shift: Most,
     /// Spectra of a sensor averaged before they are held against its baseline
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -71,7 +71,7 @@ struct Lives {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.75)]
     alert_factor: f64,
     /// The alert line over what healthy machines reach of shift and overall level, which look both ways
-    #[arg(long, value_name = "FACTOR", default_value_t = 2.5)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 2.0)]
     two_sided_factor: f64,
     /// Share of a machine's life that is its healthy history; 0.35, or all of it where ramps are recalibrated
     #[arg(long, value_name = "SHARE")]

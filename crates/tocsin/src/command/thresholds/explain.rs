@@ -96,6 +96,8 @@ const BASELINE: &[&str] = &[
     "first_at",
     "last_at",
     "pooled_machines",
+    "usual_rpm",
+    "usual_load",
     "created_at",
     "created_by",
     "reason",
@@ -126,6 +128,7 @@ const NEWEST: &[&str] = &[
     "bundle_id",
     "baseline_id",
     "degraded",
+    "condition_unseen",
 ];
 
 fn head(answer: &ExplainResponse) -> Result<Value> {
@@ -189,6 +192,8 @@ fn baseline(baseline: &SensorBaseline) -> Result<Value> {
         "first_at": when(baseline.first_at)?,
         "last_at": when(baseline.last_at)?,
         "pooled_machines": baseline.pooled_machines,
+        "usual_rpm": baseline.usual_rpm,
+        "usual_load": baseline.usual_load,
         "created_at": when(baseline.created_at)?,
         "created_by": baseline.created_by,
         "reason": given(baseline.reason.clone()),
@@ -210,6 +215,7 @@ fn newest(reading: &ExplainedReading) -> Result<Value> {
         "bundle_id": given(reading.bundle_id),
         "baseline_id": given(reading.baseline_id),
         "degraded": reading.degraded,
+        "condition_unseen": reading.condition_unseen,
         "verdict": reading.verdict,
         "deciding_detector": given(reading.deciding_detector.clone()),
         "unjudged_reason": given(reading.unjudged_reason.clone()),

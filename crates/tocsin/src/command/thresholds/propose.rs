@@ -31,7 +31,7 @@ pub(super) struct Propose {
     /// The page line over the same, for fleet-replay [default: 2.5]
     #[arg(long, value_name = "FACTOR", group = "page_line")]
     page_factor: Option<f64>,
-    /// The alert line of shift, which looks both ways, over the same, for fleet-replay [default: 2.5]
+    /// The alert line of shift, which looks both ways, over the same, for fleet-replay [default: 2.0]
     #[arg(long, value_name = "FACTOR")]
     two_sided_factor: Option<f64>,
     /// Instead of a page factor, the most pages a site is to expect in a day: takes the smallest factor, 2.0 to 4.0, that

@@ -1,0 +1,84 @@
+//! What a machine was doing when a reading was taken, as far as judging it goes.
+
+use crate::{Condition, Invalid};
+
+/// How a reading's operating condition stands to those its sensor is known in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperatingState {
+    /// Among those it was commissioned in; or nobody knows any, and then one is as good as another.
+    Known,
+    /// Outside of them: what the baseline says there is extrapolated, so the reading may alert and no more.
+    Unseen,
+    /// Between two conditions: the reading is not judged.
+    Transient,
+    /// The shaft stands still: the reading is not judged.
+    Stopped,
+}
+
+impl OperatingState {
+    /// The condition cell of a row.
+    pub fn to_cell(self) -> i16 {
+        match self {
+            Self::Known => 0,
+            Self::Unseen => 1,
+            Self::Transient => 2,
+            Self::Stopped => 3,
+        }
+    }
+
+    /// From the cell of a row and its condition: rows of before the cells were told have none but 0, and say by their speed
+    /// that a shaft stood still.
+    pub fn from_row(cell: i16, condition: Condition) -> Result<Self, Invalid> {
+        match cell {
+            _ if condition.is_stopped() => Ok(Self::Stopped),
+            0 => Ok(Self::Known),
+            1 => Ok(Self::Unseen),
+            2 => Ok(Self::Transient),
+            3 => Ok(Self::Stopped),
+            other => Err(Invalid::new("condition_cell", format!("{other} is none that is known"))),
+        }
+    }
+}
+
+impl From<Condition> for OperatingState {
+    /// Where nothing is known of the conditions a sensor was commissioned in.
+    fn from(condition: Condition) -> Self {
+        if condition.is_stopped() {
+            Self::Stopped
+        } else {
+            Self::Known
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_comes_back_as_the_state_it_was() {
+        let running = Condition::default();
+        for state in [
+            OperatingState::Known,
+            OperatingState::Unseen,
+            OperatingState::Transient,
+            OperatingState::Stopped,
+        ] {
+            assert_eq!(OperatingState::from_row(state.to_cell(), running), Ok(state));
+        }
+        assert_eq!(
+            OperatingState::from_row(4, running).unwrap_err().field,
+            "condition_cell"
+        );
+    }
+
+    #[test]
+    fn an_older_row_says_by_its_speed_that_the_shaft_stood_still() {
+        let stopped = Condition {
+            rpm: Some(0.0),
+            load: None,
+        };
+        assert_eq!(OperatingState::from_row(0, stopped), Ok(OperatingState::Stopped));
+        assert_eq!(OperatingState::from(stopped), OperatingState::Stopped);
+    }
+}
