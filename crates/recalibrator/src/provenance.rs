@@ -135,13 +135,13 @@ impl Provenance {
     pub(crate) fn fleet_replay(proposal: Proposal, found: &FleetReplaySet, rules: Persistence) -> Self {
         let (method, reached) = (&found.method, &found.reached);
         let mut words = format!(
-            "fleet replay: alert {} (shift {:.2}), page {} times the median machine's largest {} of {}; other detectors at {} \
-             of the scores held out",
+            "fleet replay: alert {}, page {} times the median machine's largest {} of {}, alert of shift {:.2}; other detectors \
+             at {} of the scores held out",
             method.alert_factor,
-            method.alert_factor_of(Detector::Shift),
             method.page_factor,
             rules.k,
             rules.n,
+            method.alert_factor_of(Detector::Shift),
             percentiles()
         );
         if let Some(budget) = found.expected.budget {
