@@ -13,6 +13,7 @@ pub mod detector;
 pub mod fleet;
 pub mod id;
 pub mod incident;
+pub mod label;
 pub mod lifecycle;
 pub mod overall;
 pub mod reading;
@@ -32,6 +33,7 @@ pub use id::{
     ThresholdSetId, TokenId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
+pub use label::Label;
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;

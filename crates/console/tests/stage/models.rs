@@ -156,6 +156,8 @@ impl RecalibratorService for Fixture {
         follow, recalibrator::v1::FollowRequest, recalibrator::v1::FollowResponse;
         list_drift, recalibrator::v1::ListDriftRequest, recalibrator::v1::ListDriftResponse;
         accept_plateau, recalibrator::v1::AcceptPlateauRequest, recalibrator::v1::AcceptPlateauResponse;
+        rollback_baseline, recalibrator::v1::RollbackBaselineRequest, recalibrator::v1::RollbackBaselineResponse;
+        release_baseline, recalibrator::v1::ReleaseBaselineRequest, recalibrator::v1::ReleaseBaselineResponse;
         what_if, recalibrator::v1::WhatIfRequest, recalibrator::v1::WhatIfResponse;
         explain, recalibrator::v1::ExplainRequest, recalibrator::v1::ExplainResponse;
     }
