@@ -13,6 +13,7 @@ pub mod detector;
 pub mod fleet;
 pub mod id;
 pub mod incident;
+pub mod label;
 pub mod lifecycle;
 pub mod operating_state;
 pub mod overall;
@@ -33,6 +34,7 @@ pub use id::{
     ThresholdSetId, TokenId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
+pub use label::Label;
 pub use operating_state::OperatingState;
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};

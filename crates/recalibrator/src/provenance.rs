@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use tocsin_detect::percentile::PercentileEstimate;
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{LinePercentiles, Member, Persistence, ThresholdSet};
+use tocsin_judge::{FleetReplay, LinePercentiles, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
 use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
+use crate::policy::PolicyDecision;
 use crate::scores::Healthy;
 
 /// The healthy scores a set was computed from.
@@ -100,6 +101,12 @@ pub struct Provenance {
     pub trial: Option<Trial>,
     /// Who agreed to it, once approved.
     pub approval: Option<Approval>,
+    /// The factors of a set by fleet replay; none of one from before they were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factors: Option<FleetReplay>,
+    /// What policy found, of a set that was proposed on schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDecision>,
 }
 
 /// What a provenance says beside what the scores and the set say themselves.
@@ -165,6 +172,7 @@ impl Provenance {
             sensors: reached.sensors,
             detectors: found.set.members.iter().map(behind).collect(),
             expected: Some(found.expected.clone()),
+            factors: Some(found.method),
             ..Self::new(proposal, words)
         }
     }
@@ -186,6 +194,8 @@ impl Provenance {
             expected: None,
             trial: None,
             approval: None,
+            factors: None,
+            policy: None,
         }
     }
 

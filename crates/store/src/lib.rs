@@ -20,6 +20,7 @@ mod error;
 pub mod fleet;
 pub mod following;
 pub mod incident;
+pub mod label;
 pub mod machine;
 pub mod outbox;
 pub mod partition;

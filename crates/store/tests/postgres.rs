@@ -9,8 +9,12 @@ mod access;
 mod baselines;
 #[path = "postgres/fleet.rs"]
 mod fleet;
+#[path = "postgres/following.rs"]
+mod following;
 #[path = "postgres/incidents.rs"]
 mod incidents;
+#[path = "postgres/labels.rs"]
+mod labels;
 #[path = "postgres/models.rs"]
 mod models;
 #[path = "postgres/readings.rs"]
