@@ -15,5 +15,7 @@ mod incidents;
 mod models;
 #[path = "postgres/readings.rs"]
 mod readings;
+#[path = "postgres/retraining.rs"]
+mod retraining;
 #[path = "postgres/zones.rs"]
 mod zones;
