@@ -19,6 +19,7 @@ use crate::commission::Commissioner;
 use crate::follow::Follower;
 use crate::scores::Healthy;
 use crate::stored_set::{definition, expect_state, provenance};
+use crate::training::watch::Watch;
 use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
 
 /// What the recalibrator works with.
@@ -44,7 +45,15 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         rule: config.follow,
         period: Duration::from_secs(config.follow_period_s),
     };
+    let watch = Watch {
+        store: parts.store.clone(),
+        bundles: parts.bundles.clone(),
+        clock: parts.clock.clone(),
+        rule: config.retrain,
+        follow: config.follow,
+    };
     let recalibrator = Recalibrator {
+        watch,
         commissioner: commissioner.clone(),
         interval: Duration::from_secs(config.commission_interval_s),
         follower: follower.clone(),
@@ -58,9 +67,10 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
     (RecalibratorServiceServer::new(service), recalibrator)
 }
 
-/// The running side of the role: commissions sensors, and lets their baselines follow them.
+/// The running side of the role: commissions sensors, lets their baselines follow them, and asks for training.
 #[derive(Debug)]
 pub struct Recalibrator {
+    watch: Watch,
     commissioner: Commissioner,
     interval: Duration,
     follower: Follower,
@@ -71,7 +81,8 @@ impl Recalibrator {
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::join!(
             self.commissioner.run(self.interval, shutdown.clone()),
-            self.follower.run(shutdown),
+            self.follower.run(shutdown.clone()),
+            self.watch.run(shutdown),
         );
     }
 }
@@ -85,7 +96,7 @@ pub struct Service {
     pub(crate) follower: Follower,
 }
 
-fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
     request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)
 }
 
