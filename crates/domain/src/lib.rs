@@ -31,7 +31,7 @@ pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
     AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
-    ThresholdSetId, TokenId,
+    ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
 pub use label::Label;

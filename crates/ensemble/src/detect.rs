@@ -11,7 +11,7 @@ use tocsin_models::{Bundle, DetectorScratch};
 use crate::baselines::ActiveBaseline;
 
 /// What a row is held against, and the condition it was read in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Against {
     pub(crate) active: Option<Arc<ActiveBaseline>>,
     pub(crate) condition: Condition,

@@ -5,7 +5,7 @@ use tocsin_detect::drift::FollowRule;
 use tocsin_domain::Invalid;
 use tocsin_judge::Persistence;
 
-use crate::Policy;
+use crate::{Policy, RetrainRule};
 
 /// Settings of the recalibrator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub follow: FollowRule,
     /// Limits that are proposed on a schedule.
     pub policy: Policy,
+    /// When a class's models are fitted anew.
+    pub retrain: RetrainRule,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             follow_period_s: 86_400,
             follow: FollowRule::default(),
             policy: Policy::default(),
+            retrain: RetrainRule::default(),
         }
     }
 }
@@ -67,9 +70,11 @@ impl Config {
             .parse()
             .map_err(|invalid| Invalid::new(format!("recalibrator.{}", invalid.field), invalid.reason))?;
         let policy = self.policy.parse()?;
+        let retrain = self.retrain.parse()?;
         Ok(Self {
             persistence,
             policy,
+            retrain,
             ..self
         })
     }

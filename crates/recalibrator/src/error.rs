@@ -26,6 +26,9 @@ pub enum Error {
     /// The class has no champion, and no bundle was named.
     #[error("class {0} has no champion: name a bundle")]
     NoChampion(Slug),
+    /// The class has nothing that its champion could be compared with.
+    #[error("class {0} has no challenger")]
+    NoChallenger(Slug),
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
@@ -106,6 +109,7 @@ impl From<Error> for Status {
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::TooManyScores { .. } => Self::invalid_argument(message),
             Error::NoChampion(_)
+            | Error::NoChallenger(_)
             | Error::NoScores(_)
             | Error::Lines(_)
             | Error::Budget(_)

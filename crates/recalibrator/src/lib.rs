@@ -16,6 +16,9 @@
 //! too: in the background, sensors that have been seen enough are commissioned, and once a day each baseline follows its
 //! sensor as far as it may without a person ([`tocsin_detect::drift`]).
 //!
+//! A class that its model no longer fits is fitted anew: training jobs are queued here, by a person or by what drift says,
+//! and what comes of them is compared with the champion ([`Training`]).
+//!
 //! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`),
 //! and whoever sees a sensor can ask why it is judged as it is (`Explain`).
 //!
@@ -43,6 +46,7 @@ mod scores;
 mod service;
 mod steps;
 mod stored_set;
+mod training;
 mod trial;
 mod what_if;
 mod wire;
@@ -54,4 +58,5 @@ pub use fleet_limits::ExpectedPages;
 pub use policy::{MemberMove, Policy, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
 pub use provenance::{Approval, DetectorSource, Provenance, Source};
 pub use service::{Parts, Recalibrator, Service, build};
+pub use training::{RetrainRule, Training, training};
 pub use trial::Trial;

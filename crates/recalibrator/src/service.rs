@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::commission::Commissioner;
 use crate::follow::Follower;
 use crate::scores::Healthy;
+use crate::training::watch::Watch;
 use crate::{Config, Error, Source, wire};
 
 /// What the recalibrator works with.
@@ -42,6 +43,13 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         rule: config.follow,
         period: Duration::from_secs(config.follow_period_s),
     };
+    let watch = Watch {
+        store: parts.store.clone(),
+        bundles: parts.bundles.clone(),
+        clock: parts.clock.clone(),
+        rule: config.retrain,
+        follow: config.follow,
+    };
     let service = Service {
         config,
         parts,
@@ -49,6 +57,7 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         follower: follower.clone(),
     };
     let recalibrator = Recalibrator {
+        watch,
         commissioner,
         interval: Duration::from_secs(service.config.commission_interval_s),
         follower,
@@ -57,9 +66,11 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
     (RecalibratorServiceServer::new(service), recalibrator)
 }
 
-/// The running side of the role: commissions sensors, lets their baselines follow them, and proposes limits on schedule.
+/// The running side of the role: commissions sensors, lets their baselines follow them, proposes limits on schedule, and asks
+/// for training.
 #[derive(Debug)]
 pub struct Recalibrator {
+    watch: Watch,
     commissioner: Commissioner,
     interval: Duration,
     follower: Follower,
@@ -72,7 +83,8 @@ impl Recalibrator {
         tokio::join!(
             self.commissioner.run(self.interval, shutdown.clone()),
             self.follower.run(shutdown.clone()),
-            self.service.run_policy(shutdown),
+            self.service.run_policy(shutdown.clone()),
+            self.watch.run(shutdown),
         );
     }
 }
@@ -86,7 +98,7 @@ pub struct Service {
     pub(crate) follower: Follower,
 }
 
-fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
     request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)
 }
 

@@ -28,7 +28,9 @@ mod pool;
 pub mod reading;
 mod row;
 mod schema;
+pub mod shadow;
 pub mod threshold;
+pub mod training_job;
 
 pub use changes::{Changes, Channel};
 pub use error::Error;

@@ -19,5 +19,7 @@ mod labels;
 mod models;
 #[path = "postgres/readings.rs"]
 mod readings;
+#[path = "postgres/retraining.rs"]
+mod retraining;
 #[path = "postgres/zones.rs"]
 mod zones;

@@ -146,12 +146,14 @@ impl Assembly {
                     bundles: self.bundles()?,
                     clock: self.clock.clone(),
                 };
-                let (service, recalibrator) = tocsin_recalibrator::build(config.recalibrator.clone().parse()?, parts);
+                let recalibrator_config = config.recalibrator.clone().parse()?;
+                let training = tocsin_recalibrator::training(&recalibrator_config, parts.clone());
+                let (service, recalibrator) = tocsin_recalibrator::build(recalibrator_config, parts);
                 background.spawn("the recalibrator", |stop| async move {
                     recalibrator.run(stop).await;
                     Ok(())
                 });
-                server.service(service)
+                server.service(service).service(training)
             }
             Role::Registry => {
                 let registry = config.registry.clone();
@@ -197,6 +199,20 @@ impl Assembly {
             }
             // It has a listener of its own, bound when all services are known.
             Role::Console => server,
+            #[cfg(feature = "trainer")]
+            Role::Trainer => {
+                let parts = tocsin_trainer::Parts {
+                    store: self.store()?,
+                    registry: self.reach(role, Role::Registry, local)?.channel(),
+                    clock: self.clock.clone(),
+                };
+                let trainer = tocsin_trainer::build(config.trainer.clone().parse()?, parts);
+                background.spawn("the trainer", |stop| async move {
+                    trainer.run(stop).await;
+                    Ok(())
+                });
+                server
+            }
         })
     }
 
