@@ -146,6 +146,7 @@ mod tests {
             .map(|second| SpectrumColumn {
                 captured_at: Timestamp::from_micros(second),
                 spectrum: CanonicalSpectrum::from_codes(vec![100; 32]),
+                condition: tocsin_domain::Condition::default(),
             })
             .collect();
         sets.add("a/b/c", &spectra, 0.25).unwrap();
@@ -153,6 +154,7 @@ mod tests {
         let short = [SpectrumColumn {
             captured_at: Timestamp::from_micros(0),
             spectrum: CanonicalSpectrum::from_codes(vec![100; 31]),
+            condition: tocsin_domain::Condition::default(),
         }];
         let error = sets.add("a/b/c", &short, 0.25).unwrap_err();
         assert!(error.to_string().contains("a/b/c"), "{error}");

@@ -47,7 +47,7 @@ pub(super) struct What {
     /// What was found
     #[arg(value_enum)]
     label: Found,
-    /// How it failed, such as outer_race; of a failure only
+    /// How it failed, such as unbalance; of a failure only
     #[arg(long, default_value = "", hide_default_value = true)]
     mode: String,
     /// A note for the record

@@ -201,19 +201,26 @@ impl Assembly {
             Role::Console => server,
             #[cfg(feature = "trainer")]
             Role::Trainer => {
-                let parts = tocsin_trainer::Parts {
-                    store: self.store()?,
-                    registry: self.reach(role, Role::Registry, local)?.channel(),
-                    clock: self.clock.clone(),
-                };
-                let trainer = tocsin_trainer::build(config.trainer.clone().parse()?, parts);
-                background.spawn("the trainer", |stop| async move {
-                    trainer.run(stop).await;
-                    Ok(())
-                });
+                self.add_trainer(self.reach(role, Role::Registry, local)?.channel(), background)?;
                 server
             }
         })
+    }
+
+    /// Trains in the background: nobody calls a trainer.
+    #[cfg(feature = "trainer")]
+    fn add_trainer(&self, registry: Channel, background: &mut Supervisor) -> Result<()> {
+        let parts = tocsin_trainer::Parts {
+            store: self.store()?,
+            registry,
+            clock: self.clock.clone(),
+        };
+        let trainer = tocsin_trainer::build(self.config.trainer.clone().parse()?, parts);
+        background.spawn("the trainer", |stop| async move {
+            trainer.run(stop).await;
+            Ok(())
+        });
+        Ok(())
     }
 
     fn can_reach(&self, role: Role) -> bool {
