@@ -3,8 +3,8 @@
 //! and nobody signs anything.
 //!
 //! Two questions: what do the benign changes cost in false pages, and is a failure told from drift? A failing machine is
-//! told right when it is suspected in the round after its first page or alert, or before; a healthy one when, two days
-//! after the load step or gain step that moved it, it is not.
+//! told right when it is suspected by two days after its first page or alert; a healthy one when, two days after the load
+//! step or gain step that moved it, it is not.
 
 use std::time::Duration;
 
@@ -253,7 +253,7 @@ impl Tally {
             self.paged += usize::from(after.iter().any(|(_, transition)| is_page(transition)));
             self.alerted += usize::from(!after.is_empty());
             let first = after.first().map_or(config.start + config.length, |(at, _)| *at);
-            let asked = first.since(config.start) + DAY;
+            let asked = first.since(config.start) + 2 * DAY;
             let told = |round: &&tocsin_evaluate::Round| config.start + round.since > onset && round.since <= asked;
             let suspected = story
                 .rounds

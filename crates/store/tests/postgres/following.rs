@@ -159,10 +159,10 @@ async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_
         }
         keep(&store, &history).await;
         let looked = async || {
-            let recent = store.following_spectra(&Scope::All, whose, at(290), 100).await.unwrap();
-            recent.unwrap().spectra.len()
+            let recent = store.following_spectra(&Scope::All, whose, at(290), 100).await.unwrap().unwrap();
+            (recent.spectra.len(), recent.disturbed)
         };
-        assert_eq!(looked().await, 20);
+        assert_eq!(looked().await, (20, false));
         let plateau = store
             .plateau_spectra(&Scope::All, fleet.one.id, (at(290), at(600)), 100)
             .await
@@ -180,14 +180,14 @@ async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_
             store.label_append(&Scope::All, &new, noon()).await.unwrap();
         };
         label(Window::Free(at(300), at(400)), Label::FalseAlarm).await;
-        assert_eq!(looked().await, 30, "a false alarm is healthy data again");
+        assert_eq!(looked().await, (30, false), "a false alarm is healthy data again");
         label(Window::Free(at(500), at(510)), Label::MissedFailure).await;
-        assert_eq!(looked().await, 0, "a failure spoils the period");
+        assert_eq!(looked().await, (30, true), "a failure spoils the period");
         label(Window::Free(at(500), at(510)), Label::Withdrawn).await;
         let incident = open(&store, &fleet, Severity::Page, at(450)).await;
-        assert_eq!(looked().await, 0);
+        assert_eq!(looked().await, (30, true));
         label(Window::Incident(incident.id), Label::FalseAlarm).await;
-        assert_eq!(looked().await, 30);
+        assert_eq!(looked().await, (30, false));
     })
     .await;
 }
