@@ -7,6 +7,7 @@ mod commissioning;
 mod degraded;
 mod demo;
 mod femto;
+mod femto_units;
 mod incident;
 mod kill;
 mod limits;
