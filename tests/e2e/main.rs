@@ -11,6 +11,7 @@ mod femto_units;
 mod incident;
 mod kill;
 mod limits;
+mod methods;
 mod onnx;
 mod otlp;
 mod publish;
