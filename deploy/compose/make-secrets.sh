@@ -12,7 +12,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -subj "/CN=Tocsin authority" -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem
 
 names=DNS:localhost
-for role in registry scorer-1 scorer-2 ensemble-1 ensemble-2 ingest recalibrator pager review console; do
+for role in registry scorer-1 scorer-2 ensemble-1 ensemble-2 ingest recalibrator trainer pager review console; do
     names="$names,DNS:$role"
 done
 printf 'basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=%s,IP:127.0.0.1\n' "$names" > extensions

@@ -4,6 +4,7 @@
 //! The first day of every machine commissions it, the second sets its class's limits by fleet replay, and the rest is
 //! judged by the code that serves, while the baselines follow their class every day. `tocsin_simulator::harbor` says what is modelled.
 
+mod budget;
 mod fleet;
 mod watched;
 
@@ -47,6 +48,10 @@ pub(crate) struct Options {
     /// The page line over what healthy machines reach.
     #[arg(long, default_value_t = 2.5)]
     page_factor: f64,
+    /// Instead of a page factor, the most pages a day that the fleet is to expect: the smallest factor is taken whose replay
+    /// over the day on which limits are set keeps to it.
+    #[arg(long, conflicts_with = "page_factor")]
+    pages_per_day: Option<f64>,
     /// The alert line over what healthy machines reach, of what looks both ways.
     #[arg(long, default_value_t = 2.0)]
     two_sided_factor: f64,
@@ -67,7 +72,13 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;
-        let judged = judge(&fleet, &options.method()?, (DAY, 2 * DAY), options.follow())?;
+        let judged = judge(
+            &fleet,
+            &options.method()?,
+            options.pages_per_day,
+            (DAY, 2 * DAY),
+            options.follow(),
+        )?;
         let pages: usize = judged.iter().map(|machine| machine.false_pages).sum();
         eprintln!(
             "seed {seed}: {pages} false pages, {:.0} s",
@@ -180,6 +191,7 @@ mod tests {
             seed: 1,
             failures,
             page_factor: 2.5,
+            pages_per_day: None,
             two_sided_factor: 2.0,
             shift_alerts: false,
             frozen: false,
@@ -189,7 +201,14 @@ mod tests {
 
     fn outcomes(options: &Options) -> Vec<Outcome> {
         let fleet = Fleet::generate(options.config(1)).unwrap();
-        judge(&fleet, &options.method().unwrap(), (DAY, 2 * DAY), options.follow()).unwrap()
+        judge(
+            &fleet,
+            &options.method().unwrap(),
+            options.pages_per_day,
+            (DAY, 2 * DAY),
+            options.follow(),
+        )
+        .unwrap()
     }
 
     #[test]

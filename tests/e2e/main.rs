@@ -16,6 +16,7 @@ mod onnx;
 mod otlp;
 mod publish;
 mod race;
+mod retraining;
 mod roles;
 mod s3;
 mod startup;

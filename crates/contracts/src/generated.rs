@@ -61,3 +61,8 @@ service!(
     pub(crate) scorer,
     "tocsin.scorer.v1"
 );
+service!(
+    /// Training jobs, and models compared.
+    pub training,
+    "tocsin.training.v1"
+);

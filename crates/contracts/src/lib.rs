@@ -15,6 +15,6 @@ mod methods;
 pub mod scorer;
 pub mod time;
 
-pub use generated::{FILE_DESCRIPTOR_SET, access, fleet, recalibrator, registry, review};
+pub use generated::{FILE_DESCRIPTOR_SET, access, fleet, recalibrator, registry, review, training};
 pub use malformed::Malformed;
 pub use methods::{PUBLIC_METHODS, methods};

@@ -36,7 +36,7 @@ mod tests {
     use tonic::server::NamedService;
 
     use super::*;
-    use crate::{access, ensemble, fleet, incidents, ingest, recalibrator, registry, review, scorer};
+    use crate::{access, ensemble, fleet, incidents, ingest, recalibrator, registry, review, scorer, training};
 
     fn name_of<S: NamedService>() -> &'static str {
         S::NAME
@@ -54,6 +54,7 @@ mod tests {
             name_of::<registry::v1::registry_service_server::RegistryServiceServer<()>>(),
             name_of::<review::v1::review_service_server::ReviewServiceServer<()>>(),
             name_of::<scorer::v1::scorer_service_server::ScorerServiceServer<()>>(),
+            name_of::<training::v1::training_service_server::TrainingServiceServer<()>>(),
         ]);
         let methods = methods();
         let described: BTreeSet<&str> = methods

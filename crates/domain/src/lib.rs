@@ -13,6 +13,7 @@ pub mod detector;
 pub mod fleet;
 pub mod id;
 pub mod incident;
+pub mod label;
 pub mod lifecycle;
 pub mod operating_state;
 pub mod overall;
@@ -30,9 +31,10 @@ pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
     AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
-    ThresholdSetId, TokenId,
+    ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
+pub use label::Label;
 pub use operating_state::OperatingState;
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};

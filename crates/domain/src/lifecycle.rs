@@ -1,4 +1,4 @@
-//! The lives of bundles, threshold sets and sensors' commissioning epochs.
+//! The lives of bundles, threshold sets, training jobs and sensors' commissioning epochs.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,44 @@ states! {
     }
 }
 
+states! {
+    /// Where a training job stands.
+    TrainingState, "training_state" {
+        /// Waits for a trainer, for the first time or after an attempt that may be repeated.
+        Queued = "queued",
+        /// A trainer holds its lease.
+        Running = "running",
+        /// Its bundle is in the registry.
+        Done = "done",
+        /// Given up, with the reason on record.
+        Failed = "failed",
+    }
+}
+
+impl TrainingState {
+    /// The state after `next`, if the way there is legal: queued, running, done or failed. A running job goes back into
+    /// the queue when its attempt may be repeated, and is running anew when another takes over an expired lease.
+    pub fn advance(self, next: Self) -> Result<Self, InvalidTransition> {
+        let legal = matches!(
+            (self, next),
+            (Self::Queued, Self::Running) | (Self::Running, Self::Running | Self::Queued | Self::Done | Self::Failed)
+        );
+        if legal {
+            Ok(next)
+        } else {
+            Err(InvalidTransition {
+                from: self.as_str(),
+                transition: next.as_str(),
+            })
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Done | Self::Failed)
+    }
+}
+
 impl ThresholdState {
     /// The state after `next`, if the way there is legal: proposed, tested, approved, active, retired; a retired set
     /// may become active again (roll back).
@@ -103,5 +141,21 @@ mod tests {
         }
         assert_eq!(ThresholdState::parse("approved").unwrap(), Approved);
         assert_eq!(BundleState::parse("x").unwrap_err().field, "bundle_state");
+    }
+
+    #[test]
+    fn a_training_job_that_ended_stays_ended() {
+        use TrainingState::{Done, Failed, Queued, Running};
+        let mut state = Queued;
+        for next in [Running, Running, Queued, Running, Done] {
+            state = state.advance(next).unwrap();
+        }
+        for ended in [Done, Failed] {
+            assert!(ended.is_finished());
+            for next in [Queued, Running, Done, Failed] {
+                assert!(ended.advance(next).is_err());
+            }
+        }
+        assert!(Queued.advance(Done).is_err() && !Queued.is_finished() && !Running.is_finished());
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Assessed {
     pub(crate) machine: MachineId,
     /// What judged it; nothing when its class has neither model and limits nor severity zones.
     pub(crate) class: Option<Arc<ActiveClass>>,
+    /// The full scale its spectrum's codes stand for.
+    pub(crate) full_scale: f32,
     /// The row to store.
     pub(crate) row: NewReading,
     /// What the fold sees.
@@ -336,6 +338,7 @@ impl Pending {
             place: self.place,
             machine: self.placed.machine,
             class: active.cloned(),
+            full_scale: self.placed.full_scale,
             judged: JudgedReading::new(row.key, &judgement),
             row,
             folds: !self.stream.historical,

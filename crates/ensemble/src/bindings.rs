@@ -15,6 +15,8 @@ use tocsin_transport::Channel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::shadow::Challenger;
+
 /// How long to wait before the watch is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
@@ -25,10 +27,12 @@ pub(crate) struct ActiveClass {
     pub(crate) step: Duration,
     /// Its model and alarm limits; without any, severity alone judges.
     pub(crate) limits: Option<Limits>,
+    /// The bundle that is tried beside the champion, and judges nothing.
+    pub(crate) challenger: Option<Arc<Challenger>>,
 }
 
 /// The model and the alarm limits of a class.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// The champion's number.
     pub(crate) bundle_id: BundleId,
@@ -43,7 +47,11 @@ pub(crate) struct Limits {
 impl ActiveClass {
     /// A class without model and limits.
     pub(crate) fn by_severity(step: Duration) -> Self {
-        Self { step, limits: None }
+        Self {
+            step,
+            limits: None,
+            challenger: None,
+        }
     }
 
     /// The rules of its limits; the usual ones where it has none.
@@ -160,11 +168,16 @@ impl Watcher {
     async fn load(&self, binding: &Binding, before: Option<&Arc<ActiveClass>>) -> Result<Arc<ActiveClass>, LoadError> {
         let bundle_id = BundleId(binding.champion_bundle_id);
         let threshold_set_id = ThresholdSetId(binding.threshold_set_id);
+        let challenger = self.challenger(binding, before).await;
         if let Some(before) = before
             && before.bundle_id() == Some(bundle_id)
             && before.threshold_set_id() == Some(threshold_set_id)
         {
-            return Ok(before.clone());
+            return Ok(Arc::new(ActiveClass {
+                step: before.step,
+                limits: before.limits.clone(),
+                challenger,
+            }));
         }
         let digest: BundleDigest = binding.champion_digest.parse()?;
         let bundle = self.bundles.get(&digest).await?;
@@ -180,7 +193,31 @@ impl Watcher {
         Ok(Arc::new(ActiveClass {
             step,
             limits: Some(limits),
+            challenger,
         }))
+    }
+
+    /// One that can't be had is missed by nobody but those who compare.
+    async fn challenger(&self, binding: &Binding, before: Option<&Arc<ActiveClass>>) -> Option<Arc<Challenger>> {
+        let id = BundleId(binding.challenger_bundle_id);
+        if id.0 == 0 {
+            return None;
+        }
+        let known = before.and_then(|before| before.challenger.as_ref());
+        if let Some(known) = known.filter(|known| known.id == id) {
+            return Some(known.clone());
+        }
+        let loaded = async {
+            let digest: BundleDigest = binding.challenger_digest.parse()?;
+            Ok::<_, LoadError>(self.bundles.get(&digest).await?)
+        };
+        match loaded.await {
+            Ok(bundle) => Some(Arc::new(Challenger { id, bundle })),
+            Err(error) => {
+                tracing::warn!(class = binding.class, bundle = id.0, %error, "the challenger can't be loaded, nothing is scored by it");
+                None
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the ensemble role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Most readings that are assessed and committed together.
@@ -20,6 +20,10 @@ pub struct Config {
     pub blocked_machines: usize,
     /// How often readings judged without the network are looked for and scored again.
     pub rescore_interval_ms: u64,
+    /// Share of the readings, 0 to 1, that a class's challenger scores too, after they are committed.
+    pub shadow_share: f64,
+    /// What a challenger said is kept for so many seconds.
+    pub shadow_keep_s: u64,
 }
 
 impl Default for Config {
@@ -31,6 +35,8 @@ impl Default for Config {
             score_deadline_ms: 3_000,
             blocked_machines: 4,
             rescore_interval_ms: 10_000,
+            shadow_share: 0.1,
+            shadow_keep_s: 30 * 86_400,
         }
     }
 }
@@ -38,6 +44,10 @@ impl Default for Config {
 impl Config {
     pub(crate) fn score_deadline(&self) -> Duration {
         Duration::from_millis(self.score_deadline_ms)
+    }
+
+    pub(crate) fn shadow_keep(&self) -> Duration {
+        Duration::from_secs(self.shadow_keep_s)
     }
 
     pub(crate) fn rescore_interval(&self) -> Duration {

@@ -11,7 +11,7 @@ use tocsin_models::{Bundle, DetectorScratch};
 use crate::baselines::ActiveBaseline;
 
 /// What a row is held against, and the condition it was read in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Against {
     pub(crate) active: Option<Arc<ActiveBaseline>>,
     pub(crate) condition: Condition,
@@ -82,7 +82,7 @@ pub(crate) fn deviation_shares(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tocsin_detect::Baseline;
+    use tocsin_detect::{Baseline, Conditions, Trend};
 
     #[test]
     fn a_row_with_a_baseline_is_held_against_it_and_its_neighbour_without_one_is_not() {
@@ -108,6 +108,44 @@ mod tests {
         assert!((growth - 2.0_f32.ln() / 0.1).abs() < 0.2, "{growth}");
         assert_eq!(scores[1].get(Detector::Narrowband), Some(0.0), "all rose as one");
         assert_eq!(scores[2], Scores::default());
+    }
+
+    #[test]
+    fn a_row_is_held_against_what_its_speed_makes_of_the_baseline_and_an_unseen_speed_is_said_to_be_unseen() {
+        let at = |rpm: f32| Condition {
+            rpm: Some(rpm),
+            load: None,
+        };
+        let seen: Vec<Condition> = (0..40_u8).map(|nth| at(1_000.0 + 25.0 * f32::from(nth))).collect();
+        let slopes = [vec![2.0; 64], vec![0.0; 64]].concat();
+        let trend = Trend::new(Conditions::of(&seen).unwrap(), slopes).unwrap();
+        let usual = trend.conditions().usual().rpm.unwrap();
+        let (s0, amplitude) = (1e-3, 0.5_f32);
+        let median = vec![(1.0 + amplitude / s0).ln(); 64];
+        let active = Arc::new(ActiveBaseline {
+            id: BaselineId(1),
+            s0,
+            baseline: Baseline::new(median, vec![0.1; 64], Some(trend)).unwrap(),
+        });
+        let growth_at = |rpm: f32| {
+            let linear = vec![amplitude * (rpm / usual).powi(2); 64];
+            let against = Against {
+                active: Some(active.clone()),
+                condition: at(rpm),
+            };
+            let mut scores = [Scores::default()];
+            hold_against(&linear, std::slice::from_ref(&against), &mut scores);
+            (scores[0].get(Detector::Growth).unwrap(), against.known_as().1.unwrap())
+        };
+        for rpm in [1_100.0, 1_800.0] {
+            let (growth, state) = growth_at(rpm);
+            assert!(
+                growth < 0.2 && state == OperatingState::Known,
+                "{rpm}: {growth} {state:?}"
+            );
+        }
+        assert_eq!(growth_at(4_000.0).1, OperatingState::Unseen);
+        assert_eq!(growth_at(0.0).1, OperatingState::Stopped);
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! Batches that wait are assessed and committed together; a group that fails is split until only the bad batch is
 //! refused. A machine that somebody else has locked is folded in a transaction of its own, so that nobody waits for it.
 //!
+//! A share of the readings is scored by the class's challenger too, after the commit; that judges nothing.
+//!
 //! **Invariant:** a reading is answered as stored only after the transaction that holds it, its machine's journal and
 //! its page has committed.
 
@@ -26,6 +28,7 @@ mod page;
 mod partitions;
 mod rescore;
 mod service;
+mod shadow;
 mod ticket;
 mod write;
 mod zones;

@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     outcomes: Counter<u64>,
     degraded: Counter<u64>,
     group_readings: Histogram<u64>,
+    shadowed: Counter<u64>,
 }
 
 impl Metrics {
@@ -36,6 +37,10 @@ impl Metrics {
                 .u64_histogram("tocsin.ensemble.group_readings")
                 .with_description("readings assessed and committed together")
                 .build(),
+            shadowed: meter
+                .u64_counter("tocsin.ensemble.shadowed")
+                .with_description("readings chosen for a challenger, by what became of its scores")
+                .build(),
         }
     }
 
@@ -52,6 +57,11 @@ impl Metrics {
             .filter(|a| a.row.flags.contains(ReadingFlags::DEGRADED))
             .count() as u64;
         self.degraded.add(degraded, &[]);
+    }
+
+    /// `stored` or `dropped`.
+    pub(crate) fn shadowed(&self, outcome: &'static str, count: usize) {
+        self.shadowed.add(count as u64, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn answered(&self, outcomes: &[ReadingOutcome]) {

@@ -26,6 +26,7 @@ use crate::gather::{self, Gatherer, Job, Queue};
 use crate::metrics::Metrics;
 use crate::partitions::PartitionKeeper;
 use crate::rescore::Rescorer;
+use crate::shadow::{self, Sampler, Shadow};
 use crate::ticket::Ticket;
 use crate::write::Writer;
 use crate::zones::{self, Placed, Zones};
@@ -56,6 +57,7 @@ pub struct Ensemble {
     follower: Follower,
     zones: zones::Follower,
     rescorer: Rescorer,
+    shadow: Shadow,
     partitions: PartitionKeeper,
     pipeline: Pipeline,
 }
@@ -68,6 +70,7 @@ struct Pipeline {
     zones: Zones,
     assessor: Assessor,
     committer: Committer,
+    sampler: Sampler,
     metrics: Metrics,
 }
 
@@ -93,13 +96,20 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
         store: parts.store.clone(),
         clock: parts.clock.clone(),
     };
+    let metrics = Metrics::new();
+    let (sampler, shadow) = shadow::line(
+        config,
+        parts.store.clone(),
+        assessor.clone(),
+        parts.clock.clone(),
+        metrics.clone(),
+    );
     let rescorer = Rescorer {
         store: parts.store,
         assessor: assessor.clone(),
         clock: parts.clock,
         interval: config.rescore_interval(),
     };
-    let metrics = Metrics::new();
     let service = Service {
         queue,
         metrics: metrics.clone(),
@@ -110,6 +120,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
         zones,
         assessor,
         committer,
+        sampler,
         metrics,
     };
     let server = EnsembleServiceServer::new(service).max_decoding_message_size(usize::MAX);
@@ -121,6 +132,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
             follower,
             zones: zones_follower,
             rescorer,
+            shadow,
             partitions,
             pipeline,
         },
@@ -138,6 +150,7 @@ impl Ensemble {
         background.spawn(self.follower.run(shutdown.clone()));
         background.spawn(self.zones.run(shutdown.clone()));
         background.spawn(self.rescorer.run(shutdown.clone()));
+        background.spawn(self.shadow.run(shutdown.clone()));
         background.spawn(self.partitions.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
         let waits = pipeline.committer.waits.clone();
@@ -202,7 +215,9 @@ impl Pipeline {
         let assessed = self.assessor.assess(group, &active, &baselines, &zones).await;
         self.metrics.assessed(&assessed);
         let span = tracing::info_span!("commit", readings = assessed.len());
+        let chosen = self.sampler.choose(&assessed);
         Box::pin(self.committer.commit(assessed)).instrument(span).await;
+        self.sampler.offer(chosen);
     }
 }
 

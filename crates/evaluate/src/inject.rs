@@ -205,6 +205,8 @@ impl Case {
         };
         let page = found.page_in(&steps).filter(|_| course.page_in(&steps).is_none());
         let alert = found.alert_in(&steps).filter(|_| course.alert_in(&steps).is_none());
+        // Where an alert stood anyway, the page that the case made of it is what told somebody.
+        let alert = alert.or(page);
         CaseOutcome {
             db_at_alert: alert.map(db),
             db_at_page: page.map(db),

@@ -322,7 +322,7 @@ mod tests {
         let nothing = method.beside_percentiles(&healthy, |_| Vec::new(), rules).unwrap_err();
         assert_eq!(
             nothing.to_string(),
-            "growth: no machine has a reading against a baseline to take a line from"
+            "growth: no machine has a reading against a baseline to take a line from, or they lie too far apart for the class's step"
         );
     }
 

@@ -212,7 +212,9 @@ pub enum LinesError {
         source: TailError,
     },
     /// No healthy machine says what a detector reaches.
-    #[error("{detector}: no machine has a reading against a baseline to take a line from")]
+    #[error(
+        "{detector}: no machine has a reading against a baseline to take a line from, or they lie too far apart for the class's step"
+    )]
     NoReference {
         /// The detector.
         detector: Detector,

@@ -23,6 +23,7 @@
 mod attempt;
 mod config;
 mod error;
+mod labels;
 mod message;
 mod pager;
 mod service;

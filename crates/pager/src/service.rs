@@ -28,8 +28,8 @@ const NOTE_CHARS: usize = 2_000;
 /// The gRPC service.
 #[derive(Debug, Clone)]
 pub struct Service {
-    store: Store,
-    clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
     config: Arc<Config>,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
@@ -77,6 +77,7 @@ impl Service {
             earlier_steps: journal.earlier_steps,
             evidence,
             pages: pages.into_iter().map(show).collect(),
+            labels: self.incident_labels(&scope, id).await?,
         })
     }
 
@@ -202,6 +203,23 @@ impl IncidentsService for Service {
         Ok(Response::new(v1::AcknowledgeIncidentResponse {
             incident: Some(wire::incident(listing)),
         }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn add_label(&self, request: Request<v1::AddLabelRequest>) -> Result<Response<v1::AddLabelResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "label machines")?;
+        let label = self.add_label(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::AddLabelResponse { label: Some(label) }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn list_labels(
+        &self,
+        request: Request<v1::ListLabelsRequest>,
+    ) -> Result<Response<v1::ListLabelsResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at labels")?;
+        let labels = self.list_labels_of(&by, request.get_ref()).await?;
+        Ok(Response::new(v1::ListLabelsResponse { labels }))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

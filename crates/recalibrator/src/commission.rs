@@ -282,14 +282,35 @@ mod tests {
             zone_accepted: false,
             window: (at(0), at(99)),
         };
-        let spectra: Vec<SpectrumColumn> = (0..100)
-            .map(|second| SpectrumColumn {
-                captured_at: at(second),
-                spectrum: CanonicalSpectrum::from_codes(vec![180 + (second % 2) as u8 * swing; 64]),
-                condition: Condition::default(),
-            })
-            .collect();
-        fit(ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap()
+        fit(ready, &SpectrumSpec::corpus_default(64), &spectra(swing)).unwrap()
+    }
+
+    fn spectra(swing: u8) -> Vec<SpectrumColumn> {
+        let column = |second: i64| SpectrumColumn {
+            captured_at: Timestamp::from_micros(second * 1_000_000),
+            spectrum: CanonicalSpectrum::from_codes(vec![180 + (second % 2) as u8 * swing; 64]),
+            condition: Condition::default(),
+        };
+        (0..100).map(column).collect()
+    }
+
+    #[test]
+    fn a_sensor_whose_readings_tell_speed_and_load_gets_a_trend_that_is_stored() {
+        let mut spectra = spectra(2);
+        for (nth, column) in spectra.iter_mut().enumerate() {
+            column.condition = Condition {
+                rpm: Some(1_000.0 + 10.0 * nth as f32),
+                load: Some(0.5),
+            };
+        }
+        let fitted = fit(fitted(1, 2).ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap();
+        let stored = among(&[fitted]).profile.trend.expect("they tell it");
+        let usual = Trend::from_bytes(&stored).unwrap().conditions().usual();
+        assert!(
+            (usual.rpm.unwrap() - 1_470.0).abs() < 30.0 && usual.load == Some(0.5),
+            "{usual:?}"
+        );
+        assert_eq!(among(&[super::tests::fitted(1, 2)]).profile.trend, None);
     }
 
     fn among(fits: &[Fitted]) -> NewBaseline {

@@ -5,6 +5,8 @@ use tocsin_detect::drift::FollowRule;
 use tocsin_domain::Invalid;
 use tocsin_judge::Persistence;
 
+use crate::{Policy, RetrainRule};
+
 /// Settings of the recalibrator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,10 @@ pub struct Config {
     pub follow_period_s: u64,
     /// How far a baseline may move from what was commissioned without a person.
     pub follow: FollowRule,
+    /// Limits that are proposed on a schedule.
+    pub policy: Policy,
+    /// When a class's models are fitted anew.
+    pub retrain: RetrainRule,
 }
 
 impl Default for Config {
@@ -30,6 +36,8 @@ impl Default for Config {
             commission_interval_s: 60,
             follow_period_s: 86_400,
             follow: FollowRule::default(),
+            policy: Policy::default(),
+            retrain: RetrainRule::default(),
         }
     }
 }
@@ -61,7 +69,14 @@ impl Config {
             .persistence
             .parse()
             .map_err(|invalid| Invalid::new(format!("recalibrator.{}", invalid.field), invalid.reason))?;
-        Ok(Self { persistence, ..self })
+        let policy = self.policy.parse()?;
+        let retrain = self.retrain.parse()?;
+        Ok(Self {
+            persistence,
+            policy,
+            retrain,
+            ..self
+        })
     }
 }
 

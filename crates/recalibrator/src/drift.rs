@@ -1,10 +1,10 @@
-//! Drift as it is asked for and answered: a site's sensors, and a plateau that a person accepts.
+//! Drift as it is asked for and answered: a site's sensors, a plateau that a person accepts, a baseline taken back.
 
 use serde_json::json;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{Principal, Scope, Slug};
+use tocsin_domain::{Principal, Scope, SensorId, Slug};
 use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::SensorListing;
 
@@ -38,6 +38,13 @@ impl Service {
                 held: round.held,
                 recent_db: f64::from(round.recent_db),
                 active_db: f64::from(round.active_db),
+                held_by: round
+                    .held_by_person
+                    .as_ref()
+                    .map(|(by, _)| by.clone())
+                    .unwrap_or_default(),
+                held_reason: round.held_by_person.map(|(_, reason)| reason).unwrap_or_default(),
+                version: round.version,
             })
         });
         Ok(shown.collect())
@@ -49,30 +56,101 @@ impl Service {
         by: &Principal,
         request: v1::AcceptPlateauRequest,
     ) -> Result<Option<v1::SensorDrift>, Error> {
-        let (scope, store) = (by.scope(), &self.parts.store);
-        let path = SensorPath {
-            machine: slug("machine", &request.machine)?,
-            sensor: slug("sensor", &request.sensor)?,
+        let (scope, names) = (by.scope(), [&request.site, &request.machine, &request.sensor]);
+        let (listing, reason) = self.asked(&scope, names, &request.reason).await?;
+        let (actor, sensor) = (by.actor(), listing.sensor.id);
+        self.follower.accept_plateau(&scope, sensor, (&actor, &reason)).await?;
+        self.on_record(by, ("sensor.accept_plateau", sensor), json!({ "reason": reason }))
+            .await;
+        Ok(self.drift(&scope, &[listing]).await?.pop())
+    }
+
+    /// A person takes a followed baseline back, and it is held there.
+    pub(crate) async fn do_rollback_baseline(
+        &self,
+        by: &Principal,
+        request: v1::RollbackBaselineRequest,
+    ) -> Result<Option<v1::SensorDrift>, Error> {
+        let (scope, names) = (by.scope(), [&request.site, &request.machine, &request.sensor]);
+        let (listing, reason) = self.asked(&scope, names, &request.reason).await?;
+        if request.version < 0 {
+            let wrong = format!("{} is no version: they count from 1", request.version);
+            return Err(Malformed::new("version", wrong).into());
+        }
+        let (actor, sensor) = (by.actor(), listing.sensor.id);
+        let which = (sensor, (request.version != 0).then_some(request.version));
+        let now = self.parts.clock.now();
+        let done = self
+            .parts
+            .store
+            .following_rollback(&scope, which, (&actor, &reason), now)
+            .await?;
+        let detail = json!({
+            "reason": reason, "from_version": done.from.1, "from_baseline": done.from.0.0, "to_version": done.to.1,
+            "to_baseline": done.to.0.0,
+        });
+        self.on_record(by, ("sensor.rollback_baseline", sensor), detail).await;
+        Ok(self.drift(&scope, &[listing]).await?.pop())
+    }
+
+    /// A person lets a baseline that was taken back follow again.
+    pub(crate) async fn do_release_baseline(
+        &self,
+        by: &Principal,
+        request: v1::ReleaseBaselineRequest,
+    ) -> Result<Option<v1::SensorDrift>, Error> {
+        let (scope, names) = (by.scope(), [&request.site, &request.machine, &request.sensor]);
+        let (listing, reason) = self.asked(&scope, names, &request.reason).await?;
+        let sensor = listing.sensor.id;
+        self.parts.store.following_release(&scope, sensor).await?;
+        self.on_record(by, ("sensor.release_baseline", sensor), json!({ "reason": reason }))
+            .await;
+        Ok(self.drift(&scope, &[listing]).await?.pop())
+    }
+
+    /// Lets every baseline follow now; answers how many moved.
+    pub(crate) async fn do_follow(&self, by: &Principal) -> Result<u32, Error> {
+        let activated = self.follower.round(None, &by.actor()).await?;
+        let entry = NewAuditEntry {
+            actor: by.actor(),
+            action: "sensors.follow".to_owned(),
+            subject: "sensors".to_owned(),
+            detail_json: json!({ "activated": activated }).to_string(),
         };
-        let reason = request.reason.trim();
+        self.record(&entry).await;
+        Ok(activated)
+    }
+
+    /// The sensor a person means, and why.
+    async fn asked(
+        &self,
+        scope: &Scope,
+        [site, machine, sensor]: [&String; 3],
+        reason: &str,
+    ) -> Result<(SensorListing, String), Error> {
+        let path = SensorPath {
+            machine: slug("machine", machine)?,
+            sensor: slug("sensor", sensor)?,
+        };
+        let reason = reason.trim();
         if reason.is_empty() || reason.len() > MAX_REASON {
             let wrong = format!("must say why, in at most {MAX_REASON} bytes");
             return Err(Malformed::new("reason", wrong).into());
         }
-        let site = store.site_by_name(&scope, &slug("site", &request.site)?).await?.name;
-        let listing = store.sensor_by_name(&scope, &site, &path).await?;
-        let whose = (by.actor(), listing.sensor.id);
-        self.follower
-            .accept_plateau(&scope, whose.1, (&whose.0, reason))
-            .await?;
+        let store = &self.parts.store;
+        let site = store.site_by_name(scope, &slug("site", site)?).await?.name;
+        let listing = store.sensor_by_name(scope, &site, &path).await?;
+        Ok((listing, reason.to_owned()))
+    }
+
+    async fn on_record(&self, by: &Principal, (action, sensor): (&str, SensorId), detail: serde_json::Value) {
         let entry = NewAuditEntry {
-            actor: whose.0,
-            action: "sensor.accept_plateau".to_owned(),
-            subject: format!("sensor:{}", whose.1),
-            detail_json: json!({ "reason": reason }).to_string(),
+            actor: by.actor(),
+            action: action.to_owned(),
+            subject: format!("sensor:{sensor}"),
+            detail_json: detail.to_string(),
         };
         self.record(&entry).await;
-        Ok(self.drift(&scope, &[listing]).await?.pop())
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Error {
     /// The class has no champion, and no bundle was named.
     #[error("class {0} has no champion: name a bundle")]
     NoChampion(Slug),
+    /// The class has nothing that its champion could be compared with.
+    #[error("class {0} has no challenger")]
+    NoChallenger(Slug),
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
@@ -54,6 +57,12 @@ pub enum Error {
     /// No other limits were in force before.
     #[error("class {0} had no other limits before the present ones")]
     NothingBefore(Slug),
+    /// A class has no limits whose successors could be proposed.
+    #[error("class {0} has no limits in force")]
+    NothingInForce(Slug),
+    /// Others came into force in the meantime.
+    #[error("threshold set {0} is no longer in force: what was held against it waits for a person")]
+    NotInForce(ThresholdSetId),
     /// A sensor has sent too little lately to say where it stands.
     #[error("sensor: {readings} readings in the last period, {needed} are needed to tell where it stands")]
     NoPlateau {
@@ -100,11 +109,14 @@ impl From<Error> for Status {
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::TooManyScores { .. } => Self::invalid_argument(message),
             Error::NoChampion(_)
+            | Error::NoChallenger(_)
             | Error::NoScores(_)
             | Error::Lines(_)
             | Error::Budget(_)
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
+            | Error::NothingInForce(_)
+            | Error::NotInForce(_)
             | Error::NoBaseline(_)
             | Error::NoPlateau { .. }
             | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),

@@ -123,9 +123,7 @@ impl Service {
         (sets, persons): (&[Arc<ThresholdSet>], u64),
     ) -> Result<(Vec<Expected>, u64), Error> {
         let store = &self.parts.store;
-        let healthy = store
-            .machines_without_incident(scope, bundle.class, replayed.period)
-            .await?;
+        let healthy = store.machines_healthy(scope, bundle.class, replayed.period).await?;
         let healthy: BTreeSet<MachineId> = healthy.into_iter().collect();
         let (of_class, mut left_out) = (store.machines_by_class(scope, bundle.class).await?, 0);
         let mut tallies = vec![Tally::default(); sets.len()];

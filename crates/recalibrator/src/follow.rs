@@ -4,13 +4,15 @@
 //! it the next version of its baseline where the rule lets it move. What came of it is kept for every sensor, moved or
 //! not: the finding is what the console and `tocsin sensors drift` show.
 //!
+//! A baseline that a person took back is looked at and reported as ever, and moves nowhere.
+//!
 //! **Invariant:** nothing here lets a machine's own rise into its baseline. That takes a person
 //! ([`Follower::accept_plateau`]).
 
 use std::time::Duration;
 
 use tocsin_detect::baseline::MIN_READINGS;
-use tocsin_detect::drift::{Cusum, Finding, FollowRule, Followed, Standing, follow_class};
+use tocsin_detect::drift::{Cusum, Finding, FollowRule, Followed, Standing, Suspected, follow_class};
 use tocsin_detect::{Baseline, Commissioned, MalformedModel, OverallLevel, Reference, Rows, Trend, log_spectrum_into};
 use tocsin_domain::{Clock, Codec, Scope, SensorId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
@@ -238,11 +240,21 @@ fn rounds(looked: &[Looked], rule: FollowRule, by: &str) -> Result<Vec<NewRound>
         rule.down_db, rule.common_up_db
     );
     let followed = follow_class(&standings, rule);
-    let round = |(looked, followed): (&Looked, &Followed)| {
-        let moved = followed.median != looked.sensor.active.1.median;
-        looked.round(followed, moved.then(|| followed.median.clone()), (by, &reason, false))
+    let round = |(looked, followed): (&Looked, Followed)| {
+        let active = &looked.sensor.active.1.median;
+        let followed = if looked.sensor.held_by_person {
+            Followed {
+                median: active.clone(),
+                held: followed.held.or(Some(Suspected::Risen)),
+                ..followed
+            }
+        } else {
+            followed
+        };
+        let next = (followed.median != *active).then(|| followed.median.clone());
+        looked.round(&followed, next, (by, &reason, false))
     };
-    looked.iter().zip(&followed).map(round).collect()
+    looked.iter().zip(followed).map(round).collect()
 }
 
 /// Median log spectrum of a period, at the centre of the conditions the sensor was commissioned in; nothing of too few

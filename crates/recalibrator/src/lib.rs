@@ -16,8 +16,14 @@
 //! too: in the background, sensors that have been seen enough are commissioned, and once a day each baseline follows its
 //! sensor as far as it may without a person ([`tocsin_detect::drift`]).
 //!
+//! A class that its model no longer fits is fitted anew: training jobs are queued here, by a person or by what drift says,
+//! and what comes of them is compared with the champion ([`Training`]).
+//!
 //! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`),
 //! and whoever sees a sensor can ask why it is judged as it is (`Explain`).
+//!
+//! On a schedule a set is proposed for every class that has one in force, tested, and activated where the policy allows it
+//! ([`Policy`]); otherwise it waits for a person and says why.
 //!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
@@ -32,12 +38,15 @@ mod error;
 mod explain;
 mod fleet_limits;
 mod follow;
+mod policy;
 mod propose;
 mod provenance;
 mod reached;
 mod scores;
 mod service;
+mod steps;
 mod stored_set;
+mod training;
 mod trial;
 mod what_if;
 mod wire;
@@ -46,6 +55,8 @@ mod zone_check;
 pub use config::Config;
 pub use error::Error;
 pub use fleet_limits::ExpectedPages;
+pub use policy::{MemberMove, Policy, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
 pub use provenance::{Approval, DetectorSource, Provenance, Source};
 pub use service::{Parts, Recalibrator, Service, build};
+pub use training::{RetrainRule, Training, training};
 pub use trial::Trial;

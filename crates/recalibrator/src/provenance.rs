@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use tocsin_detect::percentile::PercentileEstimate;
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{LinePercentiles, Member, Persistence, ThresholdSet};
+use tocsin_judge::{FleetReplay, LinePercentiles, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
 use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
+use crate::policy::PolicyDecision;
 use crate::scores::Healthy;
 
 /// The healthy scores a set was computed from.
@@ -100,6 +101,12 @@ pub struct Provenance {
     pub trial: Option<Trial>,
     /// Who agreed to it, once approved.
     pub approval: Option<Approval>,
+    /// The factors of a set by fleet replay; none of one from before they were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factors: Option<FleetReplay>,
+    /// What policy found, of a set that was proposed on schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDecision>,
 }
 
 /// What a provenance says beside what the scores and the set say themselves.
@@ -135,13 +142,13 @@ impl Provenance {
     pub(crate) fn fleet_replay(proposal: Proposal, found: &FleetReplaySet, rules: Persistence) -> Self {
         let (method, reached) = (&found.method, &found.reached);
         let mut words = format!(
-            "fleet replay: alert {} (shift {:.2}), page {} times the median machine's largest {} of {}; other detectors at {} \
-             of the scores held out",
+            "fleet replay: alert {}, page {} times the median machine's largest {} of {}, alert of shift {:.2}; other detectors \
+             at {} of the scores held out",
             method.alert_factor,
-            method.alert_factor_of(Detector::Shift),
             method.page_factor,
             rules.k,
             rules.n,
+            method.alert_factor_of(Detector::Shift),
             percentiles()
         );
         if let Some(budget) = found.expected.budget {
@@ -165,6 +172,7 @@ impl Provenance {
             sensors: reached.sensors,
             detectors: found.set.members.iter().map(behind).collect(),
             expected: Some(found.expected.clone()),
+            factors: Some(found.method),
             ..Self::new(proposal, words)
         }
     }
@@ -186,6 +194,8 @@ impl Provenance {
             expected: None,
             trial: None,
             approval: None,
+            factors: None,
+            policy: None,
         }
     }
 

@@ -51,7 +51,7 @@ impl Reached {
         (config, step): (&Config, Duration),
     ) -> Result<Self, Error> {
         let mut reached = Self::default();
-        for machine in store.machines_without_incident(scope, bundle.class, period).await? {
+        for machine in store.machines_healthy(scope, bundle.class, period).await? {
             let scored = Machine::read(store, scope, (machine, bundle), period, config).await?;
             if scored.readings > 0 {
                 let rules = config.persistence;

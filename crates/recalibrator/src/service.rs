@@ -5,7 +5,6 @@ use std::time::Duration;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
-use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Clock, PersonRole, Principal, Scope, Slug, ThresholdSetId};
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
@@ -18,8 +17,8 @@ use tonic::{Request, Response, Status};
 use crate::commission::Commissioner;
 use crate::follow::Follower;
 use crate::scores::Healthy;
-use crate::stored_set::{definition, expect_state, provenance};
-use crate::{Approval, Config, Error, Provenance, Source, Trial, wire};
+use crate::training::watch::Watch;
+use crate::{Config, Error, Source, wire};
 
 /// What the recalibrator works with.
 #[derive(Debug, Clone)]
@@ -44,26 +43,38 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         rule: config.follow,
         period: Duration::from_secs(config.follow_period_s),
     };
-    let recalibrator = Recalibrator {
-        commissioner: commissioner.clone(),
-        interval: Duration::from_secs(config.commission_interval_s),
-        follower: follower.clone(),
+    let watch = Watch {
+        store: parts.store.clone(),
+        bundles: parts.bundles.clone(),
+        clock: parts.clock.clone(),
+        rule: config.retrain,
+        follow: config.follow,
     };
     let service = Service {
         config,
         parts,
+        commissioner: commissioner.clone(),
+        follower: follower.clone(),
+    };
+    let recalibrator = Recalibrator {
+        watch,
         commissioner,
+        interval: Duration::from_secs(service.config.commission_interval_s),
         follower,
+        service: service.clone(),
     };
     (RecalibratorServiceServer::new(service), recalibrator)
 }
 
-/// The running side of the role: commissions sensors, and lets their baselines follow them.
+/// The running side of the role: commissions sensors, lets their baselines follow them, proposes limits on schedule, and asks
+/// for training.
 #[derive(Debug)]
 pub struct Recalibrator {
+    watch: Watch,
     commissioner: Commissioner,
     interval: Duration,
     follower: Follower,
+    service: Service,
 }
 
 impl Recalibrator {
@@ -71,7 +82,9 @@ impl Recalibrator {
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::join!(
             self.commissioner.run(self.interval, shutdown.clone()),
-            self.follower.run(shutdown),
+            self.follower.run(shutdown.clone()),
+            self.service.run_policy(shutdown.clone()),
+            self.watch.run(shutdown),
         );
     }
 }
@@ -85,7 +98,7 @@ pub struct Service {
     pub(crate) follower: Follower,
 }
 
-fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
     request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)
 }
 
@@ -125,7 +138,7 @@ impl Service {
                 let logged = Healthy::logged(&self.parts.store, scope, whose, source, &self.config).await?;
                 (
                     logged,
-                    "none were logged in that period under that bundle, on machines without an incident",
+                    "none were logged in that period under that bundle, on machines without an incident or a labelled failure",
                 )
             }
         };
@@ -133,84 +146,6 @@ impl Service {
             return Err(Error::NoScores(none));
         }
         Ok(healthy)
-    }
-
-    async fn do_test(&self, by: &Principal, id: ThresholdSetId) -> Result<ThresholdSetRecord, Error> {
-        let record = self.parts.store.threshold_set_get(id).await?;
-        expect_state(&record, ThresholdState::Proposed)?;
-        let (set, mut provenance) = (definition(&record)?, provenance(&record)?);
-        let bundle = self.parts.store.bundle_by_id(record.bundle).await?;
-        let step = self.parts.store.class_by_id(record.class).await?.step;
-        let healthy = self.healthy(&by.scope(), &bundle, provenance.source).await?;
-        let who_when = (by.actor(), self.parts.clock.now());
-        let trial = tokio::task::spawn_blocking(move || Trial::run(&set, step, &healthy.readings, who_when)).await?;
-        provenance.trial = Some(trial);
-        self.advance(by, &record, ThresholdState::Tested, &provenance).await
-    }
-
-    async fn do_approve(&self, by: &Principal, request: v1::ApproveRequest) -> Result<ThresholdSetRecord, Error> {
-        let record = self
-            .parts
-            .store
-            .threshold_set_get(ThresholdSetId(request.threshold_set_id))
-            .await?;
-        expect_state(&record, ThresholdState::Tested)?;
-        let mut provenance = provenance(&record)?;
-        provenance.approval = Some(Approval {
-            by: by.actor(),
-            at: self.parts.clock.now(),
-            reason: request.reason,
-        });
-        self.advance(by, &record, ThresholdState::Approved, &provenance).await
-    }
-
-    async fn advance(
-        &self,
-        by: &Principal,
-        record: &ThresholdSetRecord,
-        to: ThresholdState,
-        provenance: &Provenance,
-    ) -> Result<ThresholdSetRecord, Error> {
-        let json = provenance.to_json();
-        let moved = self
-            .parts
-            .store
-            .threshold_set_set_state(record.id, record.state, to, Some(&json))
-            .await?;
-        self.audit(by, &format!("threshold_set.{}", to.as_str()), &moved).await;
-        Ok(moved)
-    }
-
-    async fn do_activate(&self, by: &Principal, request: v1::ActivateRequest) -> Result<ThresholdSetRecord, Error> {
-        let store = &self.parts.store;
-        let set = ThresholdSetId(request.threshold_set_id);
-        store
-            .threshold_activate(set, &by.actor(), &request.reason, self.parts.clock.now())
-            .await?;
-        let record = store.threshold_set_get(set).await?;
-        self.audit(by, "threshold_set.activate", &record).await;
-        Ok(record)
-    }
-
-    async fn do_rollback(&self, by: &Principal, request: v1::RollbackRequest) -> Result<ThresholdSetRecord, Error> {
-        let store = &self.parts.store;
-        let class = store.class_by_name(&class_name(&request.class)?).await?;
-        let history = store.binding_history(Some(class.id), None).await?;
-        let judges = |binding: &tocsin_store::binding::Binding| (binding.champion, binding.threshold_set);
-        let before = history
-            .first()
-            .and_then(|present| history.iter().find(|b| judges(b) != judges(present)));
-        // Going back to a time without limits would leave the class unjudged; that is nobody's wish here.
-        before
-            .and_then(|binding| binding.threshold_set)
-            .ok_or_else(|| Error::NothingBefore(class.name.clone()))?;
-        let binding = store
-            .binding_rollback(class.id, &by.actor(), &request.reason, self.parts.clock.now())
-            .await?;
-        let set = binding.threshold_set.ok_or(Error::NothingBefore(class.name))?;
-        let record = store.threshold_set_get(set).await?;
-        self.audit(by, "threshold_set.rollback", &record).await;
-        Ok(record)
     }
 
     async fn do_commission(&self, by: &Principal) -> Result<u32, Error> {
@@ -336,7 +271,7 @@ impl RecalibratorService for Service {
 
     async fn follow(&self, request: Request<v1::FollowRequest>) -> Result<Response<v1::FollowResponse>, Status> {
         let by = engineer(&request, "let baselines follow their sensors")?;
-        let activated = self.follower.round(None, &by.actor()).await?;
+        let activated = self.do_follow(&by).await?;
         Ok(Response::new(v1::FollowResponse { activated }))
     }
 
@@ -358,6 +293,26 @@ impl RecalibratorService for Service {
         let by = local_engineer(&request, "accept a plateau")?;
         let sensor = self.do_accept_plateau(&by, request.into_inner()).await?;
         Ok(Response::new(v1::AcceptPlateauResponse { sensor }))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn rollback_baseline(
+        &self,
+        request: Request<v1::RollbackBaselineRequest>,
+    ) -> Result<Response<v1::RollbackBaselineResponse>, Status> {
+        let by = local_engineer(&request, "take a baseline back")?;
+        let sensor = self.do_rollback_baseline(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::RollbackBaselineResponse { sensor }))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn release_baseline(
+        &self,
+        request: Request<v1::ReleaseBaselineRequest>,
+    ) -> Result<Response<v1::ReleaseBaselineResponse>, Status> {
+        let by = local_engineer(&request, "release a baseline")?;
+        let sensor = self.do_release_baseline(&by, request.into_inner()).await?;
+        Ok(Response::new(v1::ReleaseBaselineResponse { sensor }))
     }
 
     #[tracing::instrument(skip_all, fields(class = request.get_ref().class))]

@@ -120,11 +120,11 @@ pub(crate) struct WhatIf {
 }
 
 /// The limits asked for.
-struct Candidate {
-    class: MachineClass,
-    bundle: BundleId,
-    id: Option<ThresholdSetId>,
-    set: ThresholdSet,
+pub(crate) struct Candidate {
+    pub(crate) class: MachineClass,
+    pub(crate) bundle: BundleId,
+    pub(crate) id: Option<ThresholdSetId>,
+    pub(crate) set: ThresholdSet,
 }
 
 impl Service {
@@ -186,7 +186,10 @@ impl Service {
     }
 
     /// The set in force of the candidate's class, or why it can't be compared.
-    async fn in_force(&self, candidate: &Candidate) -> Result<Result<(ThresholdSetId, ThresholdSet), String>, Error> {
+    pub(crate) async fn in_force(
+        &self,
+        candidate: &Candidate,
+    ) -> Result<Result<(ThresholdSetId, ThresholdSet), String>, Error> {
         let store = &self.parts.store;
         let binding = store.binding_current(candidate.class.id).await?;
         let Some(id) = binding.and_then(|binding| binding.threshold_set) else {
@@ -202,7 +205,7 @@ impl Service {
         Ok(Ok((id, definition(&record)?)))
     }
 
-    async fn replay_fleet(
+    pub(crate) async fn replay_fleet(
         &self,
         scope: &Scope,
         candidate: Candidate,

@@ -11,9 +11,9 @@ use tocsin_domain::Timestamp;
 use tocsin_judge::{FleetReplay, PageBudget};
 use tocsin_store::threshold::ThresholdSetRecord;
 
-use crate::Source;
 use crate::fleet_limits::FleetLimits;
 use crate::provenance::Lines;
+use crate::{Provenance, Source};
 
 /// Reads where healthy scores are to come from.
 pub(crate) fn source(wire: Option<WireSource>) -> Result<Source, Malformed> {
@@ -88,6 +88,16 @@ fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
     })
 }
 
+/// What policy did with a set, in words; empty of one that was not proposed on schedule.
+fn policy(provenance_json: &str) -> String {
+    let decision = serde_json::from_str::<Provenance>(provenance_json).ok();
+    match decision.and_then(|provenance| provenance.policy) {
+        None => String::new(),
+        Some(decision) if decision.activated => "activated by policy".to_owned(),
+        Some(decision) => format!("waits for a person: {}", decision.waits_for.join("; ")),
+    }
+}
+
 /// Writes a set.
 pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
     v1::ThresholdSet {
@@ -99,6 +109,7 @@ pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
         created_by: record.created_by,
         reason: record.reason,
         definition_json: record.definition_json,
+        policy: policy(&record.provenance_json),
         provenance_json: record.provenance_json,
     }
 }

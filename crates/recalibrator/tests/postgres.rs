@@ -4,6 +4,8 @@
 mod budget;
 #[path = "postgres/explain.rs"]
 mod explain;
+#[path = "postgres/policy.rs"]
+mod policy;
 #[path = "postgres/stage.rs"]
 mod stage;
 #[path = "postgres/what_if.rs"]

@@ -112,7 +112,8 @@ impl Store {
         Ok(self.binding_history(Some(class), Some(1)).await?.into_iter().next())
     }
 
-    /// Everything that was ever bound, newest first; of one class, when given; at most `limit`, when given.
+    /// Everything that was ever bound, newest first; of one class, when given, by version, whatever clocks said; at most
+    /// `limit`, when given.
     pub async fn binding_history(&self, class: Option<ClassId>, limit: Option<u32>) -> Result<Vec<Binding>> {
         let rows = sqlx::query_as!(
             BindingRow,
@@ -123,7 +124,7 @@ impl Store {
                left join bundle p on p.bundle_id = b.champion_bundle_id
                left join bundle q on q.bundle_id = b.challenger_bundle_id
                where $1::int4 is null or b.class_id = $1
-               order by b.changed_at desc, b.class_id, b.version desc limit $2"#,
+               order by case when $1::int4 is null then b.changed_at end desc, b.class_id, b.version desc limit $2"#,
             class.map(|class| class.0),
             limit.map(i64::from),
         )

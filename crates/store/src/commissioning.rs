@@ -206,7 +206,8 @@ impl Store {
              set epoch = k.epoch + 1, state = 'commissioning', started_at = $3, started_by = $4, reason = $5,
                  baseline_id = null, commissioned_baseline_id = null, commissioned_at = null, leased_until = null,
                  refused_at = null, refused_reason = null, zone_accepted_at = null, zone_accepted_by = null,
-                 zone_accepted_reason = null,
+                 zone_accepted_reason = null, following_held_at = null, following_held_by = null,
+                 following_held_reason = null,
                  since = coalesce((
                      select case when newest.flags & 8 <> 0 then newest.captured_at + interval '1 microsecond' end
                      from sensor t cross join lateral (

@@ -4,6 +4,7 @@
 //! is still the active one: a new epoch, or a person who accepted a plateau, goes before.
 
 mod record;
+mod rollback;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
 pub use record::{NewRound, NextVersion};
+pub use rollback::RolledBack;
 
 /// Sensors of one class and spec, which follow together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +49,10 @@ pub struct FollowingSensor {
     pub cusum: f64,
     /// Readings captured up to here have been looked at.
     pub looked_until: Timestamp,
-    /// The last round looked at readings captured after this.
+    /// The last round looked at readings captured after this: nothing before what was commissioned or accepted.
     pub looked_from: Timestamp,
+    /// A person took its baseline back: it does not move.
+    pub held_by_person: bool,
 }
 
 /// Rounds whose mean says where a sensor usually stands.
@@ -86,6 +90,10 @@ pub struct Round {
     pub recent_db: f32,
     /// How far the active version stands above what was commissioned, dB.
     pub active_db: f32,
+    /// Who took the baseline back, and why, while it is held.
+    pub held_by_person: Option<(String, String)>,
+    /// The active version, within its epoch.
+    pub version: i32,
 }
 
 struct SensorRow {
@@ -107,6 +115,7 @@ struct SensorRow {
     cusum: f64,
     looked_until: Time,
     looked_from: Time,
+    held_by_person: bool,
 }
 
 impl TryFrom<SensorRow> for FollowingSensor {
@@ -134,6 +143,7 @@ impl TryFrom<SensorRow> for FollowingSensor {
             cusum: row.cusum,
             looked_until: row.looked_until.into(),
             looked_from: row.looked_from.into(),
+            held_by_person: row.held_by_person,
         })
     }
 }
@@ -229,7 +239,8 @@ impl Store {
                             where r.sensor_id = k.sensor_id and r.epoch = k.epoch and r.recent is not null
                               and r.at > c.created_at order by r.at limit $5) as "first_medians!",
                       coalesce(f.until, c.last_at) as "looked_until!",
-                      coalesce(g.until, c.last_at) as "looked_from!"
+                      greatest(g.until, c.last_at) as "looked_from!",
+                      k.following_held_at is not null as "held_by_person!"
                from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
                join baseline c on c.baseline_id = k.commissioned_baseline_id
                join baseline a on a.baseline_id = k.baseline_id
@@ -254,7 +265,8 @@ impl Store {
     }
 
     /// What a sensor read after `after`. Of more than `most` every so-manieth is taken. A reading of a machine that stood
-    /// still is none.
+    /// still is none, nor one that was judged page, however it came. A period in which the machine was not healthy (an
+    /// incident open, or a failure labelled) is a disturbed one; what was labelled a false alarm is healthy.
     pub async fn following_spectra(
         &self,
         scope: &Scope,
@@ -264,8 +276,8 @@ impl Store {
     ) -> Result<Option<RecentSpectra>> {
         let newest = sqlx::query!(
             r#"select w.until as "until!", exists (
-                   select 1 from incident i where i.machine_id = $2 and i.opened_at <= w.until
-                     and (i.closed_at is null or i.closed_at > $3)) as "disturbed!"
+                   select 1 from machine_unhealthy u where u.machine_id = $2 and u.from_at <= w.until
+                     and u.to_at > $3) as "disturbed!"
                from (select max(r.captured_at) as until from reading r
                      join sensor s using (sensor_id) join machine m using (machine_id)
                      where r.sensor_id = $1 and r.captured_at > $3 and ($4::int4[] is null or m.site_id = any($4))) w
@@ -280,30 +292,41 @@ impl Store {
         let Some(newest) = newest else { return Ok(None) };
         let period = (after, newest.until.into());
         Ok(Some(RecentSpectra {
-            spectra: self.plateau_spectra(scope, sensor, period, most).await?,
+            spectra: self
+                .spectra_between(scope, sensor, period, (most, newest.disturbed))
+                .await?,
             disturbed: newest.disturbed,
             until: newest.until.into(),
         }))
     }
 
-    /// What a sensor read after the first time and up to the second, whether or not an incident was open; of more than
+    /// What a sensor read after the first time and up to the second, whether or not it paged; of more than
     /// `most` every so-manieth.
     pub async fn plateau_spectra(
         &self,
         scope: &Scope,
         sensor: SensorId,
-        (after, until): (Timestamp, Timestamp),
+        period: (Timestamp, Timestamp),
         most: u32,
+    ) -> Result<Vec<SpectrumColumn>> {
+        self.spectra_between(scope, sensor, period, (most, true)).await
+    }
+
+    async fn spectra_between(
+        &self,
+        scope: &Scope,
+        sensor: SensorId,
+        (after, until): (Timestamp, Timestamp),
+        (most, paged): (u32, bool),
     ) -> Result<Vec<SpectrumColumn>> {
         let rows = sqlx::query_as!(
             ColumnRow,
             r#"with healthy as (
                    select r.captured_at, row_number() over (order by r.captured_at) - 1 as place,
                           count(*) over () as total
-                   from reading r join sensor s using (sensor_id) join machine m using (machine_id)
+                   from learnable_reading r join machine m using (machine_id)
                    where r.sensor_id = $1 and r.captured_at > $2 and r.captured_at <= $3
-                     and r.spectrum is not null and (r.rpm is null or r.rpm <> 0)
-                     and ($5::int4[] is null or m.site_id = any($5)))
+                     and ($6 or not r.judged_page) and ($5::int4[] is null or m.site_id = any($5)))
                select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
                where h.place % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at"#,
@@ -312,6 +335,7 @@ impl Store {
             time(until),
             i64::from(most.max(1)),
             scope.to_filter() as _,
+            paged,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -322,8 +346,10 @@ impl Store {
     pub async fn following_rounds(&self, scope: &Scope, sensors: &[SensorId]) -> Result<Vec<Round>> {
         let ids: Vec<i32> = sensors.iter().map(|sensor| sensor.0).collect();
         let rows = sqlx::query!(
-            "select f.sensor_id, f.at, f.readings, f.finding, f.standing, f.cusum, f.held, f.recent_db, f.active_db
+            "select f.sensor_id, f.at, f.readings, f.finding, f.standing, f.cusum, f.held, f.recent_db, f.active_db,
+                    k.following_held_by, k.following_held_reason, b.version
              from commissioning k join sensor s using (sensor_id) join machine m using (machine_id)
+             join baseline b on b.baseline_id = k.baseline_id
              cross join lateral (
                  select * from following_round r where r.sensor_id = k.sensor_id and r.epoch = k.epoch
                  order by r.at desc limit 1) f
@@ -343,6 +369,8 @@ impl Store {
             held: row.held,
             recent_db: row.recent_db,
             active_db: row.active_db,
+            held_by_person: row.following_held_by.zip(row.following_held_reason),
+            version: row.version,
         });
         Ok(rounds.collect())
     }

@@ -20,6 +20,7 @@ mod error;
 pub mod fleet;
 pub mod following;
 pub mod incident;
+pub mod label;
 pub mod machine;
 pub mod outbox;
 pub mod partition;
@@ -27,7 +28,9 @@ mod pool;
 pub mod reading;
 mod row;
 mod schema;
+pub mod shadow;
 pub mod threshold;
+pub mod training_job;
 
 pub use changes::{Changes, Channel};
 pub use error::Error;

@@ -7,6 +7,7 @@ use crate::binding::{Binding, NewBinding, append, lock_class, switch_limits};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
+mod rounds;
 pub mod sets;
 
 pub use sets::ThresholdSets;

@@ -9,11 +9,17 @@ mod access;
 mod baselines;
 #[path = "postgres/fleet.rs"]
 mod fleet;
+#[path = "postgres/following.rs"]
+mod following;
 #[path = "postgres/incidents.rs"]
 mod incidents;
+#[path = "postgres/labels.rs"]
+mod labels;
 #[path = "postgres/models.rs"]
 mod models;
 #[path = "postgres/readings.rs"]
 mod readings;
+#[path = "postgres/retraining.rs"]
+mod retraining;
 #[path = "postgres/zones.rs"]
 mod zones;

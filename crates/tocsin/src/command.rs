@@ -15,6 +15,7 @@ mod fleet;
 mod health;
 mod import;
 mod incidents;
+mod labels;
 mod migrate;
 mod models;
 mod replay;
@@ -69,16 +70,32 @@ enum Command {
     #[cfg(feature = "trainer")]
     Train(train::Train),
     /// Tell how well the detectors part failing from healthy, on a corpus
+    ///
+    /// Trains on split `train`, sets lines on `cal`, and tests `test_healthy` against `end` (or `test_fault`) and
+    /// `incipient`. Given a bundle, trains nothing.
     #[cfg(feature = "trainer")]
     Evaluate(evaluate::Evaluate),
     /// Write a corpus of a simulated fleet
+    ///
+    /// Writes the readings of a simulated fleet of pumps, fans and hoists: acceleration in g, peak, 0 to 12.8 kHz. Faults
+    /// begin in the middle third of the time and end in failure; labels say what is healthy.
     #[cfg(feature = "trainer")]
     Simulate(simulate::Simulate),
     /// Publish a corpus in time order, as the plant would have
+    ///
+    /// Publishes the rows of a corpus whose site the gateway's token is for.
+    ///
+    /// Without --token-file, a gateway token is made for the corpus's site with the credential of the data folder, and
+    /// revoked at the end.
     Replay(replay::Replay),
     /// Ask a process whether it serves; exits with 1 when it doesn't
     Health(health::Health),
     /// Publish the readings of a CSV file
+    ///
+    /// The first line names the columns: `sensor` (machine/sensor), `captured_at` (RFC 3339), `bin_0` to `bin_N`, and, where
+    /// wanted, `rpm`, `load` and `overall.NAME` for overall levels by their declared names, in their declared units. A cell
+    /// left empty is a level or condition the reading does not have. Readings are sent in capture order, whatever their
+    /// order in the file.
     Import(import::Import),
     /// Sites: plants, each with its own gateways and people
     Sites(fleet::Sites),

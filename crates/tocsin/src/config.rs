@@ -60,6 +60,9 @@ pub struct Config {
     pub review: tocsin_review::Config,
     /// The role `console`.
     pub console: tocsin_console::Config,
+    /// The role `trainer`.
+    #[cfg(feature = "trainer")]
+    pub trainer: tocsin_trainer::Config,
 }
 
 /// Object storage.

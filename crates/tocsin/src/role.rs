@@ -25,11 +25,14 @@ pub enum Role {
     Review,
     /// The web pages.
     Console,
+    /// Fits models anew when that is asked for.
+    #[cfg(feature = "trainer")]
+    Trainer,
 }
 
 impl Role {
     /// Every role: what `tocsin up` runs.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8 + cfg!(feature = "trainer") as usize] = [
         Self::Registry,
         Self::Scorer,
         Self::Ensemble,
@@ -38,6 +41,8 @@ impl Role {
         Self::Pager,
         Self::Review,
         Self::Console,
+        #[cfg(feature = "trainer")]
+        Self::Trainer,
     ];
 
     /// The name on the command line and in logs.
@@ -51,6 +56,8 @@ impl Role {
             Self::Pager => "pager",
             Self::Review => "review",
             Self::Console => "console",
+            #[cfg(feature = "trainer")]
+            Self::Trainer => "trainer",
         }
     }
 

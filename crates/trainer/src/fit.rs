@@ -1,6 +1,7 @@
 //! The training loop: Adam on the mean squared error, stopped where healthy rows that were held out stop getting better,
 //! and then once more on all rows.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
@@ -119,13 +120,15 @@ impl Rows {
 ///
 /// The rows held out are the newest, and a machine drifts: a network that has never seen them calls their like unhealthy
 /// several times as often, which is why they are not left out in the end.
+///
+/// Nothing when `progress`, which hears of every epoch, breaks it off.
 pub(crate) fn fit(
     draw: impl Fn(&mut StdRng) -> Autoencoder,
     rows: &Rows,
     options: FitOptions,
     seed: u64,
-    mut progress: impl FnMut(Progress),
-) -> (Autoencoder, Metrics) {
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Option<(Autoencoder, Metrics)> {
     let start = Instant::now();
     let mut trained_rows = 0;
     let mut tell = |stage, epoch, epochs, left: u32, training_loss, validation_loss, count: usize| {
@@ -139,7 +142,8 @@ pub(crate) fn fit(
             validation_loss,
             rows_per_second: rate,
             time_left: Duration::from_secs_f64(f64::from(left) * count as f64 / rate),
-        });
+        })
+        .continue_value()
     };
 
     let mut run = Run::new(&draw, rows, options, seed);
@@ -159,7 +163,7 @@ pub(crate) fn fit(
             training,
             validation,
             rows.rest.len(),
-        );
+        )?;
     }
 
     let all: Vec<usize> = (0..rows.values.len() / rows.bins).collect();
@@ -176,17 +180,15 @@ pub(crate) fn fit(
             training,
             validation,
             all.len(),
-        );
+        )?;
     }
-    (
-        run.network.valid(),
-        Metrics {
-            validation_loss,
-            training_loss,
-            best_epoch,
-            epochs,
-        },
-    )
+    let metrics = Metrics {
+        validation_loss,
+        training_loss,
+        best_epoch,
+        epochs,
+    };
+    Some((run.network.valid(), metrics))
 }
 
 /// One training from untrained weights.

@@ -5,15 +5,26 @@
 //! of each sensor's rows; the network is then trained on all of them), fits the other detectors of the class, exports the networks as ONNX and scores the calibration rows through the exported
 //! files, so that alarm limits are set on what is served.
 //!
+//! As a role of the platform ([`build`], [`Trainer::run`]) it takes training jobs from the queue, one at a time, reads the
+//! class's healthy spectra from Postgres, fits a bundle as above, pushes it to the registry and names it the challenger. A
+//! person promotes it, or does not.
+//!
 //! **Invariant:** the same request gives the same bundle, byte for byte, on one host: every random choice comes from the
 //! request's seed.
 
+mod config;
 pub mod export;
 mod fit;
+mod job;
 mod network;
+mod register;
+mod role;
+mod sets;
 pub mod train;
 pub mod training_set;
 
+pub use config::Config;
 pub use fit::{FitOptions, Progress, Stage};
-pub use train::{TrainError, TrainRequest, default_latent, train};
+pub use role::{Parts, Trainer, build};
+pub use train::{TrainError, TrainRequest, default_latent, train, train_until};
 pub use training_set::TrainingSet;

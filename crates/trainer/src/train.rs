@@ -1,6 +1,7 @@
 //! From rows to a bundle.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use burn::tensor::Device;
 use rand::SeedableRng;
@@ -55,6 +56,9 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Whoever asked broke it off.
+    #[error("training was broken off")]
+    BrokenOff,
     /// The network never got better than nothing.
     #[error("training diverged: no epoch gave a finite error on the rows held out")]
     Diverged,
@@ -75,7 +79,18 @@ pub fn default_latent(bins: u16) -> u16 {
 }
 
 /// Trains the models of a class; `progress` hears of every epoch.
-pub fn train(request: &TrainRequest<'_>, progress: impl FnMut(Progress)) -> Result<BundleArchive, TrainError> {
+pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> Result<BundleArchive, TrainError> {
+    train_until(request, |told| {
+        progress(told);
+        ControlFlow::Continue(())
+    })
+}
+
+/// The same, until `progress` breaks it off: [`TrainError::BrokenOff`].
+pub fn train_until(
+    request: &TrainRequest<'_>,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<BundleArchive, TrainError> {
     let spec = request.train.spec();
     let latent = check(request)?;
     let s0 = spec.canonical_s0();
@@ -89,7 +104,8 @@ pub fn train(request: &TrainRequest<'_>, progress: impl FnMut(Progress)) -> Resu
     let rows = Rows::new(standardised(&log, &standardise), bins, rest, held_out);
     let device = Device::flex().autodiff();
     let draw = |rng: &mut StdRng| Autoencoder::new(request.variant, bins, latent.into(), rng, &device);
-    let (network, metrics) = fit::fit(draw, &rows, options, request.seed, progress);
+    let fitted = fit::fit(draw, &rows, options, request.seed, progress);
+    let (network, metrics) = fitted.ok_or(TrainError::BrokenOff)?;
     if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
         return Err(TrainError::Diverged);
     }

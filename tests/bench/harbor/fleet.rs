@@ -12,6 +12,7 @@ use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
 use tocsin_judge::{FleetReplay, Persistence, ThresholdSet};
 use tocsin_simulator::harbor::{Class, Fleet, Machine};
 
+use super::budget::within;
 use super::watched::{Canonical, Outcome, Watched, follow_together};
 
 /// Readings that commission a sensor: evenly spread over its first day.
@@ -28,6 +29,7 @@ struct Ready {
 pub(crate) fn judge(
     fleet: &Fleet,
     method: &FleetReplay,
+    pages_per_day: Option<f64>,
     (commissioned, limited): (Duration, Duration),
     follow: Option<FollowRule>,
 ) -> Result<Vec<Outcome>> {
@@ -47,7 +49,19 @@ pub(crate) fn judge(
             commissioned..limited,
         ))
     })?;
-    let limits = Class::ALL.map(|class| limits(fleet, class, &largest, method));
+    let limits = Class::ALL.map(|class| match pages_per_day {
+        Some(pages) => {
+            let share = pages / Class::ALL.len() as f64;
+            within(
+                share,
+                (fleet, class),
+                (&largest, &references),
+                method,
+                &(commissioned..limited),
+            )
+        }
+        None => limits(fleet, class, &largest, method),
+    });
     eprintln!("judging");
     let watched = in_parallel(&places, |at| {
         let machine = &fleet.machines()[*at];
@@ -165,9 +179,14 @@ fn history(fleet: &Fleet, machine: &Machine, references: &[Reference], steps: st
     histories.map(|history| largest_kth_of_n(&history, &rules, step(fleet)))
 }
 
-type Largest = [Option<f32>; Detector::COUNT];
+pub(super) type Largest = [Option<f32>; Detector::COUNT];
 
-fn limits(fleet: &Fleet, class: Class, largest: &[Largest], method: &FleetReplay) -> Result<Arc<ThresholdSet>> {
+pub(super) fn limits(
+    fleet: &Fleet,
+    class: Class,
+    largest: &[Largest],
+    method: &FleetReplay,
+) -> Result<Arc<ThresholdSet>> {
     let of_class = || {
         fleet
             .machines()
@@ -190,7 +209,7 @@ pub(super) fn step(fleet: &Fleet) -> Duration {
 }
 
 /// Every item's answer, in order, by as many threads as there are processors; progress on standard error.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut done: Vec<(usize, Result<R>)> = std::thread::scope(|scope| {

@@ -3,14 +3,14 @@ use std::sync::{Arc, Mutex};
 
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
-    AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, DeliveryAttempt, Evidence, GetIncidentRequest,
-    GetIncidentResponse, Incident, JournalEvent, ListIncidentsRequest, ListIncidentsResponse, Page,
-    WatchIncidentsRequest, WatchIncidentsResponse,
+    AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AddLabelRequest, AddLabelResponse, DeliveryAttempt,
+    Evidence, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListIncidentsRequest,
+    ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page, WatchIncidentsRequest, WatchIncidentsResponse,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{Caller, Fixture, Fleet, noise, review};
+use super::{Caller, Fixture, Fleet, noise, refuse, review};
 
 /// Incident 41's acknowledgement: by whom, with which note.
 pub(crate) type Acknowledged = Arc<Mutex<Option<(String, String)>>>;
@@ -217,6 +217,7 @@ impl IncidentsService for Fixture {
         let incident = found.ok_or_else(|| Status::not_found(format!("no incident {id} in your sites")))?;
         let of_41 = id == 41;
         Ok(Response::new(GetIncidentResponse {
+            labels: Vec::new(),
             incident: Some(incident),
             events: match id {
                 41 => self.events(),
@@ -252,6 +253,11 @@ impl IncidentsService for Fixture {
         Ok(Response::new(AcknowledgeIncidentResponse {
             incident: self.all().into_iter().next(),
         }))
+    }
+
+    refuse! {
+        add_label, AddLabelRequest, AddLabelResponse;
+        list_labels, ListLabelsRequest, ListLabelsResponse;
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

@@ -113,6 +113,7 @@ const MEMBERS: &str = r#"[
 fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalibrator::v1::ThresholdSet {
     let without: String = MEMBERS.replace("residual", "mahalanobis");
     recalibrator::v1::ThresholdSet {
+        policy: String::new(),
         threshold_set_id: id,
         class: "cnc-spindle".into(),
         bundle_id: 12,
@@ -156,6 +157,8 @@ impl RecalibratorService for Fixture {
         follow, recalibrator::v1::FollowRequest, recalibrator::v1::FollowResponse;
         list_drift, recalibrator::v1::ListDriftRequest, recalibrator::v1::ListDriftResponse;
         accept_plateau, recalibrator::v1::AcceptPlateauRequest, recalibrator::v1::AcceptPlateauResponse;
+        rollback_baseline, recalibrator::v1::RollbackBaselineRequest, recalibrator::v1::RollbackBaselineResponse;
+        release_baseline, recalibrator::v1::ReleaseBaselineRequest, recalibrator::v1::ReleaseBaselineResponse;
         what_if, recalibrator::v1::WhatIfRequest, recalibrator::v1::WhatIfResponse;
         explain, recalibrator::v1::ExplainRequest, recalibrator::v1::ExplainResponse;
     }

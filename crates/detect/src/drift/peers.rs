@@ -118,9 +118,11 @@ impl<'a> Peers<'a> {
         (risen, of(fall(&residual), self.fall))
     }
 
-    /// What a move means.
-    pub fn finding(&self, own: &[f32]) -> Finding {
-        if self.standing(own) > STANDS_OUT {
+    /// What a move means. Of a machine on which an incident is open (`disturbed`) less is asked: it is one that was pointed
+    /// at, and not the wildest of many.
+    pub fn finding(&self, own: &[f32], disturbed: bool) -> Finding {
+        let stands_out = if disturbed { STANDS_OUT / 2.0 } else { STANDS_OUT };
+        if self.standing(own) > stands_out {
             let alike = self.moves.iter().filter(|other| self.is_alike(own, other)).count();
             let shared = (SHARED * self.moves.len() as f32).max(SHARED_LEAST as f32);
             return if alike as f32 >= shared {
@@ -197,7 +199,7 @@ mod tests {
 
     fn finding(moves: &[Vec<f32>], at: usize) -> Finding {
         let peers = Peers::new(moves.iter().map(Vec::as_slice).collect()).unwrap();
-        peers.finding(&moves[at])
+        peers.finding(&moves[at], false)
     }
 
     #[test]

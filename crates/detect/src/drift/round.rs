@@ -58,7 +58,7 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
         .map(|(sensor, own)| {
             let own = own.as_ref().zip(peers.as_ref());
             let standing = own.map_or(0.0, |(own, peers)| f64::from(peers.standing(own)));
-            let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own));
+            let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own, sensor.disturbed));
             // What it shares with others is no sign against it, and does not add up.
             let counts = own.is_some() && sensor.usual.is_some() && alone != Finding::Drift;
             let cusum = if counts {

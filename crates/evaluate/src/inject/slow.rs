@@ -147,8 +147,14 @@ fn report(
 ) -> InjectReport {
     let db_at = |pages: bool| -> Vec<f64> {
         let of = |ramp: &Ramp| {
-            let at = found(ramp, &untouched[ramp.machine], &touched[ramp.machine], pages)?;
-            Some(ramp.db(at))
+            let found = |pages| found(ramp, &untouched[ramp.machine], &touched[ramp.machine], pages);
+            // Where an alert stood anyway, the page that the ramp made of it is what told somebody.
+            let at = if pages {
+                found(true)
+            } else {
+                found(false).or_else(|| found(true))
+            };
+            Some(ramp.db(at?))
         };
         ramps.iter().filter_map(of).collect()
     };

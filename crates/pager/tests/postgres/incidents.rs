@@ -2,6 +2,7 @@
 
 use http::Request;
 use tocsin_contracts::incidents::v1;
+use tocsin_contracts::incidents::v1::add_label_request::Subject;
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
 use tocsin_domain::access::Person;
@@ -193,6 +194,75 @@ async fn a_watcher_hears_of_a_new_incident() {
         assert!(changes.next().await.unwrap().unwrap().change > first);
         stop.cancel();
         running.await.unwrap();
+    })
+    .await;
+}
+
+fn label(subject: Subject, label: &str, mode: &str) -> v1::AddLabelRequest {
+    v1::AddLabelRequest {
+        subject: Some(subject),
+        label: label.to_owned(),
+        mode: mode.to_owned(),
+        note: "opened it".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_is_labelled_shown_beside_the_incident_and_audited() {
+    with_stage("labelled", Clock::system(), |stage| async move {
+        let incident = stage.open().await;
+        let site = Scope::site(stage.sensor.site);
+        let mut operator = client(&stage, Some(person(PersonRole::Operator, site.clone())));
+        let subject = Subject::IncidentId(incident.0);
+        let wrong = operator
+            .add_label(label(subject.clone(), "broken", ""))
+            .await
+            .unwrap_err();
+        assert!(wrong.message().starts_with("label:"), "{wrong}");
+        let wrong = label(subject.clone(), "false_alarm", "outer_race");
+        let wrong = operator.add_label(wrong).await.unwrap_err();
+        assert!(wrong.message().starts_with("mode:"), "{wrong}");
+        for name in ["false_alarm", "true_failure"] {
+            let given = label(
+                subject.clone(),
+                name,
+                if name == "true_failure" { "outer_race" } else { "" },
+            );
+            let answer = operator.add_label(given).await.unwrap().into_inner().label.unwrap();
+            assert_eq!((answer.label.as_str(), answer.labelled_by.as_str()), (name, "ana"));
+        }
+        let request = v1::GetIncidentRequest {
+            incident_id: incident.0,
+        };
+        let shown = operator.get_incident(request).await.unwrap().into_inner().labels;
+        let told: Vec<_> = shown.iter().map(|l| (l.label.as_str(), l.in_force)).collect();
+        assert_eq!(told, [("true_failure", true), ("false_alarm", false)]);
+        let audit = stage.store.audit_list(None, 10).await.unwrap();
+        let actions: Vec<_> = audit.iter().map(|entry| entry.action.as_str()).collect();
+        assert_eq!(actions, ["machine.label", "machine.label"]);
+        assert!(audit[0].detail_json.contains("outer_race"), "{:?}", audit[0]);
+
+        let mut viewer = client(&stage, Some(person(PersonRole::Viewer, site)));
+        let refused = viewer.add_label(label(subject, "false_alarm", "")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+        let (site, machine) = (shown[0].site.clone(), shown[0].machine.clone());
+        let window = v1::MachineWindow {
+            from: shown[0].from,
+            to: shown[0].from,
+            site: site.clone(),
+            machine: machine.clone(),
+        };
+        let empty = label(Subject::Window(window), "missed_failure", "");
+        assert!(
+            operator
+                .add_label(empty)
+                .await
+                .unwrap_err()
+                .message()
+                .starts_with("window.to:")
+        );
+        let request = v1::ListLabelsRequest { site, machine };
+        assert_eq!(viewer.list_labels(request).await.unwrap().into_inner().labels.len(), 2);
     })
     .await;
 }

@@ -108,11 +108,13 @@ async fn activate(
     let id = sqlx::query_scalar!(
         r#"with held as (
                select sensor_id, commissioned_baseline_id from commissioning
-               where sensor_id = $1 and epoch = $2 and baseline_id = $3 for update)
-           insert into baseline (sensor_id, epoch, condition_cell, version, follows, median, spread, scale, trend,
+               where sensor_id = $1 and epoch = $2 and baseline_id = $3 and ($9 or following_held_at is null) for update)
+           insert into baseline (sensor_id, epoch, condition_cell, version, made_from, follows, median, spread, scale, trend,
                log_energy_mean, log_energy_sd, pooled_machines, readings, first_at, last_at, created_at, created_by,
                reason)
-           select c.sensor_id, c.epoch, c.condition_cell, a.version + 1,
+           select c.sensor_id, c.epoch, c.condition_cell,
+                  (select max(n.version) + 1 from baseline n where n.sensor_id = c.sensor_id and n.epoch = c.epoch
+                   and n.condition_cell = c.condition_cell), a.baseline_id,
                   case when $9 then null else c.baseline_id end, $4, c.spread, c.scale, c.trend, $11, c.log_energy_sd,
                    c.pooled_machines, $5, a.last_at, $6, $7, $8, $10
            from held join baseline c on c.baseline_id = held.commissioned_baseline_id
@@ -135,7 +137,10 @@ async fn activate(
     let Some(id) = id else { return Ok(None) };
     sqlx::query!(
         "update commissioning set baseline_id = $2,
-             commissioned_baseline_id = case when $3 then $2 else commissioned_baseline_id end
+             commissioned_baseline_id = case when $3 then $2 else commissioned_baseline_id end,
+             following_held_at = case when $3 then null else following_held_at end,
+             following_held_by = case when $3 then null else following_held_by end,
+             following_held_reason = case when $3 then null else following_held_reason end
          where sensor_id = $1",
         round.sensor.0,
         id,

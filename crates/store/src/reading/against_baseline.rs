@@ -24,8 +24,9 @@ pub struct MachineScoresQuery {
 }
 
 impl Store {
-    /// The machines of a class in `scope` that had no incident open at any time from `from` up to but without `to`.
-    pub async fn machines_without_incident(
+    /// The machines of a class in `scope` that were healthy all the time from `from` up to but without `to`: no incident
+    /// but those labelled false alarms, and nothing labelled a failure.
+    pub async fn machines_healthy(
         &self,
         scope: &Scope,
         class: ClassId,
@@ -34,8 +35,8 @@ impl Store {
         let machines = sqlx::query_scalar!(
             "select m.machine_id from machine m
              where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2))
-               and not exists (select 1 from incident i where i.machine_id = m.machine_id and i.opened_at < $4
-                               and (i.closed_at is null or i.closed_at >= $3))
+               and not exists (select 1 from machine_unhealthy u where u.machine_id = m.machine_id and u.from_at < $4
+                               and u.to_at >= $3)
              order by m.machine_id",
             class.0,
             scope.to_filter() as _,

@@ -167,8 +167,8 @@ impl Store {
         Ok(change)
     }
 
-    /// Logged scores to learn limits from: one bundle's, judged with the network, without those of machines that had
-    /// an incident open at any time in the period. In pages, by key.
+    /// Logged scores to learn limits from: one bundle's, judged with the network, without those of machines that were not
+    /// healthy at any time in the period: an incident open that is no false alarm, or labelled a failure. In pages, by key.
     pub async fn scores_logged(&self, scope: &Scope, query: &LoggedScoresQuery) -> Result<LoggedScores> {
         let after = query.after;
         let rows = sqlx::query_as!(
@@ -180,8 +180,8 @@ impl Store {
              where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
                and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
                and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))
-               and not exists (select 1 from incident i where i.machine_id = m.machine_id and i.opened_at < $5
-                               and (i.closed_at is null or i.closed_at >= $4))
+               and not exists (select 1 from machine_unhealthy u where u.machine_id = m.machine_id and u.from_at < $5
+                               and u.to_at >= $4)
              order by r.sensor_id, r.captured_at limit $8",
             query.class.0,
             scope.to_filter() as _,

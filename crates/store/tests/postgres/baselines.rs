@@ -16,7 +16,7 @@ use crate::stage::{Fleet, at, fleet, noon, reading, slug, with_store};
 const LEASE: Duration = Duration::from_mins(1);
 
 /// A class that is content with 20 readings over 100 s, after a run-in of 5.
-async fn small_fleet(store: &Store) -> Fleet {
+pub(crate) async fn small_fleet(store: &Store) -> Fleet {
     let fleet = fleet(store).await;
     let rules = CommissioningRules {
         readings: 20,
@@ -29,7 +29,7 @@ async fn small_fleet(store: &Store) -> Fleet {
 }
 
 /// Normal readings every ten seconds.
-fn readings(sensor: SensorId, steps: std::ops::Range<u64>) -> Vec<NewReading> {
+pub(crate) fn readings(sensor: SensorId, steps: std::ops::Range<u64>) -> Vec<NewReading> {
     let normal = |step: u64| NewReading {
         verdict: Verdict::Normal { by: Detector::Residual },
         ..reading(sensor, at(10 * step), step as i64)
@@ -38,7 +38,7 @@ fn readings(sensor: SensorId, steps: std::ops::Range<u64>) -> Vec<NewReading> {
 }
 
 /// Opens an incident of the first machine; one of page severity has paged.
-async fn open(store: &Store, fleet: &Fleet, severity: Severity, opened_at: Timestamp) -> Incident {
+pub(crate) async fn open(store: &Store, fleet: &Fleet, severity: Severity, opened_at: Timestamp) -> Incident {
     let new = NewIncident {
         machine: fleet.one.machine,
         severity,
@@ -57,13 +57,13 @@ async fn open(store: &Store, fleet: &Fleet, severity: Severity, opened_at: Times
     incident
 }
 
-async fn keep(store: &Store, readings: &[NewReading]) {
+pub(crate) async fn keep(store: &Store, readings: &[NewReading]) {
     let mut transaction = store.begin().await.unwrap();
     readings_insert(&mut transaction, readings).await.unwrap();
     transaction.commit().await.unwrap();
 }
 
-async fn lease(store: &Store, now: Timestamp) -> Vec<ReadySensor> {
+pub(crate) async fn lease(store: &Store, now: Timestamp) -> Vec<ReadySensor> {
     store.commissioning_lease(&Scope::All, now, LEASE, 10).await.unwrap()
 }
 
@@ -72,7 +72,7 @@ async fn state(store: &Store, sensor: SensorId) -> Commissioning {
     found.remove(&sensor).unwrap()
 }
 
-fn learned(ready: &ReadySensor) -> NewBaseline {
+pub(crate) fn learned(ready: &ReadySensor) -> NewBaseline {
     NewBaseline {
         sensor: ready.sensor,
         epoch: ready.epoch,
@@ -376,7 +376,7 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
             .unwrap();
         assert!(elsewhere.readings.is_empty());
         let machines = store
-            .machines_without_incident(&fleet.north_only(), fleet.class.id, period)
+            .machines_healthy(&fleet.north_only(), fleet.class.id, period)
             .await
             .unwrap();
         assert_eq!(machines, [fleet.one.machine, fleet.two.machine]);

@@ -29,8 +29,6 @@ pub(super) enum Variants {
     Conv,
 }
 
-/// Trains on split `train`, sets lines on `cal`, and tests `test_healthy` against `end` (or `test_fault`) and
-/// `incipient`. Given a bundle, trains nothing.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Evaluate {

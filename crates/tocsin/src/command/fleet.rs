@@ -12,7 +12,7 @@ use tocsin_contracts::fleet::v1::{
     Site, Spec,
 };
 
-use super::{Ask, duration, given, nested, when};
+use super::{Ask, duration, given, labels, nested, when};
 use crate::client::explain;
 
 mod classes;
@@ -178,12 +178,23 @@ enum MachineCommand {
         #[arg(long, default_value = "", hide_default_value = true)]
         site: String,
     },
+    /// Say what a machine had in a time; what is learned later heeds it
+    Label(labels::LabelWindow),
+    /// List what was said of a machine, newest first
+    Labels {
+        /// SITE/MACHINE
+        path: String,
+    },
 }
 
 impl Machines {
     pub(super) async fn run(self) -> Result<()> {
+        let site = match self.what {
+            MachineCommand::List { site } => site,
+            MachineCommand::Label(label) => return label.run(&self.ask).await,
+            MachineCommand::Labels { path } => return labels::list(&self.ask, &path).await,
+        };
         let mut client = FleetServiceClient::new(self.ask.target.channel()?);
-        let MachineCommand::List { site } = self.what;
         let answer = client
             .list_machines(ListMachinesRequest {
                 site,

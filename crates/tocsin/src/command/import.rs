@@ -26,10 +26,6 @@ const LARGEST_BATCH: usize = 5_000;
 /// Problems that are told one by one.
 const TOLD: usize = 20;
 
-/// The first line names the columns: `sensor` (machine/sensor), `captured_at` (RFC 3339), `bin_0` to `bin_N`, and, where
-/// wanted, `rpm`, `load` and `overall.NAME` for overall levels by their declared names, in their declared units. A cell
-/// left empty is a level or condition the reading does not have. Readings are sent in capture order, whatever their
-/// order in the file.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file

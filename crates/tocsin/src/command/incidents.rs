@@ -8,7 +8,7 @@ use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, Evidence, GetIncidentRequest, Incident, JournalEvent, ListIncidentsRequest, Page,
 };
 
-use super::{Ask, given, nested, when};
+use super::{Ask, given, labels, nested, when};
 use crate::client::explain;
 
 #[derive(Debug, Args)]
@@ -51,6 +51,13 @@ enum What {
         /// A note for the record
         #[arg(long, default_value = "", hide_default_value = true)]
         note: String,
+    },
+    /// Say what an incident really was; what is learned later heeds it
+    Label {
+        /// Its number
+        incident: i64,
+        #[command(flatten)]
+        what: labels::What,
     },
 }
 
@@ -98,9 +105,11 @@ impl Incidents {
                 let mut view = view(answer.incident.context("the answer holds no incident")?)?;
                 view["events"] = answer.events.into_iter().map(event_view).collect::<Result<_>>()?;
                 view["evidence"] = answer.evidence.into_iter().map(evidence_view).collect::<Result<_>>()?;
+                view["labels"] = answer.labels.into_iter().map(labels::view).collect::<Result<_>>()?;
                 view["pages"] = answer.pages.into_iter().map(page_view).collect::<Result<_>>()?;
                 output.item("incident", view)
             }
+            What::Label { incident, what } => labels::incident(&self.ask, incident, what).await,
             What::Ack { incident, note } => {
                 let request = AcknowledgeIncidentRequest {
                     incident_id: incident,

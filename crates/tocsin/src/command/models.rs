@@ -1,5 +1,7 @@
 //! `tocsin models`: bundles, and which of them judges a class.
 
+mod training;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,6 +78,34 @@ enum What {
         #[arg(default_value = "", hide_default_value = true)]
         bundle: String,
     },
+    /// Ask for a class's models to be fitted anew, on its healthy readings of a period
+    Retrain {
+        /// The class
+        class: String,
+        /// Learn from readings captured since this time (RFC 3339) [default: 30 days before the end]
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// And before this time [default: now]
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+    },
+    /// List training jobs, newest first
+    Jobs {
+        /// Only this class
+        #[arg(long, default_value = "", hide_default_value = true)]
+        class: String,
+    },
+    /// Hold a class's challenger against its champion, over readings that both have scored
+    Compare {
+        /// The class
+        class: String,
+        /// Only readings captured since this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
     /// List everything that ever judged a class, newest first
     History {
         /// Only this class
@@ -87,6 +117,7 @@ enum What {
 impl Models {
     pub(super) async fn run(self) -> Result<()> {
         let channel = self.ask.target.channel()?;
+        let ask = self.ask.clone();
         let output = self.ask.output;
         let mut client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
         match self.what {
@@ -151,6 +182,14 @@ impl Models {
                     .into_inner();
                 output.item("binding", binding_view(answer.binding.unwrap_or_default())?)
             }
+            What::Retrain {
+                class,
+                since,
+                until,
+                reason,
+            } => training::retrain(&ask, class, [since, until], reason).await,
+            What::Jobs { class } => training::jobs(&ask, class).await,
+            What::Compare { class, since } => training::compare(&ask, class, since).await,
             What::History { class } => {
                 let answer = client.list_bindings(ListBindingsRequest { class }).await;
                 let bindings = answer

@@ -61,10 +61,6 @@ impl std::str::FromStr for Speed {
     }
 }
 
-/// Publishes the rows of a corpus whose site the gateway's token is for.
-///
-/// Without --token-file, a gateway token is made for the corpus's site with the credential of the data folder, and
-/// revoked at the end.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     #[command(flatten)]

@@ -16,8 +16,6 @@ use crate::output::Output;
 /// Seconds of a day.
 const DAY_S: f64 = 86_400.0;
 
-/// Writes the readings of a simulated fleet of pumps, fans and hoists: acceleration in g, peak, 0 to 12.8 kHz. Faults
-/// begin in the middle third of the time and end in failure; labels say what is healthy.
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Machines of the fleet

@@ -22,6 +22,23 @@ fn the_command_line_is_sound_and_its_help_is_this() {
 }
 
 #[test]
+fn the_long_help_of_commands_that_take_files_says_what_is_in_them() {
+    let mut command = Cli::command();
+    command.build();
+    for (name, word) in [
+        ("import", "captured_at"),
+        ("evaluate", "test_healthy"),
+        ("simulate", "labels say what is healthy"),
+        ("replay", "--token-file"),
+    ] {
+        let inner = command.find_subcommand_mut(name).expect("it is listed");
+        let long = inner.render_long_help().to_string();
+        let words = long.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(word), "{name}: {long}");
+    }
+}
+
+#[test]
 fn the_forms_that_scripts_rely_on_are_read() {
     for line in [
         "tocsin up --data-dir d --console 127.0.0.1:8080",
@@ -46,6 +63,11 @@ fn the_forms_that_scripts_rely_on_are_read() {
         "tocsin thresholds activate 3",
         "tocsin thresholds rollback cnc",
         "tocsin incidents ack 17 --note seen",
+        "tocsin incidents label 17 true-failure --mode outer_race --note opened",
+        "tocsin machines label lisbon/pump-1 missed-failure --from a --to b",
+        "tocsin machines labels lisbon/pump-1 --format json",
+        "tocsin sensors rollback-baseline lisbon/pump-1/drive-end --reason repainted --to 2",
+        "tocsin sensors release-baseline lisbon/pump-1/drive-end --reason steady",
         "tocsin incidents list --format json --target http://127.0.0.1:1 --token-file t",
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {

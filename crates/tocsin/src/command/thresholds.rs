@@ -108,6 +108,7 @@ impl Thresholds {
                     "created_at",
                     "created_by",
                     "reason",
+                    "policy",
                 ];
                 return output.list("thresholds", views, columns);
             }
@@ -194,6 +195,7 @@ fn view(set: ThresholdSet) -> Result<Value> {
         "created_at": when(set.created_at)?,
         "created_by": set.created_by,
         "reason": given(set.reason),
+        "policy": given(set.policy),
         "definition": nested(&set.definition_json),
         "provenance": nested(&set.provenance_json),
     }))

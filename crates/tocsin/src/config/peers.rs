@@ -96,6 +96,8 @@ impl Peers {
             Role::Pager => ("incidents", &self.incidents),
             Role::Review => ("review", &self.review),
             Role::Ingest | Role::Console => bail!("no role calls {role}"),
+            #[cfg(feature = "trainer")]
+            Role::Trainer => bail!("no role calls {role}"),
         })
     }
 }

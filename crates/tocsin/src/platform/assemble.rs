@@ -146,12 +146,14 @@ impl Assembly {
                     bundles: self.bundles()?,
                     clock: self.clock.clone(),
                 };
-                let (service, recalibrator) = tocsin_recalibrator::build(config.recalibrator.clone().parse()?, parts);
+                let recalibrator_config = config.recalibrator.clone().parse()?;
+                let training = tocsin_recalibrator::training(&recalibrator_config, parts.clone());
+                let (service, recalibrator) = tocsin_recalibrator::build(recalibrator_config, parts);
                 background.spawn("the recalibrator", |stop| async move {
                     recalibrator.run(stop).await;
                     Ok(())
                 });
-                server.service(service)
+                server.service(service).service(training)
             }
             Role::Registry => {
                 let registry = config.registry.clone();
@@ -197,7 +199,28 @@ impl Assembly {
             }
             // It has a listener of its own, bound when all services are known.
             Role::Console => server,
+            #[cfg(feature = "trainer")]
+            Role::Trainer => {
+                self.add_trainer(self.reach(role, Role::Registry, local)?.channel(), background)?;
+                server
+            }
         })
+    }
+
+    /// Trains in the background: nobody calls a trainer.
+    #[cfg(feature = "trainer")]
+    fn add_trainer(&self, registry: Channel, background: &mut Supervisor) -> Result<()> {
+        let parts = tocsin_trainer::Parts {
+            store: self.store()?,
+            registry,
+            clock: self.clock.clone(),
+        };
+        let trainer = tocsin_trainer::build(self.config.trainer.clone().parse()?, parts);
+        background.spawn("the trainer", |stop| async move {
+            trainer.run(stop).await;
+            Ok(())
+        });
+        Ok(())
     }
 
     fn can_reach(&self, role: Role) -> bool {

@@ -1,12 +1,14 @@
-//! `tocsin sensors drift` and `accept-plateau`.
+//! `tocsin sensors drift`, `accept-plateau`, `rollback-baseline` and `release-baseline`.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
-use tocsin_contracts::recalibrator::v1::{AcceptPlateauRequest, ListDriftRequest, SensorDrift};
+use tocsin_contracts::recalibrator::v1::{
+    AcceptPlateauRequest, ListDriftRequest, ReleaseBaselineRequest, RollbackBaselineRequest, SensorDrift,
+};
 
 use crate::client::explain;
-use crate::command::{Ask, when};
+use crate::command::{Ask, given, when};
 
 const COLUMNS: &[&str] = &[
     "machine",
@@ -16,7 +18,9 @@ const COLUMNS: &[&str] = &[
     "recent_db",
     "active_db",
     "standing",
+    "version",
     "held",
+    "held_by",
     "readings",
 ];
 
@@ -48,6 +52,45 @@ pub(super) async fn accept_plateau(ask: &Ask, [site, machine, sensor]: [String; 
         .item("sensor", view(answer.sensor.context("an answer without a sensor")?)?)
 }
 
+/// Takes a followed baseline back.
+pub(super) async fn rollback(
+    ask: &Ask,
+    [site, machine, sensor]: [String; 3],
+    (version, reason): (Option<i32>, String),
+) -> Result<()> {
+    let mut client = RecalibratorServiceClient::new(ask.target.channel()?);
+    let request = RollbackBaselineRequest {
+        site,
+        machine,
+        sensor,
+        reason,
+        version: version.unwrap_or_default(),
+    };
+    let answer = client.rollback_baseline(request).await;
+    let answer = answer
+        .map_err(|status| explain("taking the baseline back", &status))?
+        .into_inner();
+    ask.output
+        .item("sensor", view(answer.sensor.context("an answer without a sensor")?)?)
+}
+
+/// Lets a baseline that was taken back follow again.
+pub(super) async fn release(ask: &Ask, [site, machine, sensor]: [String; 3], reason: String) -> Result<()> {
+    let mut client = RecalibratorServiceClient::new(ask.target.channel()?);
+    let request = ReleaseBaselineRequest {
+        site,
+        machine,
+        sensor,
+        reason,
+    };
+    let answer = client.release_baseline(request).await;
+    let answer = answer
+        .map_err(|status| explain("releasing the baseline", &status))?
+        .into_inner();
+    ask.output
+        .item("sensor", view(answer.sensor.context("an answer without a sensor")?)?)
+}
+
 fn view(drift: SensorDrift) -> Result<Value> {
     let tenths = |value: f64| (value * 10.0).round() / 10.0;
     Ok(json!({
@@ -59,7 +102,10 @@ fn view(drift: SensorDrift) -> Result<Value> {
         "active_db": tenths(drift.active_db),
         "standing": tenths(drift.standing),
         "cusum": tenths(drift.cusum),
+        "version": drift.version,
         "held": drift.held,
+        "held_by": given(drift.held_by),
+        "held_reason": given(drift.held_reason),
         "readings": drift.readings,
     }))
 }

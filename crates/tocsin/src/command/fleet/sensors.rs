@@ -69,6 +69,25 @@ enum SensorCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Take a followed baseline back: the version before it judges again, and is held there
+    RollbackBaseline {
+        /// SITE/MACHINE/SENSOR
+        path: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+        /// Back to this version of the present epoch [default: the one that the active one was made from]
+        #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i32).range(1..))]
+        to: Option<i32>,
+    },
+    /// Let a baseline that was taken back follow its sensor again
+    ReleaseBaseline {
+        /// SITE/MACHINE/SENSOR
+        path: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +157,10 @@ impl Sensors {
             SensorCommand::AcceptPlateau { path, reason } => {
                 drift::accept_plateau(&self.ask, names(&path)?, reason).await
             }
+            SensorCommand::RollbackBaseline { path, reason, to } => {
+                drift::rollback(&self.ask, names(&path)?, (to, reason)).await
+            }
+            SensorCommand::ReleaseBaseline { path, reason } => drift::release(&self.ask, names(&path)?, reason).await,
             SensorCommand::List { site, machine } => {
                 let answer = client.list_sensors(ListSensorsRequest { site, machine }).await;
                 let sensors = answer

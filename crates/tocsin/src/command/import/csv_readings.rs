@@ -192,9 +192,14 @@ mod tests {
 
     #[test]
     fn the_example_is_read_with_its_overall_levels() {
-        let text = include_str!("../../../../../docs/examples/pump-64-overall.csv");
+        let text = include_str!("../../../../../docs/examples/pump-9-overall.csv");
         let (rows, problems) = read(text.as_bytes(), None).expect("a good file");
         assert_eq!(problems, []);
+        let sensor = &rows[0].reading.sensor;
+        assert!(
+            sensor.starts_with("pump-9/"),
+            "{sensor}: none of those the README makes"
+        );
         let levels: Vec<usize> = rows.iter().map(|row| row.reading.overall.len()).collect();
         assert_eq!(levels, [2, 1, 2], "an empty cell is a level the reading lacks");
         assert_eq!(rows[0].reading.overall[1].name, "bearing_temperature");

@@ -45,6 +45,11 @@ pub(super) fn print(set: ThresholdSet, output: Output) -> Result<()> {
             EXPECTED,
         ),
         section("test", one(&provenance["trial"]), TRIAL),
+        section(
+            "moves from where a person put the lines, dB",
+            rows(&provenance["policy"]["members"]),
+            MOVES,
+        ),
         section("approval", one(&provenance["approval"]), &["by", "at", "reason"]),
     ];
     output.report("threshold_set", &whole, &head(&whole), &sections)
@@ -71,6 +76,7 @@ const EXPECTED: &[&str] = &[
     "per_site_day",
     "per_person_week",
 ];
+const MOVES: &[&str] = &["detector", "without_network", "alert_db", "page_db"];
 const TRIAL: &[&str] = &[
     "readings",
     "incidents",
@@ -80,6 +86,10 @@ const TRIAL: &[&str] = &[
     "by",
     "at",
 ];
+
+fn rows(list: &Value) -> Vec<Value> {
+    list.as_array().cloned().unwrap_or_default()
+}
 
 fn head(set: &Value) -> Value {
     let mut head = set.clone();

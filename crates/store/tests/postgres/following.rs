@@ -1,0 +1,193 @@
+//! Baselines that follow: what they look at, and how a person takes one back.
+
+use tocsin_domain::{BaselineId, Detector, Label, ReadingFlags, Scope, Severity, Verdict};
+use tocsin_store::following::{FollowingSensor, Group, NewRound, NextVersion};
+use tocsin_store::label::{NewLabel, Window};
+use tocsin_store::{Error, Store};
+
+use crate::baselines::{keep, learned, lease, open, readings, small_fleet};
+use crate::stage::{Fleet, at, noon, with_store};
+
+/// Commissions the first sensor on its readings up to 300 s.
+async fn commissioned(store: &Store) -> (Fleet, BaselineId) {
+    let fleet = small_fleet(store).await;
+    keep(store, &readings(fleet.one.id, 0..30)).await;
+    let ready = lease(store, noon()).await[0];
+    let active = store.baseline_activate(&Scope::All, &learned(&ready), noon()).await;
+    (fleet, active.unwrap().unwrap())
+}
+
+async fn sensor(store: &Store, fleet: &Fleet) -> FollowingSensor {
+    let found = store.following_sensor(&Scope::All, fleet.one.id).await;
+    found.unwrap().1
+}
+
+/// Records a round that moves the sensor to a flat median; whether it became active.
+async fn round(store: &Store, fleet: &Fleet, seconds: u64, median: f32, accepted: bool) -> bool {
+    let standing = sensor(store, fleet).await;
+    let round = NewRound {
+        sensor: standing.sensor,
+        epoch: standing.epoch,
+        active: standing.active.0,
+        until: at(seconds),
+        readings: 30,
+        finding: "drift",
+        standing: 0.0,
+        cusum: 1.5,
+        held: false,
+        recent: Some(vec![median; 64]),
+        recent_db: median,
+        active_db: median,
+        next: Some(NextVersion {
+            median: vec![median; 64],
+            log_energy_mean: -3.0,
+        }),
+        by: "recalibrator".to_owned(),
+        reason: "followed".to_owned(),
+        accepted,
+    };
+    if accepted {
+        return store.following_accept(&round, at(seconds)).await.unwrap();
+    }
+    let group = Group {
+        class: fleet.class.id,
+        spec: fleet.one.spec,
+    };
+    store.following_record(group, &[round], at(seconds)).await.unwrap() > 0
+}
+
+async fn back(store: &Store, fleet: &Fleet, to: Option<i32>, seconds: u64) -> Result<(i32, i32), Error> {
+    let why = ("ana", "it followed a fault");
+    let done = store
+        .following_rollback(&Scope::All, (fleet.one.id, to), why, at(seconds))
+        .await?;
+    Ok((done.from.1, done.to.1))
+}
+
+async fn version(store: &Store, fleet: &Fleet) -> i32 {
+    store.following_rounds(&Scope::All, &[fleet.one.id]).await.unwrap()[0].version
+}
+
+#[tokio::test]
+async fn a_followed_baseline_goes_back_to_the_version_before_and_is_held_until_it_is_released() {
+    with_store("rollback", async |store| {
+        let (fleet, first) = commissioned(&store).await;
+        assert!(round(&store, &fleet, 1_000, 1.1, false).await);
+        assert!(round(&store, &fleet, 2_000, 1.2, false).await);
+        assert_eq!(back(&store, &fleet, None, 2_100).await.unwrap(), (3, 2));
+        let standing = sensor(&store, &fleet).await;
+        assert_eq!((standing.active.1.median[0], standing.held_by_person), (1.1, true));
+        assert_eq!((standing.looked_until, standing.cusum), (at(2_000), 1.5));
+        let shown = &store.following_rounds(&Scope::All, &[fleet.one.id]).await.unwrap()[0];
+        assert_eq!((shown.version, shown.held, shown.active_db), (2, true, 1.1));
+        let held_by = shown.held_by_person.clone();
+        assert_eq!(held_by, Some(("ana".to_owned(), "it followed a fault".to_owned())));
+
+        assert!(!round(&store, &fleet, 3_000, 1.2, false).await, "it is held");
+        assert_eq!(version(&store, &fleet).await, 2);
+        store.following_release(&Scope::All, fleet.one.id).await.unwrap();
+        let again = store.following_release(&Scope::All, fleet.one.id).await;
+        assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
+        assert!(round(&store, &fleet, 4_000, 1.15, false).await);
+        assert_eq!(version(&store, &fleet).await, 4, "no version is used twice");
+
+        assert_eq!(
+            back(&store, &fleet, None, 4_100).await.unwrap(),
+            (4, 2),
+            "what it was made from"
+        );
+        assert_eq!(back(&store, &fleet, Some(1), 4_200).await.unwrap(), (2, 1));
+        let active = store.baselines_active(&Scope::All).await.unwrap();
+        assert_eq!(active, [(fleet.one.id, first)]);
+        let none = back(&store, &fleet, None, 4_300).await.unwrap_err().to_string();
+        assert!(none.contains("first of its epoch"), "{none}");
+        let unknown = back(&store, &fleet, Some(9), 4_300).await;
+        assert!(matches!(unknown, Err(Error::NotFound { .. })), "{unknown:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn going_back_behind_an_accepted_plateau_takes_the_bounds_back_too_and_a_new_epoch_frees_the_sensor() {
+    with_store("rollback_accepted", async |store| {
+        let (fleet, first) = commissioned(&store).await;
+        assert!(round(&store, &fleet, 1_000, 1.5, false).await);
+        assert!(round(&store, &fleet, 2_000, 2.0, true).await);
+        let standing = sensor(&store, &fleet).await;
+        assert_eq!(
+            standing.commissioned.0, standing.active.0,
+            "what follows is counted from there"
+        );
+        assert_eq!(
+            standing.looked_from,
+            at(2_000),
+            "nothing from before the plateau is looked at again"
+        );
+        assert_eq!(back(&store, &fleet, None, 2_100).await.unwrap(), (3, 2));
+        let standing = sensor(&store, &fleet).await;
+        assert_eq!((standing.commissioned.0, standing.active.1.median[0]), (first, 1.5));
+        assert!(
+            round(&store, &fleet, 3_000, 2.0, true).await,
+            "a person accepts it after all"
+        );
+        assert!(!sensor(&store, &fleet).await.held_by_person);
+        back(&store, &fleet, None, 3_100).await.unwrap();
+        store
+            .commissioning_restart(&Scope::All, fleet.one.id, ("ana", "new bearing"), at(4_000))
+            .await
+            .unwrap();
+        let elsewhere = store.following_release(&Scope::All, fleet.one.id).await;
+        assert!(
+            matches!(elsewhere, Err(Error::Conflict { .. })),
+            "nobody holds the new epoch"
+        );
+        let gone = back(&store, &fleet, None, 4_100).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_a_plateau_may_be_one() {
+    with_store("follow_paged", async |store| {
+        let (fleet, _) = commissioned(&store).await;
+        let whose = (fleet.one.id, fleet.one.machine);
+        let mut history = readings(fleet.one.id, 30..60);
+        for reading in history.iter_mut().take(10) {
+            reading.flags = ReadingFlags::HISTORICAL;
+            reading.verdict = Verdict::Page { by: Detector::Severity };
+        }
+        keep(&store, &history).await;
+        let looked = async || {
+            let recent = store.following_spectra(&Scope::All, whose, at(290), 100).await.unwrap();
+            recent.unwrap().spectra.len()
+        };
+        assert_eq!(looked().await, 20);
+        let plateau = store
+            .plateau_spectra(&Scope::All, fleet.one.id, (at(290), at(600)), 100)
+            .await
+            .unwrap();
+        assert_eq!(plateau.len(), 30);
+        let label = async |window, label| {
+            let new = NewLabel {
+                machine: fleet.one.machine,
+                window,
+                label,
+                mode: String::new(),
+                note: String::new(),
+                by: "ana".to_owned(),
+            };
+            store.label_append(&Scope::All, &new, noon()).await.unwrap();
+        };
+        label(Window::Free(at(300), at(400)), Label::FalseAlarm).await;
+        assert_eq!(looked().await, 30, "a false alarm is healthy data again");
+        label(Window::Free(at(500), at(510)), Label::MissedFailure).await;
+        assert_eq!(looked().await, 0, "a failure spoils the period");
+        label(Window::Free(at(500), at(510)), Label::Withdrawn).await;
+        let incident = open(&store, &fleet, Severity::Page, at(450)).await;
+        assert_eq!(looked().await, 0);
+        label(Window::Incident(incident.id), Label::FalseAlarm).await;
+        assert_eq!(looked().await, 30);
+    })
+    .await;
+}
