@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor bench-drift bench-slow
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -69,6 +69,10 @@ bench-slow: build ## slow ramps in a simulated fleet whose baselines follow it: 
 	for policy in guarded symmetric; do for ramp in "16 --db 12" "1 --db 20"; do \
 	  $(TOCSIN) evaluate inject --corpus $(TOCSIN_CACHE)/slow.parquet --bins $$ramp --ramp-days 7,30,90 --step 600 \
 	    --recalibrate $$policy $(BENCH_ARGS) || exit 1; done; done
+
+bench-thresholds: build ## time, memory and disk of setting limits over days of readings (BENCH_ARGS="--sensors 2400 --days 7", 44 GB)
+	@scripts/setup postgres
+	$(BENCH) thresholds $(BENCH_ARGS)
 
 proto-release: ## makes the present contracts the ones that later changes must not break
 	@scripts/setup check

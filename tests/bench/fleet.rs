@@ -20,7 +20,9 @@ use tocsin_transport::{Channel, auth};
 use crate::platform::Platform;
 
 /// The class of every machine.
-const CLASS: &str = "machine";
+pub(crate) const CLASS: &str = "machine";
+/// The first site.
+pub(crate) const SITE: &str = "site-0";
 /// Spectra to draw from.
 const POOL: usize = 4_096;
 

@@ -121,7 +121,7 @@ async fn send(channel: Channel, shared: Arc<Shared>) -> Result<Outcome> {
 }
 
 /// Bytes a reading takes in the database.
-async fn sizes(platform: &Platform, report: &mut Report) -> Result<()> {
+pub(crate) async fn sizes(platform: &Platform, report: &mut Report) -> Result<()> {
     let database = platform.database().await?;
     let (rows, table, indexes): (i64, i64, i64) = sqlx::query_as(
         "select (select count(*) from reading), sum(pg_table_size(c.oid))::int8, sum(pg_indexes_size(c.oid))::int8

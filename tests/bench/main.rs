@@ -15,6 +15,7 @@ mod platform;
 mod report;
 mod sender;
 mod stages;
+mod thresholds;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Benchmark {
     Drift(drift::Options),
     /// Failures caught and false pages of a simulated fleet, judged in process
     Harbor(harbor::Options),
+    /// Time, memory and disk of setting limits by fleet replay over days of readings
+    Thresholds(thresholds::Options),
 }
 
 #[tokio::main]
@@ -58,6 +61,7 @@ async fn main() -> Result<()> {
         Benchmark::Stages(options) => stages::run(options).await?,
         Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,
+        Benchmark::Thresholds(options) => thresholds::run(options).await?,
     };
     report.print(format)
 }

@@ -1,5 +1,6 @@
 //! `tocsin up` on a private Postgres, as a process of its own.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,10 +9,16 @@ use clap::Args;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tocsin::client::Target;
+use tocsin::credential::ServiceCredential;
+use tocsin::data_dir::DataDir;
+use tocsin_store::Store;
 use tocsin_tests::binary::Process;
-use tocsin_transport::Channel;
+use tocsin_transport::{Channel, channel};
 
 use crate::cpu::Usage;
+
+/// Milliseconds of a day.
+const DAY_MS: NonZeroU64 = NonZeroU64::new(86_400_000).expect("86400000 is not 0");
 
 /// How it is set up.
 #[derive(Debug, Args)]
@@ -19,6 +26,16 @@ pub(crate) struct Settings {
     /// Configuration file of the platform [default: the defaults]
     #[arg(long)]
     config: Option<String>,
+}
+
+impl Settings {
+    /// Those of a configuration file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        let path = path.to_str().context("the configuration file's name")?;
+        Ok(Self {
+            config: Some(path.to_owned()),
+        })
+    }
 }
 
 /// A platform that is stopped and forgotten at the end.
@@ -83,11 +100,55 @@ impl Platform {
         self.target().channel()
     }
 
+    /// The same with all the time in the world for an answer.
+    pub(crate) fn patient_operator(&self) -> Result<Channel> {
+        let folder = self.folder.path().join("data");
+        let credential = ServiceCredential::read(&DataDir::find(Some(&folder))?.service_credential())?;
+        let config = channel::Config {
+            urls: vec![self.target().url()?],
+            deadline_ms: DAY_MS,
+            ..channel::Config::default()
+        };
+        Ok(Channel::remote(&config)?.with_token(credential.token()))
+    }
+
     /// Its database.
     pub(crate) async fn database(&self) -> Result<PgPool> {
+        PgPool::connect(&self.database_url()?)
+            .await
+            .context("the platform's database")
+    }
+
+    /// Its database, as the services know it.
+    pub(crate) async fn store(&self) -> Result<Store> {
+        let config = tocsin_store::Config {
+            url: self.database_url()?,
+            ..tocsin_store::Config::default()
+        };
+        Ok(Store::connect(&config).await?)
+    }
+
+    fn database_url(&self) -> Result<String> {
         let socket = self.postmaster()?.socket;
-        let url = format!("postgres://tocsin@localhost/tocsin?host={}", socket.replace('/', "%2F"));
-        PgPool::connect(&url).await.context("the platform's database")
+        Ok(format!(
+            "postgres://tocsin@localhost/tocsin?host={}",
+            socket.replace('/', "%2F")
+        ))
+    }
+
+    /// What the kernel says of the server's memory under a name (proc(5): `VmRSS`, `VmHWM`), in bytes.
+    pub(crate) fn memory(&self, name: &str) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.process.id());
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        Ok(1024 * number.with_context(|| format!("{file} has no {name}"))?)
+    }
+
+    /// Begins the server's peak of memory anew from what it has now.
+    pub(crate) fn forget_peak(&self) -> Result<()> {
+        let file = format!("/proc/{}/clear_refs", self.process.id());
+        std::fs::write(&file, "5").with_context(|| format!("writing {file}"))
     }
 
     /// CPU time used so far.

@@ -25,6 +25,16 @@ impl Report {
         self.0.push((name.into(), value.into()));
     }
 
+    /// A figure that was noted.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[cfg(test)]
+    pub(crate) fn value(&self, name: &str) -> &Value {
+        let found = self.0.iter().find(|(noted, _)| noted == name);
+        &found.unwrap_or_else(|| panic!("no figure {name} in {:?}", self.0)).1
+    }
+
     /// Adds a figure, rounded to three significant decimals.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64) {
         self.note(name, (value * 1e3).round() / 1e3);

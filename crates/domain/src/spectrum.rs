@@ -29,7 +29,7 @@ impl Spectrum {
         }
         let factor = spec.canonical_factor();
         let linear = match scale {
-            AmplitudeScale::Linear => linear(bins, factor as f32),
+            AmplitudeScale::Linear => linear(bins, factor),
             AmplitudeScale::Decibel { reference } => decibel(bins, reference, factor),
         };
         linear.map(Self)
@@ -41,12 +41,12 @@ impl Spectrum {
     }
 }
 
-fn linear(bins: &[f32], factor: f32) -> Result<Vec<f32>, Invalid> {
+fn linear(bins: &[f32], factor: f64) -> Result<Vec<f32>, Invalid> {
     if let Some(index) = bins.iter().position(|s| !(s.is_finite() && *s >= 0.0)) {
         let reason = format!("{} is not a finite amplitude of zero or more", bins[index]);
         return Err(Invalid::new(format!("bins[{index}]"), reason));
     }
-    finite(bins.iter().map(|s| s * factor).collect())
+    finite(bins.iter().map(|s| (f64::from(*s) * factor) as f32).collect())
 }
 
 fn decibel(bins: &[f32], reference: f64, factor: f64) -> Result<Vec<f32>, Invalid> {

@@ -16,6 +16,8 @@ pub enum Unit {
     G,
     /// Metres per second squared.
     MetrePerSecondSquared,
+    /// Millimetres per second squared.
+    MillimetrePerSecondSquared,
     /// Millimetres per second.
     MillimetrePerSecond,
     /// Metres per second.
@@ -36,9 +38,10 @@ pub enum Unit {
 
 impl Unit {
     /// Every unit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::G,
         Self::MetrePerSecondSquared,
+        Self::MillimetrePerSecondSquared,
         Self::MillimetrePerSecond,
         Self::MetrePerSecond,
         Self::InchPerSecond,
@@ -63,6 +66,7 @@ impl Unit {
         match self {
             Self::G => "g",
             Self::MetrePerSecondSquared => "metre_per_second_squared",
+            Self::MillimetrePerSecondSquared => "millimetre_per_second_squared",
             Self::MillimetrePerSecond => "millimetre_per_second",
             Self::MetrePerSecond => "metre_per_second",
             Self::InchPerSecond => "inch_per_second",
@@ -79,6 +83,7 @@ impl Unit {
         match self {
             Self::G | Self::MillimetrePerSecond | Self::Micrometre | Self::DegreeCelsius | Self::Kelvin => 1.0,
             Self::MetrePerSecondSquared => 1.0 / STANDARD_GRAVITY,
+            Self::MillimetrePerSecondSquared => 0.001 / STANDARD_GRAVITY,
             Self::MetrePerSecond => 1000.0,
             Self::InchPerSecond | Self::Mil => 25.4,
             Self::DegreeFahrenheit => 5.0 / 9.0,
@@ -106,7 +111,10 @@ impl Unit {
     pub(crate) fn measures(self, quantity: Quantity) -> bool {
         match quantity {
             Quantity::Acceleration | Quantity::AccelerationEnvelope { .. } => {
-                matches!(self, Self::G | Self::MetrePerSecondSquared)
+                matches!(
+                    self,
+                    Self::G | Self::MetrePerSecondSquared | Self::MillimetrePerSecondSquared
+                )
             }
             Quantity::Velocity => matches!(
                 self,

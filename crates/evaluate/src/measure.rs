@@ -67,7 +67,7 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
         });
     }
     let network = Network::load(bundle)?;
-    let score = |part: &Part| score(bundle, &network, part);
+    let score = |part: &Part| score(bundle, &network, &part.linear);
     let scored = Scored {
         cal: score(&parts.cal)?,
         healthy: score(&parts.test_healthy)?,
@@ -88,12 +88,13 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
     Ok(figures)
 }
 
-fn score(bundle: &Bundle, network: &Network, part: &Part) -> Result<Vec<Scores>, EvaluateError> {
+/// Every detector's scores of linear spectra in canonical units.
+pub(crate) fn score(bundle: &Bundle, network: &Network, linear: &[f32]) -> Result<Vec<Scores>, NetworkError> {
     let bins = network.bins();
     let mut session = network.session()?;
     let mut scratch = DetectorScratch::default();
-    let mut scored = Vec::with_capacity(part.rows);
-    for block in part.linear.chunks(BLOCK * bins) {
+    let mut scored = Vec::with_capacity(linear.len() / bins);
+    for block in linear.chunks(BLOCK * bins) {
         let errors = session.run(block, &[])?.errors;
         let mut scores = vec![Scores::default(); errors.len()];
         bundle.detectors().score_batch(block, &mut scratch, &mut scores);

@@ -4,18 +4,57 @@
 //! others as well: each fold picks, from the [candidates], those that did best when its machines were judged by each
 //! other. That table is the honest one; constants picked on the machines they are reported on flatter themselves.
 
+pub(crate) mod ablation;
 mod candidates;
+pub(crate) mod class_size;
 mod outcome;
 
 use serde::Serialize;
 use tocsin_detect::poisson::{RateEstimate, event_rate};
-use tocsin_judge::Member;
+use tocsin_judge::{Member, ThresholdSet};
 
+use class_size::Draw;
 pub use outcome::Outcome;
 
 use crate::life::MachineLife;
 use crate::rules::Rules;
+use crate::textbook::{self, Train};
 use crate::trial::{Asset, Trial, TrialError};
+use crate::variation::Variation;
+
+/// What judges.
+#[derive(Clone, Copy)]
+pub enum Method<'a> {
+    /// Detectors against a baseline.
+    Baselines(Variation),
+    /// One network and one energy for the whole fleet, trained by this.
+    Textbook(&'a Train<'a>),
+}
+
+/// How machines are judged by what others were.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The constants.
+    pub rules: Rules,
+    /// What judges.
+    pub method: Method<'a>,
+    /// Whether each fold chooses its constants on the other machines.
+    pub nested: bool,
+    /// Learn from so many of the others alone; nothing is from all.
+    pub draw: Option<Draw>,
+}
+
+impl Setting<'_> {
+    /// The product under these constants.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            method: Method::Baselines(Variation::default()),
+            nested: false,
+            draw: None,
+        }
+    }
+}
 
 /// A detector's lines in one fold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -84,25 +123,27 @@ pub struct RunToFailure {
 pub fn run_to_failure(
     lives: &[MachineLife],
     fleet: &[MachineLife],
-    rules: &Rules,
-    nested: bool,
+    setting: &Setting<'_>,
     progress: impl Fn() + Sync,
 ) -> Result<RunToFailure, TrialError> {
     let judged = in_parallel(lives, |at, life| {
-        let others: Vec<&MachineLife> = others(lives, fleet, at).collect();
-        let rules = if nested {
-            candidates::choose(&others, rules)?
+        let mut others: Vec<&MachineLife> = others(lives, fleet, at).collect();
+        if let Some(draw) = setting.draw {
+            draw.keep(&mut others, at);
+        }
+        let rules = if setting.nested {
+            candidates::choose(&others, setting)?
         } else {
-            *rules
+            setting.rules
         };
-        let outcome = judge(life, &others, &rules);
+        let outcome = judge(life, &others, &rules, setting.method);
         progress();
         outcome
     })?;
     let (machines, constants): (Vec<Outcome>, Vec<Constants>) = judged.into_iter().unzip();
     Ok(RunToFailure {
-        nested,
-        summary: summarise(&machines, rules),
+        nested: setting.nested,
+        summary: summarise(&machines, &setting.rules),
         machines,
         constants,
     })
@@ -119,23 +160,41 @@ pub(crate) fn others<'a>(
     others.filter(move |other| other.name != lives[at].name)
 }
 
-fn judge(life: &MachineLife, others: &[&MachineLife], rules: &Rules) -> Result<(Outcome, Constants), TrialError> {
+fn judge(
+    life: &MachineLife,
+    others: &[&MachineLife],
+    rules: &Rules,
+    method: Method<'_>,
+) -> Result<(Outcome, Constants), TrialError> {
     let asset = Asset::new(life, rules)?;
     let fleet = others
         .iter()
         .map(|other| Asset::new(other, rules))
         .collect::<Result<Vec<_>, _>>()?;
     let fleet: Vec<&Asset<'_>> = fleet.iter().collect();
-    let trial = Trial::new(&asset, &fleet, rules)?;
-    let judged = trial.judge(life);
+    let (trial, judged) = match method {
+        Method::Baselines(variation) => {
+            let trial = Trial::varied(&asset, &fleet, rules, variation)?;
+            let judged = trial.judge(life);
+            (trial, judged)
+        }
+        Method::Textbook(train) => {
+            let (judged, limits) = textbook::judge(life, others, rules, train)?;
+            (Trial::under(asset.references(&fleet, rules)?, limits, rules), judged)
+        }
+    };
     let (course, commissioning) = (trial.fold(&judged), trial.commissioning_steps(life, &judged));
     let constants = Constants {
         machine: life.name.clone(),
         rules: *rules,
-        lines: trial.limits.members.iter().map(line).collect(),
+        lines: lines(&trial.limits),
         fleet: fleet.len(),
     };
     Ok((Outcome::of(&life.name, &course, commissioning), constants))
+}
+
+fn lines(limits: &ThresholdSet) -> Vec<Line> {
+    limits.members.iter().map(line).collect()
 }
 
 fn line(member: &Member) -> Line {

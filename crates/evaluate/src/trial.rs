@@ -3,17 +3,21 @@
 //! Commissioning, scores, levels and incidents are the code that serves; nothing of the machine itself but its first
 //! readings goes into its reference, and nothing of it at all into its limits.
 
+mod limits;
+
 use std::ops::Range;
 use std::time::Duration;
 
 use tocsin_detect::{Commissioned, FitError, Fleet, MalformedModel, Offset, Reference, Rows};
-use tocsin_domain::{Detector, OperatingState, Scores, Severity, Timestamp};
-use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
+use tocsin_domain::{OperatingState, Scores, Severity, Timestamp};
 use tocsin_judge::threshold_set::LinesError;
 use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
+use tocsin_models::NetworkError;
 
 use crate::life::{MachineLife, SensorLife};
 use crate::rules::Rules;
+use crate::textbook::TrainingError;
+use crate::variation::Variation;
 
 /// Why a machine has no trial.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,25 @@ pub enum TrialError {
     /// The lines make no threshold set.
     #[error(transparent)]
     Lines(#[from] LinesError),
+    /// The class is asked to be larger than it is.
+    #[error("class-size: {asked} machines, and the smallest fold has {there} others")]
+    ClassSize {
+        /// Machines to learn from.
+        asked: usize,
+        /// Those there are.
+        there: usize,
+    },
+    /// No network could be trained on the other machines.
+    #[error("{machine}: training on the others: {source}")]
+    Training {
+        /// The machine.
+        machine: String,
+        /// What the trainer says.
+        source: TrainingError,
+    },
+    /// The network that was trained can't be run.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// A machine whose sensors have been commissioned: what each adds to the fleet's spread. Sensors with too few readings
@@ -54,7 +77,7 @@ pub enum TrialError {
 pub struct Asset<'a> {
     /// Its readings.
     pub life: &'a MachineLife,
-    commissioned: Vec<Option<Commissioned>>,
+    pub(crate) commissioned: Vec<Option<Commissioned>>,
 }
 
 impl<'a> Asset<'a> {
@@ -161,25 +184,6 @@ pub(crate) fn state(reference: &Reference, life: &SensorLife, reading: usize) ->
     reference.baseline.state(life.conditions[reading])
 }
 
-/// The largest k-th of n of every detector over a machine's healthy history.
-fn largest_of(asset: &Asset<'_>, references: &[Option<Reference>], rules: &Rules) -> [Option<f32>; Detector::COUNT] {
-    let mut histories: [History; Detector::COUNT] = Default::default();
-    let mut scratch = Scratch::default();
-    for (life, reference) in asset.life.sensors.iter().zip(references) {
-        let Some(reference) = reference else { continue };
-        let healthy = (rules.healthy_share * life.readings() as f64) as usize;
-        let known = |reading: &usize| state(reference, life, *reading) == OperatingState::Known;
-        for reading in (rules.commissioning().end..healthy).filter(known) {
-            let mut scores = Scores::default();
-            score(reference, life, reading, rules, &mut scratch, &mut scores);
-            for (detector, score) in scores.iter() {
-                histories[detector as usize].push((life.key(reading), score));
-            }
-        }
-    }
-    histories.map(|history| largest_kth_of_n(&history, &rules.persistence, rules.step()))
-}
-
 /// An incident of a trial, in machine steps from the first of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incident {
@@ -247,25 +251,28 @@ impl Steps {
 impl Trial {
     /// Learns from `fleet`, which must not hold the machine itself.
     pub fn new(asset: &Asset<'_>, fleet: &[&Asset<'_>], rules: &Rules) -> Result<Self, TrialError> {
-        let mut largest: Vec<[Option<f32>; Detector::COUNT]> = Vec::with_capacity(fleet.len());
-        for (at, other) in fleet.iter().enumerate() {
-            let others: Vec<&Asset<'_>> = [&fleet[..at], &fleet[at + 1..]].concat();
-            largest.push(largest_of(other, &other.references(&others, rules)?, rules));
-        }
-        let of = |detector: Detector| {
-            largest
-                .iter()
-                .filter_map(|of| of[detector as usize])
-                .collect::<Vec<f32>>()
-        };
-        if of(Detector::Growth).is_empty() {
-            return Err(TrialError::NoFleet(rules.persistence.n));
-        }
-        Ok(Self {
-            references: asset.references(fleet, rules)?,
-            limits: rules.limits.threshold_set(of, rules.persistence)?,
+        Self::varied(asset, fleet, rules, Variation::default())
+    }
+
+    /// The same with something done otherwise.
+    pub fn varied(
+        asset: &Asset<'_>,
+        fleet: &[&Asset<'_>],
+        rules: &Rules,
+        variation: Variation,
+    ) -> Result<Self, TrialError> {
+        let references = variation.references(asset, fleet, rules)?;
+        let limits = limits::learn((asset, &references), fleet, rules, variation)?;
+        Ok(Self::under(references, limits, rules))
+    }
+
+    /// A machine whose sensors are held against `references`, under given limits.
+    pub(crate) fn under(references: Vec<Option<Reference>>, limits: ThresholdSet, rules: &Rules) -> Self {
+        Self {
+            references,
+            limits,
             rules: *rules,
-        })
+        }
     }
 
     /// Scores of a reading; none before its sensor is commissioned.
@@ -350,3 +357,6 @@ impl Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

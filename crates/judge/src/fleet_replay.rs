@@ -81,7 +81,7 @@ fn kth_of_last(steps: &[Step], k: usize, n: usize, step: Duration) -> Option<f32
 }
 
 /// The detectors that are held against what a sensor was itself.
-const OWN: [Detector; 4] = [
+pub const OWN: [Detector; 4] = [
     Detector::Growth,
     Detector::Narrowband,
     Detector::Shift,
@@ -128,15 +128,19 @@ impl FleetReplay {
         detectors: impl IntoIterator<Item = Detector>,
         largest: impl Fn(Detector) -> Vec<f32>,
     ) -> impl Iterator<Item = Member> {
-        detectors.into_iter().filter_map(move |detector| {
-            let role = match detector {
-                Detector::Growth => Role::Page,
-                Detector::Narrowband => self.narrowband,
-                Detector::Shift => self.shift,
-                _ => Role::Alert,
-            };
-            self.member(detector, role, &largest(detector))
-        })
+        detectors
+            .into_iter()
+            .filter_map(move |detector| self.member(detector, self.role_of(detector), &largest(detector)))
+    }
+
+    /// What a detector against a sensor's own past may do.
+    pub fn role_of(&self, detector: Detector) -> Role {
+        match detector {
+            Detector::Growth => Role::Page,
+            Detector::Narrowband => self.narrowband,
+            Detector::Shift => self.shift,
+            _ => Role::Alert,
+        }
     }
 }
 

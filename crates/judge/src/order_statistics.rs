@@ -5,10 +5,11 @@
 //! ([`tocsin_detect::percentile`]); the tail then only says how improbable a score is.
 
 use tocsin_detect::percentile::{PercentileError, PercentileEstimate, Support, percentile};
+use tocsin_detect::tail::TailError;
 use tocsin_domain::{Detector, Scores};
 
 use crate::threshold_set::{ALERT_ALPHA, LinesError, PAGE_ALPHA};
-use crate::{Member, Persistence, ThresholdSet};
+use crate::{Member, Persistence, Role, ThresholdSet};
 
 /// Confidence of the bounds.
 const CONFIDENCE: f64 = 0.95;
@@ -61,6 +62,18 @@ impl ThresholdSet {
 }
 
 impl Member {
+    /// A member whose lines are the 99.5th and 99.95th percentile of the healthy scores themselves, where there are 2,000 of
+    /// them that differ; those of the fitted tail otherwise, and with fewer.
+    ///
+    /// Fails as [`Member::fit`] does.
+    pub fn at_percentiles(detector: Detector, role: Role, healthy: &[f64]) -> Result<Self, TailError> {
+        let mut member = Self::fit(detector, role, healthy)?;
+        if let Ok(percentiles) = LinePercentiles::of(healthy) {
+            member.read_off(&percentiles);
+        }
+        Ok(member)
+    }
+
     fn read_off(&mut self, percentiles: &LinePercentiles) {
         let (alert, page) = (percentiles.alert.value, percentiles.page.value);
         let apart = self
@@ -100,6 +113,15 @@ mod tests {
                 (told.alert.value, told.page.value)
             );
             assert!(told.page.lower.unwrap() < member.page_line && member.page_line < told.page.upper.unwrap());
+            let scores: Vec<f64> = healthy
+                .iter()
+                .filter_map(|of| of.get(member.detector))
+                .map(f64::from)
+                .collect();
+            assert_eq!(
+                Member::at_percentiles(member.detector, member.role, &scores).as_ref(),
+                Ok(member)
+            );
             assert!((member.level(member.alert_line as f32).0 - 1.0).abs() < 1e-3);
             assert!((member.level(member.page_line as f32).0 - 2.0).abs() < 1e-3);
             let without = set

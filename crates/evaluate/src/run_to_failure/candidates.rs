@@ -2,7 +2,7 @@
 
 use tocsin_judge::{FleetReplay, Persistence, Role};
 
-use super::{Outcome, judge, summarise};
+use super::{Outcome, Setting, judge, summarise};
 use crate::life::MachineLife;
 use crate::rules::Rules;
 use crate::trial::TrialError;
@@ -41,13 +41,13 @@ fn candidates(base: &Rules) -> impl Iterator<Item = Rules> {
 
 /// The candidate that did best when the machines were judged by each other: the most valid pages; then the fewest false
 /// ones; then the least time under them; then the longest lead. Of equals the first.
-pub(super) fn choose(machines: &[&MachineLife], base: &Rules) -> Result<Rules, TrialError> {
-    let mut best: Option<(Merit, Rules)> = None;
+pub(super) fn choose(machines: &[&MachineLife], setting: &Setting<'_>) -> Result<Rules, TrialError> {
+    let (base, mut best) = (&setting.rules, None::<(Merit, Rules)>);
     for rules in candidates(base) {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(machines.len());
         for (at, life) in machines.iter().enumerate() {
             let others = [&machines[..at], &machines[at + 1..]].concat();
-            outcomes.push(judge(life, &others, &rules)?.0);
+            outcomes.push(judge(life, &others, &rules, setting.method)?.0);
         }
         let merit = Merit::of(&outcomes, &rules);
         if best.as_ref().is_none_or(|(best, _)| merit.beats(best)) {

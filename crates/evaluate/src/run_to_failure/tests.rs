@@ -3,8 +3,11 @@ use rand::{RngExt, SeedableRng};
 use tocsin_corpus::{Row, SensorName};
 use tocsin_domain::{SpectrumSpec, Timestamp};
 
+use super::ablation::{ABLATIONS, Ablated, ablation};
+use super::class_size::{Draws, class_sizes};
 use super::*;
 use crate::inject::{Injection, inject};
+use crate::variation::Lines;
 
 const READINGS: usize = 600;
 
@@ -38,7 +41,7 @@ fn lives(failing: bool) -> Vec<MachineLife> {
 
 #[test]
 fn failing_machines_are_paged_in_time_and_healthy_ones_never() {
-    let failing = run_to_failure(&lives(true), &[], &Rules::default(), false, || {}).unwrap();
+    let failing = run_to_failure(&lives(true), &[], &Setting::new(Rules::default()), || {}).unwrap();
     assert_eq!(
         (failing.summary.valid, failing.summary.false_pages_before_50),
         (4, 0),
@@ -50,7 +53,7 @@ fn failing_machines_are_paged_in_time_and_healthy_ones_never() {
         (60.0..120.0).contains(&lead),
         "a fifth of 600 steps, less what it takes to be sure: {lead}"
     );
-    let healthy = run_to_failure(&lives(false), &[], &Rules::default(), false, || {}).unwrap();
+    let healthy = run_to_failure(&lives(false), &[], &Setting::new(Rules::default()), || {}).unwrap();
     assert_eq!(healthy.summary.detected, 0);
     assert!(healthy.machines.iter().all(|machine| machine.first_page.is_none()));
 }
@@ -62,7 +65,7 @@ fn what_was_judged_is_counted_in_steps_whatever_their_length() {
             step_s,
             ..Rules::default()
         };
-        let report = run_to_failure(&lives(true), &[], &rules, false, || {}).unwrap();
+        let report = run_to_failure(&lives(true), &[], &Setting::new(rules), || {}).unwrap();
         let first = &report.machines[0];
         (first.readings, first.judged_before_50)
     };
@@ -76,7 +79,11 @@ fn what_was_judged_is_counted_in_steps_whatever_their_length() {
 
 #[test]
 fn a_nested_run_chooses_constants_for_every_fold() {
-    let report = run_to_failure(&lives(true), &[], &Rules::default(), true, || {}).unwrap();
+    let nested = Setting {
+        nested: true,
+        ..Setting::new(Rules::default())
+    };
+    let report = run_to_failure(&lives(true), &[], &nested, || {}).unwrap();
     assert_eq!((report.constants.len(), report.summary.valid), (4, 4));
 }
 
@@ -85,13 +92,13 @@ fn a_machine_alone_learns_from_the_fleet_it_is_given_and_from_nobody_without() {
     let mut fleet = lives(true);
     let alone = vec![fleet.pop().unwrap()];
     assert_eq!(
-        run_to_failure(&alone, &fleet, &Rules::default(), false, || {})
+        run_to_failure(&alone, &fleet, &Setting::new(Rules::default()), || {})
             .unwrap()
             .summary
             .valid,
         1
     );
-    let error = run_to_failure(&alone, &[], &Rules::default(), false, || {}).unwrap_err();
+    let error = run_to_failure(&alone, &[], &Setting::new(Rules::default()), || {}).unwrap_err();
     assert!(error.to_string().starts_with("fleet: no other machine"), "{error}");
 }
 
@@ -130,5 +137,68 @@ fn a_ramp_is_paged_before_it_is_complete() {
         report.db_at_page.iter().all(|db| (2.0..19.0).contains(db)),
         "{:?}",
         report.db_at_page
+    );
+}
+
+#[test]
+fn percentiles_of_the_other_machines_differ_from_fleet_replay_in_their_lines_alone() {
+    let lives = lives(true);
+    let report = |lines| {
+        let setting = Setting {
+            method: Method::Baselines(Variation {
+                lines,
+                ..Variation::default()
+            }),
+            ..Setting::new(Rules::default())
+        };
+        run_to_failure(&lives, &[], &setting, || {}).unwrap()
+    };
+    let named = |report: &RunToFailure| -> Vec<_> {
+        let lines = report.constants[0].lines.iter();
+        lines.map(|line| (line.detector, line.role)).collect()
+    };
+    let replay = report(Lines::FleetReplay);
+    for lines in [Lines::Percentile, Lines::Tail, Lines::OwnTail] {
+        let other = report(lines);
+        assert_eq!(
+            (named(&other), other.summary.detected),
+            (named(&replay), 4),
+            "{lines:?}"
+        );
+        assert_ne!(other.constants[0].lines, replay.constants[0].lines);
+    }
+}
+
+#[test]
+fn an_ablation_begins_with_the_product_and_each_variant_is_a_row() {
+    let rows = ablation(&lives(true), &[], &Rules::default(), || {}).unwrap();
+    assert_eq!((rows.len(), rows[0].variant, rows[0].valid), (ABLATIONS, "default", 4));
+    let by_name = |name: &str| rows.iter().find(|row| row.variant == name).unwrap();
+    assert_eq!(by_name("growth alone").valid, 4);
+    let told = |row: &Ablated| (row.valid, row.false_pages_before_35, row.median_lead_readings.to_bits());
+    assert_ne!(
+        told(by_name("fleet median baseline")),
+        told(&rows[0]),
+        "machines of four gains are not alike"
+    );
+}
+
+#[test]
+fn limits_of_a_smaller_class_come_from_so_many_machines_and_a_draw_is_repeated_by_its_seed() {
+    let setting = Setting::new(Rules::default());
+    let sizes = |seed| class_sizes(&lives(true), &[], &setting, &[1, 3], Draws { count: 2, seed }, || {}).unwrap();
+    let found = sizes(7);
+    assert_eq!(found, sizes(7));
+    assert_eq!((found[0].learned_from, found[1].learned_from), (1, 3));
+    let whole = run_to_failure(&lives(true), &[], &setting, || {}).unwrap();
+    assert_eq!(
+        found[1].draws,
+        [whole.summary.clone(), whole.summary],
+        "three others are all there are"
+    );
+    let too_many = class_sizes(&lives(true), &[], &setting, &[4], Draws { count: 1, seed: 1 }, || {}).unwrap_err();
+    assert_eq!(
+        too_many.to_string(),
+        "class-size: 4 machines, and the smallest fold has 3 others"
     );
 }

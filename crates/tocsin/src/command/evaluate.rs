@@ -2,6 +2,7 @@
 //! `run-to-failure` and `inject`, what limits against each sensor's own baseline would have paged, and when.
 
 mod lives;
+mod run_to_failure;
 
 use std::path::PathBuf;
 
@@ -51,7 +52,7 @@ pub(super) struct Evaluate {
 #[derive(Debug, Subcommand)]
 enum Kind {
     /// Judge machines that ran to failure, each under limits learned from the others
-    RunToFailure(lives::RunToFailureArgs),
+    RunToFailure(run_to_failure::RunToFailureArgs),
     /// Put steps and ramps into healthy stretches, and count what is alerted and paged
     Inject(lives::InjectArgs),
 }

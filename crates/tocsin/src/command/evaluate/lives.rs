@@ -1,4 +1,4 @@
-//! `tocsin evaluate run-to-failure` and `inject`.
+//! Whose lives `tocsin evaluate run-to-failure` and `inject` judge, and by what constants; and `inject` itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use tocsin_corpus::{Row, read_all};
 use tocsin_domain::SpectrumSpec;
 use tocsin_evaluate::{
-    InjectReport, Injection, MachineLife, Outcome, Recalibration, Rules, RunToFailure, Schedule, SlowFailures, inject,
-    inject_slowly, run_to_failure,
+    InjectReport, Injection, MachineLife, Recalibration, Rules, Schedule, SlowFailures, inject, inject_slowly,
 };
 use tocsin_judge::{FleetReplay, Role};
 
@@ -18,7 +17,7 @@ use crate::command::corpora::{Corpora, bar};
 use crate::output::{Format, Output, document};
 
 /// Share of a run to failure that is taken for healthy.
-const HEALTHY_SHARE: f64 = 0.35;
+pub(super) const HEALTHY_SHARE: f64 = 0.35;
 
 /// What a detector's level may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +39,7 @@ impl From<Most> for Role {
 
 /// Whose readings, and the constants that judge them.
 #[derive(Debug, Args)]
-struct Lives {
+pub(super) struct Lives {
     #[command(flatten)]
     corpora: Corpora,
     /// Parquet files of machines that limits may be learned from and that are not judged themselves
@@ -83,7 +82,7 @@ struct Lives {
 
 impl Lives {
     /// The constants; `healthy_share` where none was given.
-    fn rules(&self, healthy_share: f64) -> Result<Rules> {
+    pub(super) fn rules(&self, healthy_share: f64) -> Result<Rules> {
         if self.commission_span != 0 {
             bail!("--commission-span: a run to failure is commissioned by count alone, 0 is the only span");
         }
@@ -106,7 +105,7 @@ impl Lives {
     }
 
     /// The machines to judge, those of the fleet alone, and the specification of all.
-    fn load(&self) -> Result<(Vec<MachineLife>, Vec<MachineLife>, SpectrumSpec)> {
+    pub(super) fn load(&self) -> Result<(Vec<MachineLife>, Vec<MachineLife>, SpectrumSpec)> {
         let rows = self.corpora.read(None)?;
         let spec = self.corpora.spec(&rows)?;
         let lives = MachineLife::from_rows(&spec, &rows)?;
@@ -117,85 +116,6 @@ impl Lives {
         let fleet = MachineLife::from_rows(&spec, &fleet).context("--fleet")?;
         Ok((lives, fleet, spec))
     }
-}
-
-/// Judges every machine of the corpus in time order, strictly causally, through the code of the services. A machine is
-/// taken to have failed at its last reading. Limits come from the other machines' healthy histories, by fleet replay.
-#[derive(Debug, Args)]
-pub(super) struct RunToFailureArgs {
-    #[command(flatten)]
-    lives: Lives,
-    /// Learn every machine's limits from the others alone; this is always done, and the flag says so
-    #[arg(long)]
-    leave_one_machine_out: bool,
-    /// Choose every constant on the other machines as well, fold by fold
-    #[arg(long)]
-    nested: bool,
-    #[command(flatten)]
-    output: Output,
-}
-
-impl RunToFailureArgs {
-    pub(super) fn run(self) -> Result<()> {
-        let rules = self.lives.rules(HEALTHY_SHARE)?;
-        let (lives, fleet, _) = self.lives.load()?;
-        let bar = bar(lives.len() as u64, "{pos}/{len} machines judged, {eta} left");
-        let report = run_to_failure(&lives, &fleet, &rules, self.nested, || bar.inc(1))?;
-        bar.finish_and_clear();
-        if self.output.format == Format::Json {
-            return document(&serde_json::to_value(&report).context("the report")?);
-        }
-        table(&report, self.output)
-    }
-}
-
-fn table(report: &RunToFailure, output: Output) -> Result<()> {
-    let row = |machine: &Outcome| {
-        json!({
-            "machine": machine.machine,
-            "steps": machine.readings,
-            "detected": machine.detected,
-            "valid": machine.valid,
-            "first_page": machine.first_page,
-            "lead": machine.lead_readings,
-            "false_before_35": machine.false_pages_before_35,
-            "false_before_50": machine.false_pages_before_50,
-            "false_steps": machine.false_page_readings,
-            "alert_lead": machine.alert.lead_readings,
-            "false_alerts_before_50": machine.alert.false_alerts_before_50,
-        })
-    };
-    let rows: Vec<Value> = report.machines.iter().map(row).collect();
-    let columns = [
-        "machine",
-        "steps",
-        "detected",
-        "valid",
-        "first_page",
-        "lead",
-        "false_before_35",
-        "false_before_50",
-        "false_steps",
-        "alert_lead",
-        "false_alerts_before_50",
-    ];
-    output.list("machines", rows, &columns)?;
-    let summary = &report.summary;
-    eprintln!(
-        "{} of {} valid, median lead {} steps; false pages before half of life: {}, {:.2} % of the time there",
-        summary.valid,
-        summary.machines,
-        summary.median_lead_readings,
-        summary.false_pages_before_50,
-        100.0 * summary.false_page_share
-    );
-    if let Some(rate) = &summary.false_pages_per_machine_hour {
-        eprintln!(
-            "{} in {:.1} machine-hours: {:.4} an hour, 95 % interval {:.4} to {:.4}",
-            rate.events, rate.exposure, rate.rate, rate.lower, rate.upper
-        );
-    }
-    Ok(())
 }
 
 /// Raises neighbouring bins of all of a machine's sensors on its healthy stretch. A case counts when a page (alert) is
