@@ -286,7 +286,7 @@ async fn told_against_the_baseline(fleet: &Fleet, page: &serde_json::Value, base
     let mut grown = whole
         .evidence
         .iter()
-        .filter(|piece| piece.detector == "growth")
+        .filter(|piece| matches!(piece.detector.as_str(), "growth" | "shift"))
         .peekable();
     assert!(grown.peek().is_some(), "{:#?}", whole.evidence);
     for piece in grown {

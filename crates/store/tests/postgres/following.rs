@@ -159,7 +159,11 @@ async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_
         }
         keep(&store, &history).await;
         let looked = async || {
-            let recent = store.following_spectra(&Scope::All, whose, at(290), 100).await.unwrap().unwrap();
+            let recent = store
+                .following_spectra(&Scope::All, whose, at(290), 100)
+                .await
+                .unwrap()
+                .unwrap();
             (recent.spectra.len(), recent.disturbed)
         };
         assert_eq!(looked().await, (20, false));
