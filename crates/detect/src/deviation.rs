@@ -30,8 +30,11 @@ const BAND_WEIGHT: f32 = 0.18;
 
 /// How much a spectrum grew: the greater of the one-sided root mean square of its deviations, and the rise of a band.
 pub fn growth(z: &[f32]) -> f32 {
-    let band = BAND_WEIGHT * ((z.len() / BANDS) as f32).sqrt() * band_rise(z);
-    rise(z).max(band)
+    let rise = rise(z);
+    let weight = BAND_WEIGHT * ((z.len() / BANDS) as f32).sqrt();
+    // In health no band comes near, and few medians are looked for.
+    let floor = if weight > 0.0 { rise / weight } else { 0.0 };
+    rise.max(weight * band_rise(z, floor))
 }
 
 /// One-sided root mean square of the deviations.
@@ -48,74 +51,39 @@ fn rise(z: &[f32]) -> f32 {
 }
 
 /// Greatest rise of a band, an eighth of the range, over its surroundings, a half of it: mean of the band's deviations
-/// minus their median around it, mirrored at the ends. Nothing below 32 bins, where a band is a few lines. At least 0.
-fn band_rise(z: &[f32]) -> f32 {
-    let width = z.len() / BANDS;
+/// minus their median around it, mirrored at the ends. `floor` where none is above it, and below 32 bins, where a band is a
+/// few lines.
+fn band_rise(z: &[f32], floor: f32) -> f32 {
+    let (width, reach) = (z.len() / BANDS, (z.len() / 4).saturating_sub(1));
     if width < LEAST_BAND {
-        return 0.0;
+        return floor;
     }
-    let mut around = Around::new(z, width / 2, z.len() / 4 - 1);
+    let mut around = z.to_vec();
+    // No median around a bin is less than this: half of what it stands on, mirrored twice at most, is no greater.
+    let (_, least, _) = around.select_nth_unstable_by(reach / 2, f32::total_cmp);
+    let least = *least;
+    let mut greatest = floor;
     let mut sum: f64 = z[..width].iter().map(|z| f64::from(*z)).sum();
-    let mut greatest = 0.0_f32;
     for end in width..=z.len() {
-        greatest = greatest.max((sum / width as f64) as f32 - around.median());
-        if end < z.len() {
-            sum += f64::from(z[end]) - f64::from(z[end - width]);
-            around.advance();
+        let mean = (sum / width as f64) as f32;
+        if mean - least > greatest {
+            greatest = greatest.max(mean - median_around(z, end - width + width / 2, reach, &mut around));
+        }
+        if let Some(next) = z.get(end) {
+            sum += f64::from(*next) - f64::from(z[end - width]);
         }
     }
     greatest
 }
 
-/// The values within reach of a bin, mirrored at the ends, kept in order while the bin moves on.
-struct Around<'a> {
-    z: &'a [f32],
-    reach: usize,
-    bin: usize,
-    sorted: Vec<f32>,
-}
-
-impl<'a> Around<'a> {
-    fn new(z: &'a [f32], bin: usize, reach: usize) -> Self {
-        let mut around = Self {
-            z,
-            reach,
-            bin,
-            sorted: Vec::with_capacity(2 * reach + 1),
-        };
-        let place = |at: usize| around.mirrored((bin + at) as isize - reach as isize);
-        let mut sorted: Vec<f32> = (0..=2 * reach).map(place).collect();
-        sorted.sort_unstable_by(f32::total_cmp);
-        around.sorted = sorted;
-        around
-    }
-
-    fn mirrored(&self, at: isize) -> f32 {
-        let last = self.z.len() as isize - 1;
-        let inside = if at > last { 2 * last - at } else { at.abs() };
-        self.z[inside as usize]
-    }
-
-    fn median(&self) -> f32 {
-        self.sorted[self.reach]
-    }
-
-    /// Goes on by one bin: one value leaves and one comes, and only those between them move.
-    fn advance(&mut self) {
-        let left = self.mirrored(self.bin as isize - self.reach as isize);
-        self.bin += 1;
-        let came = self.mirrored((self.bin + self.reach) as isize);
-        let below = |value: f32| move |other: &f32| other.total_cmp(&value).is_lt();
-        let from = self.sorted.partition_point(below(left));
-        let to = self.sorted.partition_point(below(came));
-        if to > from {
-            self.sorted.copy_within(from + 1..to, from);
-            self.sorted[to - 1] = came;
-        } else {
-            self.sorted.copy_within(to..from, to + 1);
-            self.sorted[to] = came;
-        }
-    }
+/// Median of the values within `reach` of a bin, mirrored at the ends; `around` is working space.
+fn median_around(z: &[f32], bin: usize, reach: usize, around: &mut Vec<f32>) -> f32 {
+    let last = z.len() - 1;
+    around.clear();
+    around.extend((1..=reach.saturating_sub(bin)).map(|beyond| z[beyond]));
+    around.extend(&z[bin.saturating_sub(reach)..=(bin + reach).min(last)]);
+    around.extend((1..=(bin + reach).saturating_sub(last)).map(|beyond| z[last - beyond]));
+    *around.select_nth_unstable_by(reach, f32::total_cmp).1
 }
 
 /// Two-sided root mean square of the deviations.
