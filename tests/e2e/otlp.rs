@@ -15,6 +15,9 @@ use tocsin_tests::{Collector, Deployment, Plant};
 /// Readings of the one batch.
 const READINGS: u64 = 3;
 
+/// Calls of the scorer: one for the scores, one for the bins of readings that stand above a line.
+const SCORER_CALLS: usize = 2;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_goes_from_publish_to_commit_through_every_process() -> Result<()> {
     let collector = Collector::start().await?;
@@ -47,8 +50,7 @@ async fn one_trace_goes_from_publish_to_commit_through_every_process() -> Result
     let path = trace.path_to(commit)?;
     assert_eq!(path.first(), Some(&"publish"), "{path:?}");
     assert!(path.contains(&"assess"), "{path:?}");
-    // Two calls: one for the scores, one for the bins of readings that stand above a line.
-    for number in 0..2 {
+    for number in 0..SCORER_CALLS {
         let score = trace.only("request", "scorer", Some(number))?;
         assert_eq!(score.attribute("path"), Some("/tocsin.scorer.v1.ScorerService/Score"));
         let path = trace.path_to(score)?;
@@ -92,6 +94,15 @@ impl Trace {
         Ok(names)
     }
 
+    fn is_whole(&self) -> bool {
+        let count = |name: &str, roles: &str| {
+            let spans = self.0.values();
+            spans.filter(|s| s.span.name == name && s.roles == roles).count()
+        };
+        let rooted = || self.0.values().all(|span| self.path_to(span).is_ok());
+        count("commit", "ensemble") > 0 && count("request", "scorer") >= SCORER_CALLS && rooted()
+    }
+
     fn tell(&self) -> String {
         let mut told: Vec<String> = self
             .0
@@ -106,21 +117,18 @@ impl Trace {
     }
 }
 
-/// The trace of the one batch, when a commit and its root have arrived: processes send what they have every few seconds.
+/// The trace of the one batch, when its commit, all calls of the scorer and everything above them have arrived: processes
+/// send what they have every few seconds.
 async fn trace_of_the_publish(collector: &Collector) -> Result<Trace> {
     for _ in 0..300 {
         let spans = collector.spans();
         let publish = spans.iter().find(|span| span.span.name == "publish");
         if let Some(trace_id) = publish.map(|span| &span.span.trace_id) {
             let of_it = |span: &&Collected| &span.span.trace_id == trace_id;
-            let of_it: Vec<&Collected> = spans.iter().filter(of_it).collect();
-            let whole = ["front", "ensemble", "scorer"].map(|roles| match roles {
-                "front" => of_it.iter().any(|span| span.roles.contains("ingest")),
-                roles => of_it.iter().any(|span| span.roles == roles),
-            });
-            if whole == [true; 3] {
-                let by_id = |span: &Collected| (span.span.span_id.clone(), span.clone());
-                return Ok(Trace(of_it.into_iter().map(by_id).collect()));
+            let by_id = |span: &Collected| (span.span.span_id.clone(), span.clone());
+            let trace = Trace(spans.iter().filter(of_it).map(by_id).collect());
+            if trace.is_whole() {
+                return Ok(trace);
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

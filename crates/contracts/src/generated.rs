@@ -48,7 +48,7 @@ service!(
 );
 service!(
     /// Model versions and what judges each class.
-    pub registry,
+    pub(crate) registry,
     "tocsin.registry.v1"
 );
 service!(

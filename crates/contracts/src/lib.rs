@@ -12,9 +12,10 @@ pub mod incidents;
 pub mod ingest;
 mod malformed;
 mod methods;
+pub mod registry;
 pub mod scorer;
 pub mod time;
 
-pub use generated::{FILE_DESCRIPTOR_SET, access, fleet, recalibrator, registry, review, training};
+pub use generated::{FILE_DESCRIPTOR_SET, access, fleet, recalibrator, review, training};
 pub use malformed::Malformed;
 pub use methods::{PUBLIC_METHODS, methods};

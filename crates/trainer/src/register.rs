@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use tocsin_contracts::registry::v1::push_bundle_request::Message;
+use tocsin_contracts::registry::push_bundle_messages;
+use tocsin_contracts::registry::v1::SetChallengerRequest;
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
-use tocsin_contracts::registry::v1::{PushBundleHeader, PushBundleRequest, SetChallengerRequest};
 use tocsin_domain::{BundleId, Slug};
 use tocsin_models::BundleArchive;
 use tocsin_transport::Channel;
 use tonic::{Code, Status};
-
-/// Bytes of an archive in one message.
-const CHUNK: usize = 1 << 20;
 
 /// Times a call is made while the registry is out of reach or still at work, and the pause between them.
 const TRIES: u32 = 5;
@@ -49,15 +46,7 @@ async fn persistently<T, F: Future<Output = Result<T, Status>>>(call: impl Fn() 
 }
 
 async fn push(registry: Channel, class: &Slug, archive: &[u8]) -> Result<BundleId, Status> {
-    let header = Message::Header(PushBundleHeader {
-        class: class.to_string(),
-    });
-    let chunks: Vec<Message> = archive
-        .chunks(CHUNK)
-        .map(|chunk| Message::Chunk(chunk.to_vec()))
-        .collect();
-    let messages = std::iter::once(header).chain(chunks);
-    let messages = messages.map(|message| PushBundleRequest { message: Some(message) });
+    let messages = push_bundle_messages(class.as_str(), archive);
     let answer = RegistryServiceClient::new(registry)
         .push_bundle(tokio_stream::iter(messages))
         .await?;

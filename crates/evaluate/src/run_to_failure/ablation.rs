@@ -4,7 +4,7 @@ use serde::Serialize;
 use tocsin_domain::Detector;
 use tocsin_judge::Persistence;
 
-use super::{Method, Setting, run_to_failure};
+use super::{Method, Setting, Summary, run_to_failure};
 use crate::life::MachineLife;
 use crate::rules::Rules;
 use crate::trial::TrialError;
@@ -18,20 +18,9 @@ pub const ABLATIONS: usize = 11;
 pub struct Ablated {
     /// What was done otherwise.
     pub variant: &'static str,
-    /// Machines judged.
-    pub machines: usize,
-    /// Those with a page open in the last tenth of their life.
-    pub detected: usize,
-    /// Those of them whose page did not open before 35 % of it.
-    pub valid: usize,
-    /// Pages opened before 35 % of life.
-    pub false_pages_before_35: usize,
-    /// Pages opened before half of life.
-    pub false_pages_before_50: usize,
-    /// Share of the judged steps before half of life that stood under a page.
-    pub false_page_share: f64,
-    /// Median lead in steps over all machines, 0 where none was valid.
-    pub median_lead_readings: f64,
+    /// All machines together.
+    #[serde(flatten)]
+    pub summary: Summary,
 }
 
 /// Judges the machines under every variant of `rules`, the product first. `progress` is called once a variant is done.
@@ -48,16 +37,7 @@ pub fn ablation(
         };
         let summary = run_to_failure(lives, fleet, &setting, || {})?.summary;
         progress();
-        Ok(Ablated {
-            variant,
-            machines: summary.machines,
-            detected: summary.detected,
-            valid: summary.valid,
-            false_pages_before_35: summary.false_pages_before_35,
-            false_pages_before_50: summary.false_pages_before_50,
-            false_page_share: summary.false_page_share,
-            median_lead_readings: summary.median_lead_readings,
-        })
+        Ok(Ablated { variant, summary })
     };
     variants(rules).into_iter().map(row).collect()
 }

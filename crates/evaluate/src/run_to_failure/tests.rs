@@ -172,10 +172,20 @@ fn percentiles_of_the_other_machines_differ_from_fleet_replay_in_their_lines_alo
 #[test]
 fn an_ablation_begins_with_the_product_and_each_variant_is_a_row() {
     let rows = ablation(&lives(true), &[], &Rules::default(), || {}).unwrap();
-    assert_eq!((rows.len(), rows[0].variant, rows[0].valid), (ABLATIONS, "default", 4));
+    assert_eq!(
+        (rows.len(), rows[0].variant, rows[0].summary.valid),
+        (ABLATIONS, "default", 4)
+    );
     let by_name = |name: &str| rows.iter().find(|row| row.variant == name).unwrap();
-    assert_eq!(by_name("growth alone").valid, 4);
-    let told = |row: &Ablated| (row.valid, row.false_pages_before_35, row.median_lead_readings.to_bits());
+    assert_eq!(by_name("growth alone").summary.valid, 4);
+    let told = |row: &Ablated| {
+        let summary = &row.summary;
+        (
+            summary.valid,
+            summary.false_pages_before_35,
+            summary.median_lead_readings.to_bits(),
+        )
+    };
     assert_ne!(
         told(by_name("fleet median baseline")),
         told(&rows[0]),

@@ -7,20 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tocsin_contracts::registry::v1::push_bundle_request::Message;
+use tocsin_contracts::registry::push_bundle_messages;
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tocsin_contracts::registry::v1::{
-    Binding, Bundle, GetBundleRequest, ListBindingsRequest, ListBundlesRequest, PromoteRequest, PushBundleHeader,
-    PushBundleRequest, RollbackRequest, SetChallengerRequest,
+    Binding, Bundle, GetBundleRequest, ListBindingsRequest, ListBundlesRequest, PromoteRequest, RollbackRequest,
+    SetChallengerRequest,
 };
 use tocsin_models::BundleArchive;
 use tocsin_transport::Channel;
 
 use super::{Ask, given, nested, when};
 use crate::client::explain;
-
-/// Bytes of an archive in one message.
-const CHUNK: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Models {
@@ -227,15 +224,7 @@ fn read_archive(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// If the registry refuses it; the reason is in the error.
 pub(crate) async fn push(channel: Channel, class: &str, archive: Vec<u8>) -> Result<Bundle> {
-    let header = Message::Header(PushBundleHeader {
-        class: class.to_owned(),
-    });
-    let chunks: Vec<Message> = archive
-        .chunks(CHUNK)
-        .map(|chunk| Message::Chunk(chunk.to_vec()))
-        .collect();
-    let messages = std::iter::once(header).chain(chunks);
-    let messages = messages.map(|message| PushBundleRequest { message: Some(message) });
+    let messages = push_bundle_messages(class, &archive);
     let answer = RegistryServiceClient::new(channel)
         .push_bundle(tokio_stream::iter(messages))
         .await;
