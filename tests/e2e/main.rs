@@ -19,6 +19,7 @@ mod race;
 mod retraining;
 mod roles;
 mod s3;
+mod second_fault;
 mod startup;
 mod thresholds;
 mod units;

@@ -107,6 +107,17 @@ impl IncidentState {
         }
     }
 
+    /// Something new is to be said of what somebody had taken.
+    pub fn re_alarm(self) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::ActiveAcknowledged { .. } => Ok(Self::ActiveUnacknowledged),
+            other => Err(InvalidTransition {
+                from: other.as_str(),
+                transition: "paged again",
+            }),
+        }
+    }
+
     /// The condition no longer holds.
     pub fn clear(self, now: Timestamp) -> Result<Self, InvalidTransition> {
         match self {
@@ -194,6 +205,13 @@ mod tests {
                 by: "ana".into()
             }
         );
+
+        let taken = IncidentState::ActiveUnacknowledged
+            .acknowledge("ana".into(), NOW)
+            .unwrap();
+        let again = taken.re_alarm().unwrap();
+        assert_eq!(again, IncidentState::ActiveUnacknowledged);
+        assert_eq!(again.re_alarm().unwrap_err().transition, "paged again");
 
         let returned = IncidentState::ActiveUnacknowledged.clear(NOW).unwrap();
         assert_eq!(returned.clone().clear(NOW).unwrap_err().transition, "cleared");

@@ -4,6 +4,7 @@
 //! fifth step at page level, the second sees the first's.
 
 mod machine;
+mod re_alarm;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -120,14 +121,15 @@ impl Committer {
             let window = windows.remove(&state.machine).unwrap_or_default();
             let before = self.judged_before(window, &current).await?;
             let (persistence, step) = (class.persistence(), class.step);
-            let mut machine = FoldedMachine::new(state, class, open.remove(&state.machine), self.store.clone());
+            let mut machine = FoldedMachine::new(state, class, open.remove(&state.machine), self.store.clone())?;
             for assessed in late {
-                machine.take(tx, assessed, Arrival::Late).await?;
+                machine.take(tx, assessed, Arrival::Late, None).await?;
             }
             let mut fold = MachineFold::resume(persistence, step, machine.open_severity(), before);
             for assessed in current {
                 let arrival = fold.arrive(assessed.judged, assessed.effect);
-                machine.take(tx, assessed, arrival).await?;
+                let held = (fold.open() == Some(Severity::Page)).then(|| fold.held());
+                machine.take(tx, assessed, arrival, held).await?;
             }
             folded.push(machine);
         }

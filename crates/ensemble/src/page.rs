@@ -4,14 +4,11 @@ use half::f16;
 use tocsin_domain::{
     BaselineId, Detector, IncidentId, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
 };
-use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key};
+use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key, top_bins};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
-
-/// Bins named in a page.
-const TOP_BINS: usize = 5;
 
 /// What the fold knows of the page it wants written.
 #[derive(Debug)]
@@ -51,6 +48,11 @@ impl Shown {
             bin_error: assessed.bin_error.clone(),
             baseline: assessed.row.baseline,
         }
+    }
+
+    /// The detector that decided, when the reading was flagged.
+    pub(crate) fn flagged_by(&self) -> Option<Detector> {
+        self.flagged_by
     }
 
     /// Whether it goes before `other` of the same sensor.
@@ -123,9 +125,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         deciding_sensor: listing.name,
         deciding_detector: draft.deciding_detector,
         level: draft.level,
-        top_bins: bins.map_or_else(Vec::new, |shown| {
-            top_bins(shown.bins_of(draft.deciding_detector), &spec)
-        }),
+        top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(draft.deciding_detector), &spec)),
         threshold_set_id: draft.class.threshold_set_id(),
         bundle_digest: draft.class.limits.as_ref().map(|limits| limits.bundle.digest()),
         baseline_id: shown.and_then(|shown| shown.baseline),
@@ -136,23 +136,14 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.
-fn top_bins(bin_error: &[f32], spec: &SpectrumSpec) -> Vec<TopBin> {
-    let total: f32 = bin_error.iter().sum();
-    if total <= 0.0 {
-        return Vec::new();
-    }
-    let mut order: Vec<usize> = (0..bin_error.len()).collect();
-    order.sort_by(|a, b| bin_error[*b].total_cmp(&bin_error[*a]));
-    order
-        .into_iter()
-        .take(TOP_BINS)
-        .map(|index| TopBin {
-            index: index as u16,
-            centre: spec.bin_centre(index),
-            axis_unit: spec.axis.unit().to_owned(),
-            error_share: bin_error[index] / total,
-        })
-        .collect()
+fn named(bin_error: &[f32], spec: &SpectrumSpec) -> Vec<TopBin> {
+    let bin = |(index, error_share): (usize, f32)| TopBin {
+        index: index as u16,
+        centre: spec.bin_centre(index),
+        axis_unit: spec.axis.unit().to_owned(),
+        error_share,
+    };
+    top_bins(bin_error).into_iter().map(bin).collect()
 }
 
 #[cfg(test)]
@@ -192,10 +183,10 @@ mod tests {
         let mut bin_error = vec![0.0; 64];
         bin_error[10] = 6.0;
         bin_error[3] = 2.0;
-        let bins = top_bins(&bin_error, &spec);
-        assert_eq!((bins[0].index, bins[1].index, bins.len()), (10, 3, TOP_BINS));
+        let bins = named(&bin_error, &spec);
+        assert_eq!((bins[0].index, bins[1].index, bins.len()), (10, 3, 5));
         assert!((bins[0].error_share - 0.75).abs() < 1e-6);
         assert!((bins[0].centre - 2100.0).abs() < 1e-9);
-        assert!(top_bins(&[], &spec).is_empty());
+        assert!(named(&[], &spec).is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! The fold of a machine's readings into incidents: k of the last n judged steps open one, a quiet run clears it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tocsin_domain::{Level, ReadingKey, SensorId, Severity, Timestamp};
 
+use crate::re_alarm::Held;
 use crate::step::{StepLevel, steps};
 use crate::{JudgedReading, Persistence, Step};
 
@@ -113,6 +114,34 @@ impl MachineFold {
             None => self.open,
         };
         Arrival::Folded { window, transition }
+    }
+
+    /// How far the trouble goes by the last steps.
+    pub fn held(&self) -> Held {
+        let steps_of = |sensor: Option<SensorId>| {
+            let of_sensor = move |reading: &&JudgedReading| sensor.is_none_or(|sensor| reading.key.sensor == sensor);
+            steps(self.readings.values().filter(of_sensor), self.step)
+        };
+        let Some(newest) = self
+            .readings
+            .last_key_value()
+            .map(|((at, _), _)| at.floor_to(self.step))
+        else {
+            return Held::default();
+        };
+        let kth = |sensor: Option<SensorId>| {
+            let steps = steps_of(sensor);
+            let last_n = judged(&steps, newest, self.persistence.n, self.step);
+            let mut levels: Vec<Level> = last_n.map(|judged| judged.level).collect();
+            levels.sort_by(|a, b| b.0.total_cmp(&a.0));
+            levels.get(self.persistence.k as usize - 1).copied()
+        };
+        let sensors: BTreeSet<SensorId> = self.readings.keys().map(|(_, sensor)| *sensor).collect();
+        let at_page = |sensor: &SensorId| kth(Some(*sensor)).is_some_and(|level| level >= Level::PAGE);
+        Held {
+            level: kth(None),
+            sensors: sensors.into_iter().filter(at_page).collect(),
+        }
     }
 
     /// Drops what no window can reach any more.
@@ -227,6 +256,23 @@ mod tests {
         levels.push(1.5);
         levels.extend([0.0; 19]);
         assert_eq!(run(&mut fold(), &levels).len(), 1);
+    }
+
+    #[test]
+    fn what_holds_is_what_five_of_the_last_eight_steps_reached_and_each_sensor_s_own() {
+        let mut fold = fold();
+        assert_eq!(fold.held(), Held::default());
+        for (nth, level) in [2.5, 3.0, 0.0, 3.5, 2.2, 4.0, 2.1].into_iter().enumerate() {
+            let second = nth as i64 * 10;
+            fold.arrive(reading(1, second, level), Effect::Acts);
+            // The other sensor is behind: at the page line in four steps only.
+            fold.arrive(reading(2, second, if nth < 3 { 0.0 } else { 2.4 }), Effect::Acts);
+        }
+        let held = fold.held();
+        assert_eq!(held.level, Some(Level(2.4)), "of 2.5 3.0 0.0 3.5 2.4 4.0 2.4");
+        assert_eq!(held.sensors, BTreeSet::from([SensorId(1)]));
+        fold.arrive(reading(2, 70, 2.4), Effect::Acts);
+        assert_eq!(fold.held().sensors, BTreeSet::from([SensorId(1), SensorId(2)]));
     }
 
     #[test]

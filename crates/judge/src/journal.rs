@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Detector, SensorId, Severity, ThresholdSetId, Timestamp};
 
+use crate::PageReason;
 use crate::fold::Window;
 
 /// One entry of a machine's journal. The kind is a column of its own; the rest is the payload.
@@ -18,6 +19,14 @@ pub enum Event {
     },
     /// The open alert became a page.
     Escalated,
+    /// The incident, which somebody had taken, was paged again.
+    ReAlarmed {
+        /// Why.
+        reason: PageReason,
+        /// The sensor that is about, unless it is the machine's level.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sensor: Option<SensorId>,
+    },
     /// A person took the incident.
     Acknowledged {
         /// Who.
@@ -90,6 +99,7 @@ impl Event {
             Self::Step(_) => "step",
             Self::Opened { .. } => "opened",
             Self::Escalated => "escalated",
+            Self::ReAlarmed { .. } => "re_alarmed",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Cleared => "cleared",
         }

@@ -10,13 +10,19 @@ use tocsin_domain::{
 pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
 
 /// What happened to the incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PageReason {
     /// It opened.
     Opened,
     /// It rose from alert to page level.
     Escalated,
+    /// It was acknowledged, and its level rose by one since.
+    LevelRose,
+    /// It was acknowledged, and another sensor reached the page line since.
+    AnotherSensor,
+    /// It was acknowledged, and half of what stands out, or more, stands out in other bins since.
+    OtherBins,
     /// It cleared.
     Cleared,
     /// Somebody took it.
@@ -27,7 +33,9 @@ impl PageReason {
     /// What the receiver is to do.
     pub fn action(self) -> PageAction {
         match self {
-            Self::Opened | Self::Escalated => PageAction::Trigger,
+            Self::Opened | Self::Escalated | Self::LevelRose | Self::AnotherSensor | Self::OtherBins => {
+                PageAction::Trigger
+            }
             Self::Acknowledged => PageAction::Acknowledge,
             Self::Cleared => PageAction::Resolve,
         }
@@ -38,6 +46,9 @@ impl PageReason {
         match self {
             Self::Opened => "opened",
             Self::Escalated => "escalated",
+            Self::LevelRose => "level_rose",
+            Self::AnotherSensor => "another_sensor",
+            Self::OtherBins => "other_bins",
             Self::Cleared => "cleared",
             Self::Acknowledged => "acknowledged",
         }
@@ -56,6 +67,21 @@ pub struct TopBin {
     /// Its share, 0 to 1, of what the deciding detector saw: of the squared deviation from the sensor's baseline where that
     /// was growth, shift or narrowband, else of the squared error of the network.
     pub error_share: f32,
+}
+
+/// Bins that a page names.
+const TOP_BINS: usize = 5;
+
+/// The bins with the greatest values, greatest first, each with its share of the sum: at most five.
+pub fn top_bins(bin_error: &[f32]) -> Vec<(usize, f32)> {
+    let total: f32 = bin_error.iter().sum();
+    if total <= 0.0 {
+        return Vec::new();
+    }
+    let mut order: Vec<usize> = (0..bin_error.len()).collect();
+    order.sort_by(|a, b| bin_error[*b].total_cmp(&bin_error[*a]));
+    let top = order.into_iter().take(TOP_BINS);
+    top.map(|bin| (bin, bin_error[bin] / total)).collect()
 }
 
 /// A page about an incident, as the outbox keeps it.
@@ -108,9 +134,10 @@ pub fn dedup_key(incident: IncidentId) -> String {
     format!("tocsin-incident-{incident}")
 }
 
-/// The key of the page that says an incident reached `severity`: the same on every repeat.
-pub fn page_key(incident: IncidentId, severity: Severity) -> String {
-    format!("{}-{severity}", dedup_key(incident))
+/// The key of the page that says of an incident, for a reason, what began with a step: the same on every repeat.
+pub fn page_key(incident: IncidentId, reason: PageReason, step: Timestamp) -> String {
+    let step_ms = step.as_micros().div_euclid(1_000);
+    format!("{}-{}-{step_ms}", dedup_key(incident), reason.as_str())
 }
 
 #[cfg(test)]
@@ -167,17 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn an_incident_has_one_page_key_per_severity_under_one_key() {
-        let (alert, page) = (
-            page_key(IncidentId(7), Severity::Alert),
-            page_key(IncidentId(7), Severity::Page),
-        );
-        assert_ne!(alert, page);
-        assert!(
-            [&alert, &page]
-                .iter()
-                .all(|key| key.starts_with(&dedup_key(IncidentId(7))))
-        );
+    fn an_incident_has_one_page_key_per_reason_and_step_under_one_key() {
+        let key = |reason, second: i64| page_key(IncidentId(7), reason, Timestamp::from_micros(second * 1_000_000));
+        assert_eq!(key(PageReason::Opened, 10), "tocsin-incident-7-opened-10000");
+        assert_ne!(key(PageReason::LevelRose, 10), key(PageReason::LevelRose, 20));
+        assert_ne!(key(PageReason::LevelRose, 10), key(PageReason::OtherBins, 10));
+        assert!(key(PageReason::Opened, 10).starts_with(&dedup_key(IncidentId(7))));
         assert_eq!(PageReason::Escalated.action(), PageAction::Trigger);
     }
 }

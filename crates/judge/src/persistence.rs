@@ -19,6 +19,14 @@ pub struct Persistence {
     pub page_clear_level: f32,
     /// Clearing level of an alert-level incident.
     pub alert_clear_level: f32,
+    /// Seconds in which an acknowledged incident is paged again at most once for each reason.
+    #[serde(default = "default_re_alarm_s")]
+    pub re_alarm_s: u32,
+}
+
+/// Four hours.
+fn default_re_alarm_s() -> u32 {
+    14_400
 }
 
 impl Default for Persistence {
@@ -29,6 +37,7 @@ impl Default for Persistence {
             clear_steps: 20,
             page_clear_level: 1.5,
             alert_clear_level: 0.5,
+            re_alarm_s: default_re_alarm_s(),
         }
     }
 }
@@ -54,6 +63,11 @@ impl Persistence {
             return Err(Invalid::new("persistence.page_clear_level", reason));
         }
         Ok(self)
+    }
+
+    /// The least time between two pages of an acknowledged incident for the same reason.
+    pub fn re_alarm(&self) -> Duration {
+        Duration::from_secs(self.re_alarm_s.into())
     }
 
     /// The level below which an incident of this severity clears.

@@ -103,11 +103,13 @@ fn summary(payload: &PagePayload) -> String {
         level,
         ..
     } = payload;
+    let deviation = format!("{deciding_detector} of {deciding_sensor} at level {level:.1}");
     let what = match payload.reason {
-        PageReason::Opened => format!("{severity}: {deciding_detector} of {deciding_sensor} at level {level:.1}"),
-        PageReason::Escalated => {
-            format!("raised to {severity}: {deciding_detector} of {deciding_sensor} at level {level:.1}")
-        }
+        PageReason::Opened => format!("{severity}: {deviation}"),
+        PageReason::Escalated => format!("raised to {severity}: {deviation}"),
+        PageReason::LevelRose => format!("{severity} again, risen since it was acknowledged: {deviation}"),
+        PageReason::AnotherSensor => format!("{severity} again, another sensor: {deviation}"),
+        PageReason::OtherBins => format!("{severity} again, other bins: {deviation}"),
         PageReason::Acknowledged => format!("{severity} of {opened_at} acknowledged"),
         PageReason::Cleared => format!("{severity} of {opened_at} cleared"),
     };
@@ -220,7 +222,7 @@ pub(crate) mod tests {
         let slug = |text: &str| Slug::parse("name", text).unwrap();
         let incident = IncidentId(7);
         Page {
-            key: page_key(incident, severity),
+            key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),
             payload: PagePayload {
@@ -254,7 +256,7 @@ pub(crate) mod tests {
         let body = serde_json::to_value(WebhookBody::new(&page, Some("https://tocsin.example.org/"))).unwrap();
         let expected = serde_json::json!({
             "version": 1,
-            "page_key": "tocsin-incident-7-page",
+            "page_key": "tocsin-incident-7-opened-10000",
             "action": "trigger",
             "dedup_key": "tocsin-incident-7",
             "site": "lisbon",

@@ -7,7 +7,7 @@ use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
 use tocsin_judge::journal::Event;
-use tocsin_judge::{Judgement, PagePayload, PageReason, ThresholdSet};
+use tocsin_judge::{Judgement, PagePayload, PageReason, ReAlarm, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
@@ -105,6 +105,9 @@ impl Service {
         let incident = &mut listing.incident;
         incident.state = incident.state.clone().acknowledge(actor.clone(), now)?;
         incident.acknowledged_at = Some(now);
+        let mut alarm: ReAlarm = incident.re_alarm()?;
+        alarm.acknowledge();
+        incident.set_re_alarm(&alarm);
         incident_update(&mut transaction, incident).await?;
         let event = NewEvent {
             incident: Some(id),

@@ -65,6 +65,7 @@ pub(crate) fn incident(listing: IncidentListing) -> v1::Incident {
         replay: incident.replay,
         class: listing.class_name.into(),
         machine_id: incident.machine.0,
+        previous_incident_id: incident.previous.map_or(0, |previous| previous.0),
     }
 }
 

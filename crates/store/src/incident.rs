@@ -3,6 +3,8 @@
 //! **Invariant:** at most one incident is open per machine, held by a unique index. Whoever changes an incident holds
 //! the lock of its machine.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use tocsin_domain::{
     BundleId, Detector, IncidentId, IncidentState, Invalid, Level, MachineId, SensorId, Severity, ThresholdSetId,
@@ -79,6 +81,10 @@ pub struct Incident {
     pub last_evidence_at: Option<Timestamp>,
     /// Came from a stream whose clock is the capture time.
     pub replay: bool,
+    /// What it has shown, and what of it people know: JSON of a `ReAlarm` of the judge.
+    pub re_alarm_json: String,
+    /// The incident that the machine had before.
+    pub previous: Option<IncidentId>,
 }
 
 impl Incident {
@@ -96,6 +102,26 @@ impl Incident {
             IncidentState::ActiveAcknowledged { by, .. } | IncidentState::Normal { by, .. } => Some(by),
             IncidentState::ActiveUnacknowledged | IncidentState::ReturnedUnacknowledged { .. } => None,
         }
+    }
+}
+
+impl Incident {
+    /// What it has shown, and what of it people know, as the judge's own type.
+    pub fn re_alarm<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.re_alarm_json).map_err(|error| Error::ImpossibleRow {
+            table: "incident",
+            column: "re_alarm",
+            key: self.id.to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Takes down the same.
+    ///
+    /// # Panics
+    /// If it has no JSON form.
+    pub fn set_re_alarm<T: Serialize>(&mut self, known: &T) {
+        self.re_alarm_json = serde_json::to_string(known).expect("what people know has a JSON form");
     }
 }
 
@@ -119,6 +145,8 @@ pub(crate) struct IncidentRow {
     pub(crate) evidence_count: i32,
     pub(crate) last_evidence_at: Option<Time>,
     pub(crate) replay: bool,
+    pub(crate) re_alarm: String,
+    pub(crate) previous_incident_id: Option<i64>,
 }
 
 impl TryFrom<IncidentRow> for Incident {
@@ -155,6 +183,8 @@ impl TryFrom<IncidentRow> for Incident {
             evidence_count: row.evidence_count,
             last_evidence_at: row.last_evidence_at.map(Timestamp::from),
             replay: row.replay,
+            re_alarm_json: row.re_alarm,
+            previous: row.previous_incident_id.map(IncidentId),
         })
     }
 }
@@ -181,12 +211,14 @@ fn state(row: &IncidentRow) -> Result<IncidentState, Invalid> {
 pub async fn incident_insert(conn: &mut PgConnection, new: &NewIncident) -> Result<Incident> {
     let row = sqlx::query_as!(
         IncidentRow,
-        "insert into incident (machine_id, severity, state, opened_at, paged_at, deciding_sensor_id,
-             deciding_detector, peak_level, latest_level, threshold_set_id, bundle_id, replay)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11)
+        r#"insert into incident (machine_id, severity, state, opened_at, paged_at, deciding_sensor_id,
+             deciding_detector, peak_level, latest_level, threshold_set_id, bundle_id, replay, previous_incident_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11,
+             (select max(incident_id) from incident where machine_id = $1))
          returning incident_id, machine_id, severity, state, opened_at, paged_at, closed_at, acknowledged_at,
              acknowledged_by, deciding_sensor_id, deciding_detector, peak_level, latest_level, threshold_set_id,
-             bundle_id, evidence_count, last_evidence_at, replay",
+             bundle_id, evidence_count, last_evidence_at, replay, re_alarm::text as "re_alarm!",
+             previous_incident_id"#,
         new.machine.0,
         new.severity.to_code(),
         IncidentState::ActiveUnacknowledged.as_str(),
@@ -206,12 +238,13 @@ pub async fn incident_insert(conn: &mut PgConnection, new: &NewIncident) -> Resu
     row.try_into()
 }
 
-/// Writes what can change of an incident: severity, state, times, levels and the count of its evidence. The caller
-/// holds the machine's lock.
+/// Writes what can change of an incident: severity, state, times, levels, the count of its evidence and what people know
+/// of it. The caller holds the machine's lock.
 pub async fn incident_update(conn: &mut PgConnection, incident: &Incident) -> Result<()> {
     let done = sqlx::query!(
         "update incident set severity = $2, state = $3, paged_at = $4, closed_at = $5, acknowledged_at = $6,
-             acknowledged_by = $7, peak_level = $8, latest_level = $9, evidence_count = $10, last_evidence_at = $11
+             acknowledged_by = $7, peak_level = $8, latest_level = $9, evidence_count = $10, last_evidence_at = $11,
+             re_alarm = $12::text::jsonb
          where incident_id = $1",
         incident.id.0,
         incident.severity.to_code(),
@@ -224,6 +257,7 @@ pub async fn incident_update(conn: &mut PgConnection, incident: &Incident) -> Re
         incident.latest_level.0,
         incident.evidence_count,
         time_opt(incident.last_evidence_at),
+        incident.re_alarm_json,
     )
     .execute(&mut *conn)
     .await?;
@@ -238,10 +272,10 @@ pub async fn incidents_open(conn: &mut PgConnection, machines: &[MachineId]) -> 
     let numbers: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
     let rows = sqlx::query_as!(
         IncidentRow,
-        "select incident_id, machine_id, severity, state, opened_at, paged_at, closed_at, acknowledged_at,
+        r#"select incident_id, machine_id, severity, state, opened_at, paged_at, closed_at, acknowledged_at,
              acknowledged_by, deciding_sensor_id, deciding_detector, peak_level, latest_level, threshold_set_id,
-             bundle_id, evidence_count, last_evidence_at, replay
-         from incident where machine_id = any($1) and closed_at is null order by machine_id",
+             bundle_id, evidence_count, last_evidence_at, replay, re_alarm::text as "re_alarm!", previous_incident_id
+         from incident where machine_id = any($1) and closed_at is null order by machine_id"#,
         &numbers
     )
     .fetch_all(conn)

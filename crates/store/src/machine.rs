@@ -34,6 +34,8 @@ pub enum EventKind {
     Opened,
     /// The open incident reached page level.
     Escalated,
+    /// The incident was paged again after a person had taken it.
+    ReAlarmed,
     /// A person took the incident.
     Acknowledged,
     /// The condition no longer holds.
@@ -47,6 +49,7 @@ impl EventKind {
             Self::Step => "step",
             Self::Opened => "opened",
             Self::Escalated => "escalated",
+            Self::ReAlarmed => "re_alarmed",
             Self::Acknowledged => "acknowledged",
             Self::Cleared => "cleared",
         }
@@ -58,6 +61,7 @@ impl EventKind {
             "step" => Ok(Self::Step),
             "opened" => Ok(Self::Opened),
             "escalated" => Ok(Self::Escalated),
+            "re_alarmed" => Ok(Self::ReAlarmed),
             "acknowledged" => Ok(Self::Acknowledged),
             "cleared" => Ok(Self::Cleared),
             _ => Err(Invalid::new("kind", format!("{text:?} is not an event kind"))),

@@ -186,6 +186,10 @@ fn facts(incident: &Incident) -> Markup {
                     ", " a href=(format!("/models#bundle-{}", incident.bundle_id)) { "model #" (incident.bundle_id) }
                 }
             }
+            @if incident.previous_incident_id != 0 {
+                dt { "Before it" }
+                dd { a href=(format!("/incidents/{}", incident.previous_incident_id)) { "incident " (incident.previous_incident_id) } " of this machine" }
+            }
             dt { "Taken by" }
             dd {
                 @if incident.acknowledged_by.is_empty() { span.none { "nobody yet" } }

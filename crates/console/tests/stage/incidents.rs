@@ -172,7 +172,7 @@ impl Fixture {
         };
         vec![
             Page {
-                page_key: "tocsin-incident-41-page".into(),
+                page_key: "tocsin-incident-41-opened-1767225600000".into(),
                 created_at: self.ago(5_100),
                 action: "trigger".into(),
                 attempts: vec![
@@ -183,7 +183,7 @@ impl Fixture {
                 destination: "on-call webhook".into(),
             },
             Page {
-                page_key: "tocsin-incident-41-page".into(),
+                page_key: "tocsin-incident-41-opened-1767225600000".into(),
                 created_at: self.ago(5_100),
                 action: "trigger".into(),
                 attempts: vec![attempt(5_099, "refused", "503 Service Unavailable")],

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use half::f16;
 use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
+use tocsin_judge::ReAlarm;
 use tocsin_judge::fold::{Arrival, Effect, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
 use tocsin_judge::page::{PageReason, page_key};
+use tocsin_judge::re_alarm::Held;
 use tocsin_store::incident::{
     Incident, NewEvidence, NewIncident, evidence_attach, evidence_insert, incident_insert, incident_update,
 };
@@ -30,45 +32,61 @@ pub(crate) struct FoldedMachine {
     pub(crate) state: MachineState,
     pub(crate) class: Arc<ActiveClass>,
     store: Store,
-    incident: Option<Incident>,
+    pub(super) incident: Option<Incident>,
+    /// What the incident has shown, and what of it people know.
+    pub(super) alarm: ReAlarm,
     /// The incident has changed since it was read.
-    changed: bool,
+    pub(super) changed: bool,
     events: Vec<NewEvent>,
     evidence: Vec<NewEvidence>,
     /// What each sensor's readings show, of those at hand.
-    shown: BTreeMap<SensorId, Shown>,
+    pub(super) shown: BTreeMap<SensorId, Shown>,
 }
 
 /// The level of a step, whose it is, and when.
 #[derive(Debug, Clone, Copy)]
-struct Decision {
-    step: Timestamp,
-    level: Level,
-    sensor: SensorId,
-    detector: Detector,
+pub(super) struct Decision {
+    pub(super) step: Timestamp,
+    pub(super) level: Level,
+    pub(super) sensor: SensorId,
+    pub(super) detector: Detector,
 }
 
 impl FoldedMachine {
     /// A locked machine with the incident it has open.
-    pub(crate) fn new(state: MachineState, class: Arc<ActiveClass>, incident: Option<Incident>, store: Store) -> Self {
-        Self {
+    pub(crate) fn new(
+        state: MachineState,
+        class: Arc<ActiveClass>,
+        incident: Option<Incident>,
+        store: Store,
+    ) -> Result<Self> {
+        let alarm = incident.as_ref().map(Incident::re_alarm).transpose()?;
+        Ok(Self {
             state,
             class,
             store,
             incident,
+            alarm: alarm.unwrap_or_default(),
             changed: false,
             events: Vec::new(),
             evidence: Vec::new(),
             shown: BTreeMap::new(),
-        }
+        })
     }
 
     pub(crate) fn open_severity(&self) -> Option<Severity> {
         self.incident.as_ref().map(|incident| incident.severity)
     }
 
-    /// Writes down what one arrival did.
-    pub(crate) async fn take(&mut self, tx: &mut Transaction, assessed: &Assessed, arrival: Arrival) -> Result<()> {
+    /// Writes down what one arrival did; `held` is how far the trouble goes after it, while an incident of page level is
+    /// open.
+    pub(crate) async fn take(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        arrival: Arrival,
+        held: Option<Held>,
+    ) -> Result<()> {
         self.keep_hot(assessed, &arrival);
         self.see(assessed);
         let Arrival::Folded { window, transition } = arrival else {
@@ -96,6 +114,9 @@ impl FoldedMachine {
                     self.journal_step(assessed, &window);
                 }
             }
+        }
+        if let (Some(held), Some(decision)) = (held, decision) {
+            self.watch(tx, assessed, &held, decision).await?;
         }
         self.keep_evidence(assessed);
         Ok(())
@@ -171,6 +192,7 @@ impl FoldedMachine {
             incident.paged_at = Some(decision.step);
             self.changed = true;
         }
+        self.untake(PageReason::Escalated, decision.step);
         self.journal_step(assessed, window);
         self.journal(decision.step, &Event::Escalated);
         self.page(tx, assessed, PageReason::Escalated, decision).await
@@ -198,6 +220,7 @@ impl FoldedMachine {
             }
         };
         let paged = incident.paged_at.is_some();
+        incident.set_re_alarm(&self.alarm);
         incident_update(tx, &incident).await?;
         self.incident = Some(incident);
         if paged {
@@ -223,7 +246,7 @@ impl FoldedMachine {
         self.journal(key.captured_at, &Event::Step(step));
     }
 
-    fn journal(&mut self, at: Timestamp, event: &Event) {
+    pub(super) fn journal(&mut self, at: Timestamp, event: &Event) {
         self.events.push(NewEvent {
             incident: self.incident.as_ref().map(|incident| incident.id),
             at,
@@ -257,7 +280,7 @@ impl FoldedMachine {
         });
     }
 
-    async fn page(
+    pub(super) async fn page(
         &mut self,
         tx: &mut Transaction,
         assessed: &Assessed,
@@ -283,7 +306,7 @@ impl FoldedMachine {
         let payload = page::complete(&self.store, draft).await?;
         let payload_json = serde_json::to_string(&payload).expect("a payload is plain data");
         let page = NewPage {
-            page_key: page_key(incident.id, incident.severity),
+            page_key: page_key(incident.id, reason, decision.step),
             incident: incident.id,
             action: reason.action(),
             payload_json,
@@ -297,7 +320,8 @@ impl FoldedMachine {
 pub(crate) async fn save(tx: &mut Transaction, machines: Vec<FoldedMachine>) -> Result<()> {
     let (mut evidence, mut changes) = (Vec::new(), Vec::with_capacity(machines.len()));
     for machine in machines {
-        if let Some(incident) = machine.incident.filter(|_| machine.changed) {
+        if let Some(mut incident) = machine.incident.filter(|_| machine.changed) {
+            incident.set_re_alarm(&machine.alarm);
             incident_update(tx, &incident).await?;
         }
         evidence.extend(machine.evidence);
@@ -324,6 +348,7 @@ fn kind_of(event: &Event) -> EventKind {
         Event::Step(_) => EventKind::Step,
         Event::Opened { .. } => EventKind::Opened,
         Event::Escalated => EventKind::Escalated,
+        Event::ReAlarmed { .. } => EventKind::ReAlarmed,
         Event::Acknowledged { .. } => EventKind::Acknowledged,
         Event::Cleared => EventKind::Cleared,
     }

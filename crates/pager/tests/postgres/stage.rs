@@ -189,7 +189,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         dedup_key: dedup_key(incident),
     };
     NewPage {
-        page_key: page_key(incident, Severity::Page),
+        page_key: page_key(incident, reason, now),
         incident,
         action: reason.action(),
         payload_json: serde_json::to_string(&payload).unwrap(),

@@ -63,6 +63,8 @@ struct ListingRow {
     evidence_count: i32,
     last_evidence_at: Option<Time>,
     replay: bool,
+    re_alarm: String,
+    previous_incident_id: Option<i64>,
     site_id: i32,
     site: String,
     machine: String,
@@ -102,6 +104,8 @@ impl TryFrom<ListingRow> for IncidentListing {
                 evidence_count: row.evidence_count,
                 last_evidence_at: row.last_evidence_at,
                 replay: row.replay,
+                re_alarm: row.re_alarm,
+                previous_incident_id: row.previous_incident_id,
             }
             .try_into()?,
         })
@@ -111,9 +115,10 @@ impl TryFrom<ListingRow> for IncidentListing {
 async fn list(conn: &mut PgConnection, scope: &Scope, query: &IncidentQuery) -> Result<Vec<IncidentListing>> {
     let rows = sqlx::query_as!(
         ListingRow,
-        "select n.incident_id, n.machine_id, n.severity, n.state, n.opened_at, n.paged_at, n.closed_at,
+        r#"select n.incident_id, n.machine_id, n.severity, n.state, n.opened_at, n.paged_at, n.closed_at,
                 n.acknowledged_at, n.acknowledged_by, n.deciding_sensor_id, n.deciding_detector, n.peak_level,
                 n.latest_level, n.threshold_set_id, n.bundle_id, n.evidence_count, n.last_evidence_at, n.replay,
+                n.re_alarm::text as "re_alarm!", n.previous_incident_id,
                 m.site_id, i.name as site, m.name as machine, m.class_id, c.name as class, s.name as sensor
          from incident n join machine m using (machine_id) join site i using (site_id)
          join machine_class c using (class_id) join sensor s on s.sensor_id = n.deciding_sensor_id
@@ -121,7 +126,7 @@ async fn list(conn: &mut PgConnection, scope: &Scope, query: &IncidentQuery) -> 
            and ($3::text is null or i.name = $3) and ($4::text is null or m.name = $4)
            and (not $5 or n.closed_at is null)
            and ($6::int8 is null or n.incident_id < $6)
-         order by n.incident_id desc limit $7",
+         order by n.incident_id desc limit $7"#,
         scope.to_filter() as _,
         query.id.map(|id| id.0),
         query.site.as_ref().map(Slug::as_str),

@@ -148,6 +148,7 @@ fn view(incident: Incident) -> Result<Value> {
         "threshold_set_id": given(incident.threshold_set_id),
         "bundle_id": given(incident.bundle_id),
         "replay": incident.replay,
+        "previous_incident_id": given(incident.previous_incident_id),
     }))
 }
 

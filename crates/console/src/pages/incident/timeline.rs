@@ -16,6 +16,7 @@ struct Payload {
     note: Option<String>,
     level: Option<f32>,
     detector: Option<String>,
+    reason: Option<String>,
 }
 
 enum Entry<'a> {
@@ -113,7 +114,7 @@ fn class(entry: &Entry<'_>) -> &'static str {
     match entry {
         Entry::Earlier(_) | Entry::Steps { .. } => "steps",
         Entry::Event(event, _) => match event.kind.as_str() {
-            "opened" | "escalated" => "raised",
+            "opened" | "escalated" | "re_alarmed" => "raised",
             "acknowledged" => "taken",
             "cleared" => "cleared",
             _ => "other",
@@ -163,6 +164,10 @@ fn journal_line(incident: &Incident, event: &JournalEvent, payload: &Payload) ->
                 span.sub { "decided by " (incident.deciding_sensor) ", " (detector(&incident.deciding_detector)) }
             },
             "escalated" => strong { "Escalated to page level" },
+            "re_alarmed" => {
+                strong { "Paged again" }
+                span.sub { (news(payload.reason.as_deref())) }
+            },
             "acknowledged" => {
                 strong { "Acknowledged by " (by) }
                 @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
@@ -170,6 +175,16 @@ fn journal_line(incident: &Incident, event: &JournalEvent, payload: &Payload) ->
             "cleared" => strong { "Cleared" },
             other => strong { (other) },
         }
+    }
+}
+
+/// What an acknowledged incident was paged again for.
+fn news(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("level_rose") => "the level is one higher than when it was acknowledged",
+        Some("another_sensor") => "another sensor is at the page line",
+        Some("other_bins") => "other bins stand out than when it was acknowledged",
+        _ => "it goes further than when it was acknowledged",
     }
 }
 

@@ -65,7 +65,14 @@ const LINES: &[&str] = &[
     "scores",
     "machines",
 ];
-const PERSISTENCE: &[&str] = &["k", "n", "clear_steps", "page_clear_level", "alert_clear_level"];
+const PERSISTENCE: &[&str] = &[
+    "k",
+    "n",
+    "clear_steps",
+    "page_clear_level",
+    "alert_clear_level",
+    "re_alarm_s",
+];
 const EXPECTED: &[&str] = &[
     "pages",
     "machine_hours",

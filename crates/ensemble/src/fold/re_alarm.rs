@@ -1,0 +1,65 @@
+//! Never deaf to the second fault: what an acknowledged incident shows beyond what was acknowledged is paged again, and
+//! the incident is nobody's until somebody takes it anew.
+
+use tocsin_domain::{Timestamp, Verdict};
+use tocsin_judge::PageReason;
+use tocsin_judge::fold::Effect;
+use tocsin_judge::journal::Event;
+use tocsin_judge::re_alarm::{Cause, Held};
+use tocsin_store::{Result, Transaction};
+
+use super::machine::{Decision, FoldedMachine};
+use crate::assess::Assessed;
+
+impl FoldedMachine {
+    /// Takes note of how far the open incident goes, and pages again where that is due.
+    pub(super) async fn watch(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        held: &Held,
+        decision: Decision,
+    ) -> Result<()> {
+        let rules = self.class.persistence();
+        if matches!(assessed.row.verdict, Verdict::Page { .. }) && !assessed.bin_error.is_empty() {
+            self.alarm.see(assessed.row.key.sensor, &assessed.bin_error, &rules);
+        }
+        self.alarm.observe(held);
+        self.changed = true;
+        match self.alarm.due(decision.step, &rules) {
+            Some(cause) if assessed.effect == Effect::Acts => self.re_alarm(tx, assessed, &cause, decision).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn re_alarm(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        cause: &Cause,
+        decision: Decision,
+    ) -> Result<()> {
+        let (reason, sensor) = (cause.reason(), cause.sensor());
+        self.untake(reason, decision.step);
+        self.journal(decision.step, &Event::ReAlarmed { reason, sensor });
+        let sensor = sensor.unwrap_or(decision.sensor);
+        let said_by = self.shown.get(&sensor).and_then(|shown| shown.flagged_by());
+        let detector = said_by.unwrap_or(decision.detector);
+        let decision = Decision {
+            sensor,
+            detector,
+            ..decision
+        };
+        self.page(tx, assessed, reason, decision).await
+    }
+
+    /// Something new is about to be said: whoever had taken the incident has not taken that.
+    pub(super) fn untake(&mut self, reason: PageReason, step: Timestamp) {
+        self.alarm.raise(reason, step);
+        let Some(incident) = &mut self.incident else { return };
+        if let Ok(state) = incident.state.clone().re_alarm() {
+            (incident.state, incident.acknowledged_at) = (state, None);
+        }
+        self.changed = true;
+    }
+}

@@ -1,0 +1,201 @@
+//! Never deaf to the second fault: when an incident that somebody has taken must be heard of again (re-alarming, in the
+//! words of ISA-18.2).
+//!
+//! Whoever acknowledges an incident knows how far it went then: the level that held, the sensors at the page line, the
+//! bins that stood out. What goes beyond that is news: a level one higher, another sensor, other bins. A single step is
+//! none: levels and sensors need k of the last n, bins as many readings. Each reason is said at most once in
+//! [`Persistence::re_alarm`]; what is held back by that is said when the time is over, if it is still true. That an alert
+//! becomes a page is a transition of its own, and nothing holds it back.
+//!
+//! **Invariant:** nothing is due while nobody has acknowledged: the page that is out says enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tocsin_domain::{Level, SensorId, Timestamp};
+
+use crate::{PageReason, Persistence};
+
+/// A rise by this much over what was acknowledged is news.
+const RISE: f32 = 1.0;
+
+/// What stands out has changed when so much of it is in other bins.
+const MOVED: f32 = 0.5;
+
+/// How far from a known bin a bin still is the same line: speed moves lines a little.
+const SAME_LINE: u16 = 1;
+
+/// Shares below this are not kept: they are no part of half of the whole.
+const LEAST_SHARE: f32 = 0.005;
+
+/// How far a machine's trouble goes by its last steps.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Held {
+    /// The level that k of the last n judged steps reached; none with fewer than k of them.
+    pub level: Option<Level>,
+    /// Sensors that were at the page line in k of the last n judged steps themselves.
+    pub sensors: BTreeSet<SensorId>,
+}
+
+/// What there is to know of an incident.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Extent {
+    /// The level that held.
+    level: f32,
+    /// Sensors that have been at the page line.
+    sensors: BTreeSet<SensorId>,
+    /// Where it stood out at each of them.
+    bins: BTreeMap<SensorId, Bins>,
+}
+
+/// Share of each bin in what a sensor's readings at page level showed, the newest weighing most.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Bins {
+    shares: BTreeMap<u16, f32>,
+    readings: u32,
+}
+
+impl Bins {
+    /// Takes in what each bin adds to one reading; the weight of those before goes down by 1/n.
+    fn see(&mut self, bin_error: &[f32], rules: &Persistence) {
+        let total: f32 = bin_error.iter().sum();
+        if total <= 0.0 {
+            return;
+        }
+        let weight = if self.readings == 0 { 1.0 } else { 1.0 / rules.n as f32 };
+        let blend = |(bin, error): (usize, &f32)| {
+            let before = self.shares.get(&(bin as u16)).copied().unwrap_or(0.0);
+            let share = before + weight * (error / total - before);
+            (share >= LEAST_SHARE).then_some((bin as u16, share))
+        };
+        self.shares = bin_error.iter().enumerate().filter_map(blend).collect();
+        self.readings = self.readings.saturating_add(1);
+    }
+
+    /// Share of what stands out, 0 to 1, that is in bins where `before` had less.
+    fn moved_from(&self, before: &Self) -> f32 {
+        let near = |bin: u16| {
+            let same_line = bin.saturating_sub(SAME_LINE)..=bin.saturating_add(SAME_LINE);
+            before
+                .shares
+                .range(same_line)
+                .map(|(_, share)| *share)
+                .fold(0.0, f32::max)
+        };
+        let new: f32 = self
+            .shares
+            .iter()
+            .map(|(bin, share)| (share - near(*bin)).max(0.0))
+            .sum();
+        let whole: f32 = self.shares.values().sum();
+        if whole > 0.0 { new / whole } else { 0.0 }
+    }
+}
+
+/// Why an acknowledged incident is paged again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// The level that holds is one above that at the acknowledgement.
+    LevelRose,
+    /// A sensor that was not at the page line is.
+    AnotherSensor(SensorId),
+    /// Half of what stands out at a sensor, or more, is in bins where it was not.
+    OtherBins(SensorId),
+}
+
+impl Cause {
+    /// What its page says.
+    pub fn reason(&self) -> PageReason {
+        match self {
+            Self::LevelRose => PageReason::LevelRose,
+            Self::AnotherSensor(_) => PageReason::AnotherSensor,
+            Self::OtherBins(_) => PageReason::OtherBins,
+        }
+    }
+
+    /// The sensor it is about; none where it is the machine's level.
+    pub fn sensor(&self) -> Option<SensorId> {
+        match self {
+            Self::LevelRose => None,
+            Self::AnotherSensor(sensor) | Self::OtherBins(sensor) => Some(*sensor),
+        }
+    }
+}
+
+/// What an open incident has shown, and what of it people know. Kept with the incident, as JSON.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReAlarm {
+    now: Extent,
+    /// As it was when somebody took it; none while nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<Extent>,
+    /// When each reason was last said.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    said: BTreeMap<PageReason, Timestamp>,
+}
+
+impl ReAlarm {
+    /// Takes note of what each bin adds to a reading at page level. Where an incident was taken before there were k such
+    /// readings of a sensor, those up to the kth are what was known.
+    pub fn see(&mut self, sensor: SensorId, bin_error: &[f32], rules: &Persistence) {
+        let now = self.now.bins.entry(sensor).or_default();
+        now.see(bin_error, rules);
+        let known = self.known.as_mut().and_then(|known| known.bins.get_mut(&sensor));
+        if let Some(known) = known.filter(|known| known.readings < rules.k) {
+            known.clone_from(now);
+        }
+    }
+
+    /// Takes note of how far the trouble goes after a step.
+    pub fn observe(&mut self, held: &Held) {
+        if let Some(level) = held.level {
+            self.now.level = level.0;
+        }
+        self.now.sensors.extend(&held.sensors);
+    }
+
+    /// Somebody took the incident as it stands.
+    pub fn acknowledge(&mut self) {
+        self.known = Some(self.now.clone());
+    }
+
+    /// What is to be said at the step that begins at `at`: the first of the causes that are true and not held back.
+    pub fn due(&self, at: Timestamp, rules: &Persistence) -> Option<Cause> {
+        let known = self.known.as_ref()?;
+        let may_be_said = |cause: &Cause| {
+            let last = self.said.get(&cause.reason());
+            last.is_none_or(|last| at >= *last + rules.re_alarm())
+        };
+        self.causes(known).find(may_be_said)
+    }
+
+    /// It was paged again: nobody has acknowledged that yet.
+    pub fn raise(&mut self, reason: PageReason, at: Timestamp) {
+        self.said.insert(reason, at);
+        self.known = None;
+    }
+
+    fn causes<'a>(&'a self, known: &'a Extent) -> impl Iterator<Item = Cause> + 'a {
+        let rose = (self.now.level >= known.level + RISE).then_some(Cause::LevelRose);
+        let others = self.now.sensors.difference(&known.sensors);
+        let changed = known
+            .sensors
+            .iter()
+            .filter(|sensor| self.has_other_bins(known, **sensor));
+        rose.into_iter()
+            .chain(others.map(|sensor| Cause::AnotherSensor(*sensor)))
+            .chain(changed.map(|sensor| Cause::OtherBins(*sensor)))
+    }
+
+    fn has_other_bins(&self, known: &Extent, sensor: SensorId) -> bool {
+        let (Some(now), Some(before)) = (self.now.bins.get(&sensor), known.bins.get(&sensor)) else {
+            return false;
+        };
+        now.moved_from(before) >= MOVED
+    }
+}
+
+#[cfg(test)]
+mod tests;
