@@ -259,15 +259,13 @@ impl Service {
         });
         let store = &self.parts.store;
         let approved = self.advance(BY, tested, ThresholdState::Approved, &provenance).await?;
-        let judging = store.binding_current(tested.class).await?.and_then(|b| b.threshold_set);
-        if judging != Some(in_force) {
-            return Err(Error::NotInForce(in_force));
-        }
-        let request = v1::ActivateRequest {
-            threshold_set_id: approved.id.0,
-            reason,
-        };
-        self.do_activate(BY, request).await.map(drop)
+        let (by, now) = (BY.actor(), self.parts.clock.now());
+        store
+            .threshold_activate_instead_of(approved.id, in_force, (&by, &reason), now)
+            .await?;
+        let active = store.threshold_set_get(approved.id).await?;
+        self.audit(BY, "threshold_set.activate", &active).await;
+        Ok(())
     }
 }
 
@@ -282,12 +280,12 @@ fn method_of(behind: &Provenance) -> Method {
     match behind.found_by() {
         MethodKind::Percentile => Method::Percentiles(v1::Percentiles {}),
         MethodKind::Tail => Method::Tail(v1::Tail {}),
+        MethodKind::FleetReplay => Method::FleetReplay(factors_of(behind)),
+    }
 }
 
 /// The factors of limits by fleet replay, or the budget that chose them.
 fn factors_of(behind: &Provenance) -> v1::FleetReplay {
-        MethodKind::FleetReplay => Method::FleetReplay(factors_of(behind)),
-    }
     let own = behind.factors.unwrap_or_default();
     let budget = behind.expected.as_ref().and_then(|expected| expected.budget);
     let budget = budget.map(|budget| match budget {
