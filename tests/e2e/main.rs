@@ -11,6 +11,7 @@ mod femto_units;
 mod incident;
 mod kill;
 mod limits;
+mod limits_story;
 mod methods;
 mod onnx;
 mod otlp;

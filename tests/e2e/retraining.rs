@@ -33,19 +33,6 @@ async fn send(publisher: &mut Publisher, steps: std::ops::Range<u64>) -> Result<
     Ok(())
 }
 
-/// Asks until the answer is as it should be.
-async fn until(stage: &Stage, ask: &[&str], holds: impl Fn(&Value) -> bool) -> Result<Value> {
-    let mut said = Value::Null;
-    for _ in 0..300 {
-        said = stage.ask(ask).await?;
-        if holds(&said) {
-            return Ok(said);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    bail!("waited in vain on tocsin {}: {said:#}", ask.join(" "))
-}
-
 async fn newest_bundle(stage: &Stage) -> Result<i64> {
     let site = stage.store.site_list(&Scope::All).await?.remove(0).name;
     let sensors = stage.store.sensor_list(&Scope::All, Some(&site), None).await?;
@@ -95,7 +82,7 @@ async fn a_class_fitted_anew_gets_a_challenger_that_is_compared_promoted_and_tak
         .await?;
     assert_eq!(job["training_job"]["class"], CLASS, "{job:#}");
     let ended = |said: &Value| ["done", "failed"].contains(&said["training_jobs"][0]["state"].as_str().unwrap_or(""));
-    let jobs = until(&stage, &["models", "jobs", "--class", CLASS], ended).await?;
+    let jobs = stage.ask_until(&["models", "jobs", "--class", CLASS], ended).await?;
     let job = &jobs["training_jobs"][0];
     assert_eq!(
         (&job["state"], &job["progress"]),
@@ -182,10 +169,8 @@ async fn a_job_that_has_nothing_to_learn_from_fails_with_its_reason() -> Result<
     let ask = ["models", "retrain", CLASS, "--reason", "in good hope"];
     stage.ask(&ask).await?;
     let again = stage.ask(&ask).await.err().map(|error| format!("{error:#}"));
-    let jobs = until(&stage, &["models", "jobs"], |said| {
-        said["training_jobs"][0]["state"] == "failed"
-    })
-    .await?;
+    let failed = |said: &Value| said["training_jobs"][0]["state"] == "failed";
+    let jobs = stage.ask_until(&["models", "jobs"], failed).await?;
     let error = jobs["training_jobs"][0]["error"].as_str().unwrap_or_default();
     assert!(error.contains("0 healthy readings of 1 sensors"), "{error}");
     assert!(

@@ -8,9 +8,7 @@ use serde_json::Value;
 use tocsin_domain::{Scope, ThresholdSetId, Timestamp};
 use tocsin_store::incident::IncidentQuery;
 use tocsin_tests::stage::CLASS;
-use tocsin_tests::{Plant, Stage};
-
-use crate::commissioning::Fleet;
+use tocsin_tests::{Fleet, Plant, Stage};
 
 /// The end of that many steps.
 fn end(steps: u64) -> Timestamp {
@@ -81,10 +79,9 @@ async fn a_what_if_of_the_limits_in_force_reproduces_the_incidents_there_were() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_proposed_for_a_page_budget_reviewed_and_explained() -> Result<()> {
-    let (mut fleet, percentiles) = Fleet::start().await?;
-    for _ in 0..40 {
-        fleet.healthy_step().await?;
-    }
+    let mut fleet = Fleet::start().await?;
+    let percentiles = ThresholdSetId(fleet.registered.threshold_set_id);
+    fleet.healthy_steps(40).await?;
     let waiting = fleet.stage.ask(&["thresholds", "explain", "works/m1/h"]).await?;
     let waiting = &waiting["sensor"];
     assert_eq!(waiting["commissioning"]["state"], "commissioning", "{waiting:#}");
@@ -97,9 +94,7 @@ async fn limits_are_proposed_for_a_page_budget_reviewed_and_explained() -> Resul
     fleet
         .until("readings against a baseline", |reading| reading.baseline.is_some())
         .await?;
-    for _ in 0..40 {
-        fleet.healthy_step().await?;
-    }
+    fleet.healthy_steps(40).await?;
     let proposed = reviewed(&fleet, percentiles).await?;
     let set = proposed.to_string();
     fleet.stage.ask(&["thresholds", "activate", &set]).await?;
@@ -114,7 +109,7 @@ async fn limits_are_proposed_for_a_page_budget_reviewed_and_explained() -> Resul
 /// Proposed for a budget, tried, tested and approved; its number.
 async fn reviewed(fleet: &Fleet, percentiles: ThresholdSetId) -> Result<ThresholdSetId> {
     let stage = &fleet.stage;
-    let (from, to) = (Plant::start().to_string(), end(fleet.step).to_string());
+    let (from, to) = (Plant::start().to_string(), fleet.end().to_string());
     let budget = [
         "--method",
         "fleet-replay",

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tocsin_transport::auth::Token;
 
 /// Where the `tocsin` that belongs to this test build lies.
 pub fn path() -> Result<PathBuf> {
@@ -104,4 +106,33 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Str
         );
     }
     String::from_utf8(output.stdout).context("standard output")
+}
+
+/// The built `tocsin` as a person uses it: where the platform is, and a credential.
+#[derive(Debug, Clone)]
+pub struct CommandLine {
+    target: String,
+    token: Token,
+}
+
+impl CommandLine {
+    /// For a platform's address.
+    pub fn new(target: String, token: Token) -> Self {
+        Self { target, token }
+    }
+
+    /// What it answers, as JSON.
+    pub async fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let said = self.say(&[arguments, &["--format", "json"]].concat()).await?;
+        serde_json::from_str(&said).with_context(|| format!("one JSON document from tocsin {}", arguments.join(" ")))
+    }
+
+    /// What it prints for people.
+    pub async fn say(&self, arguments: &[&str]) -> Result<String> {
+        let environment = [
+            ("TOCSIN_TARGET", self.target.as_str()),
+            ("TOCSIN_TOKEN", self.token.expose()),
+        ];
+        run(arguments, &environment).await
+    }
 }

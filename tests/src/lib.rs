@@ -1,11 +1,12 @@
 //! The stage that the stories in `e2e/` play on: the real platform in this process on a real Postgres, an HTTP receiver
-//! that counts pages, a small simulated plant, the built binary for stories that kill processes, alone or as a deployment of
+//! that counts pages, a small simulated plant, a fleet at work in it, the built binary for stories that kill processes, alone or as a deployment of
 //! several, a collector of traces, and programs of others.
 
 pub mod binary;
 pub mod collector;
 pub mod data;
 pub mod deployment;
+pub mod fleet;
 pub mod plant;
 pub mod postgres;
 pub mod receiver;
@@ -14,6 +15,7 @@ pub mod tools;
 
 pub use collector::Collector;
 pub use deployment::Deployment;
+pub use fleet::Fleet;
 pub use plant::Plant;
 pub use postgres::Postgres;
 pub use receiver::Receiver;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tocsin::credential::ServiceCredential;
 use tocsin::publish::Publisher;
 use tocsin::rollout::{self, Rollout};
@@ -15,12 +16,14 @@ use tocsin_contracts::fleet::v1::{
     CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, MachineClass, Sensor, Site, Spec,
 };
 use tocsin_contracts::ingest::StreamProperties;
+use tocsin_domain::Clock;
 use tocsin_models::BundleStore;
 use tocsin_pager::Destination;
 use tocsin_store::Store;
 use tocsin_transport::{Channel, auth};
 
-use crate::{Plant, Postgres, Receiver, binary};
+use crate::binary::{self, CommandLine};
+use crate::{Plant, Postgres, Receiver};
 
 /// The class, spec and site every stage has.
 pub const CLASS: &str = "pump";
@@ -73,6 +76,8 @@ pub struct Stage {
     pub store: Store,
     /// Where pages go.
     pub receiver: Receiver,
+    /// The platform's "now".
+    pub clock: Clock,
     credential: ServiceCredential,
     bundles: BundleStore,
 }
@@ -85,6 +90,15 @@ impl Stage {
 
     /// The same, with roles and settings of the story's own.
     pub async fn start_with(roles: impl IntoIterator<Item = Role>, change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::start_at(Clock::system(), roles, change).await
+    }
+
+    /// The same, with another "now" than the system's.
+    pub async fn start_at(
+        clock: Clock,
+        roles: impl IntoIterator<Item = Role>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
         let postgres = Postgres::fresh().await?;
         let receiver = Receiver::start().await?;
         let mut config = quiet_config()?;
@@ -101,6 +115,7 @@ impl Stage {
         let running = Platform::builder(config)
             .roles(roles)
             .credential(credential.clone())
+            .clock(clock.clone())
             .store(postgres.store().await?)
             .bundles(bundles.clone())
             .start()
@@ -110,6 +125,7 @@ impl Stage {
             postgres,
             store,
             receiver,
+            clock,
             credential,
             bundles,
         };
@@ -131,30 +147,55 @@ impl Stage {
 
     /// Another platform of the same deployment, which knows the first one's registry.
     pub async fn beside(&self, roles: impl IntoIterator<Item = Role>, listen: SocketAddr) -> Result<Running> {
+        self.beside_with(roles, |config| config.server.listen = listen).await
+    }
+
+    /// The same, with settings of the story's own.
+    pub async fn beside_with(
+        &self,
+        roles: impl IntoIterator<Item = Role>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Running> {
         let mut config = quiet_config()?;
-        config.server.listen = listen;
         config.peers.registry = vec![format!("http://{}", self.running.grpc_addr())];
+        change(&mut config);
         Platform::builder(config)
             .roles(roles)
             .credential(self.credential.clone())
+            .clock(self.clock.clone())
             .store(self.postgres.store().await?)
             .bundles(self.bundles.clone())
             .start()
             .await
     }
 
-    /// What the built `tocsin` answers with the service's credential, as JSON.
-    pub async fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
-        let said = self.say(&[arguments, &["--format", "json"]].concat()).await?;
-        serde_json::from_str(&said).with_context(|| format!("one JSON document from tocsin {}", arguments.join(" ")))
+    /// The built `tocsin` with the service's credential.
+    pub fn command_line(&self) -> CommandLine {
+        let target = format!("http://{}", self.running.grpc_addr());
+        CommandLine::new(target, self.credential.token().clone())
     }
 
-    /// The same as it is printed for people.
+    /// What that answers, as JSON.
+    pub async fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        self.command_line().ask(arguments).await
+    }
+
+    /// Asks until the answer is as it should be, for a minute at least.
+    pub async fn ask_until(&self, arguments: &[&str], holds: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut said = Value::Null;
+        for _ in 0..300 {
+            said = self.ask(arguments).await?;
+            if holds(&said) {
+                return Ok(said);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        bail!("waited in vain on tocsin {}: {said:#}", arguments.join(" "))
+    }
+
+    /// What it prints for people.
     pub async fn say(&self, arguments: &[&str]) -> Result<String> {
-        let target = format!("http://{}", self.running.grpc_addr());
-        let token = self.credential.token();
-        let environment = [("TOCSIN_TARGET", target.as_str()), ("TOCSIN_TOKEN", token.expose())];
-        binary::run(arguments, &environment).await
+        self.command_line().say(arguments).await
     }
 
     /// Registers a sensor of the site.

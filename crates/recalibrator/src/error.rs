@@ -60,9 +60,6 @@ pub enum Error {
     /// A class has no limits whose successors could be proposed.
     #[error("class {0} has no limits in force")]
     NothingInForce(Slug),
-    /// Others came into force in the meantime.
-    #[error("threshold set {0} is no longer in force: what was held against it waits for a person")]
-    NotInForce(ThresholdSetId),
     /// A sensor has sent too little lately to say where it stands.
     #[error("sensor: {readings} readings in the last period, {needed} are needed to tell where it stands")]
     NoPlateau {
@@ -116,7 +113,6 @@ impl From<Error> for Status {
             | Error::WrongState { .. }
             | Error::NothingBefore(_)
             | Error::NothingInForce(_)
-            | Error::NotInForce(_)
             | Error::NoBaseline(_)
             | Error::NoPlateau { .. }
             | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),

@@ -50,6 +50,15 @@ struct Looked {
     until: Timestamp,
 }
 
+/// What keeps a baseline from following its sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// The sensor is suspected: its baseline goes only where that allows.
+    Suspected(Suspected),
+    /// A person took the baseline back: it goes nowhere, whatever its sensor does.
+    Person,
+}
+
 impl Follower {
     /// Follows whenever a group is due, until shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
@@ -146,7 +155,7 @@ impl Follower {
             cusum: Cusum::default(),
             held: None,
         };
-        let round = looked.round(&followed, Some(median), (by, reason, true));
+        let round = looked.round(&followed, (Some(median), None), (by, reason, true));
         let round = round.map_err(|error| Error::NoBaseline(error.to_string()))?;
         if !self.store.following_accept(&round, self.clock.now()).await? {
             return Err(Error::Overtaken);
@@ -195,10 +204,18 @@ impl Looked {
         }
     }
 
+    /// The hold that is on the baseline, a person's before a suspicion.
+    fn hold(&self, followed: &Followed) -> Option<Hold> {
+        if self.sensor.held_by_person {
+            return Some(Hold::Person);
+        }
+        followed.held.map(Hold::Suspected)
+    }
+
     fn round(
         &self,
         followed: &Followed,
-        next: Option<Vec<f32>>,
+        (next, hold): (Option<Vec<f32>>, Option<Hold>),
         (by, reason, accepted): (&str, &str, bool),
     ) -> Result<NewRound, MalformedModel> {
         let from = self.commissioned.baseline.median();
@@ -220,7 +237,7 @@ impl Looked {
             finding: followed.finding.as_str(),
             standing: followed.standing,
             cusum: followed.cusum.sum(),
-            held: followed.held.is_some(),
+            held: hold.is_some(),
             // Where a sensor usually stands is told from undisturbed periods alone.
             recent: self.recent.clone().filter(|_| !self.disturbed),
             recent_db: self.recent.as_ref().map_or(0.0, |recent| rise_db(from, recent)),
@@ -240,19 +257,14 @@ fn rounds(looked: &[Looked], rule: FollowRule, by: &str) -> Result<Vec<NewRound>
         rule.down_db, rule.common_up_db
     );
     let followed = follow_class(&standings, rule);
-    let round = |(looked, followed): (&Looked, Followed)| {
+    let round = |(looked, mut followed): (&Looked, Followed)| {
         let active = &looked.sensor.active.1.median;
-        let followed = if looked.sensor.held_by_person {
-            Followed {
-                median: active.clone(),
-                held: followed.held.or(Some(Suspected::Risen)),
-                ..followed
-            }
-        } else {
-            followed
-        };
+        let hold = looked.hold(&followed);
+        if hold == Some(Hold::Person) {
+            followed.median.clone_from(active);
+        }
         let next = (followed.median != *active).then(|| followed.median.clone());
-        looked.round(&followed, next, (by, &reason, false))
+        looked.round(&followed, (next, hold), (by, &reason, false))
     };
     looked.iter().zip(followed).map(round).collect()
 }
@@ -282,4 +294,84 @@ fn median(recent: &RecentSpectra, spec: &SpectrumSpec, baseline: &Baseline) -> O
 fn rise_db(from: &[f32], to: &[f32]) -> f32 {
     let rises = to.iter().zip(from).map(|(to, from)| (to - from).max(0.0).powi(2));
     DB_PER_LN * (rises.sum::<f32>() / from.len().max(1) as f32).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tocsin_domain::{BaselineId, MachineId};
+    use tocsin_store::baseline::Profile;
+
+    const BINS: usize = 64;
+
+    /// A sensor that was commissioned at 5 and stands at `recent` now, in every bin.
+    fn looked(machine: i32, recent: f32, held_by_person: bool) -> Looked {
+        let profile = Profile {
+            median: vec![5.0; BINS],
+            spread: vec![0.1; BINS],
+            scale: vec![0.1; BINS],
+            trend: None,
+        };
+        Looked {
+            commissioned: Reference {
+                baseline: Baseline::new(profile.median.clone(), profile.scale.clone(), None).unwrap(),
+                overall_level: OverallLevel::from_parts(1.0, 0.1).unwrap(),
+                energy_trend: None,
+            },
+            sensor: FollowingSensor {
+                sensor: SensorId(machine),
+                machine: MachineId(machine),
+                epoch: 1,
+                commissioned: (BaselineId(machine), profile.clone()),
+                log_energy: (1.0, 0.1),
+                active: (BaselineId(machine), profile),
+                usual: None,
+                cusum: 0.0,
+                looked_until: Timestamp::from_micros(0),
+                looked_from: Timestamp::from_micros(0),
+                held_by_person,
+            },
+            recent: Some(vec![recent; BINS]),
+            disturbed: false,
+            readings: MIN_READINGS,
+            until: Timestamp::from_micros(1),
+        }
+    }
+
+    #[test]
+    fn a_persons_hold_is_no_suspicion_and_goes_before_one() {
+        // All drift up together, but the second, which falls alone; a person holds it and the first.
+        let fleet = [
+            (5.1, true),
+            (4.0, true),
+            (5.1, false),
+            (5.1, false),
+            (5.1, false),
+            (5.1, false),
+        ];
+        let looked: Vec<Looked> = (1..)
+            .zip(fleet)
+            .map(|(machine, (at, held))| looked(machine, at, held))
+            .collect();
+        let rounds = rounds(&looked, FollowRule::default(), "test").unwrap();
+        let told = |of: usize| (rounds[of].finding, rounds[of].held, rounds[of].next.is_some());
+        assert_eq!(
+            told(0),
+            ("drift", true, false),
+            "what it is found to do is told as ever"
+        );
+        assert_eq!(told(1), ("suspicion", true, false));
+        assert_eq!(told(2), ("drift", false, true));
+
+        let standings: Vec<Standing<'_>> = looked.iter().map(Looked::standing).collect();
+        let followed = follow_class(&standings, FollowRule::default());
+        let hold = |of: usize| looked[of].hold(&followed[of]);
+        assert_eq!(
+            (hold(0), hold(1), hold(2)),
+            (Some(Hold::Person), Some(Hold::Person), None)
+        );
+        let mut let_go = looked;
+        let_go[1].sensor.held_by_person = false;
+        assert_eq!(let_go[1].hold(&followed[1]), Some(Hold::Suspected(Suspected::Fallen)));
+    }
 }

@@ -56,7 +56,7 @@ pub use config::Config;
 pub use error::Error;
 pub use fleet_limits::ExpectedPages;
 pub use policy::{MemberMove, Policy, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
-pub use provenance::{Approval, DetectorSource, Provenance, Source};
+pub use provenance::{Approval, DetectorSource, MethodKind, Provenance, Source};
 pub use service::{Parts, Recalibrator, Service, build};
 pub use training::{RetrainRule, Training, training};
 pub use trial::Trial;

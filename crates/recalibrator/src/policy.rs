@@ -19,8 +19,8 @@ use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source as Wire
 use tocsin_contracts::time;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{ClassId, Label, MachineId, Principal, Scope, ThresholdSetId, Timestamp};
+use tocsin_judge::PageBudget;
 use tocsin_judge::compare::{Change, IncidentChange};
-use tocsin_judge::{PageBudget, ThresholdSet};
 use tocsin_store::binding::Binding;
 use tocsin_store::label::LabelQuery;
 use tocsin_store::threshold::ThresholdSetRecord;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stored_set::{definition, provenance};
 use crate::what_if::{Candidate, Replayed, WhatIf};
-use crate::{Approval, Error, Provenance, Service};
+use crate::{Approval, Error, MethodKind, Provenance, Service};
 
 pub use config::Policy;
 pub use rule::{MemberMove, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
@@ -95,7 +95,7 @@ impl Service {
                 to: Some(time::to_wire(window.1)),
             })),
             reason: format!("on schedule, by the method of threshold set {in_force}"),
-            method: Some(method_of(&definition(&judging)?, &provenance(&judging)?)),
+            method: Some(method_of(&provenance(&judging)?)),
         };
         let proposed = self.do_propose(BY, request).await?;
         let mut provenance = self.tried(BY, &proposed).await?;
@@ -259,15 +259,13 @@ impl Service {
         });
         let store = &self.parts.store;
         let approved = self.advance(BY, tested, ThresholdState::Approved, &provenance).await?;
-        let judging = store.binding_current(tested.class).await?.and_then(|b| b.threshold_set);
-        if judging != Some(in_force) {
-            return Err(Error::NotInForce(in_force));
-        }
-        let request = v1::ActivateRequest {
-            threshold_set_id: approved.id.0,
-            reason,
-        };
-        self.do_activate(BY, request).await.map(drop)
+        let (by, now) = (BY.actor(), self.parts.clock.now());
+        store
+            .threshold_activate_instead_of(approved.id, in_force, (&by, &reason), now)
+            .await?;
+        let active = store.threshold_set_get(approved.id).await?;
+        self.audit(BY, "threshold_set.activate", &active).await;
+        Ok(())
     }
 }
 
@@ -278,22 +276,23 @@ fn loses_a_page(change: &IncidentChange) -> bool {
 }
 
 /// The method that the limits in force were found by, as it would be asked for.
-fn method_of(set: &ThresholdSet, behind: &Provenance) -> Method {
-    let against_baselines = set.members.iter().any(|member| member.detector.needs_baseline());
-    if !against_baselines {
-        return if behind.method.starts_with("tail") {
-            Method::Tail(v1::Tail {})
-        } else {
-            Method::Percentiles(v1::Percentiles {})
-        };
+fn method_of(behind: &Provenance) -> Method {
+    match behind.found_by() {
+        MethodKind::Percentile => Method::Percentiles(v1::Percentiles {}),
+        MethodKind::Tail => Method::Tail(v1::Tail {}),
+        MethodKind::FleetReplay => Method::FleetReplay(factors_of(behind)),
     }
+}
+
+/// The factors of limits by fleet replay, or the budget that chose them.
+fn factors_of(behind: &Provenance) -> v1::FleetReplay {
     let own = behind.factors.unwrap_or_default();
     let budget = behind.expected.as_ref().and_then(|expected| expected.budget);
     let budget = budget.map(|budget| match budget {
         PageBudget::PagesPerSiteDay(pages) => Budget::PagesPerSiteDay(pages),
         PageBudget::PagesPerPersonWeek(pages) => Budget::PagesPerPersonWeek(pages),
     });
-    Method::FleetReplay(v1::FleetReplay {
+    v1::FleetReplay {
         alert_factor: own.alert_factor,
         page_factor: if budget.is_some() { 0.0 } else { own.page_factor },
         two_sided_factor: own.two_sided_factor,
@@ -302,5 +301,5 @@ fn method_of(set: &ThresholdSet, behind: &Provenance) -> Method {
             .as_ref()
             .map_or(1, |expected| u32::try_from(expected.expected.persons).unwrap_or(1)),
         budget,
-    })
+    }
 }

@@ -56,6 +56,31 @@ pub(crate) enum Lines {
     Fitted,
 }
 
+/// How a set's lines were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodKind {
+    /// At percentiles of healthy scores, read off where they are enough.
+    Percentile,
+    /// At percentiles of a distribution fitted to healthy scores.
+    Tail,
+    /// Against baselines, at multiples of what machines reached.
+    FleetReplay,
+}
+
+impl MethodKind {
+    /// Of a provenance from before the kind was kept, whose words began with it.
+    fn of_words(method: &str) -> Self {
+        if method.starts_with("fleet replay") {
+            Self::FleetReplay
+        } else if method.starts_with("tail") {
+            Self::Tail
+        } else {
+            Self::Percentile
+        }
+    }
+}
+
 /// Who agreed to a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
@@ -70,8 +95,11 @@ pub struct Approval {
 /// Where a set's numbers came from, and what was done with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// How the lines were found.
+    /// How the lines were found, in words.
     pub method: String,
+    /// The same for programs; none of one from before it was kept: ask [`Self::found_by`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method_kind: Option<MethodKind>,
     /// The scores they were found from.
     pub source: Source,
     /// Capture time of the first and the last reading used.
@@ -122,9 +150,12 @@ pub(crate) struct Proposal {
 impl Provenance {
     /// Of lines at percentiles of `healthy` scores.
     pub(crate) fn percentiles(proposal: Proposal, lines: Lines, healthy: &Healthy, set: &ThresholdSet) -> Self {
-        let method = match lines {
-            Lines::ReadOff => format!("{}, read off the scores where they are enough", percentiles()),
-            Lines::Fitted => format!("tail: {}", percentiles()),
+        let (kind, method) = match lines {
+            Lines::ReadOff => (
+                MethodKind::Percentile,
+                format!("{}, read off the scores where they are enough", percentiles()),
+            ),
+            Lines::Fitted => (MethodKind::Tail, format!("tail: {}", percentiles())),
         };
         let readings = &healthy.readings;
         let ends = readings.first().zip(readings.last());
@@ -134,7 +165,7 @@ impl Provenance {
             machines: healthy.machines() as u64,
             sensors: healthy.sensors() as u64,
             detectors: set.members.iter().map(|member| behind(member, healthy)).collect(),
-            ..Self::new(proposal, method)
+            ..Self::new(proposal, kind, method)
         }
     }
 
@@ -173,13 +204,19 @@ impl Provenance {
             detectors: found.set.members.iter().map(behind).collect(),
             expected: Some(found.expected.clone()),
             factors: Some(found.method),
-            ..Self::new(proposal, words)
+            ..Self::new(proposal, MethodKind::FleetReplay, words)
         }
     }
 
-    fn new(proposal: Proposal, method: String) -> Self {
+    /// How the lines were found, for programs.
+    pub fn found_by(&self) -> MethodKind {
+        self.method_kind.unwrap_or_else(|| MethodKind::of_words(&self.method))
+    }
+
+    fn new(proposal: Proposal, kind: MethodKind, method: String) -> Self {
         Self {
             method,
+            method_kind: Some(kind),
             source: proposal.source,
             window: None,
             readings: 0,
@@ -227,5 +264,51 @@ fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
         machines: None,
         alert_percentile: percentiles.map(|percentiles| percentiles.alert),
         page_percentile: percentiles.map(|percentiles| percentiles.page),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provenance(kind: MethodKind, method: &str) -> Provenance {
+        let proposal = Proposal {
+            source: Source::HeldOut,
+            bundle_id: BundleId(1),
+            bundle_digest: BundleDigest([1; 32]),
+            by: "ana".to_owned(),
+            at: Timestamp::from_micros(0),
+            reason: String::new(),
+        };
+        Provenance::new(proposal, kind, method.to_owned())
+    }
+
+    fn read(json: &serde_json::Value) -> Provenance {
+        serde_json::from_value(json.clone()).unwrap()
+    }
+
+    #[test]
+    fn the_kind_of_method_is_kept_whatever_its_words_say() {
+        let made = provenance(MethodKind::FleetReplay, "tail ends of what the fleet reached");
+        let mut json: serde_json::Value = serde_json::from_str(&made.to_json()).unwrap();
+        assert_eq!(json["method_kind"], "fleet_replay");
+        assert_eq!(read(&json).found_by(), MethodKind::FleetReplay);
+        json["method_kind"] = "guesswork".into();
+        assert!(serde_json::from_value::<Provenance>(json).is_err());
+    }
+
+    #[test]
+    fn a_row_from_before_the_kind_was_kept_tells_it_by_its_words() {
+        let rows = [
+            ("tail: percentiles of healthy scores: alert 99.5", MethodKind::Tail),
+            ("fleet replay: alert 1.75, page 2.5 times", MethodKind::FleetReplay),
+            ("percentiles of healthy scores: alert 99.5", MethodKind::Percentile),
+        ];
+        for (words, kind) in rows {
+            let mut json: serde_json::Value = serde_json::from_str(&provenance(kind, words).to_json()).unwrap();
+            json.as_object_mut().unwrap().remove("method_kind");
+            let old = read(&json);
+            assert_eq!((old.method_kind, old.found_by()), (None, kind), "{words}");
+        }
     }
 }

@@ -188,6 +188,27 @@ impl Store {
         reason: &str,
         now: Timestamp,
     ) -> Result<Binding> {
+        self.activate(set, None, (by, reason), now).await
+    }
+
+    /// The same, while `instead_of` is still the set in force; when another one is, a conflict, and nothing changes.
+    pub async fn threshold_activate_instead_of(
+        &self,
+        set: ThresholdSetId,
+        instead_of: ThresholdSetId,
+        (by, reason): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Binding> {
+        self.activate(set, Some(instead_of), (by, reason), now).await
+    }
+
+    async fn activate(
+        &self,
+        set: ThresholdSetId,
+        instead_of: Option<ThresholdSetId>,
+        (by, reason): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Binding> {
         let record = self.threshold_set_get(set).await?;
         let class = record.class;
         let mut transaction = self.begin().await?;
@@ -199,10 +220,11 @@ impl Store {
         )
         .fetch_optional(&mut *transaction)
         .await?;
-        if present
-            .as_ref()
-            .is_some_and(|present| present.threshold_set_id == Some(set.0))
-        {
+        let in_force = present.as_ref().and_then(|present| present.threshold_set_id);
+        if let Some(other) = instead_of.filter(|other| in_force != Some(other.0)) {
+            return Err(Error::conflict(format!("threshold set {other} is no longer in force")));
+        }
+        if in_force == Some(set.0) {
             return Err(Error::conflict(format!("threshold set {set} is active already")));
         }
         switch_limits(&mut transaction, class, Some(set)).await?;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tocsin_contracts::recalibrator::v1;
-use tocsin_contracts::recalibrator::v1::propose_request::Source;
+use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Clock, Detector, PersonRole, Scores, ThresholdSetId};
-use tocsin_recalibrator::{Config, Parts, Policy, Provenance};
+use tocsin_recalibrator::{Config, MethodKind, Parts, Policy, Provenance};
 use tocsin_store::partition::Day;
 use tocsin_store::threshold::ThresholdSetRecord;
 use tokio_util::sync::CancellationToken;
@@ -84,12 +84,18 @@ fn waits_for(record: &ThresholdSetRecord) -> Vec<String> {
 
 /// A class whose limits, from the first window, a person activated.
 async fn judged(stage: &Stage) -> (Sensor, i32, i32) {
+    judged_by(stage, None).await
+}
+
+/// The same, by limits that were found so.
+async fn judged_by(stage: &Stage, method: Option<Method>) -> (Sensor, i32, i32) {
     let bundle = stage.bundle(2_000).await;
     let sensor = stage.sensor("north", "p-1").await;
     keep(stage, &sensor, bundle, (0, 1.0)).await;
     let mut client = stage.client(PersonRole::Engineer);
     let request = v1::ProposeRequest {
         source: Some(Source::Logged(period(READINGS))),
+        method,
         ..propose(bundle)
     };
     let set = approved_from(&mut client, request).await;
@@ -203,6 +209,27 @@ async fn policy_activates_small_moves_until_they_add_up_to_3_db_from_where_a_per
         assert_eq!(in_force(&stage).await, Some(ThresholdSetId(first)));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_fitted_tail_is_proposed_again_whatever_its_words_say_and_from_before_its_kind_was_kept() {
+    let rows = [
+        ("policy_kind", "provenance || '{\"method\": \"a fit of its own\"}'"),
+        ("policy_words", "provenance - 'method_kind'"),
+    ];
+    for (name, kept) in rows {
+        with_stage(name, |stage| async move {
+            let (sensor, bundle, _) = judged_by(&stage, Some(Method::Tail(v1::Tail {}))).await;
+            let change = format!("update threshold_set set provenance = {kept}");
+            let change = sqlx::query(sqlx::AssertSqlSafe(change));
+            change.execute(stage.store.pool()).await.unwrap();
+            keep(&stage, &sensor, bundle, (1, 1.1)).await;
+            let sets = round(&stage, policy(false), 2).await;
+            let found: Provenance = serde_json::from_str(&sets[0].provenance_json).unwrap();
+            assert_eq!(found.method_kind, Some(MethodKind::Tail), "{kept}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

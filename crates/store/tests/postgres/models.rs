@@ -92,6 +92,36 @@ async fn a_bundle_is_pushed_once_and_found_by_number_and_digest() {
 }
 
 #[tokio::test]
+async fn limits_held_against_others_come_into_force_only_while_those_are() {
+    with_store("instead_of", async |store| {
+        let fleet = fleet(&store).await;
+        let bundle = verified(&store, &fleet, 1).await;
+        let one = approved(&store, &fleet, bundle).await;
+        let two = approved(&store, &fleet, bundle).await;
+        let three = approved(&store, &fleet, bundle).await;
+        let instead = async |set, other, seconds| {
+            let why = ("policy", "within 3 dB");
+            store.threshold_activate_instead_of(set, other, why, at(seconds)).await
+        };
+        let error = instead(two, one, 1).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("threshold set {one} is no longer in force"));
+        assert_eq!(store.binding_current_all().await.unwrap(), [], "nothing was");
+
+        store.threshold_activate(one, "ana", "first", at(1)).await.unwrap();
+        let binding = instead(two, one, 2).await.unwrap();
+        assert_eq!((binding.version, binding.threshold_set), (2, Some(two)));
+
+        // A person was quicker: nothing changes.
+        let error = instead(three, one, 3).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error}");
+        assert_eq!(store.binding_current_all().await.unwrap(), [binding]);
+        assert_eq!(state(&store, two).await, ThresholdState::Active);
+        assert_eq!(state(&store, three).await, ThresholdState::Approved);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn activation_switches_set_and_binding_together_or_not_at_all() {
     with_store("activation", async |store| {
         let fleet = fleet(&store).await;
