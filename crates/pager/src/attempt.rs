@@ -150,7 +150,7 @@ async fn beginning(mut response: Response) -> String {
 }
 
 /// Text that fits a row: Postgres takes no NUL.
-fn truncated(text: &str) -> String {
+pub(crate) fn truncated(text: &str) -> String {
     let clean = text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c });
     clean.take(ANSWER_CHARS).collect::<String>().trim_end().to_owned()
 }

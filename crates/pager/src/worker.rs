@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::attempt::{Attempt, Next, Outcome};
+use crate::destination::Alertmanager;
 use crate::target::{Sender, Target};
 
 /// What the history says of an attempt that would have been the last, had the incident been over.
@@ -41,9 +42,10 @@ impl Worker {
     /// Works until `shutdown`; then finishes and records what is on its way.
     #[tracing::instrument(name = "deliver", skip_all, fields(destination = self.target.name))]
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
-        match self.target.resend {
+        let target = self.target.clone();
+        match target.levels() {
             None => self.run_edges(&shutdown).await,
-            Some(resend) => self.run_levels(resend, &shutdown).await,
+            Some(alertmanager) => self.run_levels(alertmanager, &shutdown).await,
         }
     }
 
@@ -74,7 +76,7 @@ impl Worker {
 
     /// For receivers that are told what is open, again and again. A page that ends an alert must not be overtaken by
     /// one that says it still holds, from here or from another pager: so these take turns, under a lock.
-    async fn run_levels(&mut self, resend: Duration, shutdown: &CancellationToken) {
+    async fn run_levels(&mut self, alertmanager: &Alertmanager, shutdown: &CancellationToken) {
         let mut resend_at = Instant::now();
         let mut wake_at = Instant::now();
         loop {
@@ -86,7 +88,7 @@ impl Worker {
                             wake_at = wake_at.min(Instant::now() + retry_in);
                         }
                         if resend_at <= Instant::now() {
-                            resend_at = Instant::now() + self.resend(resend).await;
+                            resend_at = Instant::now() + self.resend(alertmanager).await;
                         }
                         wake_at = wake_at.min(resend_at);
                         if let Err(error) = lock.rollback().await {
@@ -243,8 +245,9 @@ impl Worker {
     }
 
     /// Posts open incidents again; answers after how long to do so again. Sooner after a failure.
-    async fn resend(&self, interval: Duration) -> Duration {
-        match self.target.resend(&self.sender, interval).await {
+    async fn resend(&self, alertmanager: &Alertmanager) -> Duration {
+        let interval = alertmanager.resend_interval();
+        match alertmanager.resend(&self.sender).await {
             Ok((
                 alerts,
                 Attempt {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tocsin_domain::{Clock, Timestamp};
+use tocsin_pager::destination::Webhook;
 use tocsin_pager::{Config, Destination};
 use tocsin_store::outbox::{AttemptOutcome, DeliveryState, PageDelivery};
 
@@ -217,11 +218,10 @@ async fn a_token_that_was_rotated_is_used_by_the_next_attempt() {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
         std::fs::write(&token_file, "old\n").unwrap();
-        let destination = Destination::Webhook {
-            name: "hook".to_owned(),
-            url: receiver.url.clone(),
+        let destination = Destination::Webhook(Webhook {
             token_file: Some(token_file.clone()),
-        };
+            ..Webhook::new("hook", receiver.url.clone())
+        });
         let pager = stage.pager(Config {
             destinations: vec![destination],
             backoff_limit_ms: 20,
@@ -329,11 +329,7 @@ async fn a_receiver_that_hangs_holds_up_no_other() {
     with_stage("slow", Clock::system(), |stage| async move {
         let (slow, fast) = (Receiver::start([]).await, Receiver::start([]).await);
         slow.always(Some(Manner::Hang));
-        let hook = |name: &str, receiver: &Receiver| Destination::Webhook {
-            name: name.to_owned(),
-            url: receiver.url.clone(),
-            token_file: None,
-        };
+        let hook = |name: &str, receiver: &Receiver| Destination::Webhook(Webhook::new(name, receiver.url.clone()));
         let destinations = vec![hook("slow", &slow), hook("fast", &fast)];
         let config = Config {
             destinations,
