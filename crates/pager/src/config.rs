@@ -40,6 +40,9 @@ pub struct Config {
     pub max_attempts: u32,
     /// The same for a receiver that answers that the request itself is no good (4xx).
     pub max_rejections: u32,
+    /// After this many attempts in a row that a destination did not answer, or refused for now, nothing is sent there
+    /// for a while; then one page probes. The pauses are those between attempts.
+    pub circuit_after_failures: u32,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             backoff_limit_ms: 300_000,
             max_attempts: 100,
             max_rejections: 10,
+            circuit_after_failures: 5,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Config {
             ("backoff_limit_ms", self.backoff_limit_ms),
             ("max_attempts", self.max_attempts.into()),
             ("max_rejections", self.max_rejections.into()),
+            ("circuit_after_failures", self.circuit_after_failures.into()),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(Invalid::new(format!("pager.{field}"), "must be at least 1"));
@@ -115,6 +120,10 @@ impl Config {
         let is_young = page.created_at >= now - self.catch_up();
         let must_arrive = incident_is_open && page.action == PageAction::Trigger;
         !self.destinations.is_empty() && (is_young || must_arrive)
+    }
+
+    pub(crate) fn backoff_limit(&self) -> Duration {
+        Duration::from_millis(self.backoff_limit_ms)
     }
 
     pub(crate) fn lease(&self) -> Duration {

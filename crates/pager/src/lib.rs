@@ -22,12 +22,14 @@
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
 mod attempt;
+mod circuit;
 mod config;
 pub mod destination;
 mod error;
 mod fan_out;
 mod labels;
 mod message;
+mod metrics;
 mod pager;
 mod routing;
 mod secret;

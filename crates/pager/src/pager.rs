@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::circuit::Circuit;
 use crate::fan_out::FanOut;
+use crate::metrics::Metrics;
 use crate::target::{Sender, Target};
 use crate::worker::Worker;
 use crate::{BuildError, Config, Service};
@@ -95,6 +97,8 @@ impl Pager {
                 target: target.clone(),
                 wake,
                 rng: StdRng::from_rng(&mut seeds),
+                circuit: Circuit::default(),
+                metrics: Metrics::new(),
             };
             tasks.spawn(worker.run(shutdown.clone()));
         }

@@ -3,6 +3,8 @@
 
 #[path = "postgres/alertmanager.rs"]
 mod alertmanager;
+#[path = "postgres/circuit.rs"]
+mod circuit;
 #[path = "postgres/delivery.rs"]
 mod delivery;
 #[path = "postgres/destinations.rs"]
