@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tocsin::Role;
 use tocsin_pager::Destination;
+use tocsin_pager::destination::Alertmanager;
 use tocsin_tests::stage::free_address;
 use tocsin_tests::tools::{self, Server};
 use tocsin_tests::{Plant, Receiver, Stage};
@@ -30,12 +31,10 @@ async fn alertmanager_tells_of_an_open_incident_once_and_of_its_end_once() -> Re
     let first = Server::start(&mut alertmanager(), address).await?;
 
     let stage = Stage::start_with(Role::ALL, |config| {
-        config.pager.destinations = vec![Destination::Alertmanager {
-            name: "alertmanager".to_owned(),
-            url: format!("http://{address}"),
-            token_file: None,
+        config.pager.destinations = vec![Destination::Alertmanager(Alertmanager {
             resend_interval_ms: 2_000,
-        }];
+            ..Alertmanager::new("alertmanager", format!("http://{address}"))
+        })];
         config.pager.poll_ms = 500;
         config.pager.backoff_limit_ms = 2_000;
     })

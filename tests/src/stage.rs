@@ -19,6 +19,7 @@ use tocsin_contracts::ingest::StreamProperties;
 use tocsin_domain::Clock;
 use tocsin_models::BundleStore;
 use tocsin_pager::Destination;
+use tocsin_pager::destination::Webhook;
 use tocsin_store::Store;
 use tocsin_transport::{Channel, auth};
 
@@ -103,11 +104,7 @@ impl Stage {
         let receiver = Receiver::start().await?;
         let mut config = quiet_config()?;
         config.registry.verify.command = Some(binary::path()?);
-        config.pager.destinations = vec![Destination::Webhook {
-            name: "receiver".to_owned(),
-            url: receiver.url(),
-            token_file: None,
-        }];
+        config.pager.destinations = vec![Destination::Webhook(Webhook::new("receiver", receiver.url()))];
         change(&mut config);
         let store = postgres.store().await?;
         let credential = ServiceCredential::generate()?;

@@ -84,7 +84,7 @@ impl Attempt {
             Outcome::Refused { permanent: false, wait } => (config.max_attempts, wait),
             Outcome::Unknown => (config.max_attempts, None),
         };
-        let longest = Duration::from_millis(config.backoff_limit_ms);
+        let longest = config.backoff_limit();
         let asked = wait.unwrap_or_default().min(longest);
         if number < limit {
             Next::RetryAfter(backoff(number, config, rng).max(asked))
@@ -97,7 +97,7 @@ impl Attempt {
 }
 
 /// Twice as long after each attempt, up to the limit.
-fn backoff(number: u32, config: &Config, rng: &mut impl Rng) -> Duration {
+pub(crate) fn backoff(number: u32, config: &Config, rng: &mut impl Rng) -> Duration {
     let doublings = number.saturating_sub(1).min(30);
     let full_ms = config
         .backoff_first_ms
@@ -150,7 +150,7 @@ async fn beginning(mut response: Response) -> String {
 }
 
 /// Text that fits a row: Postgres takes no NUL.
-fn truncated(text: &str) -> String {
+pub(crate) fn truncated(text: &str) -> String {
     let clean = text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c });
     clean.take(ANSWER_CHARS).collect::<String>().trim_end().to_owned()
 }

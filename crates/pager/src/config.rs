@@ -1,14 +1,14 @@
 //! What the pager is told: where pages go, and how patient it is.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Invalid, PageAction, Slug, Timestamp};
+use tocsin_domain::{Invalid, PageAction, Timestamp};
 use tocsin_store::outbox::Page;
+
+use crate::Destination;
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Config {
     pub max_attempts: u32,
     /// The same for a receiver that answers that the request itself is no good (4xx).
     pub max_rejections: u32,
+    /// After this many attempts in a row that a destination did not answer, or refused for now, nothing is sent there
+    /// for a while; then one page probes. The pauses are those between attempts.
+    pub circuit_after_failures: u32,
 }
 
 impl Default for Config {
@@ -56,91 +59,8 @@ impl Default for Config {
             backoff_limit_ms: 300_000,
             max_attempts: 100,
             max_rejections: 10,
+            circuit_after_failures: 5,
         }
-    }
-}
-
-/// A receiver of pages.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Destination {
-    /// Edge-triggered: one `POST` of JSON per page and action.
-    Webhook {
-        /// The name in delivery histories. Pages are owed to names: another name is another receiver.
-        name: String,
-        /// Where to post. It may hold a secret, so it is never printed.
-        url: String,
-        /// File with a bearer token, if the receiver wants one.
-        #[serde(default)]
-        token_file: Option<PathBuf>,
-    },
-    /// Level-triggered: alerts of Alertmanager's v2 API, posted again while the incident is open.
-    Alertmanager {
-        /// The name in delivery histories.
-        name: String,
-        /// Base address, such as `http://127.0.0.1:9093`. It may hold a secret, so it is never printed.
-        url: String,
-        /// File with a bearer token, if a proxy in front wants one.
-        #[serde(default)]
-        token_file: Option<PathBuf>,
-        /// How often open incidents are posted again, in milliseconds. Alertmanager takes an alert for resolved when
-        /// it has not heard of it for three of these.
-        #[serde(default = "default_resend_interval_ms")]
-        resend_interval_ms: u64,
-    },
-}
-
-fn default_resend_interval_ms() -> u64 {
-    30_000
-}
-
-impl Destination {
-    /// The name in delivery histories.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Webhook { name, .. } | Self::Alertmanager { name, .. } => name,
-        }
-    }
-
-    /// File with its bearer token.
-    pub(crate) fn token_file(&self) -> Option<&Path> {
-        match self {
-            Self::Webhook { token_file, .. } | Self::Alertmanager { token_file, .. } => token_file.as_deref(),
-        }
-    }
-
-    /// The address that pages are posted to.
-    pub(crate) fn endpoint(&self) -> Result<Url, Invalid> {
-        let (text, path) = match self {
-            Self::Webhook { url, .. } => (url, None),
-            Self::Alertmanager { url, .. } => (url, Some("api/v2/alerts")),
-        };
-        // The text is left out of the reason, for it may hold a secret.
-        let mut url = Url::parse(text).map_err(|error| Invalid::new("url", error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(Invalid::new(
-                "url",
-                "must start with http:// or https:// and name a host",
-            ));
-        }
-        if let Some(path) = path {
-            let mut segments = url.path_segments_mut().expect("an http address has a path");
-            segments.pop_if_empty().extend(path.split('/'));
-        }
-        Ok(url)
-    }
-}
-
-impl fmt::Debug for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Self::Webhook { .. } => "Webhook",
-            Self::Alertmanager { .. } => "Alertmanager",
-        };
-        f.debug_struct(kind)
-            .field("name", &self.name())
-            .field("url", &"(not shown)")
-            .finish_non_exhaustive()
     }
 }
 
@@ -152,22 +72,12 @@ impl Config {
             let within = |invalid: Invalid| {
                 Invalid::new(format!("pager.destinations[{index}].{}", invalid.field), invalid.reason)
             };
-            Slug::parse("name", destination.name()).map_err(within)?;
+            destination.check().map_err(within)?;
             if !names.insert(destination.name()) {
                 return Err(within(Invalid::new(
                     "name",
                     format!("{:?} is there twice", destination.name()),
                 )));
-            }
-            destination.endpoint().map_err(within)?;
-            if matches!(
-                destination,
-                Destination::Alertmanager {
-                    resend_interval_ms: 0,
-                    ..
-                }
-            ) {
-                return Err(within(Invalid::new("resend_interval_ms", "must be at least 1")));
             }
         }
         if self.lease_ms <= self.request_timeout_ms {
@@ -185,6 +95,7 @@ impl Config {
             ("backoff_limit_ms", self.backoff_limit_ms),
             ("max_attempts", self.max_attempts.into()),
             ("max_rejections", self.max_rejections.into()),
+            ("circuit_after_failures", self.circuit_after_failures.into()),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(Invalid::new(format!("pager.{field}"), "must be at least 1"));
@@ -204,11 +115,15 @@ impl Config {
     }
 
     /// Whether a page is owed to destinations that were never told of it: the rule of
-    /// [`Store::deliveries_fan_out`](tocsin_store::Store::deliveries_fan_out).
+    /// [`Store::pages_owed`](tocsin_store::Store::pages_owed), whatever their routes say.
     pub(crate) fn owes(&self, page: &Page, incident_is_open: bool, now: Timestamp) -> bool {
         let is_young = page.created_at >= now - self.catch_up();
         let must_arrive = incident_is_open && page.action == PageAction::Trigger;
         !self.destinations.is_empty() && (is_young || must_arrive)
+    }
+
+    pub(crate) fn backoff_limit(&self) -> Duration {
+        Duration::from_millis(self.backoff_limit_ms)
     }
 
     pub(crate) fn lease(&self) -> Duration {
@@ -223,14 +138,11 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::Webhook;
     use tocsin_domain::IncidentId;
 
     fn webhook(name: &str, url: &str) -> Destination {
-        Destination::Webhook {
-            name: name.into(),
-            url: url.into(),
-            token_file: None,
-        }
+        Destination::Webhook(Webhook::new(name, url))
     }
 
     fn refused(destinations: Vec<Destination>) -> String {
@@ -275,19 +187,25 @@ mod tests {
 
     #[test]
     fn a_config_file_is_read_and_an_unknown_field_refused() {
-        let json = r#"{"destinations": [{"kind": "alertmanager", "name": "am", "url": "http://127.0.0.1:9093/x/"}]}"#;
-        let config: Config = serde_json::from_str(json).unwrap();
-        assert_eq!(
-            config.destinations[0].endpoint().unwrap().as_str(),
-            "http://127.0.0.1:9093/x/api/v2/alerts"
-        );
-        let wrong = json.replace("\"name\"", "\"colour\": 1, \"name\"");
-        assert!(
-            serde_json::from_str::<Config>(&wrong)
-                .unwrap_err()
-                .to_string()
-                .contains("colour")
-        );
+        for (kind, rest) in [
+            ("webhook", r#""url": "http://x/", "secret_file": "/s""#),
+            ("alertmanager", r#""url": "http://x/""#),
+            ("pager_duty", r#""routing_key_file": "/k""#),
+            ("slack", r#""url": "https://hooks.slack.com/services/T/B/x""#),
+            (
+                "email",
+                r#""host": "relay", "from": "a@example.org", "to": ["b@example.org"]"#,
+            ),
+        ] {
+            let json = format!(r#"{{"destinations": [{{"kind": "{kind}", "name": "a", {rest}}}]}}"#);
+            let config: Config = serde_json::from_str(&json).unwrap();
+            let written = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<Config>(&written).unwrap(), config);
+            config.parse().unwrap();
+            let wrong = json.replace("\"name\"", "\"colour\": 1, \"name\"");
+            let error = serde_json::from_str::<Config>(&wrong).unwrap_err().to_string();
+            assert!(error.contains("colour"), "{kind}: {error}");
+        }
     }
 
     #[test]
@@ -314,11 +232,5 @@ mod tests {
             !Config::default().owes(&trigger, true, day),
             "there is nobody to owe it to"
         );
-    }
-
-    #[test]
-    fn an_address_is_never_printed() {
-        let destination = webhook("a", "http://u:hush@x/hush");
-        assert!(!format!("{destination:?}").contains("hush"));
     }
 }

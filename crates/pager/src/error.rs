@@ -12,7 +12,7 @@ use tonic::Status;
 /// Why the pager can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A setting is no good, or a token can't be read.
+    /// A setting is no good, or a secret can't be read.
     #[error(transparent)]
     Config(#[from] Invalid),
     /// The HTTP client can't be made.
@@ -38,9 +38,9 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
-    /// A destination's token can't be read any more.
+    /// A destination's settings can't be used any more, as when its token is gone.
     #[error(transparent)]
-    Token(Invalid),
+    Setting(Invalid),
     /// A page's payload can't be read.
     #[error("page {key}: payload: {reason}")]
     UnreadablePage {
@@ -67,7 +67,7 @@ impl From<Error> for Status {
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
-            | Error::Token(_)
+            | Error::Setting(_)
             | Error::UnreadablePage { .. } => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)

@@ -1,13 +1,14 @@
 //! The pager: takes pages from the outbox to their receivers, and serves incidents to people.
 //!
 //! ```text
-//! ensemble ──commit──> outbox ──fan out──> delivery ──lease──> attempt ──> webhook, Alertmanager
+//! ensemble ──commit──> outbox ──fan out──> delivery ──lease──> attempt ──> webhook, Alertmanager,
+//!                                             │                          PagerDuty, Slack, mail
 //!                                             └── waiting, delivered, dead; every attempt on record
 //! ```
 //!
 //! A page is owed to each destination by a row of its own. A worker per destination leases what is due, sends it and
-//! records the answer; a receiver that is slow or gone holds up nobody else. Webhooks are told of edges: one `POST` per
-//! page and action. Alertmanager is told of levels: it forgets what it does not hear of, so open incidents are posted
+//! records the answer; a receiver that is slow or gone holds up nobody else. Most are told of edges: once per page and
+//! action. Alertmanager is told of levels: it forgets what it does not hear of, so open incidents are posted
 //! again and again, from the database, whoever of the two was restarted.
 //!
 //! **Invariant:** every page reaches its receiver at least once under one stable key, or is dead and says why. It is
@@ -21,17 +22,24 @@
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
 mod attempt;
+mod circuit;
 mod config;
+pub mod destination;
 mod error;
+mod fan_out;
 mod labels;
 mod message;
+mod metrics;
 mod pager;
+mod routing;
+mod secret;
 mod service;
 mod target;
 mod wire;
 mod worker;
 
-pub use config::{Config, Destination};
+pub use config::Config;
+pub use destination::Destination;
 pub use error::{BuildError, Error};
 pub use pager::{Pager, Parts, build};
 pub use service::Service;

@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::circuit::Circuit;
+use crate::fan_out::FanOut;
+use crate::metrics::Metrics;
 use crate::target::{Sender, Target};
 use crate::worker::Worker;
 use crate::{BuildError, Config, Service};
@@ -94,6 +97,8 @@ impl Pager {
                 target: target.clone(),
                 wake,
                 rng: StdRng::from_rng(&mut seeds),
+                circuit: Circuit::default(),
+                metrics: Metrics::new(),
             };
             tasks.spawn(worker.run(shutdown.clone()));
         }
@@ -112,16 +117,13 @@ impl Pager {
 
     /// Makes each new page's deliveries and wakes the workers: when told of a page, and every now and then.
     async fn fan_out(&self, wakes: &[Arc<Notify>], new_page: &Notify, shutdown: &CancellationToken) {
-        let names: Vec<String> = self.targets.iter().map(|target| target.name.clone()).collect();
+        let (store, clock) = (self.sender.store.clone(), self.sender.clock.clone());
+        let mut fan_out = FanOut::new(self.config.clone(), store, clock);
         while !shutdown.is_cancelled() {
-            if !names.is_empty() {
-                let now = self.sender.clock.now();
-                let since = now - self.config.catch_up();
-                match self.sender.store.deliveries_fan_out(&names, since, now).await {
-                    Ok(0) => {}
-                    Ok(_) => wakes.iter().for_each(|wake| wake.notify_one()),
-                    Err(error) => tracing::warn!(%error, "can't look for new pages"),
-                }
+            match fan_out.round().await {
+                Ok(0) => {}
+                Ok(_) => wakes.iter().for_each(|wake| wake.notify_one()),
+                Err(error) => tracing::warn!(%error, "can't look for new pages"),
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}

@@ -17,7 +17,9 @@ use tocsin_transport::watch::Watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::{Config, Error, target, wire};
+use crate::message::Page;
+use crate::routing::Outlook;
+use crate::{Config, Error, wire};
 
 /// The most steps and pieces of evidence shown of one incident: the newest.
 const SHOWN: u32 = 1_000;
@@ -67,8 +69,9 @@ impl Service {
         }
         let pages = self.store.pages_by_incident(&scope, id).await?;
         let (is_open, now) = (incident.incident.state.is_active(), self.clock.now());
+        let outlook = Outlook::new(&self.config, &pages, is_open, now);
         let show = |page: PageDelivery| {
-            let is_owed = self.config.owes(&page.page, is_open, now);
+            let is_owed = outlook.is_owed(&page.page);
             wire::page(page, is_owed)
         };
         Ok(v1::GetIncidentResponse {
@@ -142,7 +145,7 @@ impl Service {
         let Some(trigger) = newest_trigger(&pages) else {
             return Ok(None);
         };
-        let said = target::parse(trigger)?;
+        let said = Page::parse(trigger)?;
         let payload = PagePayload {
             reason: PageReason::Acknowledged,
             step: machine.newest_step.unwrap_or(said.payload.step),

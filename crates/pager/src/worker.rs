@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::attempt::{Attempt, Next, Outcome};
+use crate::circuit::{Change, Circuit};
+use crate::destination::Alertmanager;
+use crate::metrics::Metrics;
 use crate::target::{Sender, Target};
 
 /// What the history says of an attempt that would have been the last, had the incident been over.
@@ -28,6 +31,8 @@ pub(crate) struct Worker {
     /// Told when there may be something new.
     pub(crate) wake: Arc<Notify>,
     pub(crate) rng: StdRng,
+    pub(crate) circuit: Circuit,
+    pub(crate) metrics: Metrics,
 }
 
 /// A page that was sent, with what came of it.
@@ -41,9 +46,11 @@ impl Worker {
     /// Works until `shutdown`; then finishes and records what is on its way.
     #[tracing::instrument(name = "deliver", skip_all, fields(destination = self.target.name))]
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
-        match self.target.resend {
+        self.metrics.circuit(&self.target.name, &self.circuit);
+        let target = self.target.clone();
+        match target.levels() {
             None => self.run_edges(&shutdown).await,
-            Some(resend) => self.run_levels(resend, &shutdown).await,
+            Some(alertmanager) => self.run_levels(alertmanager, &shutdown).await,
         }
     }
 
@@ -63,7 +70,8 @@ impl Worker {
                 Some(sent) = under_way.join_next(), if !under_way.is_empty() => {
                     // A page that is done makes room, and may have held up the next of its incident.
                     let retry_in = self.finish(sent).await.unwrap_or_default();
-                    wake_at = wake_at.min(Instant::now() + retry_in);
+                    let wait = self.circuit.wait(self.sender.clock.now()).unwrap_or_default();
+                    wake_at = wake_at.min(Instant::now() + retry_in.max(wait));
                 }
             }
         }
@@ -74,7 +82,7 @@ impl Worker {
 
     /// For receivers that are told what is open, again and again. A page that ends an alert must not be overtaken by
     /// one that says it still holds, from here or from another pager: so these take turns, under a lock.
-    async fn run_levels(&mut self, resend: Duration, shutdown: &CancellationToken) {
+    async fn run_levels(&mut self, alertmanager: &Alertmanager, shutdown: &CancellationToken) {
         let mut resend_at = Instant::now();
         let mut wake_at = Instant::now();
         loop {
@@ -86,7 +94,7 @@ impl Worker {
                             wake_at = wake_at.min(Instant::now() + retry_in);
                         }
                         if resend_at <= Instant::now() {
-                            resend_at = Instant::now() + self.resend(resend).await;
+                            resend_at = Instant::now() + self.resend(alertmanager).await;
                         }
                         wake_at = wake_at.min(resend_at);
                         if let Err(error) = lock.rollback().await {
@@ -122,11 +130,12 @@ impl Worker {
 
     /// Leases as many pages as there is room for and starts to send them; answers how many.
     async fn start(&self, under_way: &mut JoinSet<Sent>) -> usize {
+        let now = self.sender.clock.now();
         let room = self.config.concurrency.saturating_sub(under_way.len());
+        let room = self.circuit.room(room, under_way.len(), now);
         if room == 0 {
             return 0;
         }
-        let now = self.sender.clock.now();
         let leased = self
             .sender
             .store
@@ -173,6 +182,8 @@ impl Worker {
             Outcome::Refused { .. } => AttemptOutcome::Refused,
             Outcome::Unknown => AttemptOutcome::Unknown,
         };
+        self.note(&attempt.outcome, now);
+        self.metrics.attempt(&self.target.name, outcome.as_str());
         let (page, attempt_number) = (&leased.page, leased.attempt);
         let mut answer = attempt.answer;
         let (after, retry_in) = match next {
@@ -230,6 +241,22 @@ impl Worker {
         retry_in
     }
 
+    /// Takes note of how the destination answered, and says so when that changes what it is sent.
+    fn note(&mut self, outcome: &Outcome, now: Timestamp) {
+        match self.circuit.note(outcome, now, &self.config, &mut self.rng) {
+            Change::None => {}
+            Change::Opened(pause) => {
+                let pause_ms = pause.as_millis() as u64;
+                tracing::error!(
+                    pause_ms,
+                    "the destination does not answer: its pages wait, then one probes"
+                );
+            }
+            Change::Closed => tracing::info!("the destination answers again"),
+        }
+        self.metrics.circuit(&self.target.name, &self.circuit);
+    }
+
     /// Writes the outcome down, trying until the lease ends. After that the attempt stays unknown and is repeated.
     async fn record(&self, finished: &FinishedAttempt, leased_until: Timestamp) {
         while let Err(error) = self.sender.store.delivery_record(finished).await {
@@ -242,20 +269,18 @@ impl Worker {
         }
     }
 
-    /// Posts open incidents again; answers after how long to do so again. Sooner after a failure.
-    async fn resend(&self, interval: Duration) -> Duration {
-        match self.target.resend(&self.sender, interval).await {
-            Ok((
-                alerts,
-                Attempt {
-                    outcome: Outcome::Delivered,
-                    ..
-                },
-            )) => {
-                tracing::debug!(alerts, "open incidents posted again");
-                return interval;
-            }
-            Ok((alerts, Attempt { answer, .. })) => {
+    /// Posts open incidents again; answers after how long to do so again. Sooner after a failure: an Alertmanager that is
+    /// back must hear of them before it takes them for over, so these posts don't wait for the circuit.
+    async fn resend(&mut self, alertmanager: &Alertmanager) -> Duration {
+        let interval = alertmanager.resend_interval();
+        match alertmanager.resend(&self.sender).await {
+            Ok((0, _)) => return interval,
+            Ok((alerts, Attempt { outcome, answer })) => {
+                self.note(&outcome, self.sender.clock.now());
+                if outcome == Outcome::Delivered {
+                    tracing::debug!(alerts, "open incidents posted again");
+                    return interval;
+                }
                 tracing::warn!(alerts, answer, "open incidents could not be posted again");
             }
             Err(error) => tracing::warn!(%error, "open incidents could not be posted again"),

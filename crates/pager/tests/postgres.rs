@@ -5,11 +5,17 @@
 mod alertmanager;
 #[path = "postgres/delivery.rs"]
 mod delivery;
+#[path = "postgres/destinations.rs"]
+mod destinations;
 #[path = "postgres/incidents.rs"]
 mod incidents;
 #[path = "postgres/levels.rs"]
 mod levels;
 #[path = "postgres/receiver.rs"]
 mod receiver;
+#[path = "postgres/routes.rs"]
+mod routes;
+#[path = "postgres/smtp.rs"]
+mod smtp;
 #[path = "postgres/stage.rs"]
 mod stage;

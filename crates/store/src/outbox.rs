@@ -1,20 +1,23 @@
-//! Pages that leave the house, written in the transaction that decided them; who they are owed to is in [`delivery`].
+//! Pages that leave the house, written in the transaction that decided them; who may be owed them is in
+//! [`fan_out`], what became of that in [`delivery`].
 //!
 //! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, PageAction, Scope, Timestamp};
+use tocsin_domain::{IncidentId, PageAction, Timestamp};
 
 use crate::changes::Channel;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
 pub mod delivery;
+pub mod fan_out;
 
 pub use delivery::{
     AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
     PageDelivery,
 };
+pub use fan_out::OwedPage;
 
 /// A page to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,17 +95,17 @@ pub async fn page_insert(conn: &mut PgConnection, new: &NewPage, now: Timestamp)
 }
 
 impl Store {
-    /// The newest trigger of each incident in `scope` that is open and has one: what a receiver of levels is told
-    /// again and again.
-    pub async fn triggers_open(&self, scope: &Scope) -> Result<Vec<Page>> {
+    /// The newest trigger of each open incident that is owed to a destination, or that it has: what a receiver of levels
+    /// is told again and again.
+    pub async fn triggers_open(&self, destination: &str) -> Result<Vec<Page>> {
         let rows = sqlx::query_as!(
             PageRow,
             r#"select distinct on (n.incident_id) o.outbox_id, o.page_key, o.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at
-               from incident n join machine m using (machine_id) join outbox o using (incident_id)
-               where n.closed_at is null and o.action = 'trigger' and ($1::int4[] is null or m.site_id = any($1))
+               from incident n join outbox o using (incident_id) join delivery d using (outbox_id)
+               where n.closed_at is null and o.action = 'trigger' and d.destination = $1
                order by n.incident_id, o.outbox_id desc"#,
-            scope.to_filter() as _,
+            destination,
         )
         .fetch_all(&self.pool)
         .await?;

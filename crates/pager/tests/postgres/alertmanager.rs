@@ -85,12 +85,10 @@ async fn its_receiver_gets_one_firing_and_one_resolved_though_it_was_restarted()
             .unwrap()
             .port();
         let alertmanager = Alertmanager::start(folder.path(), port).await;
-        let destination = Destination::Alertmanager {
-            name: "am".to_owned(),
-            url: format!("http://127.0.0.1:{port}"),
-            token_file: None,
+        let destination = Destination::Alertmanager(tocsin_pager::destination::Alertmanager {
             resend_interval_ms: 2_000,
-        };
+            ..tocsin_pager::destination::Alertmanager::new("am", format!("http://127.0.0.1:{port}"))
+        });
         let pager = stage.pager(Config {
             destinations: vec![destination],
             ..impatient()

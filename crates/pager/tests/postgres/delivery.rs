@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tocsin_domain::{Clock, Timestamp};
+use tocsin_pager::destination::Webhook;
 use tocsin_pager::{Config, Destination};
 use tocsin_store::outbox::{AttemptOutcome, DeliveryState, PageDelivery};
 
@@ -38,8 +39,8 @@ async fn a_page_is_delivered_once_and_what_stops_loses_nothing() {
         assert_eq!(outcomes(&pages[0]), [AttemptOutcome::Delivered]);
         assert_eq!(pages[0].attempts[0].answer, "200 OK noted");
         let keys: Vec<String> = receiver.got().into_iter().map(|got| got.key).collect();
-        let key = &pages[0].page.page_key;
-        assert_eq!(keys, [format!("{key}:trigger"), format!("{key}:resolve")]);
+        let [key, over] = [0, 1].map(|page: usize| &pages[page].page.page_key);
+        assert_eq!(keys, [format!("{key}:trigger"), format!("{over}:resolve")]);
         let body = &receiver.got()[0].body;
         assert_eq!(
             (&body["page_key"], &body["action"]),
@@ -217,11 +218,10 @@ async fn a_token_that_was_rotated_is_used_by_the_next_attempt() {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
         std::fs::write(&token_file, "old\n").unwrap();
-        let destination = Destination::Webhook {
-            name: "hook".to_owned(),
-            url: receiver.url.clone(),
+        let destination = Destination::Webhook(Webhook {
             token_file: Some(token_file.clone()),
-        };
+            ..Webhook::new("hook", receiver.url.clone())
+        });
         let pager = stage.pager(Config {
             destinations: vec![destination],
             backoff_limit_ms: 20,
@@ -335,11 +335,7 @@ async fn a_receiver_that_hangs_holds_up_no_other() {
     with_stage("slow", Clock::system(), |stage| async move {
         let (slow, fast) = (Receiver::start([]).await, Receiver::start([]).await);
         slow.always(Some(Manner::Hang));
-        let hook = |name: &str, receiver: &Receiver| Destination::Webhook {
-            name: name.to_owned(),
-            url: receiver.url.clone(),
-            token_file: None,
-        };
+        let hook = |name: &str, receiver: &Receiver| Destination::Webhook(Webhook::new(name, receiver.url.clone()));
         let destinations = vec![hook("slow", &slow), hook("fast", &fast)];
         let config = Config {
             destinations,

@@ -16,9 +16,9 @@ use tower::{BoxError, ServiceExt};
 
 use crate::stage::{Stage, with_stage};
 
-type Client = IncidentsServiceClient<BoxCloneService<Request<Body>, http::Response<Body>, BoxError>>;
+pub(crate) type Client = IncidentsServiceClient<BoxCloneService<Request<Body>, http::Response<Body>, BoxError>>;
 
-fn person(role: PersonRole, scope: Scope) -> Principal {
+pub(crate) fn person(role: PersonRole, scope: Scope) -> Principal {
     Principal::Person(Person {
         account: AccountId(1),
         name: "ana".to_owned(),
@@ -27,18 +27,22 @@ fn person(role: PersonRole, scope: Scope) -> Principal {
     })
 }
 
-fn service(stage: &Stage) -> IncidentsServiceServer<Service> {
+fn service(stage: &Stage, config: Config) -> IncidentsServiceServer<Service> {
     let parts = Parts {
         store: stage.store.clone(),
         clock: stage.clock.clone(),
         seed: 1,
     };
-    tocsin_pager::build(Config::default(), parts).unwrap().0
+    tocsin_pager::build(config, parts).unwrap().0
 }
 
 /// The service as `principal` sees it: what the authentication layer does, without it.
 fn client(stage: &Stage, principal: Option<Principal>) -> Client {
-    let service = service(stage).map_request(move |mut request: Request<Body>| {
+    client_with(stage, principal, Config::default())
+}
+
+pub(crate) fn client_with(stage: &Stage, principal: Option<Principal>, config: Config) -> Client {
+    let service = service(stage, config).map_request(move |mut request: Request<Body>| {
         if let Some(principal) = principal.clone() {
             request.extensions_mut().insert(principal);
         }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tocsin_domain::{Clock, IncidentId, Timestamp};
+use tocsin_pager::destination::Alertmanager;
 use tocsin_pager::{Config, Destination};
 use tocsin_store::outbox::DeliveryState;
 
@@ -10,12 +11,10 @@ use crate::receiver::{Manner, Receiver};
 use crate::stage::{eventually, impatient, with_stage};
 
 fn alertmanager(receiver: &Receiver) -> Config {
-    let destination = Destination::Alertmanager {
-        name: "am".to_owned(),
-        url: receiver.url.clone(),
-        token_file: None,
+    let destination = Destination::Alertmanager(Alertmanager {
         resend_interval_ms: 60,
-    };
+        ..Alertmanager::new("am", receiver.url.clone())
+    });
     Config {
         destinations: vec![destination],
         ..impatient()

@@ -25,6 +25,9 @@ pub(crate) enum Manner {
 pub(crate) struct Got {
     pub(crate) key: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) signature: Option<String>,
+    /// The body as it came.
+    pub(crate) raw: Bytes,
     pub(crate) body: Value,
     /// It was answered with success.
     pub(crate) accepted: bool,
@@ -78,6 +81,8 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
     let got = Got {
         key: header("idempotency-key").unwrap_or_default(),
         authorization: header("authorization"),
+        signature: header("tocsin-signature"),
+        raw: body.clone(),
         body: serde_json::from_slice(&body).unwrap(),
         accepted,
     };

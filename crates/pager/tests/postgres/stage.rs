@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::{
-    BundleDigest, BundleId, Clock, Detector, IncidentId, IncidentState, Level, Scope, Severity, SpectrumSpec,
-    ThresholdSetId, Timestamp,
+    BundleDigest, BundleId, Clock, Detector, IncidentId, IncidentState, Level, PageAction, Scope, Severity,
+    SpectrumSpec, ThresholdSetId, Timestamp,
 };
 use tocsin_judge::journal::Event;
 use tocsin_judge::page::{dedup_key, page_key};
 use tocsin_judge::{PagePayload, PageReason};
+use tocsin_pager::destination::Webhook;
 use tocsin_pager::{Config, Destination, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
@@ -100,6 +101,19 @@ impl Stage {
         page_insert(&mut tx, &page(incident, PageReason::Cleared, now), now)
             .await
             .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Puts a page that says something of an incident, and nothing else, into the outbox.
+    pub(crate) async fn say(&self, incident: IncidentId, action: PageAction) {
+        let now = self.clock.now();
+        let reason = match action {
+            PageAction::Trigger => PageReason::Escalated,
+            PageAction::Acknowledge => PageReason::Acknowledged,
+            PageAction::Resolve => PageReason::Cleared,
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        page_insert(&mut tx, &page(incident, reason, now), now).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -198,11 +212,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
 
 /// Impatient settings for one webhook.
 pub(crate) fn webhook(url: &str) -> Config {
-    let destination = Destination::Webhook {
-        name: "hook".to_owned(),
-        url: url.to_owned(),
-        token_file: None,
-    };
+    let destination = Destination::Webhook(Webhook::new("hook", url));
     Config {
         destinations: vec![destination],
         ..impatient()

@@ -150,30 +150,6 @@ pub struct PageDelivery {
 }
 
 impl Store {
-    /// Makes the deliveries of pages decided since `since` that lack one for a destination. A destination that is new
-    /// is not told of what happened long before it, unless that is an incident that is still open. Answers how many are
-    /// new.
-    pub async fn deliveries_fan_out(&self, destinations: &[String], since: Timestamp, now: Timestamp) -> Result<u64> {
-        let done = sqlx::query!(
-            "with owed as (
-                 select outbox_id from outbox where created_at >= $2
-                 union
-                 select o.outbox_id from incident n join outbox o using (incident_id)
-                 where n.closed_at is null and o.action = 'trigger')
-             insert into delivery (outbox_id, destination, state, next_at)
-             select o.outbox_id, d.name, 'waiting', $3 from owed o cross join unnest($1::text[]) d(name)
-             where not exists (
-                 select 1 from delivery x where x.outbox_id = o.outbox_id and x.destination = d.name)
-             order by o.outbox_id, d.name on conflict do nothing",
-            destinations,
-            time(since),
-            time(now),
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected())
-    }
-
     /// Makes this the one process that works for a destination, until the transaction ends; none when another is. For
     /// receivers of levels, where a page must not be overtaken.
     pub async fn destination_try_lock(&self, destination: &str) -> Result<Option<Transaction>> {

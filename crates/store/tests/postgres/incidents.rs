@@ -57,6 +57,16 @@ async fn open(store: &Store, fleet: &Fleet) -> Incident {
     incident
 }
 
+/// Gives every destination everything it is owed since a second; answers how many deliveries are new.
+async fn fan_out(store: &Store, destinations: &[String], since: u64) -> u64 {
+    let pages = store.pages_owed(destinations, at(since), &[]).await.unwrap();
+    let owed: Vec<_> = pages
+        .iter()
+        .flat_map(|owed| destinations.iter().map(|name| (owed.page.id, name.clone())))
+        .collect();
+    store.deliveries_insert(&owed, at(20)).await.unwrap()
+}
+
 fn state(machine: MachineId, last_seq: i64) -> MachineState {
     MachineState {
         machine,
@@ -326,7 +336,6 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
             let kept = store.evidence_bin_error(&scope, fleet.one.id, at(11)).await.unwrap();
             assert_eq!(usize::from(kept.is_some()), seen);
             assert_eq!(store.pages_by_incident(&scope, incident).await.unwrap().len(), seen);
-            assert_eq!(store.triggers_open(&scope).await.unwrap().len(), seen);
             let about = store.journal_by_incident(&scope, incident, 9).await.unwrap();
             assert_eq!(about.events.len(), seen);
             let mut transaction = store.begin().await.unwrap();
@@ -366,25 +375,12 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         transaction.commit().await.unwrap();
         let destinations = ["hook".to_owned(), "ops".to_owned()];
         assert_eq!(
-            store.deliveries_fan_out(&destinations, at(21), at(21)).await.unwrap(),
+            fan_out(&store, &destinations, 21).await,
             2,
             "to each what opened an open incident, however long ago, and nothing else of it"
         );
-        assert_eq!(
-            store
-                .deliveries_fan_out(&destinations[..1], at(0), at(21))
-                .await
-                .unwrap(),
-            1,
-            "the resolve"
-        );
-        assert_eq!(
-            store
-                .deliveries_fan_out(&destinations[..1], at(0), at(21))
-                .await
-                .unwrap(),
-            0
-        );
+        assert_eq!(fan_out(&store, &destinations[..1], 0).await, 1, "the resolve");
+        assert_eq!(fan_out(&store, &destinations[..1], 0).await, 0);
 
         let lease = Duration::from_secs(30);
         let first = store.deliveries_lease("hook", at(21), lease, 9).await.unwrap();
@@ -444,7 +440,7 @@ async fn what_opened_an_incident_is_owed_and_must_arrive_only_while_it_is_open()
         let fleet = fleet(&store).await;
         let incident = open(&store, &fleet).await.id;
         let hook = ["hook".to_owned()];
-        assert_eq!(store.deliveries_fan_out(&hook, at(21), at(21)).await.unwrap(), 1);
+        assert_eq!(fan_out(&store, &hook, 21).await, 1);
         let mut transaction = store.begin().await.unwrap();
         let (_, mut listing) = incident_lock(&mut transaction, &Scope::All, incident).await.unwrap();
         listing.incident.state = listing.incident.state.clear(at(22)).unwrap();
@@ -456,7 +452,29 @@ async fn what_opened_an_incident_is_owed_and_must_arrive_only_while_it_is_open()
             .unwrap();
         assert!(!leased[0].must_arrive);
         let ops = ["ops".to_owned()];
-        assert_eq!(store.deliveries_fan_out(&ops, at(21), at(23)).await.unwrap(), 0);
+        assert_eq!(fan_out(&store, &ops, 21).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_is_owed_until_everybody_has_it_or_it_is_settled_and_knows_who_was_told() {
+    with_store("told", async |store| {
+        let fleet = fleet(&store).await;
+        let incident = open(&store, &fleet).await.id;
+        let both = ["hook".to_owned(), "ops".to_owned()];
+        let owed = store.pages_owed(&both, at(0), &[]).await.unwrap();
+        assert_eq!(
+            (owed.len(), owed[0].page.incident, owed[0].told.len()),
+            (1, incident, 0)
+        );
+        let id = owed[0].page.id;
+        assert_eq!(store.pages_owed(&both, at(0), &[id]).await.unwrap(), []);
+        let twice = [(id, "hook".to_owned()), (id, "hook".to_owned())];
+        assert_eq!(store.deliveries_insert(&twice, at(20)).await.unwrap(), 1);
+        assert_eq!(store.pages_owed(&both[..1], at(0), &[]).await.unwrap(), []);
+        let owed = store.pages_owed(&both, at(0), &[]).await.unwrap();
+        assert_eq!(owed[0].told, ["hook"]);
     })
     .await;
 }
@@ -467,7 +485,7 @@ async fn two_pagers_never_lease_the_same_delivery() {
         let fleet = fleet(&store).await;
         open(&store, &fleet).await;
         let destinations: Vec<String> = (0..20).map(|number| format!("hook-{number}")).collect();
-        store.deliveries_fan_out(&destinations, at(0), at(20)).await.unwrap();
+        fan_out(&store, &destinations, 0).await;
         let racing: Vec<_> = (0..4)
             .map(|_| {
                 let store = store.clone();

@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tocsin_domain::Timestamp;
 use tocsin_pager::Destination;
+use tocsin_pager::destination::Webhook;
 use tocsin_simulator::{Fleet, FleetConfig, Schedule};
 
 use self::plant::{CLASS, Plant};
@@ -110,12 +111,7 @@ impl Demo {
         } else {
             self.console
         };
-        let url = receiver.url();
-        config.pager.destinations = vec![Destination::Webhook {
-            name: "demo".to_owned(),
-            url,
-            token_file: None,
-        }];
+        config.pager.destinations = vec![Destination::Webhook(Webhook::new("demo", receiver.url()))];
         Ok(config)
     }
 

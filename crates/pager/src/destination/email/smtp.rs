@@ -1,0 +1,113 @@
+//! One mail over one connection, step by step, so that it is known whether it can have arrived: before the mail is
+//! handed over nothing has; from then on only the relay's answer tells.
+
+use std::time::Duration;
+
+use lettre::Message;
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use tocsin_domain::Invalid;
+use tokio::time::timeout;
+
+use super::{Email, Security};
+use crate::Error;
+use crate::attempt::{Attempt, Outcome, truncated};
+
+/// How a password may be told, over TLS alone.
+const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+
+/// Sends a mail; the error is a setting that can't be used.
+pub(super) async fn send(email: &Email, message: &Message, patience: Duration) -> Result<Attempt, Error> {
+    let credentials = email.credentials().map_err(Error::Setting)?;
+    let tls = match email.security {
+        Security::None => None,
+        Security::Starttls | Security::Tls => Some(tls(email).map_err(Error::Setting)?),
+    };
+    let mut connection = match timeout(patience, connect(email, tls, credentials)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Ok(unsent(&error)),
+        Err(_) => return Ok(refused(false, "not reached: the relay took too long".to_owned())),
+    };
+    let (envelope, bytes) = (message.envelope().clone(), message.formatted());
+    let attempt = match timeout(patience, connection.send(&envelope, &bytes)).await {
+        Ok(Ok(response)) => Attempt {
+            outcome: Outcome::Delivered,
+            answer: truncated(&format!(
+                "{} {}",
+                response.code(),
+                response.message().collect::<Vec<_>>().join(" ")
+            )),
+        },
+        Ok(Err(error)) => handed_over(&error),
+        Err(_) => Attempt {
+            outcome: Outcome::Unknown,
+            answer: "no answer: the relay took too long".to_owned(),
+        },
+    };
+    // The relay has answered for the mail; how the connection ends takes nothing from it.
+    let _ = timeout(Duration::from_secs(1), connection.abort()).await;
+    Ok(attempt)
+}
+
+/// A connection at which a mail can be handed over.
+async fn connect(
+    email: &Email,
+    tls: Option<TlsParameters>,
+    credentials: Option<(String, String)>,
+) -> Result<AsyncSmtpConnection, SmtpError> {
+    // The name a client gives itself says nothing: an address literal is legal, and tells no host's name.
+    let hello = ClientId::default();
+    let (at_once, later) = match email.security {
+        Security::Tls => (tls, None),
+        Security::Starttls | Security::None => (None, tls),
+    };
+    let address = (email.host.as_str(), email.port());
+    let mut connection = AsyncSmtpConnection::connect_tokio1(address, None, &hello, at_once, None).await?;
+    if let Some(tls) = later {
+        connection.starttls(tls, &hello).await?;
+    }
+    if let Some((name, password)) = credentials {
+        connection.auth(&MECHANISMS, &Credentials::new(name, password)).await?;
+    }
+    Ok(connection)
+}
+
+/// What a relay's certificate must stand up to.
+pub(super) fn tls(email: &Email) -> Result<TlsParameters, Invalid> {
+    let invalid = |reason: String| Invalid::new("pager.destinations.ca_file", reason);
+    let mut builder = TlsParameters::builder(email.host.clone());
+    if let Some(path) = &email.ca_file {
+        let named = |reason: String| invalid(format!("{}: {reason}", path.display()));
+        let pem = std::fs::read(path).map_err(|error| named(error.to_string()))?;
+        let authority = Certificate::from_pem(&pem).map_err(|error| named(error.to_string()))?;
+        builder = builder
+            .certificate_store(CertificateStore::None)
+            .add_root_certificate(authority);
+    }
+    builder.build_rustls().map_err(|error| invalid(error.to_string()))
+}
+
+/// What came of a mail that was not handed over.
+fn unsent(error: &SmtpError) -> Attempt {
+    refused(error.is_permanent(), format!("not sent: {error}"))
+}
+
+/// What came of a mail that was being handed over.
+fn handed_over(error: &SmtpError) -> Attempt {
+    if error.is_permanent() || error.is_transient() || error.is_client() {
+        return refused(error.is_permanent(), error.to_string());
+    }
+    Attempt {
+        outcome: Outcome::Unknown,
+        answer: truncated(&format!("no answer: {error}")),
+    }
+}
+
+fn refused(permanent: bool, answer: String) -> Attempt {
+    Attempt {
+        outcome: Outcome::Refused { permanent, wait: None },
+        answer: truncated(&answer),
+    }
+}

@@ -1,0 +1,55 @@
+//! Makes each new page's deliveries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tocsin_domain::{Clock, Timestamp};
+use tocsin_store::{Error, Store};
+
+use crate::Config;
+use crate::routing::route;
+
+/// What fans out, round after round.
+pub(crate) struct FanOut {
+    config: Arc<Config>,
+    store: Store,
+    clock: Clock,
+    /// Pages that were looked at, by when they were decided: routes give the same answer each time.
+    settled: BTreeMap<i64, Timestamp>,
+}
+
+impl FanOut {
+    pub(crate) fn new(config: Arc<Config>, store: Store, clock: Clock) -> Self {
+        Self {
+            config,
+            store,
+            clock,
+            settled: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the deliveries that are owed; answers how many are new.
+    pub(crate) async fn round(&mut self) -> Result<u64, Error> {
+        let names = self.config.names();
+        if names.is_empty() {
+            return Ok(0);
+        }
+        let now = self.clock.now();
+        let since = now - self.config.catch_up();
+        self.settled.retain(|_, decided_at| *decided_at >= since);
+        let settled: Vec<i64> = self.settled.keys().copied().collect();
+        let pages = self.store.pages_owed(&names, since, &settled).await?;
+        let routed = route(&self.config, &pages);
+        let new = if routed.owed.is_empty() {
+            0
+        } else {
+            self.store.deliveries_insert(&routed.owed, now).await?
+        };
+        for page in routed.untaken {
+            tracing::warn!(page, "no destination takes this page by its routes: nobody is told");
+        }
+        self.settled
+            .extend(pages.into_iter().map(|owed| (owed.page.id, owed.page.created_at)));
+        Ok(new)
+    }
+}
