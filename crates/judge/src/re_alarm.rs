@@ -2,22 +2,25 @@
 //! words of ISA-18.2).
 //!
 //! Whoever acknowledges an incident knows how far it went then: the level that held, the sensors at the page line, the
-//! bins that stood out. What goes beyond that is news: a level one higher, another sensor, other bins. A single step is
+//! bins that stood out. What goes beyond that is news: a level one (and a quarter) higher, another sensor, other bins. A single step is
 //! none: levels and sensors need k of the last n, bins as many readings. Each reason is said at most once in
 //! [`Persistence::re_alarm`]; what is held back by that is said when the time is over, if it is still true. That an alert
 //! becomes a page is a transition of its own, and nothing holds it back.
 //!
 //! **Invariant:** nothing is due while nobody has acknowledged: the page that is out says enough.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Level, SensorId, Timestamp};
 
 use crate::{PageReason, Persistence};
 
-/// A rise by this much over what was acknowledged is news.
+/// A rise by this much over what was acknowledged is news…
 const RISE: f32 = 1.0;
+
+/// …and by this share of it: levels of fitted tails go into the tens, where a level more is nothing.
+const RISE_SHARE: f32 = 0.25;
 
 /// What stands out has changed when so much of it is in other bins.
 const MOVED: f32 = 0.5;
@@ -41,7 +44,7 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Extent {
-    /// The level that held.
+    /// The highest level that held in the last steps, as many as clear an incident.
     level: f32,
     /// Sensors that have been at the page line.
     sensors: BTreeSet<SensorId>,
@@ -96,7 +99,7 @@ impl Bins {
 /// Why an acknowledged incident is paged again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// The level that holds is one above that at the acknowledgement.
+    /// The level that holds is one above what held around the acknowledgement, and a quarter above it.
     LevelRose,
     /// A sensor that was not at the page line is.
     AnotherSensor(SensorId),
@@ -128,6 +131,10 @@ impl Cause {
 #[serde(default, deny_unknown_fields)]
 pub struct ReAlarm {
     now: Extent,
+    /// The level that held at each of the last steps, oldest first, and when the newest of them began.
+    levels: VecDeque<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest_step: Option<Timestamp>,
     /// As it was when somebody took it; none while nobody has.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<Extent>,
@@ -148,10 +155,18 @@ impl ReAlarm {
         }
     }
 
-    /// Takes note of how far the trouble goes after a step.
-    pub fn observe(&mut self, held: &Held) {
-        if let Some(level) = held.level {
-            self.now.level = level.0;
+    /// Takes note of how far the trouble goes at the step that begins at `step`.
+    pub fn observe(&mut self, step: Timestamp, held: &Held, rules: &Persistence) {
+        if let Some(Level(level)) = held.level {
+            if self.newest_step == Some(step) {
+                self.levels.pop_back();
+            }
+            self.levels.push_back(level);
+            while self.levels.len() > rules.clear_steps as usize {
+                self.levels.pop_front();
+            }
+            self.newest_step = Some(step);
+            self.now.level = self.levels.iter().copied().fold(0.0, f32::max);
         }
         self.now.sensors.extend(&held.sensors);
     }
@@ -178,7 +193,9 @@ impl ReAlarm {
     }
 
     fn causes<'a>(&'a self, known: &'a Extent) -> impl Iterator<Item = Cause> + 'a {
-        let rose = (self.now.level >= known.level + RISE).then_some(Cause::LevelRose);
+        let level = self.levels.back().copied().unwrap_or(0.0);
+        let news = known.level + RISE.max(RISE_SHARE * known.level);
+        let rose = (level >= news).then_some(Cause::LevelRose);
         let others = self.now.sensors.difference(&known.sensors);
         let changed = known
             .sensors

@@ -24,7 +24,7 @@ impl FoldedMachine {
         if matches!(assessed.row.verdict, Verdict::Page { .. }) && !assessed.bin_error.is_empty() {
             self.alarm.see(assessed.row.key.sensor, &assessed.bin_error, &rules);
         }
-        self.alarm.observe(held);
+        self.alarm.observe(decision.step, held, &rules);
         self.changed = true;
         match self.alarm.due(decision.step, &rules) {
             Some(cause) if assessed.effect == Effect::Acts => self.re_alarm(tx, assessed, &cause, decision).await,

@@ -22,6 +22,14 @@ fn held(level: f32, sensors: &[i32]) -> Held {
     }
 }
 
+/// The next step.
+fn observe(alarm: &mut ReAlarm, held: &Held) {
+    let next = alarm
+        .newest_step
+        .map_or(at(0), |newest| newest + Duration::from_secs(10));
+    alarm.observe(next, held, &RULES);
+}
+
 /// A spectrum's errors: some in every bin, and much more in these.
 fn errors(bins: &[u16]) -> Vec<f32> {
     let error = |bin: u16| if bins.contains(&bin) { 50.0 } else { 0.1 };
@@ -37,7 +45,7 @@ fn shows(alarm: &mut ReAlarm, bins: &[u16], readings: usize) {
 /// An incident of one sensor at level 2.5 with a line in bin 20, taken as it is.
 fn taken() -> ReAlarm {
     let mut alarm = ReAlarm::default();
-    alarm.observe(&held(2.5, &[1]));
+    observe(&mut alarm, &held(2.5, &[1]));
     shows(&mut alarm, &[20], 8);
     alarm.acknowledge();
     alarm
@@ -46,7 +54,7 @@ fn taken() -> ReAlarm {
 #[test]
 fn what_was_acknowledged_is_not_said_again() {
     let mut alarm = taken();
-    alarm.observe(&held(3.4, &[1]));
+    observe(&mut alarm, &held(3.4, &[1]));
     shows(&mut alarm, &[21], 8);
     assert_eq!(
         alarm.due(at(100), &RULES),
@@ -58,11 +66,11 @@ fn what_was_acknowledged_is_not_said_again() {
 #[test]
 fn a_higher_level_another_sensor_and_other_bins_are_each_said() {
     let mut higher = taken();
-    higher.observe(&held(3.5, &[1]));
+    observe(&mut higher, &held(3.5, &[1]));
     assert_eq!(higher.due(at(1), &RULES), Some(Cause::LevelRose));
 
     let mut wider = taken();
-    wider.observe(&held(2.5, &[1, 2]));
+    observe(&mut wider, &held(2.5, &[1, 2]));
     assert_eq!(wider.due(at(1), &RULES), Some(Cause::AnotherSensor(SensorId(2))));
 
     let mut other = taken();
@@ -75,7 +83,7 @@ fn a_higher_level_another_sensor_and_other_bins_are_each_said() {
 #[test]
 fn a_band_whose_loudest_bins_change_from_reading_to_reading_is_nothing_new() {
     let mut alarm = ReAlarm::default();
-    alarm.observe(&held(2.5, &[1]));
+    observe(&mut alarm, &held(2.5, &[1]));
     let band = |reading: u16| -> Vec<f32> {
         let loud = |bin: u16| f32::from((bin * 7 + reading * 13) % 11);
         (0..64)
@@ -106,15 +114,35 @@ fn a_second_line_as_strong_as_the_first_is_heard_and_a_weaker_one_is_not() {
 }
 
 #[test]
+fn what_held_lately_is_known_though_it_was_lower_for_a_moment_and_far_up_a_level_is_little() {
+    let mut alarm = ReAlarm::default();
+    observe(&mut alarm, &held(4.0, &[1]));
+    observe(&mut alarm, &held(2.5, &[1]));
+    alarm.acknowledge();
+    observe(&mut alarm, &held(4.9, &[1]));
+    assert_eq!(alarm.due(at(1), &RULES), None);
+    observe(&mut alarm, &held(5.0, &[1]));
+    assert_eq!(alarm.due(at(1), &RULES), Some(Cause::LevelRose));
+    for _ in 0..20 {
+        observe(&mut alarm, &held(40.0, &[1]));
+    }
+    alarm.acknowledge();
+    observe(&mut alarm, &held(49.0, &[1]));
+    assert_eq!(alarm.due(at(1), &RULES), None);
+    observe(&mut alarm, &held(50.0, &[1]));
+    assert_eq!(alarm.due(at(1), &RULES), Some(Cause::LevelRose));
+}
+
+#[test]
 fn nothing_is_said_before_somebody_took_it_nor_between_a_page_and_the_next_acknowledgement() {
     let mut alarm = ReAlarm::default();
-    alarm.observe(&held(2.5, &[1]));
-    alarm.observe(&held(9.0, &[1, 2, 3]));
+    observe(&mut alarm, &held(2.5, &[1]));
+    observe(&mut alarm, &held(9.0, &[1, 2, 3]));
     assert_eq!(alarm.due(at(1), &RULES), None);
     let mut alarm = taken();
-    alarm.observe(&held(4.0, &[1]));
+    observe(&mut alarm, &held(4.0, &[1]));
     alarm.raise(PageReason::LevelRose, at(1));
-    alarm.observe(&held(9.0, &[1, 2]));
+    observe(&mut alarm, &held(9.0, &[1, 2]));
     assert_eq!(alarm.due(at(50), &RULES), None);
     alarm.acknowledge();
     assert_eq!(alarm.due(at(50), &RULES), None, "whoever took it now knows all that");
@@ -123,15 +151,15 @@ fn nothing_is_said_before_somebody_took_it_nor_between_a_page_and_the_next_ackno
 #[test]
 fn a_reason_is_held_back_for_four_hours_and_then_said_if_it_is_still_true_and_no_other_reason_is() {
     let mut alarm = taken();
-    alarm.observe(&held(3.6, &[1]));
+    observe(&mut alarm, &held(3.6, &[1]));
     alarm.raise(PageReason::LevelRose, at(1));
     alarm.acknowledge();
-    alarm.observe(&held(5.0, &[1]));
+    observe(&mut alarm, &held(5.0, &[1]));
     assert_eq!(alarm.due(at(4), &RULES), None);
     assert_eq!(alarm.due(at(5), &RULES), Some(Cause::LevelRose));
-    alarm.observe(&held(5.0, &[1, 2]));
+    observe(&mut alarm, &held(5.0, &[1, 2]));
     assert_eq!(alarm.due(at(4), &RULES), Some(Cause::AnotherSensor(SensorId(2))));
-    alarm.observe(&held(3.8, &[1]));
+    observe(&mut alarm, &held(3.8, &[1]));
     assert_eq!(
         alarm.due(at(5), &RULES),
         Some(Cause::AnotherSensor(SensorId(2))),
