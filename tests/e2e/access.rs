@@ -133,3 +133,26 @@ fn filled_in(path: &str) -> String {
         .map(|part| if part.starts_with('{') { "1" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_what_was_done_is_whole_and_an_end_that_was_kept_proves_it_later() -> Result<()> {
+    let stage = Stage::start().await?;
+    stage.token().await?;
+    let whole = stage.ask(&["audit", "verify"]).await?["audit"].clone();
+    assert_eq!(
+        (&whole["intact"], &whole["reason"]),
+        (&true.into(), &serde_json::Value::Null),
+        "{whole:#}"
+    );
+    let head = whole["head"].as_str().context("a head")?.to_owned();
+    stage.token_with(|token| "another".clone_into(&mut token.name)).await?;
+    let later = stage.ask(&["audit", "verify", "--known", &head]).await?["audit"].clone();
+    assert!(later["entries"].as_u64() > whole["entries"].as_u64(), "{later:#}");
+
+    let cut = "alter table audit disable trigger user; delete from audit where link >= 1";
+    sqlx::raw_sql(cut).execute(stage.store.pool()).await?;
+    let refused = stage.ask(&["audit", "verify", "--known", &head]).await.unwrap_err();
+    let said = format!("{refused:#}");
+    assert!(said.contains("does not hold at entry 1 of the chain"), "{said}");
+    stage.stop().await
+}

@@ -19,7 +19,7 @@ use tocsin_contracts::access::v1::{
     CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
     DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
     ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse,
-    SignOutRequest, SignOutResponse, WhoAmIRequest, WhoAmIResponse,
+    SignOutRequest, SignOutResponse, VerifyAuditRequest, VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -153,5 +153,13 @@ impl AccessService for Access {
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
         let entries = self.record(&caller(&request)?, request.into_inner()).await?;
         Ok(Response::new(ListAuditResponse { entries }))
+    }
+
+    async fn verify_audit(
+        &self,
+        request: Request<VerifyAuditRequest>,
+    ) -> Result<Response<VerifyAuditResponse>, Status> {
+        let report = self.verify_record(&caller(&request)?, request.into_inner()).await?;
+        Ok(Response::new(report))
     }
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use tocsin_contracts::access::v1::{
-    CreateAccountRequest, CreateTokenRequest, DisableAccountRequest, ListAccountsRequest, ListAuditRequest,
-    ListTokensRequest, RevokeTokenRequest, SignInRequest, SignOutRequest, Token, WhoAmIRequest,
+    AuditHead, CreateAccountRequest, CreateTokenRequest, DisableAccountRequest, ListAccountsRequest, ListAuditRequest,
+    ListTokensRequest, RevokeTokenRequest, SignInRequest, SignOutRequest, Token, VerifyAuditRequest, WhoAmIRequest,
 };
 use tocsin_contracts::time;
 use tocsin_registry::Config;
@@ -336,8 +336,42 @@ async fn an_engineer_who_sees_every_site_reads_what_was_done_page_after_page() {
     assert_eq!(older.into_inner().entries, all[1..]);
     let many = chief.list_audit(asked(0, 1_001)).await.unwrap_err();
     assert_eq!(many.code(), Code::InvalidArgument);
+    let whole = chief
+        .verify_audit(VerifyAuditRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((whole.entries, &whole.broken), (all.len() as u64, &None));
+    let forged = AuditHead {
+        hash: vec![7; 32],
+        ..whole.head.clone().unwrap()
+    };
+    let verify = |known| VerifyAuditRequest { known: Some(known) };
+    let again = chief
+        .verify_audit(verify(whole.head.unwrap()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(again.broken, None);
+    let broken = chief
+        .verify_audit(verify(forged.clone()))
+        .await
+        .unwrap()
+        .into_inner()
+        .broken
+        .unwrap();
+    assert_eq!(broken.link, forged.link);
+    let short = AuditHead {
+        hash: vec![7; 31],
+        ..forged
+    };
+    let malformed = chief.verify_audit(verify(short)).await.unwrap_err();
+    assert!(malformed.message().starts_with("known.hash"), "{malformed}");
     for session in refused {
-        let denied = stage.access(&session).list_audit(asked(0, 0)).await.unwrap_err();
+        let mut refused = stage.access(&session);
+        let denied = refused.list_audit(asked(0, 0)).await.unwrap_err();
+        assert_eq!(denied.code(), Code::PermissionDenied);
+        let denied = refused.verify_audit(VerifyAuditRequest::default()).await.unwrap_err();
         assert_eq!(denied.code(), Code::PermissionDenied);
     }
     stage.finish().await;

@@ -1,9 +1,16 @@
-//! What was done by whom.
+//! What was done by whom: a chain of entries, each with the hash of the one before it.
+//!
+//! **Invariant:** an entry that was changed, taken away or put in between breaks the chain at its place. What was cut off
+//! at the end is missed only by those who kept the head as it was.
+
+mod chain;
 
 use tocsin_domain::Timestamp;
 
 use crate::row::time;
 use crate::{Result, Store};
+
+pub use chain::{AuditBreak, AuditHead, AuditReport};
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
@@ -36,7 +43,7 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// Writes an entry.
+    /// Writes an entry. The database gives it its place in the chain and its hash.
     pub async fn audit_append(&self, new: &NewAuditEntry, now: Timestamp) -> Result<()> {
         sqlx::query!(
             "insert into audit (at, actor, action, subject, detail) values ($1, $2, $3, $4, $5::text::jsonb)",

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tocsin_domain::access::AutoRegistration;
 use tocsin_domain::{PersonRole, Principal, Scope};
 use tocsin_store::Error;
-use tocsin_store::access::{NewAccount, NewAuditEntry, NewSession, NewToken};
+use tocsin_store::access::{AuditReport, NewAccount, NewAuditEntry, NewSession, NewToken};
 
 use crate::stage::{Fleet, at, fleet, with_store};
 
@@ -127,6 +127,95 @@ async fn a_session_ends_by_time_by_signing_out_and_with_its_account() {
         ));
     })
     .await;
+}
+
+fn done(subject: &str) -> NewAuditEntry {
+    NewAuditEntry {
+        actor: "ana".to_owned(),
+        action: "token.revoke".to_owned(),
+        subject: subject.to_owned(),
+        detail_json: r#"{"token": 1, "wörd": 0.5}"#.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_audit_is_a_chain_that_holds_whoever_writes_and_lets_nothing_be_changed() {
+    with_store("audit_chain", async |store| {
+        assert_eq!(store.audit_verify(None).await.unwrap(), AuditReport::default());
+        let writers = (0..20).map(|nth| {
+            let store = store.clone();
+            tokio::spawn(async move { store.audit_append(&done(&format!("token {nth}")), at(nth)).await })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap().unwrap();
+        }
+        let report = store.audit_verify(None).await.unwrap();
+        assert_eq!((report.entries, &report.broken), (20, &None));
+        assert_eq!(report.head.as_ref().unwrap().link, 20);
+        for change in ["update audit set actor = 'eve'", "delete from audit", "truncate audit"] {
+            let refused = sqlx::query(change).execute(store.pool()).await.unwrap_err();
+            assert!(refused.to_string().contains("append-only"), "{change}: {refused}");
+        }
+        store.audit_append(&done("one more"), at(30)).await.unwrap();
+        let later = store.audit_verify(report.head.as_ref()).await.unwrap();
+        assert_eq!((later.entries, later.broken), (21, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_goes_around_the_database_s_guard_breaks_the_audit_at_that_place() {
+    for (change, known_link, place, reason) in [
+        (
+            "update audit set actor = 'eve' where link = 3",
+            None,
+            3,
+            "does not have the hash",
+        ),
+        (
+            "update audit set at = at + interval '1 second' where link = 4",
+            None,
+            4,
+            "does not have the hash",
+        ),
+        (
+            "delete from audit where link = 2",
+            None,
+            2,
+            "it is missing: the next entry is number 3",
+        ),
+        (
+            "delete from audit where link > 3",
+            Some(5),
+            4,
+            "it is missing: the record once went on to number 5",
+        ),
+        (
+            "update audit set subject = 'x' where link = 5;
+             update audit set hash = audit_hash((select hash from audit where link = 4), audit) where link = 5",
+            Some(5),
+            5,
+            "its hash is another than the one that was kept",
+        ),
+    ] {
+        with_store("audit_broken", async |store| {
+            for nth in 0..5 {
+                store.audit_append(&done("a token"), at(nth)).await.unwrap();
+            }
+            let whole = store.audit_verify(None).await.unwrap();
+            let unguarded =
+                format!("alter table audit disable trigger user; {change}; alter table audit enable trigger user");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(unguarded))
+                .execute(store.pool())
+                .await
+                .unwrap();
+            let known = whole.head.filter(|_| known_link.is_some());
+            let broken = store.audit_verify(known.as_ref()).await.unwrap().broken.unwrap();
+            assert_eq!(broken.link, place, "{change}");
+            assert!(broken.reason.contains(reason), "{change}: {}", broken.reason);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
