@@ -213,7 +213,7 @@ impl Provenance {
         self.method_kind.unwrap_or_else(|| MethodKind::of_words(&self.method))
     }
 
-    fn new(proposal: Proposal, kind: MethodKind, method: String) -> Self {
+    pub(crate) fn new(proposal: Proposal, kind: MethodKind, method: String) -> Self {
         Self {
             method,
             method_kind: Some(kind),

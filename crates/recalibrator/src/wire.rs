@@ -8,6 +8,7 @@ use tocsin_contracts::recalibrator::v1::fleet_replay::Budget as WireBudget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::Timestamp;
+use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_judge::{FleetReplay, PageBudget};
 use tocsin_store::threshold::ThresholdSetRecord;
 
@@ -89,12 +90,18 @@ fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
 }
 
 /// What policy did with a set, in words; empty of one that was not proposed on schedule.
-fn policy(provenance_json: &str) -> String {
+fn policy(provenance_json: &str, state: ThresholdState) -> String {
     let decision = serde_json::from_str::<Provenance>(provenance_json).ok();
     match decision.and_then(|provenance| provenance.policy) {
         None => String::new(),
-        Some(decision) if decision.activated => "activated by policy".to_owned(),
-        Some(decision) => format!("waits for a person: {}", decision.waits_for.join("; ")),
+        Some(decision) if !decision.activated => format!("waits for a person: {}", decision.waits_for.join("; ")),
+        Some(_) => match state {
+            ThresholdState::Active | ThresholdState::Retired => "activated by policy".to_owned(),
+            // Other limits came into force before it could.
+            ThresholdState::Proposed | ThresholdState::Tested | ThresholdState::Approved => {
+                "approved by policy, never in force".to_owned()
+            }
+        },
     }
 }
 
@@ -109,14 +116,47 @@ pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
         created_by: record.created_by,
         reason: record.reason,
         definition_json: record.definition_json,
-        policy: policy(&record.provenance_json),
+        policy: policy(&record.provenance_json, record.state),
         provenance_json: record.provenance_json,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tocsin_domain::{BundleDigest, BundleId, ThresholdSetId};
+
     use super::*;
+    use crate::provenance::Proposal;
+    use crate::{MethodKind, PolicyDecision, SensorMoves};
+
+    #[test]
+    fn what_policy_approved_and_a_person_forestalled_is_not_said_to_have_been_activated() {
+        let proposal = Proposal {
+            source: Source::HeldOut,
+            bundle_id: BundleId(1),
+            bundle_digest: BundleDigest([1; 32]),
+            by: "service".to_owned(),
+            at: Timestamp::from_micros(0),
+            reason: String::new(),
+        };
+        let mut provenance = Provenance::new(proposal, MethodKind::Percentile, "percentiles".to_owned());
+        assert_eq!(policy(&provenance.to_json(), ThresholdState::Active), "", "a person's");
+        provenance.policy = Some(PolicyDecision {
+            at: Timestamp::from_micros(0),
+            activated: true,
+            waits_for: Vec::new(),
+            most_db: 3.0,
+            counted_from: Some(ThresholdSetId(1)),
+            in_force: ThresholdSetId(1),
+            members: Vec::new(),
+            sensors: SensorMoves::default(),
+            replayed: None,
+        });
+        let said = |state| policy(&provenance.to_json(), state);
+        assert_eq!(said(ThresholdState::Active), "activated by policy");
+        assert_eq!(said(ThresholdState::Retired), "activated by policy");
+        assert_eq!(said(ThresholdState::Approved), "approved by policy, never in force");
+    }
 
     #[test]
     fn a_period_must_have_a_length_and_a_source_must_be_named() {
