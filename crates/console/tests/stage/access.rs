@@ -5,7 +5,7 @@ use tocsin_contracts::access::v1::{
     CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
     DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
     ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse,
-    SignOutRequest, SignOutResponse, WhoAmIRequest, WhoAmIResponse,
+    SignOutRequest, SignOutResponse, VerifyAuditRequest, VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tocsin_contracts::time::to_wire;
 use tonic::{Request, Response, Status};
@@ -63,6 +63,7 @@ impl AccessService for Fixture {
         disable_account, DisableAccountRequest, DisableAccountResponse;
         create_token, CreateTokenRequest, CreateTokenResponse;
         list_audit, ListAuditRequest, ListAuditResponse;
+        verify_audit, VerifyAuditRequest, VerifyAuditResponse;
         list_tokens, ListTokensRequest, ListTokensResponse;
         revoke_token, RevokeTokenRequest, RevokeTokenResponse;
     }
