@@ -12,7 +12,11 @@ use clap::Args;
 use serde_json::Value;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
-use tocsin_contracts::recalibrator::v1::{FleetReplay, LoggedScores, ProposeRequest};
+use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
+use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
+use tocsin_contracts::recalibrator::v1::{
+    FleetReplay, LoggedScores, ProposeRequest, RunWithProgressRequest, RunWithProgressResponse, ThresholdSet,
+};
 use tocsin_contracts::time;
 use tocsin_tests::Plant;
 
@@ -82,8 +86,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     options.check(free(&std::env::temp_dir())?)?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let config = folder.path().join("tocsin.toml");
-    // What is asked here takes longer than anything a server should wait for otherwise.
-    std::fs::write(&config, "[server]\nrequest_deadline_ms = 86400000\n").context("the configuration")?;
+    std::fs::write(&config, "").context("the configuration")?;
     let platform = Platform::start(&Settings::of_file(&config)?).await?;
     let size = Size {
         sites: 1,
@@ -109,6 +112,24 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     Ok(report)
 }
 
+/// The set that a stream ends with; how far the work is goes to standard error, ten times in all.
+async fn last(mut answers: tonic::Streaming<RunWithProgressResponse>) -> Result<ThresholdSet> {
+    let mut tenths = 0;
+    while let Some(message) = answers.message().await? {
+        match message.said {
+            Some(Said::ThresholdSet(set)) => return Ok(set),
+            Some(Said::Progress(progress))
+                if 10 * progress.machines_read >= (tenths + 1) * progress.machines.max(1) =>
+            {
+                tenths += 1;
+                eprintln!("  {} of {} machines", progress.machines_read, progress.machines);
+            }
+            _ => {}
+        }
+    }
+    anyhow::bail!("the answer holds no threshold set")
+}
+
 /// Asks for limits over all that was filled in.
 async fn propose(platform: &Platform, options: Options, report: &mut Report) -> Result<()> {
     let end = Plant::start() + INTERVAL * options.steps() as u32;
@@ -126,9 +147,10 @@ async fn propose(platform: &Platform, options: Options, report: &mut Report) -> 
     platform.forget_peak()?;
     let before = platform.memory("VmRSS")?;
     let started = Instant::now();
-    let answer = client.propose(request).await?.into_inner();
+    let work = Some(Work::Propose(request));
+    let answers = client.run_with_progress(RunWithProgressRequest { work }).await?;
+    let set = last(answers.into_inner()).await?;
     let took = started.elapsed().as_secs_f64();
-    let set = answer.threshold_set.context("the answer holds no threshold set")?;
     let provenance: Value = serde_json::from_str(&set.provenance_json)?;
     report.figure("propose_s", took);
     report.figure("readings_per_second", (options.readings() as f64 / took).round());

@@ -67,7 +67,7 @@ impl Service {
         let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
         let step = self.parts.store.class_by_id(bundle.class).await?.step;
         let settings = (&self.config, step);
-        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings).await?;
+        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings, &self.progress).await?;
         if reached.readings == 0 {
             return Err(Error::NoScores(
                 "none were logged in that period under that bundle against the active baselines, on machines without an \
@@ -127,7 +127,9 @@ impl Service {
         let healthy: BTreeSet<MachineId> = healthy.into_iter().collect();
         let (of_class, mut left_out) = (store.machines_by_class(scope, bundle.class).await?, 0);
         let mut tallies = vec![Tally::default(); sets.len()];
+        self.progress.expect(of_class.len());
         for machine in of_class {
+            self.progress.read_one();
             if !healthy.contains(&machine.id) {
                 left_out += 1;
                 continue;

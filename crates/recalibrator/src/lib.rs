@@ -39,6 +39,7 @@ mod explain;
 mod fleet_limits;
 mod follow;
 mod policy;
+mod progress;
 mod propose;
 mod provenance;
 mod reached;

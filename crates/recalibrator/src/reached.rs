@@ -10,6 +10,7 @@ use tocsin_store::Store;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::reading::{MachineScoresQuery, StoredReading};
 
+use crate::progress::Progress;
 use crate::{Config, Error};
 
 /// Rows asked of the database at once.
@@ -49,10 +50,14 @@ impl Reached {
         bundle: &Bundle,
         period: (Timestamp, Timestamp),
         (config, step): (&Config, Duration),
+        progress: &Progress,
     ) -> Result<Self, Error> {
         let mut reached = Self::default();
-        for machine in store.machines_healthy(scope, bundle.class, period).await? {
+        let machines = store.machines_healthy(scope, bundle.class, period).await?;
+        progress.expect(machines.len());
+        for machine in machines {
             let scored = Machine::read(store, scope, (machine, bundle), period, config).await?;
+            progress.read_one();
             if scored.readings > 0 {
                 let rules = config.persistence;
                 reached = tokio::task::spawn_blocking(move || reached.with(scored, &rules, step)).await?;

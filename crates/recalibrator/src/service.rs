@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::commission::Commissioner;
 use crate::follow::Follower;
+use crate::progress::{Answers, Progress};
 use crate::scores::Healthy;
 use crate::training::watch::Watch;
 use crate::{Config, Error, Source, wire};
@@ -55,6 +56,7 @@ pub fn build(config: Config, parts: Parts) -> (RecalibratorServiceServer<Service
         parts,
         commissioner: commissioner.clone(),
         follower: follower.clone(),
+        progress: Progress::default(),
     };
     let recalibrator = Recalibrator {
         watch,
@@ -96,6 +98,8 @@ pub struct Service {
     pub(crate) parts: Parts,
     commissioner: Commissioner,
     pub(crate) follower: Follower,
+    /// Who hears how far work over a class's history is.
+    pub(crate) progress: Progress,
 }
 
 pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
@@ -104,16 +108,32 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Result<&Principal, Error> {
 
 /// Who works on limits: they are a class's at every site, so an engineer who sees all of them.
 fn engineer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
-    let principal = caller(request)?;
-    principal.require_everywhere(PersonRole::Engineer, action)?;
-    Ok(principal.clone())
+    Caller::of(request)?.engineer(action)
 }
 
 /// Who tries limits on what they see, which changes nothing.
 fn local_engineer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
-    let principal = caller(request)?;
-    principal.require(PersonRole::Engineer, action)?;
-    Ok(principal.clone())
+    Caller::of(request)?.local_engineer(action)
+}
+
+/// Whoever makes a call, before it is known what for.
+#[derive(Debug)]
+pub(crate) struct Caller(Principal);
+
+impl Caller {
+    fn of<T>(request: &Request<T>) -> Result<Self, Error> {
+        Ok(Self(caller(request)?.clone()))
+    }
+
+    pub(crate) fn engineer(&self, action: &'static str) -> Result<Principal, Error> {
+        self.0.require_everywhere(PersonRole::Engineer, action)?;
+        Ok(self.0.clone())
+    }
+
+    pub(crate) fn local_engineer(&self, action: &'static str) -> Result<Principal, Error> {
+        self.0.require(PersonRole::Engineer, action)?;
+        Ok(self.0.clone())
+    }
 }
 
 fn viewer<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
@@ -325,5 +345,16 @@ impl RecalibratorService for Service {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let by = viewer(&request, "look at a sensor's alarm limits")?;
         Ok(Response::new(self.do_explain(&by, request.into_inner()).await?))
+    }
+
+    type RunWithProgressStream = Answers;
+
+    #[tracing::instrument(skip_all)]
+    async fn run_with_progress(
+        &self,
+        request: Request<v1::RunWithProgressRequest>,
+    ) -> Result<Response<Answers>, Status> {
+        let by = Caller::of(&request)?;
+        Ok(Response::new(self.work_with_progress(&by, request.into_inner().work)?))
     }
 }

@@ -224,8 +224,11 @@ impl Service {
         let (mut tally, mut active_tally) = (Tally::default(), Tally::default());
         let mut machines = Vec::new();
         let store = &self.parts.store;
-        for machine in store.machines_by_class(scope, candidate.class.id).await? {
+        let of_class = store.machines_by_class(scope, candidate.class.id).await?;
+        self.progress.expect(of_class.len());
+        for machine in of_class {
             let mut replays = replayed.machine(store, scope, machine.id, &sets).await?.into_iter();
+            self.progress.read_one();
             let Some(replay) = replays.next() else { continue };
             tally.add(machine.site, &replay);
             let comparison = replays.next().map_or_else(Comparison::default, |active| {

@@ -146,6 +146,16 @@ impl RecalibratorService for Fixture {
         }))
     }
 
+    type RunWithProgressStream =
+        Pin<Box<dyn Stream<Item = Result<recalibrator::v1::RunWithProgressResponse, Status>> + Send>>;
+
+    async fn run_with_progress(
+        &self,
+        _: Request<recalibrator::v1::RunWithProgressRequest>,
+    ) -> Result<Response<Self::RunWithProgressStream>, Status> {
+        Err(Status::unimplemented("no page calls this"))
+    }
+
     refuse! {
         propose, recalibrator::v1::ProposeRequest, recalibrator::v1::ProposeResponse;
         test, recalibrator::v1::TestRequest, recalibrator::v1::TestResponse;

@@ -2,6 +2,8 @@
 
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::Source;
+use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
+use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
 use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
 use tocsin_contracts::time;
 use tocsin_domain::{Detector, PersonRole, ReadingFlags, Scope, Scores, SensorId, UnjudgedReason, Verdict};
@@ -96,6 +98,46 @@ async fn the_limits_in_force_are_replayed_with_their_rates_and_differ_from_thems
             (by_person.rate - pages.events as f64 / 2.0 / days * 7.0).abs() < 1e-5,
             "{by_person:?}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_is_answered_at_length_with_how_far_it_is_and_for_the_same_people() {
+    with_stage("what_if_at_length", |stage| async move {
+        let (_, set) = two_sites(&stage).await;
+        let mut engineer = stage.client_of(PersonRole::Engineer, Scope::All);
+        let at_once = engineer.what_if(what_if(set)).await.unwrap().into_inner();
+        let asked = |work| v1::RunWithProgressRequest { work: Some(work) };
+        let mut answers = engineer
+            .run_with_progress(asked(Work::WhatIf(what_if(set))))
+            .await
+            .unwrap()
+            .into_inner();
+        let mut said = Vec::new();
+        while let Some(message) = answers.message().await.unwrap() {
+            said.push(message.said.unwrap());
+        }
+        assert_eq!(said.pop(), Some(Said::WhatIf(at_once)));
+        assert!(matches!(said.first(), Some(Said::Progress(_))), "{said:?}");
+        for progress in &said {
+            assert!(
+                matches!(progress, Said::Progress(p) if p.machines_read <= p.machines),
+                "{progress:?}"
+            );
+        }
+
+        let nothing = v1::RunWithProgressRequest { work: None };
+        let refused = engineer.run_with_progress(nothing).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::InvalidArgument, "work: is missing")
+        );
+        let test = v1::TestRequest { threshold_set_id: set };
+        let third = stage.sensor("north", "p-3").await;
+        let mut local = stage.client_of(PersonRole::Engineer, Scope::site(third.site));
+        let refused = local.run_with_progress(asked(Work::Test(test))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied);
     })
     .await;
 }

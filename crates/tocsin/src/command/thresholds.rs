@@ -1,5 +1,6 @@
 //! `tocsin thresholds`: alarm limits, from proposed to retired.
 
+mod at_length;
 mod diff;
 mod explain;
 mod propose;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
+use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
 use tocsin_contracts::recalibrator::v1::{
     ActivateRequest, ApproveRequest, GetThresholdSetRequest, ListThresholdSetsRequest, LoggedScores, RollbackRequest,
     TestRequest, ThresholdSet,
@@ -126,22 +128,16 @@ impl Thresholds {
                 )
             }
             What::Propose(propose) => {
-                let answer = client.propose(propose.request()?).await;
-                (
-                    "proposing a threshold set",
-                    answer.map(|answer| answer.into_inner().threshold_set),
-                )
+                let work = Work::Propose(propose.request()?);
+                let set = at_length::threshold_set(&mut client, "proposing a threshold set", work).await?;
+                return show::print(set, output);
             }
             What::Test { threshold_set } => {
-                let answer = client
-                    .test(TestRequest {
-                        threshold_set_id: threshold_set,
-                    })
-                    .await;
-                (
-                    "testing the threshold set",
-                    answer.map(|answer| answer.into_inner().threshold_set),
-                )
+                let work = Work::Test(TestRequest {
+                    threshold_set_id: threshold_set,
+                });
+                let set = at_length::threshold_set(&mut client, "testing the threshold set", work).await?;
+                return show::print(set, output);
             }
             What::Approve { threshold_set, reason } => {
                 let answer = client

@@ -3,14 +3,14 @@
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
+use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
 use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
 use tocsin_contracts::recalibrator::v1::{
     EventRate, EventRates, ExpectedEvents, FleetReplay, IncidentChange, IncidentTimes, MachineEvents, WhatIfRequest,
     WhatIfResponse,
 };
 
-use super::{Client, period};
-use crate::client::explain;
+use super::{Client, at_length, period};
 use crate::command::{given, when};
 use crate::output::{Output, Section};
 
@@ -46,10 +46,8 @@ pub(super) struct WhatIf {
 
 impl WhatIf {
     pub(super) async fn run(self, mut client: Client, output: Output) -> Result<()> {
-        let answer = client.what_if(self.request()?).await;
-        let answer = answer
-            .map_err(|status| explain("trying the limits", &status))?
-            .into_inner();
+        let work = Work::WhatIf(self.request()?);
+        let answer = at_length::what_if(&mut client, "trying the limits", work).await?;
         print(&answer, output)
     }
 
