@@ -1,6 +1,5 @@
 //! `tocsin up` on a private Postgres, as a process of its own.
 
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,16 +8,11 @@ use clap::Args;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tocsin::client::Target;
-use tocsin::credential::ServiceCredential;
-use tocsin::data_dir::DataDir;
 use tocsin_store::Store;
 use tocsin_tests::binary::Process;
-use tocsin_transport::{Channel, channel};
+use tocsin_transport::Channel;
 
 use crate::cpu::Usage;
-
-/// Milliseconds of a day.
-const DAY_MS: NonZeroU64 = NonZeroU64::new(86_400_000).expect("86400000 is not 0");
 
 /// How it is set up.
 #[derive(Debug, Args)]
@@ -98,18 +92,6 @@ impl Platform {
     /// A channel with the service credential.
     pub(crate) fn operator(&self) -> Result<Channel> {
         self.target().channel()
-    }
-
-    /// The same with all the time in the world for an answer.
-    pub(crate) fn patient_operator(&self) -> Result<Channel> {
-        let folder = self.folder.path().join("data");
-        let credential = ServiceCredential::read(&DataDir::find(Some(&folder))?.service_credential())?;
-        let config = channel::Config {
-            urls: vec![self.target().url()?],
-            deadline_ms: DAY_MS,
-            ..channel::Config::default()
-        };
-        Ok(Channel::remote(&config)?.with_token(credential.token()))
     }
 
     /// Its database.

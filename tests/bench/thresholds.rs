@@ -143,7 +143,7 @@ async fn propose(platform: &Platform, options: Options, report: &mut Report) -> 
         reason: "benchmark".to_owned(),
         method: Some(Method::FleetReplay(FleetReplay::default())),
     };
-    let mut client = RecalibratorServiceClient::new(platform.patient_operator()?).max_decoding_message_size(64 << 20);
+    let mut client = RecalibratorServiceClient::new(platform.operator()?).max_decoding_message_size(64 << 20);
     platform.forget_peak()?;
     let before = platform.memory("VmRSS")?;
     let started = Instant::now();

@@ -96,7 +96,7 @@ impl Recalibrator {
 pub struct Service {
     pub(crate) config: Config,
     pub(crate) parts: Parts,
-    commissioner: Commissioner,
+    pub(crate) commissioner: Commissioner,
     pub(crate) follower: Follower,
     /// Who hears how far work over a class's history is.
     pub(crate) progress: Progress,
