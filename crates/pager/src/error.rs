@@ -35,6 +35,9 @@ pub enum Error {
     /// The incident does not stand where it could be acknowledged.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
+    /// There is no destination of this name any more: what is sent there would wait for good.
+    #[error("no destination is called {0:?} any more")]
+    NoDestination(String),
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
@@ -59,7 +62,9 @@ impl From<Error> for Status {
             Error::Malformed(malformed) => malformed.into(),
             Error::NoPrincipal => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
-            Error::Transition(_) | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::Transition(_) | Error::NoDestination(_) | Error::Store(Store::Conflict { .. }) => {
+                Self::failed_precondition(message)
+            }
             Error::Store(Store::NotFound { .. }) => Self::not_found(message),
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
             Error::Store(Store::Unavailable { .. }) => {

@@ -24,6 +24,7 @@
 mod attempt;
 mod circuit;
 mod config;
+mod deliveries;
 pub mod destination;
 mod error;
 mod fan_out;

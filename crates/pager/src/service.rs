@@ -32,7 +32,7 @@ const NOTE_CHARS: usize = 2_000;
 pub struct Service {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -226,6 +226,25 @@ impl IncidentsService for Service {
         let by = principal(&request, PersonRole::Viewer, "look at labels")?;
         let labels = self.list_labels_of(&by, request.get_ref()).await?;
         Ok(Response::new(v1::ListLabelsResponse { labels }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "list deliveries")?;
+        let deliveries = self.deliveries(&by, request.get_ref()).await?;
+        Ok(Response::new(v1::ListDeliveriesResponse { deliveries }))
+    }
+
+    #[tracing::instrument(skip_all, fields(delivery = request.get_ref().delivery_id))]
+    async fn resend_delivery(
+        &self,
+        request: Request<v1::ResendDeliveryRequest>,
+    ) -> Result<Response<v1::ResendDeliveryResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "send pages again")?;
+        Ok(Response::new(self.resend(&by, request.into_inner().delivery_id).await?))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

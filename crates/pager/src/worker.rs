@@ -174,7 +174,7 @@ impl Worker {
                 return None;
             }
         };
-        let number = u32::try_from(leased.attempt).unwrap_or(u32::MAX);
+        let number = u32::try_from(leased.attempt_since_resend).unwrap_or(u32::MAX);
         let next = attempt.next(number, leased.must_arrive, &self.config, &mut self.rng);
         let now = self.sender.clock.now();
         let outcome = match attempt.outcome {

@@ -13,6 +13,8 @@ mod incidents;
 mod levels;
 #[path = "postgres/receiver.rs"]
 mod receiver;
+#[path = "postgres/resend.rs"]
+mod resend;
 #[path = "postgres/routes.rs"]
 mod routes;
 #[path = "postgres/smtp.rs"]

@@ -1,5 +1,6 @@
 //! Pages that leave the house, written in the transaction that decided them; who may be owed them is in
-//! [`fan_out`], what became of that in [`delivery`].
+//! [`fan_out`], what became of that in [`delivery`],
+//! and how what was given up goes out again in [`resend`].
 //!
 //! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
 
@@ -12,12 +13,14 @@ use crate::{Error, Result, Store};
 
 pub mod delivery;
 pub mod fan_out;
+pub mod resend;
 
 pub use delivery::{
     AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
     PageDelivery,
 };
 pub use fan_out::OwedPage;
+pub use resend::{DeliveryListing, DeliveryQuery};
 
 /// A page to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

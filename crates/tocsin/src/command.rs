@@ -18,6 +18,7 @@ mod incidents;
 mod labels;
 mod migrate;
 mod models;
+mod pages;
 mod replay;
 mod serve;
 #[cfg(feature = "trainer")]
@@ -119,6 +120,8 @@ enum Command {
     Thresholds(thresholds::Thresholds),
     /// Incidents
     Incidents(incidents::Incidents),
+    /// Deliveries of pages
+    Pages(pages::Pages),
     /// Try one bundle within limits; the registry starts this
     #[command(hide = true)]
     VerifyBundle,
@@ -183,6 +186,7 @@ async fn ask(command: Command) -> Result<()> {
         Command::Models(command) => command.run().await,
         Command::Thresholds(command) => command.run().await,
         Command::Incidents(command) => command.run().await,
+        Command::Pages(command) => command.run().await,
         #[cfg(feature = "trainer")]
         Command::Evaluate(_) | Command::Simulate(_) | Command::Demo(_) => {
             unreachable!("these are run without asking anybody")

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AddLabelRequest, AddLabelResponse, DeliveryAttempt,
-    Evidence, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListIncidentsRequest,
-    ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page, WatchIncidentsRequest, WatchIncidentsResponse,
+    Evidence, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListDeliveriesRequest,
+    ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
+    ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest, WatchIncidentsResponse,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -258,6 +259,8 @@ impl IncidentsService for Fixture {
     refuse! {
         add_label, AddLabelRequest, AddLabelResponse;
         list_labels, ListLabelsRequest, ListLabelsResponse;
+        list_deliveries, ListDeliveriesRequest, ListDeliveriesResponse;
+        resend_delivery, ResendDeliveryRequest, ResendDeliveryResponse;
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

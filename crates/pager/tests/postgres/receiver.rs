@@ -66,6 +66,11 @@ impl Receiver {
         *self.shared.always.lock().unwrap() = manner;
     }
 
+    /// Treats the next request like this.
+    pub(crate) fn next(&self, manner: Manner) {
+        self.shared.manners.lock().unwrap().push_front(manner);
+    }
+
     pub(crate) fn got(&self) -> Vec<Got> {
         self.shared.got.lock().unwrap().clone()
     }

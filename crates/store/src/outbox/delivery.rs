@@ -88,6 +88,8 @@ pub struct LeasedDelivery {
     pub destination: String,
     /// Number of the attempt that is about to be made, from 1.
     pub attempt: i32,
+    /// The same, counted from when the delivery was last sent again by a person.
+    pub attempt_since_resend: i32,
     /// What to deliver.
     pub page: Page,
     /// It opened an incident that was still open at the lease: it must not be given up. Incidents don't open again, so
@@ -186,13 +188,13 @@ impl Store {
                ), leased as (
                    update delivery d set leased_until = $2, attempt_count = d.attempt_count + 1 from due
                    where d.delivery_id = due.delivery_id
-                   returning d.delivery_id, d.outbox_id, d.destination, d.attempt_count
+                   returning d.delivery_id, d.outbox_id, d.destination, d.attempt_count, d.attempts_before
                ), recorded as (
                    insert into delivery_attempt (delivery_id, attempt, at, outcome, answer)
                    select delivery_id, attempt_count, $1, 'unknown', 'no answer on record' from leased
                )
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
-                      l.attempt_count as "attempt_count!", o.outbox_id, o.page_key, o.incident_id, o.action,
+                      l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, o.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at,
                       o.action = 'trigger' and n.closed_at is null as "must_arrive!"
                from leased l join outbox o using (outbox_id) join incident n using (incident_id)
@@ -217,6 +219,7 @@ impl Store {
                 id: DeliveryId(row.delivery_id),
                 destination: row.destination,
                 attempt: row.attempt_count,
+                attempt_since_resend: row.attempt_count - row.attempts_before,
                 page: page.try_into()?,
                 must_arrive: row.must_arrive,
             })

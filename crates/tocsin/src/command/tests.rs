@@ -68,6 +68,8 @@ fn the_forms_that_scripts_rely_on_are_read() {
         "tocsin machines labels lisbon/pump-1 --format json",
         "tocsin sensors rollback-baseline lisbon/pump-1/drive-end --reason repainted --to 2",
         "tocsin sensors release-baseline lisbon/pump-1/drive-end --reason steady",
+        "tocsin pages list --state dead --destination duty --site lisbon --limit 5 --before 17",
+        "tocsin pages resend 17 --format json",
         "tocsin incidents list --format json --target http://127.0.0.1:1 --token-file t",
     ] {
         if let Err(error) = Cli::try_parse_from(line.split(' ')) {
