@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?).join("tocsin.descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;
 
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .boxed(".tocsin.recalibrator.v1.RunWithProgressResponse.said.what_if")
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

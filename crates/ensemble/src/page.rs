@@ -50,11 +50,6 @@ impl Shown {
         }
     }
 
-    /// The detector that decided, when the reading was flagged.
-    pub(crate) fn flagged_by(&self) -> Option<Detector> {
-        self.flagged_by
-    }
-
     /// Whether it goes before `other` of the same sensor.
     pub(crate) fn outranks(&self, other: &Self) -> bool {
         (self.flagged_by.is_some(), self.at) >= (other.flagged_by.is_some(), other.at)

@@ -132,15 +132,21 @@ impl MachineFold {
         let kth = |sensor: Option<SensorId>| {
             let steps = steps_of(sensor);
             let last_n = judged(&steps, newest, self.persistence.n, self.step);
+            let mut last_n = last_n.peekable();
+            let newest = last_n.peek()?.detector;
             let mut levels: Vec<Level> = last_n.map(|judged| judged.level).collect();
             levels.sort_by(|a, b| b.0.total_cmp(&a.0));
-            levels.get(self.persistence.k as usize - 1).copied()
+            let level = levels.get(self.persistence.k as usize - 1)?;
+            Some((*level, newest))
         };
         let sensors: BTreeSet<SensorId> = self.readings.keys().map(|(_, sensor)| *sensor).collect();
-        let at_page = |sensor: &SensorId| kth(Some(*sensor)).is_some_and(|level| level >= Level::PAGE);
+        let at_page = |sensor: SensorId| {
+            let held = kth(Some(sensor)).filter(|(level, _)| *level >= Level::PAGE);
+            held.map(|held| (sensor, held))
+        };
         Held {
-            level: kth(None),
-            sensors: sensors.into_iter().filter(at_page).collect(),
+            level: kth(None).map(|(level, _)| level),
+            sensors: sensors.into_iter().filter_map(at_page).collect(),
         }
     }
 
@@ -270,9 +276,15 @@ mod tests {
         }
         let held = fold.held();
         assert_eq!(held.level, Some(Level(2.4)), "of 2.5 3.0 0.0 3.5 2.4 4.0 2.4");
-        assert_eq!(held.sensors, BTreeSet::from([SensorId(1)]));
+        let at_page = |held: &Held| -> Vec<(i32, f32)> {
+            held.sensors
+                .iter()
+                .map(|(sensor, (level, _))| (sensor.0, level.0))
+                .collect()
+        };
+        assert_eq!(at_page(&held), [(1, 2.2)], "of 2.5 3.0 0.0 3.5 2.2 4.0 2.1");
         fold.arrive(reading(2, 70, 2.4), Effect::Acts);
-        assert_eq!(fold.held().sensors, BTreeSet::from([SensorId(1), SensorId(2)]));
+        assert_eq!(at_page(&fold.held()), [(1, 2.2), (2, 2.4)]);
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl PageReason {
         }
     }
 
+    /// Whether it says more of an incident that somebody had acknowledged.
+    pub fn is_re_alarm(self) -> bool {
+        matches!(self, Self::LevelRose | Self::AnotherSensor | Self::OtherBins)
+    }
+
     /// The one-word form.
     pub fn as_str(self) -> &'static str {
         match self {

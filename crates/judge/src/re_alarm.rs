@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Level, SensorId, Timestamp};
+use tocsin_domain::{Detector, Level, SensorId, Timestamp};
 
 use crate::{PageReason, Persistence};
 
@@ -36,8 +36,9 @@ const LEAST_SHARE: f32 = 0.005;
 pub struct Held {
     /// The level that k of the last n judged steps reached; none with fewer than k of them.
     pub level: Option<Level>,
-    /// Sensors that were at the page line in k of the last n judged steps themselves.
-    pub sensors: BTreeSet<SensorId>,
+    /// Sensors that were at the page line in k of the last n judged steps themselves: the level that k of them reached,
+    /// and the detector of the newest.
+    pub sensors: BTreeMap<SensorId, (Level, Detector)>,
 }
 
 /// What there is to know of an incident.
@@ -46,10 +47,32 @@ pub struct Held {
 struct Extent {
     /// The highest level that held in the last steps, as many as clear an incident.
     level: f32,
-    /// Sensors that have been at the page line.
+    /// Sensors that have been at the page line since it was taken last.
     sensors: BTreeSet<SensorId>,
-    /// Where it stood out at each of them.
-    bins: BTreeMap<SensorId, Bins>,
+    /// Where it stood out at each of them, to each kind of detector.
+    bins: BTreeMap<Look, BTreeMap<SensorId, Bins>>,
+}
+
+/// What a detector's bins mean. Those of one kind say nothing of another's: when the network is gone, others decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Look {
+    /// Squared error of the network.
+    Model,
+    /// Squared rise over the baseline.
+    Rise,
+    /// Squared deviation from it, either way.
+    Shift,
+}
+
+impl Look {
+    fn of(detector: Detector) -> Self {
+        match detector {
+            Detector::Shift => Self::Shift,
+            other if other.needs_baseline() => Self::Rise,
+            _ => Self::Model,
+        }
+    }
 }
 
 /// Share of each bin in what a sensor's readings at page level showed, the newest weighing most.
@@ -131,6 +154,8 @@ impl Cause {
 #[serde(default, deny_unknown_fields)]
 pub struct ReAlarm {
     now: Extent,
+    /// Sensors at the page line now.
+    at_page: BTreeSet<SensorId>,
     /// The level that held at each of the last steps, oldest first, and when the newest of them began.
     levels: VecDeque<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,12 +169,16 @@ pub struct ReAlarm {
 }
 
 impl ReAlarm {
-    /// Takes note of what each bin adds to a reading at page level. Where an incident was taken before there were k such
-    /// readings of a sensor, those up to the kth are what was known.
-    pub fn see(&mut self, sensor: SensorId, bin_error: &[f32], rules: &Persistence) {
-        let now = self.now.bins.entry(sensor).or_default();
+    /// Takes note of what each bin adds to what a detector saw of a reading at page level. Where an incident was taken
+    /// before there were k such readings of a sensor, those up to the kth are what was known.
+    pub fn see(&mut self, sensor: SensorId, by: Detector, bin_error: &[f32], rules: &Persistence) {
+        fn of(extent: &mut Extent, look: Look, sensor: SensorId) -> &mut Bins {
+            extent.bins.entry(look).or_default().entry(sensor).or_default()
+        }
+        let look = Look::of(by);
+        let now = of(&mut self.now, look, sensor);
         now.see(bin_error, rules);
-        let known = self.known.as_mut().and_then(|known| known.bins.get_mut(&sensor));
+        let known = self.known.as_mut().map(|known| of(known, look, sensor));
         if let Some(known) = known.filter(|known| known.readings < rules.k) {
             known.clone_from(now);
         }
@@ -168,12 +197,19 @@ impl ReAlarm {
             self.newest_step = Some(step);
             self.now.level = self.levels.iter().copied().fold(0.0, f32::max);
         }
-        self.now.sensors.extend(&held.sensors);
+        self.at_page = held.sensors.keys().copied().collect();
+        self.now.sensors.extend(&self.at_page);
+    }
+
+    /// Somebody has taken it, and has not been told of more since.
+    pub fn is_taken(&self) -> bool {
+        self.known.is_some()
     }
 
     /// Somebody took the incident as it stands.
     pub fn acknowledge(&mut self) {
         self.known = Some(self.now.clone());
+        self.now.sensors.clone_from(&self.at_page);
     }
 
     /// What is to be said at the step that begins at `at`: the first of the causes that are true and not held back.
@@ -196,7 +232,7 @@ impl ReAlarm {
         let level = self.levels.back().copied().unwrap_or(0.0);
         let news = known.level + RISE.max(RISE_SHARE * known.level);
         let rose = (level >= news).then_some(Cause::LevelRose);
-        let others = self.now.sensors.difference(&known.sensors);
+        let others = self.at_page.difference(&known.sensors);
         let changed = known
             .sensors
             .iter()
@@ -207,10 +243,15 @@ impl ReAlarm {
     }
 
     fn has_other_bins(&self, known: &Extent, sensor: SensorId) -> bool {
-        let (Some(now), Some(before)) = (self.now.bins.get(&sensor), known.bins.get(&sensor)) else {
-            return false;
+        let moved = |(look, sensors): (&Look, &BTreeMap<SensorId, Bins>)| {
+            let before = known.bins.get(look).and_then(|sensors| sensors.get(&sensor));
+            let moved = sensors
+                .get(&sensor)
+                .zip(before)
+                .map(|(now, before)| now.moved_from(before));
+            moved.is_some_and(|moved| moved >= MOVED)
         };
-        now.moved_from(before) >= MOVED
+        self.now.bins.iter().any(moved)
     }
 }
 

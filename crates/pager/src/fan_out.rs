@@ -14,7 +14,7 @@ pub(crate) struct FanOut {
     config: Arc<Config>,
     store: Store,
     clock: Clock,
-    /// Pages that were looked at, by when they were decided: routes give the same answer each time.
+    /// Pages that were looked at, and when: routes give the same answer each time.
     settled: BTreeMap<i64, Timestamp>,
 }
 
@@ -36,7 +36,8 @@ impl FanOut {
         }
         let now = self.clock.now();
         let since = now - self.config.catch_up();
-        self.settled.retain(|_, decided_at| *decided_at >= since);
+        // A page of an open incident is owed however old it is: it is looked at anew once in that time, and no more.
+        self.settled.retain(|_, looked_at| *looked_at >= since);
         let settled: Vec<i64> = self.settled.keys().copied().collect();
         let pages = self.store.pages_owed(&names, since, &settled).await?;
         let routed = route(&self.config, &pages);
@@ -48,8 +49,7 @@ impl FanOut {
         for page in routed.untaken {
             tracing::warn!(page, "no destination takes this page by its routes: nobody is told");
         }
-        self.settled
-            .extend(pages.into_iter().map(|owed| (owed.page.id, owed.page.created_at)));
+        self.settled.extend(pages.into_iter().map(|owed| (owed.page.id, now)));
         Ok(new)
     }
 }

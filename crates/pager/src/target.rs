@@ -40,7 +40,7 @@ impl Sender {
         })
     }
 
-    async fn post(&self, request: RequestBuilder) -> Attempt {
+    pub(crate) async fn post(&self, request: RequestBuilder) -> Attempt {
         Attempt::of(request.send().await, self.clock.now()).await
     }
 }
@@ -92,7 +92,7 @@ impl Target {
         let page = Page::parse(&leased.page)?;
         let request = match &self.destination {
             Destination::Webhook(webhook) => webhook.request(sender, &page)?,
-            Destination::PagerDuty(pager_duty) => pager_duty.request(sender, &page)?,
+            Destination::PagerDuty(pager_duty) => return pager_duty.send(sender, &page).await.map(Some),
             Destination::Slack(slack) => slack.request(sender, &page)?,
             Destination::Email(email) => return email.send(sender, &page).await.map(Some),
             Destination::Alertmanager(alertmanager) => match alertmanager.request(sender, leased).await? {

@@ -76,7 +76,10 @@ impl Service {
                         let id = ThresholdSetId(request.threshold_set_id);
                         service.do_test(&by, id).await.map(set)
                     }
-                    Work::WhatIf(request) => service.do_what_if(&by, request).await.map(Said::WhatIf),
+                    Work::WhatIf(request) => {
+                        let answer = service.do_what_if(&by, request).await;
+                        answer.map(|answer| Said::WhatIf(Box::new(answer)))
+                    }
                 }
             },
             seen,

@@ -40,7 +40,7 @@ pub(crate) struct FoldedMachine {
     events: Vec<NewEvent>,
     evidence: Vec<NewEvidence>,
     /// What each sensor's readings show, of those at hand.
-    pub(super) shown: BTreeMap<SensorId, Shown>,
+    shown: BTreeMap<SensorId, Shown>,
 }
 
 /// The level of a step, whose it is, and when.
@@ -170,6 +170,8 @@ impl FoldedMachine {
         }
         self.state.open_incident = Some(incident.id);
         self.incident = Some(incident);
+        // What the machine's incident before it showed is not this one's.
+        self.alarm = ReAlarm::default();
         self.changed = true;
         self.journal_step(assessed, window);
         self.journal(decision.step, &Event::Opened { severity });

@@ -1,7 +1,7 @@
 //! Never deaf to the second fault: what an acknowledged incident shows beyond what was acknowledged is paged again, and
 //! the incident is nobody's until somebody takes it anew.
 
-use tocsin_domain::{Timestamp, Verdict};
+use tocsin_domain::{IncidentState, Timestamp, Verdict};
 use tocsin_judge::PageReason;
 use tocsin_judge::fold::Effect;
 use tocsin_judge::journal::Event;
@@ -21,13 +21,22 @@ impl FoldedMachine {
         decision: Decision,
     ) -> Result<()> {
         let rules = self.class.persistence();
-        if matches!(assessed.row.verdict, Verdict::Page { .. }) && !assessed.bin_error.is_empty() {
-            self.alarm.see(assessed.row.key.sensor, &assessed.bin_error, &rules);
+        if let Verdict::Page { by } = assessed.row.verdict
+            && !assessed.bin_error.is_empty()
+        {
+            self.alarm.see(assessed.row.key.sensor, by, &assessed.bin_error, &rules);
         }
         self.alarm.observe(decision.step, held, &rules);
         self.changed = true;
+        let state = self.incident.as_ref().map(|incident| &incident.state);
+        if matches!(state, Some(IncidentState::ActiveAcknowledged { .. })) && !self.alarm.is_taken() {
+            // Taken before there was a record of what was known: what it shows now.
+            self.alarm.acknowledge();
+        }
         match self.alarm.due(decision.step, &rules) {
-            Some(cause) if assessed.effect == Effect::Acts => self.re_alarm(tx, assessed, &cause, decision).await,
+            Some(cause) if assessed.effect == Effect::Acts => {
+                self.re_alarm(tx, assessed, &cause, (held, decision)).await
+            }
             _ => Ok(()),
         }
     }
@@ -37,18 +46,20 @@ impl FoldedMachine {
         tx: &mut Transaction,
         assessed: &Assessed,
         cause: &Cause,
-        decision: Decision,
+        (held, decision): (&Held, Decision),
     ) -> Result<()> {
         let (reason, sensor) = (cause.reason(), cause.sensor());
         self.untake(reason, decision.step);
         self.journal(decision.step, &Event::ReAlarmed { reason, sensor });
-        let sensor = sensor.unwrap_or(decision.sensor);
-        let said_by = self.shown.get(&sensor).and_then(|shown| shown.flagged_by());
-        let detector = said_by.unwrap_or(decision.detector);
-        let decision = Decision {
-            sensor,
-            detector,
-            ..decision
+        let of_sensor = sensor.and_then(|sensor| Some((sensor, *held.sensors.get(&sensor)?)));
+        let decision = match of_sensor {
+            Some((sensor, (level, detector))) => Decision {
+                level,
+                sensor,
+                detector,
+                ..decision
+            },
+            None => decision,
         };
         self.page(tx, assessed, reason, decision).await
     }

@@ -18,7 +18,10 @@ fn at(hours: u64) -> Timestamp {
 fn held(level: f32, sensors: &[i32]) -> Held {
     Held {
         level: Some(Level(level)),
-        sensors: sensors.iter().map(|sensor| SensorId(*sensor)).collect(),
+        sensors: sensors
+            .iter()
+            .map(|sensor| (SensorId(*sensor), (Level(level), Detector::Growth)))
+            .collect(),
     }
 }
 
@@ -38,7 +41,7 @@ fn errors(bins: &[u16]) -> Vec<f32> {
 
 fn shows(alarm: &mut ReAlarm, bins: &[u16], readings: usize) {
     for _ in 0..readings {
-        alarm.see(SensorId(1), &errors(bins), &RULES);
+        alarm.see(SensorId(1), Detector::Growth, &errors(bins), &RULES);
     }
 }
 
@@ -90,10 +93,10 @@ fn a_band_whose_loudest_bins_change_from_reading_to_reading_is_nothing_new() {
             .map(|bin| if (30..44).contains(&bin) { 1.0 + loud(bin) } else { 0.05 })
             .collect()
     };
-    alarm.see(SensorId(1), &band(0), &RULES);
+    alarm.see(SensorId(1), Detector::Growth, &band(0), &RULES);
     alarm.acknowledge();
     for reading in 1..200 {
-        alarm.see(SensorId(1), &band(reading), &RULES);
+        alarm.see(SensorId(1), Detector::Growth, &band(reading), &RULES);
         assert_eq!(alarm.due(at(1), &RULES), None, "reading {reading}");
     }
 }
@@ -105,7 +108,7 @@ fn a_second_line_as_strong_as_the_first_is_heard_and_a_weaker_one_is_not() {
         let mut bins = errors(&[20]);
         bins[50] = error;
         for _ in 0..100 {
-            alarm.see(SensorId(1), &bins, &RULES);
+            alarm.see(SensorId(1), Detector::Growth, &bins, &RULES);
         }
         alarm.due(at(1), &RULES)
     };
@@ -131,6 +134,28 @@ fn what_held_lately_is_known_though_it_was_lower_for_a_moment_and_far_up_a_level
     assert_eq!(alarm.due(at(1), &RULES), None);
     observe(&mut alarm, &held(50.0, &[1]));
     assert_eq!(alarm.due(at(1), &RULES), Some(Cause::LevelRose));
+}
+
+#[test]
+fn another_detector_s_bins_are_no_news_and_a_sensor_that_recovered_while_held_back_is_none() {
+    let mut alarm = taken();
+    for _ in 0..20 {
+        alarm.see(SensorId(1), Detector::Residual, &errors(&[50]), &RULES);
+        assert_eq!(
+            alarm.due(at(1), &RULES),
+            None,
+            "the network came back and sees it its own way"
+        );
+    }
+    observe(&mut alarm, &held(2.5, &[1, 2]));
+    alarm.raise(PageReason::AnotherSensor, at(1));
+    alarm.acknowledge();
+    observe(&mut alarm, &held(2.5, &[1, 2, 3]));
+    assert_eq!(alarm.due(at(2), &RULES), None, "held back");
+    observe(&mut alarm, &held(2.5, &[1]));
+    assert_eq!(alarm.due(at(6), &RULES), None, "3 has recovered, and 2 was known");
+    observe(&mut alarm, &held(2.5, &[1, 2, 3]));
+    assert_eq!(alarm.due(at(6), &RULES), Some(Cause::AnotherSensor(SensorId(3))));
 }
 
 #[test]

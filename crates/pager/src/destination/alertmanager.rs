@@ -170,6 +170,7 @@ impl Alert {
             ("class", payload.class.to_string()),
             ("severity", payload.severity.to_string()),
             ("incident", payload.dedup_key.clone()),
+            ("page", trigger.key.clone()),
             ("replay", payload.replay.to_string()),
         ]);
         let annotations = BTreeMap::from([
@@ -206,14 +207,15 @@ fn alerts_of(page: &Page, triggers: &[Page], console_url: Option<&str>, now: Tim
         .collect()
 }
 
-/// The newest trigger fires; what it rose from is over.
+/// The newest trigger fires; those before it are over. Each is an alert of its own, or Alertmanager would notify nobody of
+/// what it takes for a repeat.
 fn raised(triggers: &[Page], console_url: Option<&str>, now: Timestamp, ahead: Duration) -> Vec<Alert> {
     let Some((newest, earlier)) = triggers.split_last() else {
         return Vec::new();
     };
     let over = earlier
         .iter()
-        .filter(|trigger| trigger.payload.severity != newest.payload.severity)
+        .filter(|trigger| trigger.key != newest.key)
         .map(|trigger| Alert::of(trigger, console_url, now));
     over.chain([Alert::of(newest, console_url, now + ahead)]).collect()
 }
@@ -261,6 +263,21 @@ mod tests {
         assert_eq!(said, [("alert", false), ("page", true)]);
         let acknowledged = page(PageReason::Acknowledged, Severity::Page);
         assert_eq!(alerts_of(&acknowledged, &triggers, None, now, Duration::ZERO), []);
+    }
+
+    #[test]
+    fn what_is_paged_again_is_an_alert_of_its_own() {
+        let now = Timestamp::from_micros(100_000_000);
+        let triggers = [
+            page(PageReason::Opened, Severity::Page),
+            page(PageReason::AnotherSensor, Severity::Page),
+        ];
+        let alerts = alerts_of(&triggers[1], &triggers, None, now, Duration::from_secs(90));
+        assert_ne!(alerts[0].labels, alerts[1].labels);
+        assert!(alerts[0].ends_at == now && alerts[1].ends_at > now);
+        let over = page(PageReason::Cleared, Severity::Page);
+        let resolved = alerts_of(&over, &triggers, None, now, Duration::from_secs(90));
+        assert_eq!(resolved[0].labels, alerts[1].labels);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use reqwest::RequestBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tocsin_domain::{Invalid, PageAction, Severity};
 use tocsin_judge::page::NOTICE;
 
 use super::{Address, Route};
+use crate::attempt::{Attempt, Outcome};
 use crate::message::{Page, at_most};
 use crate::target::Sender;
 use crate::{Error, secret};
@@ -52,26 +52,36 @@ impl PagerDuty {
         secret::read("routing_key_file", &self.routing_key_file)
     }
 
-    /// The post that tells of a page.
-    pub(crate) fn request(&self, sender: &Sender, page: &Page) -> Result<RequestBuilder, Error> {
-        let event = event(
-            page,
-            &self.routing_key().map_err(Error::Setting)?,
-            sender.console_url.as_deref(),
-        );
+    /// Tells of a page. `PagerDuty` appends a trigger to the incident of the same key that is open there, and notifies
+    /// nobody when that is acknowledged. So what is paged again is resolved there first, and opens anew.
+    pub(crate) async fn send(&self, sender: &Sender, page: &Page) -> Result<Attempt, Error> {
+        let routing_key = self.routing_key().map_err(Error::Setting)?;
         let url = self.url.parse().map_err(Error::Setting)?;
-        Ok(sender.client.post(url).json(&event))
+        if page.payload.reason.is_re_alarm() {
+            let over = keyed(PageAction::Resolve, page, &routing_key);
+            let attempt = sender.post(sender.client.post(url.clone()).json(&over)).await;
+            if attempt.outcome != Outcome::Delivered {
+                return Ok(attempt);
+            }
+        }
+        let event = event(page, &routing_key, sender.console_url.as_deref());
+        Ok(sender.post(sender.client.post(url).json(&event)).await)
     }
+}
+
+/// An event that says no more than its key.
+fn keyed(of: PageAction, page: &Page, routing_key: &str) -> Value {
+    json!({
+        "routing_key": routing_key,
+        "event_action": action(of),
+        "dedup_key": page.payload.dedup_key,
+    })
 }
 
 /// The event of a page. What an acknowledgement or an end says beyond its key is not read, so it says no more.
 fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
     let payload = &page.payload;
-    let mut event = json!({
-        "routing_key": routing_key,
-        "event_action": action(page.action),
-        "dedup_key": payload.dedup_key,
-    });
+    let mut event = keyed(page.action, page, routing_key);
     if page.action != PageAction::Trigger {
         return event;
     }

@@ -73,6 +73,10 @@ impl Route {
         for site in &self.sites {
             Slug::parse("sites", site)?;
         }
+        if self.severities.contains(&Severity::Alert) {
+            let reason = "alert: only incidents at page level are paged, nothing would ever come";
+            return Err(Invalid::new("severities", reason));
+        }
         for class in &self.classes {
             Slug::parse("classes", class)?;
         }
@@ -205,6 +209,15 @@ mod tests {
             ..hours(&[], "08:00", "17:00")
         };
         assert_eq!(field(nowhere), "hours.time_zone");
+        let alerts = Route {
+            severities: vec![Severity::Alert],
+            ..Route::default()
+        };
+        assert_eq!(
+            alerts.check().unwrap_err().field,
+            "severities",
+            "nothing of the kind is ever paged"
+        );
         assert!(serde_json::from_str::<Route>(r#"{"severities": ["loud"]}"#).is_err());
     }
 }

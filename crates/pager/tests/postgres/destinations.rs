@@ -3,6 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tocsin_domain::{Clock, PageAction, Timestamp};
+use tocsin_judge::PageReason;
 use tocsin_pager::destination::email::Security;
 use tocsin_pager::destination::{Email, PagerDuty, Slack, Webhook};
 use tocsin_pager::{Config, Destination};
@@ -92,6 +93,40 @@ async fn pager_duty_is_told_of_one_alert_that_opens_is_taken_and_ends() {
             assert_eq!(event["dedup_key"], events[0]["dedup_key"]);
         }
         assert_eq!(events[0]["payload"]["severity"], "critical");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_paged_again_opens_anew_at_pager_duty_for_an_acknowledged_incident_notifies_nobody_there() {
+    with_stage("pager_duty_again", Clock::system(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("key");
+        std::fs::write(&key_file, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let pager_duty = PagerDuty {
+            url: format!("{}/v2/enqueue", receiver.url).into(),
+            ..PagerDuty::new("duty", key_file)
+        };
+        let pager = stage.pager(only(Destination::PagerDuty(pager_duty)));
+        let incident = stage.open().await;
+        stage.say(incident, PageAction::Acknowledge).await;
+        stage.say_for(incident, PageReason::AnotherSensor).await;
+        let all = |pages: &[PageDelivery]| {
+            pages.len() == 3 && pages.iter().all(|page| page.state == DeliveryState::Delivered)
+        };
+        stage.pages_when(incident, all).await;
+        pager.stop().await;
+        let said: Vec<_> = receiver
+            .got()
+            .into_iter()
+            .map(|got| (got.body["event_action"].clone(), got.body["dedup_key"].clone()))
+            .collect();
+        let key = said[0].1.clone();
+        assert_eq!(
+            said,
+            ["trigger", "acknowledge", "resolve", "trigger"].map(|action| (action.into(), key.clone()))
+        );
     })
     .await;
 }

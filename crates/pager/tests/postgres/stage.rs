@@ -106,12 +106,17 @@ impl Stage {
 
     /// Puts a page that says something of an incident, and nothing else, into the outbox.
     pub(crate) async fn say(&self, incident: IncidentId, action: PageAction) {
-        let now = self.clock.now();
         let reason = match action {
             PageAction::Trigger => PageReason::Escalated,
             PageAction::Acknowledge => PageReason::Acknowledged,
             PageAction::Resolve => PageReason::Cleared,
         };
+        self.say_for(incident, reason).await;
+    }
+
+    /// The same for a reason.
+    pub(crate) async fn say_for(&self, incident: IncidentId, reason: PageReason) {
+        let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
         page_insert(&mut tx, &page(incident, reason, now), now).await.unwrap();
         tx.commit().await.unwrap();

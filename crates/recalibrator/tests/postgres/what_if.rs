@@ -118,7 +118,7 @@ async fn the_same_is_answered_at_length_with_how_far_it_is_and_for_the_same_peop
         while let Some(message) = answers.message().await.unwrap() {
             said.push(message.said.unwrap());
         }
-        assert_eq!(said.pop(), Some(Said::WhatIf(at_once)));
+        assert_eq!(said.pop(), Some(Said::WhatIf(Box::new(at_once))));
         assert!(matches!(said.first(), Some(Said::Progress(_))), "{said:?}");
         for progress in &said {
             assert!(

@@ -1,7 +1,7 @@
 //! What was done by whom: a chain of entries, each with the hash of the one before it.
 //!
-//! **Invariant:** an entry that was changed, taken away or put in between breaks the chain at its place. What was cut off
-//! at the end is missed only by those who kept the head as it was.
+//! **Invariant:** an entry that was changed, taken away or put in between breaks the chain at its place, unless all that
+//! follows was written anew. That, and what was cut off at the end, shows to those who kept the head as it was.
 
 mod chain;
 

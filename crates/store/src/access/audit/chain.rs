@@ -89,11 +89,12 @@ impl AuditReport {
     }
 }
 
-/// SHA-256 over the hash before, the link, the time, and the texts with their lengths.
+/// SHA-256 over the hash before, the link, the number, the time, and the texts with their lengths.
 fn hash_of(before: &[u8], link: i64, entry: &AuditEntry) -> Vec<u8> {
     let mut hash = Sha256::new();
     hash.update(before);
     hash.update(link.to_be_bytes());
+    hash.update(entry.id.to_be_bytes());
     hash.update(entry.at.as_micros().to_be_bytes());
     for text in [&entry.actor, &entry.action, &entry.subject, &entry.detail_json] {
         hash.update((text.len() as i32).to_be_bytes());

@@ -22,7 +22,7 @@ pub(super) async fn threshold_set(client: &mut Client, doing: &str, work: Work) 
 /// What limits would have done.
 pub(super) async fn what_if(client: &mut Client, doing: &str, work: Work) -> Result<WhatIfResponse> {
     match run(client, doing, work).await? {
-        Said::WhatIf(answer) => Ok(answer),
+        Said::WhatIf(answer) => Ok(*answer),
         other => anyhow::bail!("{doing}: the answer holds no replay: {other:?}"),
     }
 }
