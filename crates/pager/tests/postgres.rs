@@ -9,6 +9,8 @@ mod circuit;
 mod delivery;
 #[path = "postgres/destinations.rs"]
 mod destinations;
+#[path = "postgres/escalation.rs"]
+mod escalation;
 #[path = "postgres/incidents.rs"]
 mod incidents;
 #[path = "postgres/levels.rs"]
