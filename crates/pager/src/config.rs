@@ -16,6 +16,11 @@ use crate::Destination;
 pub struct Config {
     /// Where pages go. With none, incidents are kept and shown, and nobody is paged.
     pub destinations: Vec<Destination>,
+    /// Names of destinations that are told as well, in this order, of a page that nobody acknowledged in time. One of
+    /// these that has no routes is told of nothing else.
+    pub escalate_to: Vec<String>,
+    /// How long after a page was decided it is so, in milliseconds, while its incident is open and not acknowledged.
+    pub escalate_after_ms: u64,
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,
     /// Pages older than this, in milliseconds, are not sent to a destination that was never told of them: what a new
@@ -49,6 +54,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             destinations: Vec::new(),
+            escalate_to: Vec::new(),
+            escalate_after_ms: 900_000,
             console_url: None,
             catch_up_ms: 86_400_000,
             poll_ms: 5_000,
@@ -80,6 +87,16 @@ impl Config {
                 )));
             }
         }
+        for (index, name) in self.escalate_to.iter().enumerate() {
+            let invalid =
+                |reason: &str| Invalid::new(format!("pager.escalate_to[{index}]"), format!("{name:?} {reason}"));
+            if !names.contains(name.as_str()) {
+                return Err(invalid("is no destination's name"));
+            }
+            if self.escalate_to[..index].contains(name) {
+                return Err(invalid("is there twice"));
+            }
+        }
         if self.lease_ms <= self.request_timeout_ms {
             let reason = format!(
                 "{} must be longer than request_timeout_ms {}",
@@ -88,6 +105,7 @@ impl Config {
             return Err(Invalid::new("pager.lease_ms", reason));
         }
         let positive = [
+            ("escalate_after_ms", self.escalate_after_ms),
             ("poll_ms", self.poll_ms),
             ("request_timeout_ms", self.request_timeout_ms),
             ("concurrency", self.concurrency as u64),
@@ -120,6 +138,10 @@ impl Config {
         let is_young = page.created_at >= now - self.catch_up();
         let must_arrive = incident_is_open && page.action == PageAction::Trigger;
         !self.destinations.is_empty() && (is_young || must_arrive)
+    }
+
+    pub(crate) fn escalate_after(&self) -> Duration {
+        Duration::from_millis(self.escalate_after_ms)
     }
 
     pub(crate) fn backoff_limit(&self) -> Duration {
@@ -166,6 +188,16 @@ mod tests {
         let twice = refused(vec![webhook("a", "http://x"), webhook("a", "http://y")]);
         assert_eq!(twice, "pager.destinations[1].name: \"a\" is there twice");
         assert!(refused(vec![webhook("a", "ftp://hush@x")]).starts_with("pager.destinations[0].url: must start"));
+        for (names, index, reason) in [(["b", "a"], 0, "is no"), (["a", "a"], 1, "is there twice")] {
+            let wrong = Config {
+                destinations: vec![webhook("a", "http://x")],
+                escalate_to: names.map(str::to_owned).to_vec(),
+                ..Config::default()
+            };
+            let wrong = wrong.parse().unwrap_err();
+            assert_eq!(wrong.field, format!("pager.escalate_to[{index}]"));
+            assert!(wrong.reason.contains(reason), "{wrong}");
+        }
         let short = Config {
             lease_ms: 1_000,
             ..Config::default()

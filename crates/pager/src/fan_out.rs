@@ -28,6 +28,20 @@ impl FanOut {
         }
     }
 
+    /// Tells those whom pages escalate to of what nobody acknowledged in time; answers how many deliveries are new.
+    async fn escalate(&self, now: Timestamp) -> Result<u64, Error> {
+        let names = &self.config.escalate_to;
+        if names.is_empty() {
+            return Ok(0);
+        }
+        let decided_by = now - self.config.escalate_after();
+        let new = self.store.deliveries_escalate(names, decided_by, now).await?;
+        if new > 0 {
+            tracing::warn!(deliveries = new, "nobody acknowledged in time: pages escalate");
+        }
+        Ok(new)
+    }
+
     /// Makes the deliveries that are owed; answers how many are new.
     pub(crate) async fn round(&mut self) -> Result<u64, Error> {
         let names = self.config.names();
@@ -35,6 +49,7 @@ impl FanOut {
             return Ok(0);
         }
         let now = self.clock.now();
+        let escalated = self.escalate(now).await?;
         let since = now - self.config.catch_up();
         // A page of an open incident is owed however old it is: it is looked at anew once in that time, and no more.
         self.settled.retain(|_, looked_at| *looked_at >= since);
@@ -50,6 +65,6 @@ impl FanOut {
             tracing::warn!(page, "no destination takes this page by its routes: nobody is told");
         }
         self.settled.extend(pages.into_iter().map(|owed| (owed.page.id, now)));
-        Ok(new)
+        Ok(new + escalated)
     }
 }

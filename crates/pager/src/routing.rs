@@ -1,4 +1,5 @@
-//! Who is owed a page. A trigger goes to whoever takes it by a route; what follows goes to whoever is owed, or was sent,
+//! Who is owed a page. A trigger goes to whoever takes it by a route, and later, when nobody acknowledges it in time, to
+//! those it escalates to; what follows goes to whoever is owed, or was sent,
 //! what opened the incident, whatever the time then.
 //!
 //! **Invariant:** nobody is told that an incident was taken or is over who was never told of it.
@@ -20,7 +21,8 @@ impl Config {
         let takers = self.destinations.iter().filter(|destination| match &page {
             Some(page) => {
                 let routes = destination.routes();
-                routes.is_empty() || routes.iter().any(|route| route.takes(page))
+                let is_last_resort = self.escalate_to.iter().any(|name| name == destination.name());
+                routes.iter().any(|route| route.takes(page)) || (routes.is_empty() && !is_last_resort)
             }
             None => true,
         });
@@ -162,6 +164,19 @@ mod tests {
         assert_eq!(names(&route(&config(), &alone)), [(3, "alerts")]);
         let never = [owed(3, PageReason::Cleared, Severity::Page, &[])];
         assert_eq!(route(&config(), &never), Routed::default());
+    }
+
+    #[test]
+    fn whom_pages_escalate_to_is_told_at_once_only_by_a_route() {
+        let config = Config {
+            destinations: vec![hook("duty", &[]), hook("boss", &[]), hook("pages", &[Severity::Page])],
+            escalate_to: vec!["boss".to_owned(), "pages".to_owned()],
+            ..Config::default()
+        };
+        let opened = owed(1, PageReason::Opened, Severity::Page, &[]);
+        assert_eq!(names(&route(&config, &[opened])), [(1, "duty"), (1, "pages")]);
+        let over = owed(2, PageReason::Cleared, Severity::Page, &["duty", "boss"]);
+        assert_eq!(names(&route(&config, &[over])), [(2, "boss"), (2, "duty")]);
     }
 
     #[test]

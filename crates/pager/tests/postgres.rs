@@ -7,6 +7,8 @@ mod alertmanager;
 mod delivery;
 #[path = "postgres/destinations.rs"]
 mod destinations;
+#[path = "postgres/escalation.rs"]
+mod escalation;
 #[path = "postgres/incidents.rs"]
 mod incidents;
 #[path = "postgres/levels.rs"]

@@ -51,7 +51,7 @@ pub(crate) fn client_with(stage: &Stage, principal: Option<Principal>, config: C
     IncidentsServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)))
 }
 
-fn acknowledge(incident: IncidentId) -> v1::AcknowledgeIncidentRequest {
+pub(crate) fn acknowledge(incident: IncidentId) -> v1::AcknowledgeIncidentRequest {
     v1::AcknowledgeIncidentRequest {
         incident_id: incident.0,
         note: "on my way".to_owned(),

@@ -1,7 +1,7 @@
 //! From the outbox to deliveries: which pages may be owed to somebody, and whom their incidents were told to. Who takes
 //! what is the pager's to say.
 
-use tocsin_domain::Timestamp;
+use tocsin_domain::{Severity, Timestamp};
 
 use super::{Page, PageRow};
 use crate::row::time;
@@ -77,6 +77,34 @@ impl Store {
             &pages,
             &destinations,
             time(now),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Makes deliveries to `destinations`, in order, of what raised each open incident to page level that nobody has
+    /// acknowledged, where that was decided at `decided_by` or before; those that are there stay as they are, so each
+    /// destination is told once. Answers how many are new.
+    pub async fn deliveries_escalate(
+        &self,
+        destinations: &[String],
+        decided_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let done = sqlx::query!(
+            "insert into delivery (outbox_id, destination, state, next_at)
+             select t.outbox_id, e.destination, 'waiting', $3
+             from (select distinct on (o.incident_id) o.outbox_id, o.created_at
+                   from incident n join outbox o using (incident_id)
+                   where n.closed_at is null and n.acknowledged_at is null and n.severity = $4 and o.action = 'trigger'
+                   order by o.incident_id, o.outbox_id desc) t
+             cross join unnest($1::text[]) with ordinality as e(destination, place)
+             where t.created_at <= $2 order by t.outbox_id, e.place on conflict do nothing",
+            destinations,
+            time(decided_by),
+            time(now),
+            Severity::Page.to_code(),
         )
         .execute(&self.pool)
         .await?;
