@@ -56,6 +56,7 @@ pub(crate) type Answers = ReceiverStream<Result<v1::RunWithProgressResponse, Sta
 impl Service {
     /// Starts the work that is asked for, if its caller may.
     pub(crate) fn work_with_progress(&self, by: &Caller, work: Option<Work>) -> Result<Answers, Error> {
+        by.local_engineer("work on alarm limits")?;
         let work = work.ok_or_else(|| Malformed::new("work", "is missing"))?;
         let (progress, seen) = Progress::listened_to();
         let service = Self {
@@ -100,6 +101,7 @@ fn watched(
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
+                biased;
                 done = &mut work => {
                     // Nobody may be there any more.
                     let _ = sender.send(done.map(say).map_err(Status::from)).await;
@@ -147,7 +149,7 @@ mod tests {
             Said::Progress(progress) => (progress.machines_read, progress.machines),
             other => panic!("{other:?}"),
         });
-        assert_eq!(counts.collect::<Vec<_>>(), [(0, 0), (1, 3), (2, 3)]);
+        assert_eq!(counts.collect::<Vec<_>>(), [(0, 3), (1, 3), (2, 3)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -166,7 +166,10 @@ async fn a_sensor_whose_spec_or_reading_cannot_be_read_costs_no_other_its_baseli
 async fn a_record_that_cannot_be_written_does_not_fail_what_was_done() {
     with_store("commissioning_audit", async |store| {
         fleet(&store, 1).await;
-        sqlx::query("drop table audit").execute(store.pool()).await.unwrap();
+        sqlx::query("drop table audit cascade")
+            .execute(store.pool())
+            .await
+            .unwrap();
         assert_eq!(commission(&store).await, 1);
     })
     .await;

@@ -284,10 +284,16 @@ async fn a_full_queue_refuses_with_a_hint_and_keeps_what_it_took() {
         let mut client = client.clone();
         tokio::spawn(async move { client.score(request(digest, rows, &[])).await })
     };
-    // One is being scored, one waits and fills the queue; the rest are refused as the last one is.
-    let mut sent = Vec::new();
-    while scorer.workers.queue.waiting() < 8 {
-        sent.push(send(8));
+    // One is being scored, one waits and fills the queue; the rest are refused as the last one is. The first fills it for
+    // a moment too, before a worker takes it: only a queue that stays full is.
+    let (mut sent, mut full) = (Vec::new(), 0);
+    while full < 20 {
+        if scorer.workers.queue.waiting() < 8 {
+            full = 0;
+            sent.push(send(8));
+        } else {
+            full += 1;
+        }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let status = client

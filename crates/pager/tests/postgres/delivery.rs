@@ -32,7 +32,7 @@ async fn a_page_is_delivered_once_and_what_stops_loses_nothing() {
         pager.stop().await;
         let again = stage.pager(webhook(&receiver.url));
         stage.clear(incident).await;
-        stage
+        let pages = stage
             .pages_when(incident, |pages| pages.len() == 2 && delivered(pages))
             .await;
         again.stop().await;

@@ -177,7 +177,7 @@ async fn mail_goes_over_starttls_signed_in_to_everybody_in_one_thread() {
         assert_eq!(pages[0].attempts[0].answer, "250 queued as 1");
         let mails = relay.mails();
         assert_eq!(mails.len(), 3);
-        for (mail, action) in mails.iter().zip(["trigger", "acknowledge", "resolve"]) {
+        for ((mail, page), action) in mails.iter().zip(&pages).zip(["trigger", "acknowledge", "resolve"]) {
             assert!(
                 mail.over_tls && mail.from.starts_with("MAIL FROM:<tocsin@example.org>"),
                 "{mail:?}"
@@ -185,7 +185,7 @@ async fn mail_goes_over_starttls_signed_in_to_everybody_in_one_thread() {
             assert_eq!(mail.to, ["RCPT TO:<duty@example.org>", "RCPT TO:<second@example.org>"]);
             // \0tocsin\0hush
             assert_eq!(mail.auth.as_deref(), Some("AHRvY3NpbgBodXNo"));
-            let id = format!("Message-ID: <{}.{action}@example.org>", pages[0].page.page_key);
+            let id = format!("Message-ID: <{}.{action}@example.org>", page.page.page_key);
             assert!(mail.text.contains(&id), "{}", mail.text);
         }
     })
