@@ -28,7 +28,7 @@ async fn a_page_is_delivered_once_and_what_stops_loses_nothing() {
         let receiver = Receiver::start([]).await;
         let pager = stage.pager(webhook(&receiver.url));
         let incident = stage.open().await;
-        let pages = stage.pages_when(incident, delivered).await;
+        stage.pages_when(incident, delivered).await;
         pager.stop().await;
         let again = stage.pager(webhook(&receiver.url));
         stage.clear(incident).await;
