@@ -126,7 +126,7 @@ pub enum Cause {
     LevelRose,
     /// A sensor that was not at the page line is.
     AnotherSensor(SensorId),
-    /// Half of what stands out at a sensor, or more, is in bins where it was not.
+    /// Half of what stands out at a sensor, or more, is in bins where it was not; the sensor is still at the page line.
     OtherBins(SensorId),
 }
 
@@ -233,10 +233,8 @@ impl ReAlarm {
         let news = known.level + RISE.max(RISE_SHARE * known.level);
         let rose = (level >= news).then_some(Cause::LevelRose);
         let others = self.at_page.difference(&known.sensors);
-        let changed = known
-            .sensors
-            .iter()
-            .filter(|sensor| self.has_other_bins(known, **sensor));
+        let still = self.at_page.intersection(&known.sensors);
+        let changed = still.filter(|sensor| self.has_other_bins(known, **sensor));
         rose.into_iter()
             .chain(others.map(|sensor| Cause::AnotherSensor(*sensor)))
             .chain(changed.map(|sensor| Cause::OtherBins(*sensor)))

@@ -102,6 +102,16 @@ fn a_band_whose_loudest_bins_change_from_reading_to_reading_is_nothing_new() {
 }
 
 #[test]
+fn other_bins_of_a_sensor_that_has_recovered_are_no_news() {
+    let mut alarm = taken();
+    shows(&mut alarm, &[40], 8);
+    observe(&mut alarm, &held(1.0, &[]));
+    assert_eq!(alarm.due(at(1), &RULES), None);
+    observe(&mut alarm, &held(2.5, &[1]));
+    assert_eq!(alarm.due(at(1), &RULES), Some(Cause::OtherBins(SensorId(1))));
+}
+
+#[test]
 fn a_second_line_as_strong_as_the_first_is_heard_and_a_weaker_one_is_not() {
     let with_second = |error: f32| {
         let mut alarm = taken();
