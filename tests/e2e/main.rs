@@ -21,6 +21,7 @@ mod retraining;
 mod roles;
 mod s3;
 mod second_fault;
+mod shelving;
 mod startup;
 mod thresholds;
 mod units;

@@ -50,9 +50,15 @@ routes! {
     Session GET "/incidents" => pages::incidents::show;
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
+    Session POST "/incidents/{id}/comment" => pages::incident::people::comment;
+    Session POST "/incidents/{id}/hand-over" => pages::incident::people::hand_over;
+    Session GET "/suppressions" => pages::suppressions::show;
+    Session GET "/suppressions/{id}" => pages::suppressions::one;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
+    Session POST "/sites/{site}/machines/{machine}/suppress" => pages::machine::suppression::suppress;
+    Session POST "/sites/{site}/machines/{machine}/restore" => pages::machine::suppression::restore;
     Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;

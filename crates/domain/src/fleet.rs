@@ -21,6 +21,13 @@ pub struct Site {
     pub furthest: Duration,
     /// The most sensors that gateways may register by themselves.
     pub auto_register_cap: i32,
+    /// The longest that a machine may be shelved at once.
+    pub longest_shelf: Duration,
+}
+
+impl Site {
+    /// How long a machine may be shelved where the site does not say.
+    pub const DEFAULT_LONGEST_SHELF: Duration = Duration::from_hours(24);
 }
 
 /// Machines of one construction with one measuring set-up.

@@ -47,6 +47,8 @@ ids! {
     AccountId(i32);
     /// An incident of a machine.
     IncidentId(i64);
+    /// A time in which a machine's pages are kept from people.
+    SuppressionId(i64);
 }
 
 /// A name that people type and URLs carry: 1 to 63 of `a-z 0-9 - _ .`, starting with a letter or digit.

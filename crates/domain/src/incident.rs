@@ -81,8 +81,10 @@ pub enum IncidentState {
 
 /// A transition that the state does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an incident that is {from} can't be {transition}")]
+#[error("{subject} that is {from} can't be {transition}")]
 pub struct InvalidTransition {
+    /// What it was asked of, with its article.
+    pub subject: &'static str,
     /// The state it was in.
     pub from: &'static str,
     /// What was asked of it.
@@ -101,6 +103,7 @@ impl IncidentState {
             Self::ActiveUnacknowledged => Ok(Self::ActiveAcknowledged { by, at: now }),
             Self::ReturnedUnacknowledged { at } => Ok(Self::Normal { at, by }),
             other => Err(InvalidTransition {
+                subject: "an incident",
                 from: other.as_str(),
                 transition: "acknowledged",
             }),
@@ -112,8 +115,21 @@ impl IncidentState {
         match self {
             Self::ActiveAcknowledged { .. } => Ok(Self::ActiveUnacknowledged),
             other => Err(InvalidTransition {
+                subject: "an incident",
                 from: other.as_str(),
                 transition: "paged again",
+            }),
+        }
+    }
+
+    /// Whoever had taken it hands it over to `to`.
+    pub fn hand_over(self, to: String, now: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::ActiveAcknowledged { .. } => Ok(Self::ActiveAcknowledged { by: to, at: now }),
+            other => Err(InvalidTransition {
+                subject: "an incident",
+                from: other.as_str(),
+                transition: "handed over",
             }),
         }
     }
@@ -124,6 +140,7 @@ impl IncidentState {
             Self::ActiveUnacknowledged => Ok(Self::ReturnedUnacknowledged { at: now }),
             Self::ActiveAcknowledged { by, .. } => Ok(Self::Normal { at: now, by }),
             other => Err(InvalidTransition {
+                subject: "an incident",
                 from: other.as_str(),
                 transition: "cleared",
             }),
@@ -209,7 +226,13 @@ mod tests {
         let taken = IncidentState::ActiveUnacknowledged
             .acknowledge("ana".into(), NOW)
             .unwrap();
-        let again = taken.re_alarm().unwrap();
+        let handed = taken.hand_over("bo".into(), NOW).unwrap();
+        assert!(matches!(&handed, IncidentState::ActiveAcknowledged { by, .. } if by == "bo"));
+        let again = handed.re_alarm().unwrap();
+        assert_eq!(
+            again.clone().hand_over("ana".into(), NOW).unwrap_err().to_string(),
+            "an incident that is active_unacknowledged can't be handed over"
+        );
         assert_eq!(again, IncidentState::ActiveUnacknowledged);
         assert_eq!(again.re_alarm().unwrap_err().transition, "paged again");
 

@@ -20,6 +20,7 @@ pub mod overall;
 pub mod reading;
 pub mod spec;
 pub mod spectrum;
+pub mod suppression;
 pub mod time;
 pub mod unit;
 pub mod verdict;
@@ -31,7 +32,7 @@ pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
     AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
-    ThresholdSetId, TokenId, TrainingJobId,
+    SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
 pub use label::Label;
@@ -40,6 +41,7 @@ pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;
 pub use spectrum::Spectrum;
+pub use suppression::{Suppression, SuppressionKind, SuppressionOrder};
 pub use time::Timestamp;
 pub use unit::Unit;
 pub use verdict::{Level, UnjudgedReason, Verdict};

@@ -93,6 +93,7 @@ impl TrainingState {
             Ok(next)
         } else {
             Err(InvalidTransition {
+                subject: "a training job",
                 from: self.as_str(),
                 transition: next.as_str(),
             })
@@ -120,6 +121,7 @@ impl ThresholdState {
             Ok(next)
         } else {
             Err(InvalidTransition {
+                subject: "a threshold set",
                 from: self.as_str(),
                 transition: next.as_str(),
             })

@@ -5,6 +5,7 @@
 
 mod machine;
 mod re_alarm;
+mod suppression;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

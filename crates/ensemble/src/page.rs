@@ -126,6 +126,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
+        kept_by: None,
         dedup_key: dedup_key(draft.incident),
     })
 }

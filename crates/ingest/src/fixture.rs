@@ -75,6 +75,7 @@ pub(crate) fn site() -> SiteDirectory {
         oldest: Duration::from_hours(24),
         furthest: Duration::from_mins(1),
         auto_register_cap: 0,
+        longest_shelf: Site::DEFAULT_LONGEST_SHELF,
     });
     let spec = Arc::new(SpecRef::new(spec()));
     for machine in 0..MACHINES {

@@ -1,7 +1,7 @@
 //! What a machine's journal says: the payloads of its events, as JSON keeps them.
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Detector, SensorId, Severity, ThresholdSetId, Timestamp};
+use tocsin_domain::{Detector, SensorId, Severity, SuppressionKind, ThresholdSetId, Timestamp};
 
 use crate::PageReason;
 use crate::fold::Window;
@@ -36,6 +36,52 @@ pub enum Event {
     },
     /// The incident cleared.
     Cleared,
+    /// A person shelved the machine, or took it out of service.
+    Suppressed {
+        /// Which.
+        suppression: SuppressionKind,
+        /// When it ends by itself.
+        until: Timestamp,
+        /// It ends with the incident, where that is sooner.
+        one_shot: bool,
+        /// Who.
+        by: String,
+        /// Their reason.
+        reason: String,
+    },
+    /// A page was decided, and kept from people.
+    PageSuppressed {
+        /// What it would have said.
+        reason: PageReason,
+        /// Its key.
+        page_key: String,
+    },
+    /// People hear of the machine again.
+    Restored {
+        /// What is over.
+        suppression: SuppressionKind,
+        /// Who, or what: `time`, `incident` or `renewed`.
+        by: String,
+        /// The page that went out because what it says is still so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        released: Option<String>,
+    },
+    /// A person said something about the incident.
+    Commented {
+        /// Who.
+        by: String,
+        /// What.
+        text: String,
+    },
+    /// Whoever had taken the incident handed it over.
+    HandedOver {
+        /// Who did so.
+        by: String,
+        /// Who has it now.
+        to: String,
+        /// Their note.
+        note: String,
+    },
 }
 
 /// A step with the rows it used.
@@ -102,6 +148,11 @@ impl Event {
             Self::ReAlarmed { .. } => "re_alarmed",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Cleared => "cleared",
+            Self::Suppressed { .. } => "suppressed",
+            Self::PageSuppressed { .. } => "page_suppressed",
+            Self::Restored { .. } => "restored",
+            Self::Commented { .. } => "commented",
+            Self::HandedOver { .. } => "handed_over",
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{
-    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, ThresholdSetId, Timestamp,
+    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, SuppressionKind, ThresholdSetId,
+    Timestamp,
 };
 
 /// What goes with every page: a score can say that a machine is unlike itself, not why.
@@ -89,6 +90,17 @@ pub fn top_bins(bin_error: &[f32]) -> Vec<(usize, f32)> {
     top.map(|bin| (bin, bin_error[bin] / total)).collect()
 }
 
+/// What kept a page from people when it was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBy {
+    /// The machine was shelved, or out of service.
+    pub suppression: SuppressionKind,
+    /// Who had it so.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A page about an incident, as the outbox keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PagePayload {
@@ -130,6 +142,9 @@ pub struct PagePayload {
     /// How late the page is, when a spool was catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_by_ms: Option<u64>,
+    /// What kept it from people until now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<KeptBy>,
     /// One key for everything about the incident, for receivers that group.
     pub dedup_key: String,
 }
@@ -174,6 +189,7 @@ mod tests {
             baseline_id: None,
             replay: false,
             delayed_by_ms: None,
+            kept_by: None,
             dedup_key: dedup_key(IncidentId(7)),
         };
         let json = serde_json::to_string(&payload).unwrap();

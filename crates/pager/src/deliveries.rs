@@ -7,10 +7,7 @@ use tocsin_domain::{Principal, Slug};
 use tocsin_store::access::NewAuditEntry;
 use tocsin_store::outbox::{DeliveryId, DeliveryListing, DeliveryQuery, DeliveryState};
 
-use crate::{Error, Service};
-
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1_000;
+use crate::{Error, Service, wire};
 
 impl Service {
     /// Deliveries the caller may see, newest first.
@@ -20,7 +17,7 @@ impl Service {
         asked: &v1::ListDeliveriesRequest,
     ) -> Result<Vec<v1::Delivery>, Error> {
         let listings = self.store.delivery_list(&by.scope(), &query(asked)?).await?;
-        Ok(listings.into_iter().map(wire).collect())
+        Ok(listings.into_iter().map(to_wire).collect())
     }
 
     /// Sends what was given up again; answers the delivery, and how many go out with it.
@@ -47,7 +44,7 @@ impl Service {
             tracing::error!(%error, action = entry.action, subject = entry.subject, "audit entry lost");
         }
         Ok(v1::ResendDeliveryResponse {
-            delivery: Some(wire(self.store.delivery_get(&scope, id).await?)),
+            delivery: Some(to_wire(self.store.delivery_get(&scope, id).await?)),
             deliveries: count,
         })
     }
@@ -56,10 +53,6 @@ impl Service {
 /// Reads which deliveries are asked for.
 fn query(asked: &v1::ListDeliveriesRequest) -> Result<DeliveryQuery, Malformed> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    if asked.limit > MAX_LIMIT {
-        let reason = format!("{} is more than {MAX_LIMIT}", asked.limit);
-        return Err(Malformed::new("limit", reason));
-    }
     Ok(DeliveryQuery {
         id: None,
         state: given(&asked.state)
@@ -68,11 +61,11 @@ fn query(asked: &v1::ListDeliveriesRequest) -> Result<DeliveryQuery, Malformed> 
         destination: given(&asked.destination),
         site: given(&asked.site).map(|site| Slug::parse("site", &site)).transpose()?,
         before: (asked.before_delivery_id != 0).then_some(DeliveryId(asked.before_delivery_id)),
-        limit: if asked.limit == 0 { DEFAULT_LIMIT } else { asked.limit },
+        limit: wire::limit(asked.limit)?,
     })
 }
 
-fn wire(listing: DeliveryListing) -> v1::Delivery {
+fn to_wire(listing: DeliveryListing) -> v1::Delivery {
     let is_waiting = listing.state == DeliveryState::Waiting;
     v1::Delivery {
         delivery_id: listing.id.0,

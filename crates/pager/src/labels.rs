@@ -11,7 +11,7 @@ use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::Machine;
 use tocsin_store::label::{LabelQuery, MachineLabel, NewLabel, Window};
 
-use crate::{Error, Service};
+use crate::{Error, Service, wire};
 
 /// The longest failure mode kept, in characters.
 const MODE_CHARS: usize = 100;
@@ -40,7 +40,7 @@ impl Service {
     /// Puts a label on record.
     pub(crate) async fn add_label(&self, by: &Principal, request: v1::AddLabelRequest) -> Result<v1::Label, Error> {
         let label = Label::parse(&request.label).map_err(Malformed::from)?;
-        let mode = text("mode", &request.mode, MODE_CHARS)?;
+        let mode = wire::text("mode", &request.mode, MODE_CHARS)?;
         if !(mode.is_empty() || label.is_failure()) {
             let reason = format!("{mode:?} is how a machine failed, and {label} says it did not");
             return Err(Malformed::new("mode", reason).into());
@@ -51,7 +51,7 @@ impl Service {
             window,
             label,
             mode,
-            note: text("note", &request.note, NOTE_CHARS)?,
+            note: wire::text("note", &request.note, NOTE_CHARS)?,
             by: by.actor(),
         };
         let now = self.clock.now();
@@ -71,7 +71,7 @@ impl Service {
         if let Err(error) = self.store.audit_append(&entry, now).await {
             tracing::error!(%error, action = entry.action, subject = entry.subject, "audit entry lost");
         }
-        Ok(wire(&named, label))
+        Ok(to_wire(&named, label))
     }
 
     /// What was said of a machine, newest first.
@@ -101,7 +101,7 @@ impl Service {
             incident,
         };
         let labels = self.store.labels(scope, &query).await?;
-        Ok(labels.into_iter().map(|label| wire(named, label)).collect())
+        Ok(labels.into_iter().map(|label| to_wire(named, label)).collect())
     }
 
     async fn subject(&self, scope: &Scope, subject: Option<Subject>) -> Result<(Named, Window), Error> {
@@ -139,19 +139,7 @@ impl Service {
     }
 }
 
-/// A text that is kept whole, or refused.
-fn text(field: &'static str, given: &str, most: usize) -> Result<String, Malformed> {
-    let given = given.trim();
-    if given.chars().count() > most || given.contains('\0') {
-        return Err(Malformed::new(
-            field,
-            format!("must have at most {most} characters and no NUL"),
-        ));
-    }
-    Ok(given.to_owned())
-}
-
-fn wire(named: &Named, label: MachineLabel) -> v1::Label {
+fn to_wire(named: &Named, label: MachineLabel) -> v1::Label {
     v1::Label {
         label_id: label.id,
         site: named.site.to_string(),

@@ -90,8 +90,13 @@ fn summary(payload: &PagePayload) -> String {
     let delayed = payload
         .delayed_by_ms
         .map(|ms| format!(", delayed by {}", rough(Duration::from_millis(ms))));
+    let kept = payload
+        .kept_by
+        .as_ref()
+        .map(|kept| format!(", kept while the machine was {} by {}", kept.suppression, kept.by));
     let replay = if payload.replay { " [replay]" } else { "" };
-    format!("{site}/{machine} {what}{}{replay}", delayed.unwrap_or_default())
+    let (delayed, kept) = (delayed.unwrap_or_default(), kept.unwrap_or_default());
+    format!("{site}/{machine} {what}{delayed}{kept}{replay}")
 }
 
 /// A duration to two digits or so, for people.
@@ -135,6 +140,7 @@ pub(crate) mod tests {
                 baseline_id: Some(BaselineId(9)),
                 replay: false,
                 delayed_by_ms: None,
+                kept_by: None,
                 dedup_key: dedup_key(incident),
             },
         }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::circuit::Circuit;
 use crate::fan_out::FanOut;
 use crate::metrics::Metrics;
+use crate::suppression::Timer;
 use crate::target::{Sender, Target};
 use crate::worker::Worker;
 use crate::{BuildError, Config, Service};
@@ -107,6 +108,12 @@ impl Pager {
         tasks.spawn(listen(store.clone(), Channel::Incident, shutdown.clone(), move || {
             watch.changed();
         }));
+        let timer = Timer {
+            store: store.clone(),
+            clock: self.sender.clock.clone(),
+            pause: self.config.poll(),
+        };
+        tasks.spawn(timer.run(shutdown.clone()));
         let new_page = Arc::new(Notify::new());
         let heard = new_page.clone();
         tasks.spawn(listen(store, Channel::Outbox, shutdown.clone(), move || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Principal, ReadingFlags};
+use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Principal, ReadingFlags, SuppressionId};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{Judgement, PagePayload, PageReason, ReAlarm, ThresholdSet};
 use tocsin_store::Store;
@@ -25,7 +25,7 @@ use crate::{Config, Error, wire};
 const SHOWN: u32 = 1_000;
 
 /// The longest note kept, in characters.
-const NOTE_CHARS: usize = 2_000;
+pub(crate) const NOTE_CHARS: usize = 2_000;
 
 /// The gRPC service.
 #[derive(Debug, Clone)]
@@ -151,6 +151,7 @@ impl Service {
             step: machine.newest_step.unwrap_or(said.payload.step),
             level: incident.latest_level.0,
             delayed_by_ms: None,
+            kept_by: None,
             ..said.payload
         };
         Ok(Some(NewPage {
@@ -245,6 +246,69 @@ impl IncidentsService for Service {
     ) -> Result<Response<v1::ResendDeliveryResponse>, Status> {
         let by = principal(&request, PersonRole::Operator, "send pages again")?;
         Ok(Response::new(self.resend(&by, request.into_inner().delivery_id).await?))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn suppress_machine(
+        &self,
+        request: Request<v1::SuppressMachineRequest>,
+    ) -> Result<Response<v1::SuppressMachineResponse>, Status> {
+        let by = principal(
+            &request,
+            PersonRole::Operator,
+            "shelve machines or take them out of service",
+        )?;
+        let suppression = Some(self.suppress(&by, request.into_inner()).await?);
+        Ok(Response::new(v1::SuppressMachineResponse { suppression }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn restore_machine(
+        &self,
+        request: Request<v1::RestoreMachineRequest>,
+    ) -> Result<Response<v1::RestoreMachineResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "return machines to service")?;
+        Ok(Response::new(self.restore(&by, request.get_ref()).await?))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn list_suppressions(
+        &self,
+        request: Request<v1::ListSuppressionsRequest>,
+    ) -> Result<Response<v1::ListSuppressionsResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at suppressions")?;
+        let suppressions = self.suppressions(&by, request.get_ref()).await?;
+        Ok(Response::new(v1::ListSuppressionsResponse { suppressions }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_suppression(
+        &self,
+        request: Request<v1::GetSuppressionRequest>,
+    ) -> Result<Response<v1::GetSuppressionResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at suppressions")?;
+        let id = SuppressionId(request.into_inner().suppression_id);
+        Ok(Response::new(self.suppression(&by, id).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn comment_incident(
+        &self,
+        request: Request<v1::CommentIncidentRequest>,
+    ) -> Result<Response<v1::CommentIncidentResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "comment on incidents")?;
+        self.comment(&by, request.get_ref()).await?;
+        Ok(Response::new(v1::CommentIncidentResponse {}))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn hand_over_incident(
+        &self,
+        request: Request<v1::HandOverIncidentRequest>,
+    ) -> Result<Response<v1::HandOverIncidentResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "hand over incidents")?;
+        let incident = Some(self.hand_over(&by, request.get_ref()).await?);
+        Ok(Response::new(v1::HandOverIncidentResponse { incident }))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

@@ -20,24 +20,45 @@ fn name(field: &str, text: &str) -> Result<Option<Slug>, Malformed> {
     }
 }
 
-/// Reads which incidents are asked for.
-pub(crate) fn query(wire: &v1::ListIncidentsRequest) -> Result<IncidentQuery, Malformed> {
-    let (site, machine) = (name("site", &wire.site)?, name("machine", &wire.machine)?);
+/// Reads a site and a machine of it, each of which may be left out.
+pub(crate) fn site_and_machine(site: &str, machine: &str) -> Result<(Option<Slug>, Option<Slug>), Malformed> {
+    let (site, machine) = (name("site", site)?, name("machine", machine)?);
     if machine.is_some() && site.is_none() {
         return Err(Malformed::new("site", "is missing: a machine is named within its site"));
     }
-    if wire.limit > MAX_LIMIT {
+    Ok((site, machine))
+}
+
+/// Reads how many of a list are asked for; 0 is the default.
+pub(crate) fn limit(asked: u32) -> Result<u32, Malformed> {
+    match asked {
+        0 => Ok(DEFAULT_LIMIT),
+        1..=MAX_LIMIT => Ok(asked),
+        _ => Err(Malformed::new("limit", format!("{asked} is more than {MAX_LIMIT}"))),
+    }
+}
+
+/// A text that is kept whole, or refused.
+pub(crate) fn text(field: &'static str, given: &str, most: usize) -> Result<String, Malformed> {
+    let given = given.trim();
+    if given.chars().count() > most || given.contains('\0') {
         return Err(Malformed::new(
-            "limit",
-            format!("{} is more than {MAX_LIMIT}", wire.limit),
+            field,
+            format!("must have at most {most} characters and no NUL"),
         ));
     }
+    Ok(given.to_owned())
+}
+
+/// Reads which incidents are asked for.
+pub(crate) fn query(wire: &v1::ListIncidentsRequest) -> Result<IncidentQuery, Malformed> {
+    let (site, machine) = site_and_machine(&wire.site, &wire.machine)?;
     Ok(IncidentQuery {
         site,
         machine,
         open_only: wire.open_only,
         before: (wire.before_incident_id != 0).then_some(IncidentId(wire.before_incident_id)),
-        limit: if wire.limit == 0 { DEFAULT_LIMIT } else { wire.limit },
+        limit: limit(wire.limit)?,
         ..IncidentQuery::default()
     })
 }

@@ -64,7 +64,7 @@ impl Fleet {
         principal.require_everywhere(PersonRole::Admin, "make sites")?;
         let new = wire::new_site(site.ok_or_else(|| Malformed::new("site", "is missing"))?)?;
         let site = wire::site(self.context.store.site_create(&new, self.context.now()).await?);
-        let detail = json!({ "oldest_s": site.oldest_s, "furthest_s": site.furthest_s, "cap": site.auto_register_cap });
+        let detail = json!({ "oldest_s": site.oldest_s, "furthest_s": site.furthest_s, "cap": site.auto_register_cap, "longest_shelf_s": site.longest_shelf_s });
         self.context
             .record(principal, "site.create", &site.name, detail)
             .await?;

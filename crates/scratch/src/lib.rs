@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tocsin_domain::fleet::Sensor;
+use tocsin_domain::fleet::{Sensor, Site};
 use tocsin_domain::{Scope, Slug, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
 use tocsin_store::fleet::{NewSensor, NewSite};
@@ -99,6 +99,7 @@ pub fn site(name: &str) -> NewSite {
         oldest: Duration::from_hours(24),
         furthest: Duration::from_mins(5),
         auto_register_cap: 0,
+        longest_shelf: Site::DEFAULT_LONGEST_SHELF,
     }
 }
 

@@ -36,7 +36,7 @@ impl Channel {
     }
 
     /// Tells the listeners when the transaction of `conn` commits.
-    pub(crate) async fn notify(self, conn: &mut PgConnection) -> Result<()> {
+    pub async fn notify(self, conn: &mut PgConnection) -> Result<()> {
         sqlx::query("select pg_notify($1, '')")
             .bind(self.as_str())
             .execute(conn)

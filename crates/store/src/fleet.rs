@@ -46,6 +46,8 @@ pub struct NewSite {
     pub furthest: Duration,
     /// The most sensors that gateways may register by themselves.
     pub auto_register_cap: i32,
+    /// The longest that a machine may be shelved at once.
+    pub longest_shelf: Duration,
 }
 
 struct SiteRow {
@@ -56,6 +58,7 @@ struct SiteRow {
     oldest_s: i64,
     furthest_s: i64,
     auto_register_cap: i32,
+    longest_shelf_s: i64,
 }
 
 impl TryFrom<SiteRow> for Site {
@@ -71,6 +74,7 @@ impl TryFrom<SiteRow> for Site {
             oldest: duration("site", "oldest_s", id, row.oldest_s, Duration::from_secs)?,
             furthest: duration("site", "furthest_s", id, row.furthest_s, Duration::from_secs)?,
             auto_register_cap: row.auto_register_cap,
+            longest_shelf: duration("site", "longest_shelf_s", id, row.longest_shelf_s, Duration::from_secs)?,
         })
     }
 }
@@ -151,9 +155,9 @@ impl Store {
     pub async fn site_create(&self, new: &NewSite, now: Timestamp) -> Result<Site> {
         let row = sqlx::query_as!(
             SiteRow,
-            "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7)
-             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap",
+            "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at, longest_shelf_s)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s",
             new.name.as_str(),
             new.title,
             new.time_zone,
@@ -161,6 +165,7 @@ impl Store {
             count(new.furthest.as_secs()),
             new.auto_register_cap,
             time(now),
+            count(new.longest_shelf.as_secs()),
         )
         .fetch_one(&self.pool)
         .await
@@ -172,7 +177,7 @@ impl Store {
     pub async fn site_list(&self, scope: &Scope) -> Result<Vec<Site>> {
         let rows = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
              where $1::int4[] is null or site_id = any($1) order by name",
             scope.to_filter() as _,
         )
@@ -185,7 +190,7 @@ impl Store {
     pub async fn site_by_name(&self, scope: &Scope, name: &Slug) -> Result<Site> {
         let row = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
              where name = $1 and ($2::int4[] is null or site_id = any($2))",
             name.as_str(),
             scope.to_filter() as _,
@@ -199,7 +204,7 @@ impl Store {
     pub async fn site_by_id(&self, scope: &Scope, site: SiteId) -> Result<Site> {
         let row = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
              where site_id = $1 and ($2::int4[] is null or site_id = any($2))",
             site.0,
             scope.to_filter() as _,

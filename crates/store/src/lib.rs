@@ -29,6 +29,7 @@ pub mod reading;
 mod row;
 mod schema;
 pub mod shadow;
+pub mod suppression;
 pub mod threshold;
 pub mod training_job;
 

@@ -4,7 +4,7 @@
 //! not. Machines are locked in the order of their numbers.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, Invalid, MachineId, Scope, Timestamp};
+use tocsin_domain::{IncidentId, Invalid, MachineId, Scope, SuppressionId, Timestamp};
 
 use crate::row::{Time, time, time_opt};
 use crate::{Error, Result, Store};
@@ -23,6 +23,8 @@ pub struct MachineState {
     /// Readings up to this capture time are folded even if nothing is open: flagged ones that decided nothing themselves
     /// count in their windows.
     pub hot_until: Option<Timestamp>,
+    /// What keeps its pages from people now.
+    pub suppression: Option<SuppressionId>,
 }
 
 /// What an entry of the journal is about.
@@ -40,6 +42,16 @@ pub enum EventKind {
     Acknowledged,
     /// The condition no longer holds.
     Cleared,
+    /// A person shelved the machine, or took it out of service.
+    Suppressed,
+    /// A page was decided, and kept from people.
+    PageSuppressed,
+    /// People hear of the machine again.
+    Restored,
+    /// A person said something about the incident.
+    Commented,
+    /// Whoever had taken the incident handed it over.
+    HandedOver,
 }
 
 impl EventKind {
@@ -52,6 +64,11 @@ impl EventKind {
             Self::ReAlarmed => "re_alarmed",
             Self::Acknowledged => "acknowledged",
             Self::Cleared => "cleared",
+            Self::Suppressed => "suppressed",
+            Self::PageSuppressed => "page_suppressed",
+            Self::Restored => "restored",
+            Self::Commented => "commented",
+            Self::HandedOver => "handed_over",
         }
     }
 
@@ -64,6 +81,11 @@ impl EventKind {
             "re_alarmed" => Ok(Self::ReAlarmed),
             "acknowledged" => Ok(Self::Acknowledged),
             "cleared" => Ok(Self::Cleared),
+            "suppressed" => Ok(Self::Suppressed),
+            "page_suppressed" => Ok(Self::PageSuppressed),
+            "restored" => Ok(Self::Restored),
+            "commented" => Ok(Self::Commented),
+            "handed_over" => Ok(Self::HandedOver),
             _ => Err(Invalid::new("kind", format!("{text:?} is not an event kind"))),
         }
     }
@@ -112,6 +134,7 @@ struct StateRow {
     last_seq: i64,
     open_incident_id: Option<i64>,
     hot_until: Option<Time>,
+    suppression_id: Option<i64>,
 }
 
 impl From<StateRow> for MachineState {
@@ -122,6 +145,7 @@ impl From<StateRow> for MachineState {
             last_seq: row.last_seq,
             open_incident: row.open_incident_id.map(IncidentId),
             hot_until: row.hot_until.map(Timestamp::from),
+            suppression: row.suppression_id.map(SuppressionId),
         }
     }
 }
@@ -177,7 +201,7 @@ pub async fn machines_lock(conn: &mut PgConnection, machines: &[MachineId]) -> R
     ensure(conn, &numbers).await?;
     let rows = sqlx::query_as!(
         StateRow,
-        "select machine_id, newest_step, last_seq, open_incident_id, hot_until from machine_state
+        "select machine_id, newest_step, last_seq, open_incident_id, hot_until, suppression_id from machine_state
          where machine_id = any($1) order by machine_id for update",
         &numbers
     )
@@ -192,7 +216,7 @@ pub async fn machines_try_lock(conn: &mut PgConnection, machines: &[MachineId]) 
     ensure(conn, &numbers).await?;
     let rows = sqlx::query_as!(
         StateRow,
-        "select machine_id, newest_step, last_seq, open_incident_id, hot_until from machine_state
+        "select machine_id, newest_step, last_seq, open_incident_id, hot_until, suppression_id from machine_state
          where machine_id = any($1) order by machine_id for update skip locked",
         &numbers
     )
@@ -240,12 +264,16 @@ pub async fn machines_update(conn: &mut PgConnection, changes: &[MachineChange])
         .map(|c| c.state.open_incident.map(|open| open.0))
         .collect();
     let hot: Vec<Option<Time>> = changes.iter().map(|c| time_opt(c.state.hot_until)).collect();
+    let suppressions: Vec<Option<i64>> = changes
+        .iter()
+        .map(|c| c.state.suppression.map(|suppression| suppression.0))
+        .collect();
     let moved = sqlx::query!(
         "update machine_state s
          set last_seq = s.last_seq + u.appended, newest_step = u.newest_step, open_incident_id = u.open_incident_id,
-             hot_until = u.hot_until
-         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::int8[], $6::timestamptz[])
-              u(machine_id, last_seq, appended, newest_step, open_incident_id, hot_until)
+             hot_until = u.hot_until, suppression_id = u.suppression_id
+         from unnest($1::int4[], $2::int8[], $3::int8[], $4::timestamptz[], $5::int8[], $6::timestamptz[], $7::int8[])
+              u(machine_id, last_seq, appended, newest_step, open_incident_id, hot_until, suppression_id)
          where s.machine_id = u.machine_id and s.last_seq = u.last_seq",
         &machines,
         &last,
@@ -253,6 +281,7 @@ pub async fn machines_update(conn: &mut PgConnection, changes: &[MachineChange])
         &newest as _,
         &open as _,
         &hot as _,
+        &suppressions as _,
     )
     .execute(&mut *conn)
     .await?;

@@ -77,11 +77,14 @@ impl TryFrom<PageRow> for Page {
     }
 }
 
-/// Writes a page into the outbox, in the transaction that decided it. Answers whether it is new.
+/// Writes a page into the outbox, in the transaction that decided it. Answers whether it is new. Of an incident that
+/// nobody was told of, as while its machine was shelved, nobody is told that it has gone.
 pub async fn page_insert(conn: &mut PgConnection, new: &NewPage, now: Timestamp) -> Result<bool> {
     let done = sqlx::query!(
         "insert into outbox (page_key, incident_id, action, payload, created_at)
-         values ($1, $2, $3, $4::text::jsonb, $5) on conflict (page_key, action) do nothing",
+         select $1, $2::int8, $3, $4::text::jsonb, $5::timestamptz
+         where $3 <> 'resolve' or exists (select 1 from outbox t where t.incident_id = $2 and t.action = 'trigger')
+         on conflict (page_key, action) do nothing",
         new.page_key,
         new.incident.0,
         new.action.as_str(),

@@ -23,6 +23,7 @@ mod replay;
 mod serve;
 #[cfg(feature = "trainer")]
 mod simulate;
+mod suppressions;
 mod thresholds;
 mod tokens;
 #[cfg(feature = "trainer")]

@@ -1,6 +1,7 @@
 //! One incident: how it went, what speaks for it, who took it.
 
 mod evidence;
+pub(crate) mod people;
 mod timeline;
 
 use axum::extract::{Form, Path, Query};
@@ -158,7 +159,7 @@ fn body(
                 section.card #evidence data-live { (evidence::section(incident, &answer.evidence, chosen, verdict)) }
             }
             div {
-                section.card #facts data-live { (facts(incident)) (take(who, incident)) }
+                section.card #facts data-live { (facts(incident)) (take(who, incident)) (people::forms(who, incident)) }
                 section.card #timeline data-live {
                     div.card-head { h2 { "Timeline" } }
                     (timeline::list(incident, answer))

@@ -3,13 +3,14 @@
 use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
+use tocsin_contracts::access::v1::WhoAmIResponse;
 use tocsin_contracts::fleet::v1::{
     ListClassesRequest, ListMachinesRequest, ListSensorsRequest, ListSitesRequest, MachineOverview, Sensor,
 };
-use tocsin_contracts::incidents::v1::{Incident, ListIncidentsRequest};
+use tocsin_contracts::incidents::v1::{Incident, ListIncidentsRequest, ListSuppressionsRequest, Suppression};
 
 use super::fleet::{Attention, silence_by_class};
-use super::incidents;
+use super::{incidents, suppressions};
 use crate::console::App;
 use crate::data::series::Range;
 use crate::failure::{Failure, Part};
@@ -18,6 +19,7 @@ use crate::session::Session;
 use crate::view::{self, badge, incident_state, level, machine_href, moment_and_age};
 
 mod commissioning;
+pub(crate) mod suppression;
 
 /// Past incidents on the page.
 const INCIDENTS: u32 = 50;
@@ -35,6 +37,7 @@ struct Machine {
     site: String,
     sensors: Vec<Sensor>,
     incidents: Vec<Incident>,
+    suppression: Option<Suppression>,
 }
 
 /// `GET /sites/{site}/machines/{machine}`.
@@ -46,7 +49,7 @@ pub(crate) async fn show(
 ) -> Result<Markup, Failure> {
     let (mut fleet, mut sites, mut classes, mut sensors) =
         (session.fleet(), session.fleet(), session.fleet(), session.fleet());
-    let mut incidents = session.incidents();
+    let (mut incidents, mut suppressions) = (session.incidents(), session.incidents());
     let failed = Part::Fleet.failed();
     let this = ListMachinesRequest {
         site: site.clone(),
@@ -62,7 +65,13 @@ pub(crate) async fn show(
         limit: INCIDENTS,
         ..ListIncidentsRequest::default()
     };
-    let (who, overview, sites, classes, sensors, incidents) = tokio::try_join!(
+    let its_suppression = ListSuppressionsRequest {
+        site: site.clone(),
+        machine: machine.clone(),
+        in_force_only: true,
+        ..ListSuppressionsRequest::default()
+    };
+    let (who, overview, sites, classes, sensors, incidents, suppressions) = tokio::try_join!(
         session.who(),
         async { fleet.list_machines(this).await.map_err(&failed) },
         async { sites.list_sites(ListSitesRequest {}).await.map_err(&failed) },
@@ -71,6 +80,12 @@ pub(crate) async fn show(
         async {
             incidents
                 .list_incidents(its_incidents)
+                .await
+                .map_err(Part::Incidents.failed())
+        },
+        async {
+            suppressions
+                .list_suppressions(its_suppression)
                 .await
                 .map_err(Part::Incidents.failed())
         },
@@ -93,12 +108,18 @@ pub(crate) async fn show(
         overview,
         sensors: sensors.into_inner().sensors,
         incidents: incidents.into_inner().incidents,
+        suppression: suppressions.into_inner().suppressions.pop(),
     };
     let title = format!("{} · {}", machine.overview.machine, machine.site);
-    Ok(page_with_charts(&title, Nav::Fleet, &who, &body(&machine, asked.range)))
+    Ok(page_with_charts(
+        &title,
+        Nav::Fleet,
+        &who,
+        &body(&who, &machine, asked.range),
+    ))
 }
 
-fn body(machine: &Machine, range: Range) -> Markup {
+fn body(who: &WhoAmIResponse, machine: &Machine, range: Range) -> Markup {
     let overview = &machine.overview;
     let base = machine_href(&overview.site, &overview.machine);
     html! {
@@ -160,6 +181,10 @@ fn body(machine: &Machine, range: Range) -> Markup {
             div #sensors data-live { (commissioning::table(&machine.sensors)) }
         }
         section.card {
+            div.card-head { h2 { "Paging" } }
+            div #paging data-live { (suppression::card(who, (&overview.site, &overview.machine), machine.suppression.as_ref())) }
+        }
+        section.card {
             div.card-head { h2 { "Incidents" } }
             div #incidents data-live { (incidents::table(&machine.incidents, false)) }
         }
@@ -180,6 +205,7 @@ fn state_line(machine: &Machine) -> Markup {
     let overview = &machine.overview;
     html! {
         (badge(machine.attention.kind()))
+        @if let Some(one) = &machine.suppression { (view::tag(suppressions::state(one))) }
         @if overview.open_incident_id != 0 {
             a.button href=(format!("/incidents/{}", overview.open_incident_id)) {
                 "Incident " (overview.open_incident_id) ": " (incident_state(&overview.incident_state))

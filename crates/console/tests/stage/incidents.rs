@@ -8,6 +8,12 @@ use tocsin_contracts::incidents::v1::{
     ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
     ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest, WatchIncidentsResponse,
 };
+use tocsin_contracts::incidents::v1::{
+    CommentIncidentRequest, CommentIncidentResponse, GetSuppressionRequest, GetSuppressionResponse,
+    HandOverIncidentRequest, HandOverIncidentResponse, ListSuppressionsRequest, ListSuppressionsResponse,
+    RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest, SuppressMachineResponse, SuppressedPage,
+    Suppression,
+};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
@@ -29,6 +35,40 @@ impl Fixture {
         } else {
             "active_unacknowledged"
         }
+    }
+
+    /// One in force, of the machine that incident 29 is about, and one that is over.
+    fn suppressions(&self) -> Vec<Suppression> {
+        let hostile = self.fleet == Fleet::Hostile;
+        let reason = if hostile {
+            HOSTILE
+        } else {
+            "spindle motor is being changed"
+        };
+        let of_29 = self.all().into_iter().find(|incident| incident.incident_id == 29);
+        let (site, machine) = of_29.map(|one| (one.site, one.machine)).unwrap_or_default();
+        let in_force = Suppression {
+            suppression_id: 3,
+            site,
+            machine,
+            kind: "out_of_service".into(),
+            from: self.ago(3_600),
+            until: self.ago(60),
+            by: "olga".into(),
+            reason: reason.into(),
+            ..Suppression::default()
+        };
+        let over = Suppression {
+            suppression_id: 2,
+            kind: "shelved".into(),
+            from: self.ago(9_000),
+            one_shot: true,
+            ended_at: self.ago(5_000),
+            ended_by: "time".into(),
+            suppressed_pages: 1,
+            ..in_force.clone()
+        };
+        vec![in_force, over]
     }
 
     fn all(&self) -> Vec<Incident> {
@@ -256,11 +296,54 @@ impl IncidentsService for Fixture {
         }))
     }
 
+    async fn list_suppressions(
+        &self,
+        request: Request<ListSuppressionsRequest>,
+    ) -> Result<Response<ListSuppressionsResponse>, Status> {
+        let asked = request.into_inner();
+        let mut suppressions = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            self.suppressions()
+        };
+        suppressions.retain(|one| {
+            (asked.machine.is_empty() || one.machine == asked.machine)
+                && !(asked.in_force_only && one.ended_at.is_some())
+        });
+        Ok(Response::new(ListSuppressionsResponse { suppressions }))
+    }
+
+    async fn get_suppression(
+        &self,
+        request: Request<GetSuppressionRequest>,
+    ) -> Result<Response<GetSuppressionResponse>, Status> {
+        let id = request.into_inner().suppression_id;
+        let found = self.suppressions().into_iter().find(|one| one.suppression_id == id);
+        let suppression = found.ok_or_else(|| Status::not_found(format!("no suppression {id} in your sites")))?;
+        let page = SuppressedPage {
+            page_key: "tocsin-incident-29-opened-1000".into(),
+            incident_id: 29,
+            action: "trigger".into(),
+            decided_at: self.ago(6_000),
+            released_at: self.ago(3_000),
+            payload_json: "{}".into(),
+        };
+        let pages = if id == 3 { vec![] } else { vec![page] };
+        Ok(Response::new(GetSuppressionResponse {
+            suppression: Some(suppression),
+            pages,
+        }))
+    }
+
     refuse! {
         add_label, AddLabelRequest, AddLabelResponse;
         list_labels, ListLabelsRequest, ListLabelsResponse;
         list_deliveries, ListDeliveriesRequest, ListDeliveriesResponse;
         resend_delivery, ResendDeliveryRequest, ResendDeliveryResponse;
+        suppress_machine, SuppressMachineRequest, SuppressMachineResponse;
+        restore_machine, RestoreMachineRequest, RestoreMachineResponse;
+        hand_over_incident, HandOverIncidentRequest, HandOverIncidentResponse;
+        comment_incident, CommentIncidentRequest, CommentIncidentResponse;
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

@@ -15,7 +15,7 @@ use tocsin_store::incident::{
     Incident, NewEvidence, NewIncident, evidence_attach, evidence_insert, incident_insert, incident_update,
 };
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
-use tocsin_store::outbox::{NewPage, page_insert};
+use tocsin_store::outbox::NewPage;
 use tocsin_store::{Result, Store, Transaction};
 
 use crate::assess::Assessed;
@@ -228,6 +228,7 @@ impl FoldedMachine {
         if paged {
             self.page(tx, assessed, PageReason::Cleared, decision).await?;
         }
+        self.end_one_shot(tx, decision.step, assessed.row.received_at).await?;
         self.incident = None;
         self.changed = false;
         self.state.open_incident = None;
@@ -313,8 +314,8 @@ impl FoldedMachine {
             action: reason.action(),
             payload_json,
         };
-        page_insert(tx, &page, assessed.row.received_at).await?;
-        Ok(())
+        self.send(tx, &page, reason, (decision.step, assessed.row.received_at))
+            .await
     }
 }
 
@@ -353,6 +354,11 @@ fn kind_of(event: &Event) -> EventKind {
         Event::ReAlarmed { .. } => EventKind::ReAlarmed,
         Event::Acknowledged { .. } => EventKind::Acknowledged,
         Event::Cleared => EventKind::Cleared,
+        Event::Suppressed { .. } => EventKind::Suppressed,
+        Event::PageSuppressed { .. } => EventKind::PageSuppressed,
+        Event::Restored { .. } => EventKind::Restored,
+        Event::Commented { .. } => EventKind::Commented,
+        Event::HandedOver { .. } => EventKind::HandedOver,
     }
 }
 

@@ -205,6 +205,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         baseline_id: None,
         replay: false,
         delayed_by_ms: None,
+        kept_by: None,
         dedup_key: dedup_key(incident),
     };
     NewPage {

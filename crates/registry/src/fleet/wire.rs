@@ -12,6 +12,7 @@ use tocsin_store::fleet::{MachineOverview, NamedSpec, NewSensor, NewSite, Sensor
 
 const DAY_S: u64 = 24 * 3600;
 const DEFAULT_OLDEST_S: u64 = 30 * DAY_S;
+const MAX_LONGEST_SHELF_S: u64 = 366 * DAY_S;
 const DEFAULT_FURTHEST_S: u64 = 5 * 60;
 const DEFAULT_STEP_MS: u64 = 10_000;
 const MAX_STEP_MS: u64 = 31 * DAY_S * 1000;
@@ -50,8 +51,21 @@ pub(super) fn new_site(wire: WireSite) -> Result<NewSite, Malformed> {
         furthest: Duration::from_secs(or_default(wire.furthest_s, DEFAULT_FURTHEST_S)),
         auto_register_cap: i32::try_from(cap)
             .map_err(|_| Malformed::new("site.auto_register_cap", format!("{cap} is too many")))?,
+        longest_shelf: longest_shelf(wire.longest_shelf_s)?,
         name,
     })
+}
+
+/// The longest that a machine may be shelved at once; 0 is the default.
+fn longest_shelf(longest_s: u64) -> Result<Duration, Malformed> {
+    if longest_s > MAX_LONGEST_SHELF_S {
+        let reason = format!("{longest_s} s is more than a year, {MAX_LONGEST_SHELF_S} s");
+        return Err(Malformed::new("site.longest_shelf_s", reason));
+    }
+    Ok(Duration::from_secs(or_default(
+        longest_s,
+        Site::DEFAULT_LONGEST_SHELF.as_secs(),
+    )))
 }
 
 pub(super) fn site(site: Site) -> WireSite {
@@ -62,6 +76,7 @@ pub(super) fn site(site: Site) -> WireSite {
         oldest_s: site.oldest.as_secs(),
         furthest_s: site.furthest.as_secs(),
         auto_register_cap: u32::try_from(site.auto_register_cap).unwrap_or(0),
+        longest_shelf_s: site.longest_shelf.as_secs(),
     }
 }
 
@@ -211,9 +226,16 @@ mod tests {
             (
                 WireSite {
                     auto_register_cap: u32::MAX,
-                    ..good
+                    ..good.clone()
                 },
                 "site.auto_register_cap",
+            ),
+            (
+                WireSite {
+                    longest_shelf_s: MAX_LONGEST_SHELF_S + 1,
+                    ..good
+                },
+                "site.longest_shelf_s",
             ),
         ];
         for (site, field) in sites {

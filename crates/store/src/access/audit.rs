@@ -5,6 +5,7 @@
 
 mod chain;
 
+use sqlx::PgConnection;
 use tocsin_domain::Timestamp;
 
 use crate::row::time;
@@ -42,20 +43,26 @@ pub struct AuditEntry {
     pub detail_json: String,
 }
 
+/// Writes an entry in the transaction of what it tells of. The database gives it its place in the chain and its hash, one
+/// writer at a time until that transaction ends: so it comes last.
+pub async fn audit_insert(conn: &mut PgConnection, new: &NewAuditEntry, now: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "insert into audit (at, actor, action, subject, detail) values ($1, $2, $3, $4, $5::text::jsonb)",
+        time(now),
+        new.actor,
+        new.action,
+        new.subject,
+        new.detail_json,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 impl Store {
-    /// Writes an entry. The database gives it its place in the chain and its hash.
+    /// Writes an entry that stands alone. See [`audit_insert`].
     pub async fn audit_append(&self, new: &NewAuditEntry, now: Timestamp) -> Result<()> {
-        sqlx::query!(
-            "insert into audit (at, actor, action, subject, detail) values ($1, $2, $3, $4, $5::text::jsonb)",
-            time(now),
-            new.actor,
-            new.action,
-            new.subject,
-            new.detail_json,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        audit_insert(&mut *self.acquire().await?, new, now).await
     }
 
     /// Entries, newest first, before the entry given.

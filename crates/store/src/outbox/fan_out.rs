@@ -84,8 +84,8 @@ impl Store {
     }
 
     /// Makes deliveries to `destinations`, in order, of what raised each open incident to page level that nobody has
-    /// acknowledged, where that was decided at `decided_by` or before; those that are there stay as they are, so each
-    /// destination is told once. Answers how many are new.
+    /// acknowledged, where that was decided at `decided_by` or before and the machine is in service; those that are there
+    /// stay as they are, so each destination is told once. Answers how many are new.
     pub async fn deliveries_escalate(
         &self,
         destinations: &[String],
@@ -98,6 +98,8 @@ impl Store {
              from (select distinct on (o.incident_id) o.outbox_id, o.created_at
                    from incident n join outbox o using (incident_id)
                    where n.closed_at is null and n.acknowledged_at is null and n.severity = $4 and o.action = 'trigger'
+                     and not exists (select 1 from suppression s
+                                     where s.machine_id = n.machine_id and s.ended_at is null)
                    order by o.incident_id, o.outbox_id desc) t
              cross join unnest($1::text[]) with ordinality as e(destination, place)
              where t.created_at <= $2 order by t.outbox_id, e.place on conflict do nothing",

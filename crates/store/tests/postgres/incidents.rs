@@ -74,6 +74,7 @@ fn state(machine: MachineId, last_seq: i64) -> MachineState {
         last_seq,
         open_incident: None,
         hot_until: None,
+        suppression: None,
     }
 }
 
@@ -90,6 +91,7 @@ async fn a_hot_machine_is_folded_until_its_time() {
         machines_lock(&mut transaction, &[machine]).await.unwrap();
         let hot = MachineState {
             hot_until: Some(at(30)),
+            suppression: None,
             ..state(machine, 0)
         };
         append(&mut transaction, hot, &[]).await.unwrap();

@@ -54,6 +54,7 @@ pub(crate) async fn site(store: &Store, name: &str, cap: i32) -> Site {
         oldest: Duration::from_hours(24 * 30),
         furthest: Duration::from_mins(5),
         auto_register_cap: cap,
+        longest_shelf: Site::DEFAULT_LONGEST_SHELF,
     };
     store.site_create(&new, noon()).await.unwrap()
 }

@@ -12,7 +12,7 @@ use tocsin_contracts::fleet::v1::{
     Site, Spec,
 };
 
-use super::{Ask, duration, given, labels, nested, when};
+use super::{Ask, duration, given, labels, nested, suppressions, when};
 use crate::client::explain;
 
 mod classes;
@@ -57,6 +57,9 @@ struct NewSite {
     /// The most sensors that gateways may register by themselves
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     auto_register_cap: u32,
+    /// The longest that people may shelve a machine at once [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    longest_shelf: Option<Duration>,
 }
 
 impl Sites {
@@ -71,6 +74,7 @@ impl Sites {
                     oldest_s: new.oldest.map_or(0, |length| length.as_secs()),
                     furthest_s: new.furthest.map_or(0, |length| length.as_secs()),
                     auto_register_cap: new.auto_register_cap,
+                    longest_shelf_s: new.longest_shelf.map_or(0, |length| length.as_secs()),
                 };
                 let answer = client.create_site(CreateSiteRequest { site: Some(site) }).await;
                 let answer = answer
@@ -91,6 +95,7 @@ impl Sites {
                     "oldest_s",
                     "furthest_s",
                     "auto_register_cap",
+                    "longest_shelf_s",
                 ];
                 self.ask
                     .output
@@ -108,6 +113,7 @@ fn site_view(site: Site) -> Value {
         "oldest_s": site.oldest_s,
         "furthest_s": site.furthest_s,
         "auto_register_cap": site.auto_register_cap,
+        "longest_shelf_s": site.longest_shelf_s,
     })
 }
 
@@ -185,6 +191,17 @@ enum MachineCommand {
         /// SITE/MACHINE
         path: String,
     },
+    /// Keep a machine's pages from people for a while: it is known, and not for now
+    Shelve(suppressions::Shelve),
+    /// Keep a machine's pages from people while it is worked on: its readings teach nothing either
+    OutOfService(suppressions::Order),
+    /// Return a machine to service before its time; what was kept is sent if it is still so
+    Return {
+        /// SITE/MACHINE
+        path: String,
+    },
+    /// List machines that are shelved or out of service, or show one with the pages it kept
+    Suppressed(suppressions::Suppressed),
 }
 
 impl Machines {
@@ -193,6 +210,10 @@ impl Machines {
             MachineCommand::List { site } => site,
             MachineCommand::Label(label) => return label.run(&self.ask).await,
             MachineCommand::Labels { path } => return labels::list(&self.ask, &path).await,
+            MachineCommand::Shelve(shelve) => return shelve.run(&self.ask).await,
+            MachineCommand::OutOfService(order) => return order.out_of_service(&self.ask).await,
+            MachineCommand::Return { path } => return suppressions::restore(&self.ask, &path).await,
+            MachineCommand::Suppressed(suppressed) => return suppressed.run(&self.ask).await,
         };
         let mut client = FleetServiceClient::new(self.ask.target.channel()?);
         let answer = client

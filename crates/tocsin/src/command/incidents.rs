@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::{
-    AcknowledgeIncidentRequest, Evidence, GetIncidentRequest, Incident, JournalEvent, ListIncidentsRequest, Page,
+    AcknowledgeIncidentRequest, CommentIncidentRequest, Evidence, GetIncidentRequest, HandOverIncidentRequest,
+    Incident, JournalEvent, ListIncidentsRequest, Page,
 };
 
 use super::{Ask, given, labels, nested, when};
@@ -48,6 +49,24 @@ enum What {
     Ack {
         /// Its number
         incident: i64,
+        /// A note for the record
+        #[arg(long, default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// Put a comment on an incident's record
+    Comment {
+        /// Its number
+        incident: i64,
+        /// What to say
+        text: String,
+    },
+    /// Hand an incident that somebody has taken over to another account
+    HandOver {
+        /// Its number
+        incident: i64,
+        /// The account that has it from now on
+        #[arg(long, value_name = "NAME")]
+        to: String,
         /// A note for the record
         #[arg(long, default_value = "", hide_default_value = true)]
         note: String,
@@ -108,6 +127,30 @@ impl Incidents {
                 view["labels"] = answer.labels.into_iter().map(labels::view).collect::<Result<_>>()?;
                 view["pages"] = answer.pages.into_iter().map(page_view).collect::<Result<_>>()?;
                 output.item("incident", view)
+            }
+            What::Comment { incident, text } => {
+                let request = CommentIncidentRequest {
+                    incident_id: incident,
+                    text: text.clone(),
+                };
+                let answer = client.comment_incident(request).await;
+                answer.map_err(|status| explain("commenting on the incident", &status))?;
+                output.item("comment", json!({ "incident_id": incident, "text": text }))
+            }
+            What::HandOver { incident, to, note } => {
+                let request = HandOverIncidentRequest {
+                    incident_id: incident,
+                    to,
+                    note,
+                };
+                let answer = client.hand_over_incident(request).await;
+                let answer = answer
+                    .map_err(|status| explain("handing the incident over", &status))?
+                    .into_inner();
+                output.item(
+                    "incident",
+                    view(answer.incident.context("the answer holds no incident")?)?,
+                )
             }
             What::Label { incident, what } => labels::incident(&self.ask, incident, what).await,
             What::Ack { incident, note } => {

@@ -147,7 +147,7 @@ pub(super) fn view(label: WireLabel) -> Result<Value> {
 }
 
 /// Reads `SITE/MACHINE`.
-fn names(path: &str) -> Result<[String; 2]> {
+pub(super) fn names(path: &str) -> Result<[String; 2]> {
     let parts: Vec<String> = path.split('/').map(str::to_owned).collect();
     let names = <[String; 2]>::try_from(parts);
     names.map_err(|_| anyhow!("{path:?} is not of the form SITE/MACHINE"))

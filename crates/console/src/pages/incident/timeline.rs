@@ -17,6 +17,11 @@ struct Payload {
     level: Option<f32>,
     detector: Option<String>,
     reason: Option<String>,
+    suppression: Option<String>,
+    until: Option<Timestamp>,
+    released: Option<String>,
+    text: Option<String>,
+    to: Option<String>,
 }
 
 enum Entry<'a> {
@@ -115,7 +120,7 @@ fn class(entry: &Entry<'_>) -> &'static str {
         Entry::Earlier(_) | Entry::Steps { .. } => "steps",
         Entry::Event(event, _) => match event.kind.as_str() {
             "opened" | "escalated" | "re_alarmed" => "raised",
-            "acknowledged" => "taken",
+            "acknowledged" | "handed_over" => "taken",
             "cleared" => "cleared",
             _ => "other",
         },
@@ -172,9 +177,39 @@ fn journal_line(incident: &Incident, event: &JournalEvent, payload: &Payload) ->
                 strong { "Acknowledged by " (by) }
                 @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
             },
+            "handed_over" => {
+                strong { "Handed over by " (by) " to " (payload.to.as_deref().unwrap_or("someone")) }
+                @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
+            },
+            "commented" => {
+                strong { (by) " said" }
+                blockquote { (payload.text.as_deref().unwrap_or_default()) }
+            },
+            "suppressed" => {
+                strong { "Machine " (suppression(payload)) " by " (by) }
+                span.sub { "until " (moment(payload.until)) ": " (payload.reason.as_deref().unwrap_or_default()) }
+            },
+            "page_suppressed" => {
+                strong { "Page kept from people" }
+                span.sub { "the machine was shelved or out of service" }
+            },
+            "restored" => {
+                strong { "Machine back in service" }
+                span.sub {
+                    @match by { "time" => "its time was over", "incident" => "its incident cleared", "renewed" => "another took its place", person => { "by " (person) } }
+                    @if payload.released.is_some() { "; the page that was kept is sent" }
+                }
+            },
             "cleared" => strong { "Cleared" },
             other => strong { (other) },
         }
+    }
+}
+
+fn suppression(payload: &Payload) -> &'static str {
+    match payload.suppression.as_deref() {
+        Some("out_of_service") => "taken out of service",
+        _ => "shelved",
     }
 }
 
