@@ -87,11 +87,12 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/",
     "/incidents",
     "/incidents?show=all",
     "/incidents/41",
+    "/suppressions",
     "/models",
     "/limits",
     "/account",
@@ -153,6 +154,32 @@ async fn an_acknowledgement_shows_in_the_timeline_with_its_note() {
 }
 
 #[tokio::test]
+async fn a_machine_whose_pages_are_kept_says_so_with_the_way_back_for_those_who_may() {
+    let console = console(Fleet::Small);
+    let list = get(&console, "/suppressions", "vera").await.text;
+    assert!(
+        list.contains("out of service") && list.contains("spindle motor is being changed"),
+        "{list}"
+    );
+    let machine = list
+        .split("/sites/")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a machine");
+    let machine = format!("/sites/{machine}");
+    let (viewed, operated) = (
+        get(&console, &machine, "vera").await,
+        get(&console, &machine, "olga").await,
+    );
+    let back = format!("action=\"{machine}/restore\"");
+    assert!(!viewed.text.contains(&back) && operated.text.contains(&back));
+    let other = get(&console, "/sites/porto/machines/mill-07", "olga").await.text;
+    assert!(other.contains("/suppress\""), "in service, it can be shelved");
+    let kept = get(&console, "/suppressions/2", "vera").await.text;
+    assert!(kept.contains("tocsin-incident-39-opened-1000"), "{kept}");
+}
+
+#[tokio::test]
 async fn a_long_incident_still_shows_how_it_opened() {
     let page = get(&console(Fleet::Small), "/incidents/40", "olga").await.text;
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is on the page"));
@@ -165,7 +192,14 @@ async fn a_long_incident_still_shows_how_it_opened() {
 async fn no_name_title_or_note_becomes_html() {
     let console = console(Fleet::Hostile);
     let hostile_machine = "/sites/lyon/machines/%3Cscript%3Ealert(1)%3C%2Fscript%3E%22'&";
-    for path in ["/", "/incidents", "/incidents/41", hostile_machine] {
+    for path in [
+        "/",
+        "/incidents",
+        "/incidents/41",
+        "/suppressions?show=all",
+        "/suppressions/3",
+        hostile_machine,
+    ] {
         let answer = get(&console, path, "olga").await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
         for forbidden in ["<script>alert", "<img src=x", "</blockquote><img"] {

@@ -23,3 +23,5 @@ mod routes;
 mod smtp;
 #[path = "postgres/stage.rs"]
 mod stage;
+#[path = "postgres/suppression.rs"]
+mod suppression;

@@ -37,7 +37,7 @@ impl Fixture {
         }
     }
 
-    /// One in force, of the machine that incident 29 is about, and one that is over.
+    /// One in force, of the machine that incident 39 is about, and one that is over.
     fn suppressions(&self) -> Vec<Suppression> {
         let hostile = self.fleet == Fleet::Hostile;
         let reason = if hostile {
@@ -45,8 +45,8 @@ impl Fixture {
         } else {
             "spindle motor is being changed"
         };
-        let of_29 = self.all().into_iter().find(|incident| incident.incident_id == 29);
-        let (site, machine) = of_29.map(|one| (one.site, one.machine)).unwrap_or_default();
+        let of_39 = self.all().into_iter().find(|incident| incident.incident_id == 39);
+        let (site, machine) = of_39.map(|one| (one.site, one.machine)).unwrap_or_default();
         let in_force = Suppression {
             suppression_id: 3,
             site,
@@ -321,8 +321,8 @@ impl IncidentsService for Fixture {
         let found = self.suppressions().into_iter().find(|one| one.suppression_id == id);
         let suppression = found.ok_or_else(|| Status::not_found(format!("no suppression {id} in your sites")))?;
         let page = SuppressedPage {
-            page_key: "tocsin-incident-29-opened-1000".into(),
-            incident_id: 29,
+            page_key: "tocsin-incident-39-opened-1000".into(),
+            incident_id: 39,
             action: "trigger".into(),
             decided_at: self.ago(6_000),
             released_at: self.ago(3_000),

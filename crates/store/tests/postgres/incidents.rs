@@ -91,7 +91,6 @@ async fn a_hot_machine_is_folded_until_its_time() {
         machines_lock(&mut transaction, &[machine]).await.unwrap();
         let hot = MachineState {
             hot_until: Some(at(30)),
-            suppression: None,
             ..state(machine, 0)
         };
         append(&mut transaction, hot, &[]).await.unwrap();
