@@ -14,6 +14,7 @@ pub mod budget;
 pub mod compare;
 pub mod expected;
 pub mod fleet_replay;
+pub mod flood;
 pub mod fold;
 pub mod journal;
 pub mod judgement;
