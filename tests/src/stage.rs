@@ -42,6 +42,8 @@ fn quiet_config() -> Result<Config> {
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.console.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.telemetry.metrics_listen = None;
+    // Stories with floods set this themselves; the others wait for no flood.
+    config.pager.flood_wait_ms = 0;
     Ok(config)
 }
 

@@ -49,6 +49,8 @@ ids! {
     IncidentId(i64);
     /// A time in which a machine's pages are kept from people.
     SuppressionId(i64);
+    /// Many machines at once, to one recipient of pages.
+    FloodId(i64);
 }
 
 /// A name that people type and URLs carry: 1 to 63 of `a-z 0-9 - _ .`, starting with a letter or digit.

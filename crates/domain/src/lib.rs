@@ -31,8 +31,8 @@ pub use clock::Clock;
 pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
-    AccountId, BaselineId, BundleDigest, BundleId, ClassId, IncidentId, MachineId, SensorId, SiteId, Slug, SpecId,
-    SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
+    AccountId, BaselineId, BundleDigest, BundleId, ClassId, FloodId, IncidentId, MachineId, SensorId, SiteId, Slug,
+    SpecId, SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
 pub use label::Label;

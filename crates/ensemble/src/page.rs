@@ -127,6 +127,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
         kept_by: None,
+        flood: None,
         dedup_key: dedup_key(draft.incident),
     })
 }

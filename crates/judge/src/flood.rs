@@ -23,8 +23,8 @@ const MAD_TO_SIGMA: f32 = 1.4826;
 /// It stands out by its bins when so much of what it shows is where the flood shows nothing.
 const ELSEWHERE: f32 = 0.5;
 
-/// Share of the flood's own bins that counts as showing something.
-const LEAST_SHARE: f32 = 0.02;
+/// The others show something in a bin when this share of what they show is there, on average.
+const LEAST_SHARE: f32 = 0.05;
 
 /// How far from one of the flood's bins a bin still is the same line.
 const SAME_LINE: u16 = 1;
@@ -104,9 +104,49 @@ pub struct Profile {
     pub median_level: f32,
     /// A machine this high stands out.
     stands_out_at: f32,
-    /// Mean share of each bin, apart for detectors that see the deviation from the baseline and those that don't: the bins
-    /// of one kind say nothing of another's.
-    bins: BTreeMap<bool, BTreeMap<u16, f32>>,
+    /// What they show in bins, apart for detectors that see the deviation from the baseline and those that don't: the bins of
+    /// one kind say nothing of another's.
+    shown: BTreeMap<bool, Shown>,
+}
+
+/// The bins of some machines together.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Shown {
+    machines: f32,
+    /// Shares of each bin, summed over the machines.
+    shares: BTreeMap<u16, f32>,
+    /// They show the same bins, so that other bins are news.
+    is_common: bool,
+}
+
+impl Shown {
+    fn of(newcomers: &[&Newcomer]) -> Self {
+        let mut shown = Self {
+            machines: newcomers.len() as f32,
+            ..Self::default()
+        };
+        for (bin, share) in newcomers.iter().flat_map(|one| &one.bins) {
+            *shown.shares.entry(*bin).or_default() += share;
+        }
+        let elsewhere = newcomers.iter().map(|one| shown.elsewhere(one)).collect();
+        shown.is_common = median(elsewhere).is_some_and(|typical| typical < ELSEWHERE / 2.0);
+        shown
+    }
+
+    /// How much of what one of the machines shows is in bins where the others show nothing, 0 to 1.
+    fn elsewhere(&self, one: &Newcomer) -> f32 {
+        let whole: f32 = one.bins.iter().map(|(_, share)| share).sum();
+        let others = (self.machines - 1.0).max(1.0);
+        let is_shown = |bin: u16| {
+            let near = bin.saturating_sub(SAME_LINE)..=bin.saturating_add(SAME_LINE);
+            let own = one.bins.iter().filter(|(its, _)| near.contains(its));
+            let own: f32 = own.map(|(_, share)| share).sum();
+            let all: f32 = self.shares.range(near).map(|(_, share)| share).sum();
+            (all - own) / others >= LEAST_SHARE
+        };
+        let elsewhere = one.bins.iter().filter(|(bin, _)| !is_shown(*bin));
+        elsewhere.map(|(_, share)| share).sum::<f32>() / whole.max(f32::MIN_POSITIVE)
+    }
 }
 
 impl Profile {
@@ -121,41 +161,26 @@ impl Profile {
         };
         let deviations = levels.iter().map(|level| (level - median_level).abs()).collect();
         let sigma = MAD_TO_SIGMA * median(deviations).unwrap_or_default();
-        let mut bins: BTreeMap<bool, BTreeMap<u16, f32>> = BTreeMap::new();
-        for kind in [false, true] {
-            let of_kind: Vec<&Newcomer> = newcomers
-                .iter()
-                .filter(|one| one.detector.needs_baseline() == kind && !one.bins.is_empty())
-                .collect();
-            let shown = bins.entry(kind).or_default();
-            for (bin, share) in of_kind.iter().flat_map(|one| &one.bins) {
-                *shown.entry(*bin).or_default() += share / of_kind.len() as f32;
-            }
-        }
+        let of_kind = |kind: bool| {
+            let is_its = |one: &&Newcomer| one.detector.needs_baseline() == kind && !one.bins.is_empty();
+            let newcomers: Vec<&Newcomer> = newcomers.iter().filter(is_its).collect();
+            (kind, Shown::of(&newcomers))
+        };
         Self {
             median_level,
             stands_out_at: median_level + RISE.max(SPREAD * sigma),
-            bins,
+            shown: [false, true].map(of_kind).into(),
         }
     }
 
-    /// Whether a newcomer must be told of though it is in the flood.
+    /// Whether one of the newcomers must be told of though it is in the flood.
     pub fn stands_out(&self, newcomer: &Newcomer) -> Option<StandsOut> {
         if newcomer.level >= self.stands_out_at {
             return Some(StandsOut::Level);
         }
-        let shown = self.bins.get(&newcomer.detector.needs_baseline())?;
-        let whole: f32 = newcomer.bins.iter().map(|(_, share)| share).sum();
-        if shown.is_empty() || whole <= 0.0 {
-            return None;
-        }
-        let is_shown = |bin: u16| {
-            let near = shown.range(bin.saturating_sub(SAME_LINE)..=bin.saturating_add(SAME_LINE));
-            near.map(|(_, share)| share).sum::<f32>() >= LEAST_SHARE
-        };
-        let elsewhere = newcomer.bins.iter().filter(|(bin, _)| !is_shown(*bin));
-        let elsewhere: f32 = elsewhere.map(|(_, share)| share).sum();
-        (elsewhere >= ELSEWHERE * whole).then_some(StandsOut::Bins)
+        let shown = self.shown.get(&newcomer.detector.needs_baseline())?;
+        let differs = shown.is_common && shown.elsewhere(newcomer) >= ELSEWHERE;
+        (differs && !newcomer.bins.is_empty()).then_some(StandsOut::Bins)
     }
 }
 
@@ -250,6 +275,14 @@ mod tests {
             profile.stands_out(&beside),
             None,
             "a line beside the flood's is the flood's"
+        );
+        let scattered: Vec<Newcomer> = (0..50)
+            .map(|n| newcomer(n, 600, 3.0, &[(40 * n as u16, 0.6)]))
+            .collect();
+        let profile_of_noise = Profile::of(&scattered);
+        assert!(
+            scattered.iter().all(|one| profile_of_noise.stands_out(one).is_none()),
+            "nothing is common"
         );
         let by_network = Newcomer {
             detector: Detector::Residual,

@@ -3,9 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{
-    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, SuppressionKind, ThresholdSetId,
-    Timestamp,
+    BaselineId, BundleDigest, Detector, FloodId, IncidentId, PageAction, Severity, Slug, SuppressionKind,
+    ThresholdSetId, Timestamp,
 };
+
+use crate::flood::CommonCause;
 
 /// What goes with every page: a score can say that a machine is unlike itself, not why.
 pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
@@ -28,17 +30,21 @@ pub enum PageReason {
     Cleared,
     /// Somebody took it.
     Acknowledged,
+    /// It is the first of many that came at once.
+    Flood,
+    /// Those that came at once have stopped coming.
+    FloodOver,
 }
 
 impl PageReason {
     /// What the receiver is to do.
     pub fn action(self) -> PageAction {
         match self {
-            Self::Opened | Self::Escalated | Self::LevelRose | Self::AnotherSensor | Self::OtherBins => {
+            Self::Opened | Self::Escalated | Self::LevelRose | Self::AnotherSensor | Self::OtherBins | Self::Flood => {
                 PageAction::Trigger
             }
             Self::Acknowledged => PageAction::Acknowledge,
-            Self::Cleared => PageAction::Resolve,
+            Self::Cleared | Self::FloodOver => PageAction::Resolve,
         }
     }
 
@@ -57,6 +63,8 @@ impl PageReason {
             Self::OtherBins => "other_bins",
             Self::Cleared => "cleared",
             Self::Acknowledged => "acknowledged",
+            Self::Flood => "flood",
+            Self::FloodOver => "flood_over",
         }
     }
 }
@@ -99,6 +107,21 @@ pub struct KeptBy {
     pub by: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// What a page about a flood says beside its first incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FloodNote {
+    /// The flood.
+    pub flood_id: FloodId,
+    /// How many incidents were in it when the page was written.
+    pub incidents: u32,
+    /// Their machines, `site/machine`, those that joined first; at most fifty.
+    pub machines: Vec<String>,
+    /// What most of them have in common.
+    pub common: CommonCause,
+    /// The median of their levels.
+    pub median_level: f32,
 }
 
 /// A page about an incident, as the outbox keeps it.
@@ -145,8 +168,16 @@ pub struct PagePayload {
     /// What kept it from people until now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_by: Option<KeptBy>,
-    /// One key for everything about the incident, for receivers that group.
+    /// It is about a flood, of which the incident is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood: Option<FloodNote>,
+    /// One key for everything about the incident, or the flood, for receivers that group.
     pub dedup_key: String,
+}
+
+/// The key under which everything about a flood can be grouped.
+pub fn flood_key(flood: FloodId) -> String {
+    format!("tocsin-flood-{flood}")
 }
 
 /// The key under which everything about an incident can be grouped.
@@ -190,6 +221,7 @@ mod tests {
             replay: false,
             delayed_by_ms: None,
             kept_by: None,
+            flood: None,
             dedup_key: dedup_key(IncidentId(7)),
         };
         let json = serde_json::to_string(&payload).unwrap();

@@ -21,6 +21,9 @@ pub struct Config {
     pub escalate_to: Vec<String>,
     /// How long after a page was decided it is so, in milliseconds, while its incident is open and not acknowledged.
     pub escalate_after_ms: u64,
+    /// The least time, in milliseconds, that a page about an incident that is new to a destination waits there, in case
+    /// it is one of a flood; it waits a machine step where that is longer. With 0 none waits.
+    pub flood_wait_ms: u64,
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,
     /// Pages older than this, in milliseconds, are not sent to a destination that was never told of them: what a new
@@ -56,6 +59,7 @@ impl Default for Config {
             destinations: Vec::new(),
             escalate_to: Vec::new(),
             escalate_after_ms: 900_000,
+            flood_wait_ms: 10_000,
             console_url: None,
             catch_up_ms: 86_400_000,
             poll_ms: 5_000,
@@ -138,6 +142,16 @@ impl Config {
         let is_young = page.created_at >= now - self.catch_up();
         let must_arrive = incident_is_open && page.action == PageAction::Trigger;
         !self.destinations.is_empty() && (is_young || must_arrive)
+    }
+
+    pub(crate) fn flood_wait(&self) -> Duration {
+        Duration::from_millis(self.flood_wait_ms)
+    }
+
+    /// Whether a destination is told of each page by itself, rather than of what holds, again and again.
+    pub(crate) fn is_told_of_edges(&self, name: &str) -> bool {
+        let named = self.destinations.iter().find(|destination| destination.name() == name);
+        named.is_none_or(|destination| !matches!(destination, Destination::Alertmanager(_)))
     }
 
     pub(crate) fn escalate_after(&self) -> Duration {
@@ -253,6 +267,7 @@ mod tests {
             action,
             payload_json: "{}".to_owned(),
             created_at: Timestamp::from_micros(0),
+            flood: None,
         };
         let (trigger, resolve) = (page(PageAction::Trigger), page(PageAction::Resolve));
         let day = trigger.created_at + Duration::from_hours(24);

@@ -1,13 +1,16 @@
-//! Makes each new page's deliveries.
+//! Makes each new page's deliveries, one pager at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tocsin_domain::{Clock, Timestamp};
-use tocsin_store::{Error, Store};
+use tocsin_judge::flood::FloodRules;
+use tocsin_store::outbox::deliveries_insert;
+use tocsin_store::{Error as StoreError, Store};
 
-use crate::Config;
+use crate::flood::Floods;
 use crate::routing::route;
+use crate::{Config, Error};
 
 /// What fans out, round after round.
 pub(crate) struct FanOut {
@@ -42,12 +45,15 @@ impl FanOut {
         Ok(new)
     }
 
-    /// Makes the deliveries that are owed; answers how many are new.
+    /// Makes the deliveries that are owed; answers how many are new. None when another pager is at it.
     pub(crate) async fn round(&mut self) -> Result<u64, Error> {
         let names = self.config.names();
         if names.is_empty() {
             return Ok(0);
         }
+        let Some(mut tx) = self.store.fan_out_try_lock().await? else {
+            return Ok(0);
+        };
         let now = self.clock.now();
         let escalated = self.escalate(now).await?;
         let since = now - self.config.catch_up();
@@ -56,15 +62,28 @@ impl FanOut {
         let settled: Vec<i64> = self.settled.keys().copied().collect();
         let pages = self.store.pages_owed(&names, since, &settled).await?;
         let routed = route(&self.config, &pages);
-        let new = if routed.owed.is_empty() {
-            0
+        let steps = if routed.owed.is_empty() {
+            BTreeMap::new()
         } else {
-            self.store.deliveries_insert(&routed.owed, now).await?
+            let classes = self.store.class_list().await?;
+            classes.into_iter().map(|class| (class.name, class.step)).collect()
         };
+        let floods = Floods {
+            config: &self.config,
+            rules: FloodRules::default(),
+            steps: &steps,
+            now,
+        };
+        let sorted = floods.sort(&mut tx, &pages, routed.owed).await?;
+        let new = deliveries_insert(&mut tx, &sorted.send, now).await?;
+        let ended = floods.end(&mut tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
         for page in routed.untaken {
             tracing::warn!(page, "no destination takes this page by its routes: nobody is told");
         }
-        self.settled.extend(pages.into_iter().map(|owed| (owed.page.id, now)));
-        Ok(new + escalated)
+        let looked_at = pages.iter().map(|owed| owed.page.id);
+        let done = looked_at.filter(|number| !sorted.held.contains(number));
+        self.settled.extend(done.map(|number| (number, now)));
+        Ok(new + escalated + sorted.floods + ended)
     }
 }

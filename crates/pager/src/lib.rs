@@ -28,6 +28,7 @@ mod deliveries;
 pub mod destination;
 mod error;
 mod fan_out;
+mod flood;
 mod labels;
 mod message;
 mod metrics;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tocsin_domain::{PageAction, Timestamp};
+use tocsin_judge::page::FloodNote;
 use tocsin_judge::{PagePayload, PageReason};
 
 use crate::Error;
@@ -77,6 +78,9 @@ fn summary(payload: &PagePayload) -> String {
         level,
         ..
     } = payload;
+    if let Some(flood) = &payload.flood {
+        return flood_summary(payload, flood);
+    }
     let deviation = format!("{deciding_detector} of {deciding_sensor} at level {level:.1}");
     let what = match payload.reason {
         PageReason::Opened => format!("{severity}: {deviation}"),
@@ -86,6 +90,7 @@ fn summary(payload: &PagePayload) -> String {
         PageReason::OtherBins => format!("{severity} again, other bins: {deviation}"),
         PageReason::Acknowledged => format!("{severity} of {opened_at} acknowledged"),
         PageReason::Cleared => format!("{severity} of {opened_at} cleared"),
+        PageReason::Flood | PageReason::FloodOver => format!("{severity} in a flood: {deviation}"),
     };
     let delayed = payload
         .delayed_by_ms
@@ -97,6 +102,32 @@ fn summary(payload: &PagePayload) -> String {
     let replay = if payload.replay { " [replay]" } else { "" };
     let (delayed, kept) = (delayed.unwrap_or_default(), kept.unwrap_or_default());
     format!("{site}/{machine} {what}{delayed}{kept}{replay}")
+}
+
+/// The same of many machines at once.
+fn flood_summary(payload: &PagePayload, flood: &FloodNote) -> String {
+    let FloodNote {
+        incidents,
+        machines,
+        common,
+        ..
+    } = flood;
+    let replay = if payload.replay { " [replay]" } else { "" };
+    match payload.reason {
+        PageReason::Acknowledged => return format!("flood of {incidents} machines acknowledged{replay}"),
+        PageReason::FloodOver => return format!("flood of {incidents} machines is over{replay}"),
+        _ => {}
+    }
+    let class = common.class.as_ref().map(|class| format!(", most of class {class}"));
+    let minute = common.minute.map(|minute| format!(", most in the minute of {minute}"));
+    let (class, minute) = (class.unwrap_or_default(), minute.unwrap_or_default());
+    let more = if machines.len() < *incidents as usize {
+        ", and more"
+    } else {
+        ""
+    };
+    let named = machines.join(", ");
+    format!("flood: {incidents} machines at page level at once{class}{minute}: {named}{more}{replay}")
 }
 
 /// A duration to two digits or so, for people.
@@ -141,6 +172,7 @@ pub(crate) mod tests {
                 replay: false,
                 delayed_by_ms: None,
                 kept_by: None,
+                flood: None,
                 dedup_key: dedup_key(incident),
             },
         }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tocsin_domain::{IncidentId, PageAction, Timestamp};
-use tocsin_store::outbox::{OwedPage, PageDelivery};
+use tocsin_store::outbox::{DeliveryState, OwedPage, PageDelivery};
 
 use crate::Config;
 use crate::message::Page;
@@ -85,10 +85,16 @@ impl<'a> Outlook<'a> {
             is_told: false,
         };
         let triggers = pages.iter().filter(|page| page.page.action == PageAction::Trigger);
-        outlook.is_told = triggers
-            .into_iter()
-            .any(|trigger| trigger.destination.is_some() || outlook.is_owed(&trigger.page));
+        outlook.is_told = triggers.into_iter().any(|trigger| outlook.is_told_by(trigger));
         outlook
+    }
+
+    /// Whether somebody is told of the incident by this trigger alone, not in a flood.
+    fn is_told_by(&self, trigger: &PageDelivery) -> bool {
+        match trigger.destination {
+            Some(_) => trigger.state != DeliveryState::Joined && trigger.page.flood.is_none(),
+            None => self.is_owed(&trigger.page),
+        }
     }
 
     /// Whether a page that no destination has will be sent to one.
@@ -139,6 +145,7 @@ mod tests {
                 action: page.action,
                 payload_json: serde_json::to_string(&page.payload).unwrap(),
                 created_at: page.created_at,
+                flood: None,
             },
             told: told.iter().map(|name| (*name).to_owned()).collect(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Principal, ReadingFlags, SuppressionId};
+use tocsin_domain::{Clock, FloodId, IncidentId, PageAction, PersonRole, Principal, ReadingFlags, SuppressionId};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{Judgement, PagePayload, PageReason, ReAlarm, ThresholdSet};
 use tocsin_store::Store;
@@ -99,7 +99,12 @@ impl Service {
     }
 
     /// One transaction: the machine's lock, the incident, its journal and the page that says so.
-    async fn acknowledge(&self, by: &Principal, id: IncidentId, note: String) -> Result<IncidentListing, Error> {
+    pub(crate) async fn acknowledge(
+        &self,
+        by: &Principal,
+        id: IncidentId,
+        note: String,
+    ) -> Result<IncidentListing, Error> {
         let note: String = note.chars().filter(|c| *c != '\0').take(NOTE_CHARS).collect();
         let now = self.clock.now();
         let actor = by.actor();
@@ -152,6 +157,7 @@ impl Service {
             level: incident.latest_level.0,
             delayed_by_ms: None,
             kept_by: None,
+            flood: None,
             ..said.payload
         };
         Ok(Some(NewPage {
@@ -167,7 +173,7 @@ fn newest_trigger(pages: &[PageDelivery]) -> Option<&tocsin_store::outbox::Page>
     let triggers = pages
         .iter()
         .map(|delivery| &delivery.page)
-        .filter(|page| page.action == PageAction::Trigger);
+        .filter(|page| page.action == PageAction::Trigger && page.flood.is_none());
     triggers
         .map(|page| (page.id, page))
         .collect::<BTreeMap<_, _>>()
@@ -309,6 +315,34 @@ impl IncidentsService for Service {
         let by = principal(&request, PersonRole::Operator, "hand over incidents")?;
         let incident = Some(self.hand_over(&by, request.get_ref()).await?);
         Ok(Response::new(v1::HandOverIncidentResponse { incident }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn list_floods(
+        &self,
+        request: Request<v1::ListFloodsRequest>,
+    ) -> Result<Response<v1::ListFloodsResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at floods")?;
+        let floods = self.floods(&by, request.get_ref()).await?;
+        Ok(Response::new(v1::ListFloodsResponse { floods }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_flood(&self, request: Request<v1::GetFloodRequest>) -> Result<Response<v1::GetFloodResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "look at floods")?;
+        let id = FloodId(request.into_inner().flood_id);
+        Ok(Response::new(self.flood(&by, id).await?))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn acknowledge_flood(
+        &self,
+        request: Request<v1::AcknowledgeFloodRequest>,
+    ) -> Result<Response<v1::AcknowledgeFloodResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "acknowledge incidents")?;
+        let v1::AcknowledgeFloodRequest { flood_id, note } = request.into_inner();
+        let acknowledged = self.acknowledge_flood(&by, FloodId(flood_id), &note).await?;
+        Ok(Response::new(v1::AcknowledgeFloodResponse { acknowledged }))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

@@ -5,7 +5,7 @@
 //! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, PageAction, Timestamp};
+use tocsin_domain::{FloodId, IncidentId, PageAction, Timestamp};
 
 use crate::changes::Channel;
 use crate::row::{Time, time};
@@ -13,13 +13,15 @@ use crate::{Error, Result, Store};
 
 pub mod delivery;
 pub mod fan_out;
+pub mod flood;
 pub mod resend;
 
 pub use delivery::{
     AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
     PageDelivery,
 };
-pub use fan_out::OwedPage;
+pub use fan_out::{OwedPage, deliveries_insert};
+pub use flood::{FloodListing, FloodMember};
 pub use resend::{DeliveryListing, DeliveryQuery};
 
 /// A page to be sent.
@@ -50,6 +52,8 @@ pub struct Page {
     pub payload_json: String,
     /// When it was decided.
     pub created_at: Timestamp,
+    /// The flood it is about, of which its incident is the first.
+    pub flood: Option<FloodId>,
 }
 
 /// The columns of a [`Page`]; the queries name them one by one.
@@ -60,6 +64,7 @@ pub(crate) struct PageRow {
     pub(crate) action: String,
     pub(crate) payload: String,
     pub(crate) created_at: Time,
+    pub(crate) flood_id: Option<i64>,
 }
 
 impl TryFrom<PageRow> for Page {
@@ -73,6 +78,7 @@ impl TryFrom<PageRow> for Page {
             action: PageAction::parse(&row.action).map_err(Error::impossible("outbox", "action", row.outbox_id))?,
             payload_json: row.payload,
             created_at: row.created_at.into(),
+            flood: row.flood_id.map(FloodId),
         })
     }
 }
@@ -107,9 +113,9 @@ impl Store {
         let rows = sqlx::query_as!(
             PageRow,
             r#"select distinct on (n.incident_id) o.outbox_id, o.page_key, o.incident_id, o.action,
-                      o.payload::text as "payload!", o.created_at
+                      o.payload::text as "payload!", o.created_at, o.flood_id
                from incident n join outbox o using (incident_id) join delivery d using (outbox_id)
-               where n.closed_at is null and o.action = 'trigger' and d.destination = $1
+               where n.closed_at is null and o.action = 'trigger' and d.destination = $1 and o.flood_id is null
                order by n.incident_id, o.outbox_id desc"#,
             destination,
         )

@@ -3,16 +3,17 @@ use std::sync::{Arc, Mutex};
 
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
+    AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse,
+    GetFloodRequest, GetFloodResponse, GetSuppressionRequest, GetSuppressionResponse, HandOverIncidentRequest,
+    HandOverIncidentResponse, ListFloodsRequest, ListFloodsResponse, ListSuppressionsRequest, ListSuppressionsResponse,
+    RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest, SuppressMachineResponse, SuppressedPage,
+    Suppression,
+};
+use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AddLabelRequest, AddLabelResponse, DeliveryAttempt,
     Evidence, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListDeliveriesRequest,
     ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
     ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest, WatchIncidentsResponse,
-};
-use tocsin_contracts::incidents::v1::{
-    CommentIncidentRequest, CommentIncidentResponse, GetSuppressionRequest, GetSuppressionResponse,
-    HandOverIncidentRequest, HandOverIncidentResponse, ListSuppressionsRequest, ListSuppressionsResponse,
-    RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest, SuppressMachineResponse, SuppressedPage,
-    Suppression,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -344,6 +345,9 @@ impl IncidentsService for Fixture {
         restore_machine, RestoreMachineRequest, RestoreMachineResponse;
         hand_over_incident, HandOverIncidentRequest, HandOverIncidentResponse;
         comment_incident, CommentIncidentRequest, CommentIncidentResponse;
+        list_floods, ListFloodsRequest, ListFloodsResponse;
+        get_flood, GetFloodRequest, GetFloodResponse;
+        acknowledge_flood, AcknowledgeFloodRequest, AcknowledgeFloodResponse;
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

@@ -41,16 +41,21 @@ pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, clock: Clock,
 impl Stage {
     /// Opens an incident of the machine, with its journal and its page.
     pub(crate) async fn open(&self) -> IncidentId {
+        self.open_on(&self.sensor, |_| ()).await
+    }
+
+    /// The same of another machine's sensor, whose page says something else.
+    pub(crate) async fn open_on(&self, sensor: &Sensor, change: impl FnOnce(&mut PagePayload)) -> IncidentId {
         let now = self.clock.now();
         let mut tx = self.store.begin().await.unwrap();
-        let machine = self.sensor.machine;
+        let machine = sensor.machine;
         let state = machines_lock(&mut tx, &[machine]).await.unwrap()[0];
         let new = NewIncident {
             machine,
             severity: Severity::Page,
             opened_at: now,
             paged_at: Some(now),
-            deciding_sensor: self.sensor.id,
+            deciding_sensor: sensor.id,
             deciding_detector: Detector::Residual,
             level: Level(2.5),
             threshold_set: Some(ThresholdSetId(1)),
@@ -76,9 +81,11 @@ impl Stage {
         machines_update(&mut tx, &[MachineChange { state, events }])
             .await
             .unwrap();
-        page_insert(&mut tx, &page(incident.id, PageReason::Opened, now), now)
-            .await
-            .unwrap();
+        let mut page = page(incident.id, PageReason::Opened, now);
+        let mut payload: PagePayload = serde_json::from_str(&page.payload_json).unwrap();
+        change(&mut payload);
+        page.payload_json = serde_json::to_string(&payload).unwrap();
+        page_insert(&mut tx, &page, now).await.unwrap();
         tx.commit().await.unwrap();
         incident.id
     }
@@ -206,6 +213,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         replay: false,
         delayed_by_ms: None,
         kept_by: None,
+        flood: None,
         dedup_key: dedup_key(incident),
     };
     NewPage {
@@ -228,6 +236,7 @@ pub(crate) fn webhook(url: &str) -> Config {
 pub(crate) fn impatient() -> Config {
     Config {
         poll_ms: 20,
+        flood_wait_ms: 0,
         request_timeout_ms: 500,
         lease_ms: 5_000,
         backoff_first_ms: 10,

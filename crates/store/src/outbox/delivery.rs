@@ -24,6 +24,8 @@ pub enum DeliveryState {
     Delivered,
     /// Given up.
     Dead,
+    /// Part of a flood: not sent by itself.
+    Joined,
 }
 
 impl DeliveryState {
@@ -33,6 +35,7 @@ impl DeliveryState {
             Self::Waiting => "waiting",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
+            Self::Joined => "joined",
         }
     }
 
@@ -42,6 +45,7 @@ impl DeliveryState {
             "waiting" => Ok(Self::Waiting),
             "delivered" => Ok(Self::Delivered),
             "dead" => Ok(Self::Dead),
+            "joined" => Ok(Self::Joined),
             _ => Err(Invalid::new("state", format!("{text:?} is not a delivery state"))),
         }
     }
@@ -195,7 +199,7 @@ impl Store {
                )
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
                       l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, o.incident_id, o.action,
-                      o.payload::text as "payload!", o.created_at,
+                      o.payload::text as "payload!", o.created_at, o.flood_id,
                       o.action = 'trigger' and n.closed_at is null as "must_arrive!"
                from leased l join outbox o using (outbox_id) join incident n using (incident_id)
                order by o.outbox_id"#,
@@ -214,6 +218,7 @@ impl Store {
                 action: row.action,
                 payload: row.payload,
                 created_at: row.created_at,
+                flood_id: row.flood_id,
             };
             Ok(LeasedDelivery {
                 id: DeliveryId(row.delivery_id),
@@ -267,7 +272,7 @@ impl Store {
     /// The pages about an incident, in order, with their deliveries and every attempt.
     pub async fn pages_by_incident(&self, scope: &Scope, incident: IncidentId) -> Result<Vec<PageDelivery>> {
         let rows = sqlx::query!(
-            r#"select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at,
+            r#"select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       d.delivery_id as "delivery_id?", d.destination as "destination?", d.state as "state?",
                       a.attempt as "attempt?", a.at as "at?", a.outcome as "outcome?", a.answer as "answer?"
                from outbox o join incident n using (incident_id) join machine m using (machine_id)
@@ -316,6 +321,7 @@ impl Store {
                 action: row.action,
                 payload: row.payload,
                 created_at: row.created_at,
+                flood_id: row.flood_id,
             };
             let page = PageDelivery {
                 page: page.try_into()?,

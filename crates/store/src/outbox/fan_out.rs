@@ -1,6 +1,7 @@
 //! From the outbox to deliveries: which pages may be owed to somebody, and whom their incidents were told to. Who takes
 //! what is the pager's to say.
 
+use sqlx::PgConnection;
 use tocsin_domain::{Severity, Timestamp};
 
 use super::{Page, PageRow};
@@ -12,8 +13,26 @@ use crate::{Result, Store};
 pub struct OwedPage {
     /// The page.
     pub page: Page,
-    /// The destinations that are owed, or were sent, what opened its incident.
+    /// The destinations that are owed, or were sent, what opened its incident; not those that were told of it in a flood.
     pub told: Vec<String>,
+}
+
+/// Makes deliveries, each of a page (its number in the outbox) to a destination, in order; those that are there stay as
+/// they are. Answers how many are new.
+pub async fn deliveries_insert(conn: &mut PgConnection, owed: &[(i64, String)], now: Timestamp) -> Result<u64> {
+    let (pages, destinations): (Vec<i64>, Vec<String>) = owed.iter().cloned().unzip();
+    let done = sqlx::query!(
+        "insert into delivery (outbox_id, destination, state, next_at)
+         select o.outbox_id, o.destination, 'waiting', $3
+         from unnest($1::int8[], $2::text[]) with ordinality as o(outbox_id, destination, place)
+         order by o.place on conflict do nothing",
+        &pages,
+        &destinations,
+        time(now),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 impl Store {
@@ -28,13 +47,14 @@ impl Store {
     ) -> Result<Vec<OwedPage>> {
         let rows = sqlx::query!(
             r#"with young as (
-                   select outbox_id from outbox where created_at >= $2
+                   select outbox_id from outbox where created_at >= $2 and flood_id is null
                    union
                    select o.outbox_id from incident n join outbox o using (incident_id)
-                   where n.closed_at is null and o.action = 'trigger')
-               select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at,
+                   where n.closed_at is null and o.action = 'trigger' and o.flood_id is null)
+               select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       array(select distinct d.destination from outbox t join delivery d using (outbox_id)
-                            where t.incident_id = o.incident_id and t.action = 'trigger') as "told!"
+                            where t.incident_id = o.incident_id and t.action = 'trigger' and t.flood_id is null
+                              and d.state <> 'joined') as "told!"
                from young y join outbox o using (outbox_id)
                where o.outbox_id <> all($3) and exists (
                    select 1 from unnest($1::text[]) as wanted(destination)
@@ -56,6 +76,7 @@ impl Store {
                 action: row.action,
                 payload: row.payload,
                 created_at: row.created_at,
+                flood_id: row.flood_id,
             };
             Ok(OwedPage {
                 page: page.try_into()?,
@@ -65,27 +86,9 @@ impl Store {
         pages.collect()
     }
 
-    /// Makes deliveries, each of a page (its number in the outbox) to a destination, in order; those that are there
-    /// stay as they are. Answers how many are new.
-    pub async fn deliveries_insert(&self, owed: &[(i64, String)], now: Timestamp) -> Result<u64> {
-        let (pages, destinations): (Vec<i64>, Vec<String>) = owed.iter().cloned().unzip();
-        let done = sqlx::query!(
-            "insert into delivery (outbox_id, destination, state, next_at)
-             select o.outbox_id, o.destination, 'waiting', $3
-             from unnest($1::int8[], $2::text[]) with ordinality as o(outbox_id, destination, place)
-             order by o.place on conflict do nothing",
-            &pages,
-            &destinations,
-            time(now),
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected())
-    }
-
     /// Makes deliveries to `destinations`, in order, of what raised each open incident to page level that nobody has
     /// acknowledged, where that was decided at `decided_by` or before and the machine is in service; those that are there
-    /// stay as they are, so each destination is told once. Answers how many are new.
+    /// stay as they are, so each destination is told once. What became part of a flood escalates with the flood's page. Answers how many are new.
     pub async fn deliveries_escalate(
         &self,
         destinations: &[String],
@@ -93,14 +96,23 @@ impl Store {
         now: Timestamp,
     ) -> Result<u64> {
         let done = sqlx::query!(
-            "insert into delivery (outbox_id, destination, state, next_at)
+            "with unseen as (
+                 select n.incident_id from incident n
+                 where n.closed_at is null and n.acknowledged_at is null and n.severity = $4
+                   and not exists (select 1 from suppression s where s.machine_id = n.machine_id and s.ended_at is null)),
+             alone as (
+                 select distinct on (o.incident_id) o.outbox_id, o.created_at
+                 from unseen join outbox o using (incident_id)
+                 where o.action = 'trigger' and o.flood_id is null
+                   and (not exists (select 1 from delivery j where j.outbox_id = o.outbox_id and j.state = 'joined')
+                        or exists (select 1 from delivery a where a.outbox_id = o.outbox_id and a.state <> 'joined'))
+                 order by o.incident_id, o.outbox_id desc),
+             flooded as (
+                 select o.outbox_id, o.created_at from unseen join flood_incident j using (incident_id)
+                 join outbox o on o.flood_id = j.flood_id and o.action = 'trigger')
+             insert into delivery (outbox_id, destination, state, next_at)
              select t.outbox_id, e.destination, 'waiting', $3
-             from (select distinct on (o.incident_id) o.outbox_id, o.created_at
-                   from incident n join outbox o using (incident_id)
-                   where n.closed_at is null and n.acknowledged_at is null and n.severity = $4 and o.action = 'trigger'
-                     and not exists (select 1 from suppression s
-                                     where s.machine_id = n.machine_id and s.ended_at is null)
-                   order by o.incident_id, o.outbox_id desc) t
+             from (select * from alone union select * from flooded) t
              cross join unnest($1::text[]) with ordinality as e(destination, place)
              where t.created_at <= $2 order by t.outbox_id, e.place on conflict do nothing",
             destinations,

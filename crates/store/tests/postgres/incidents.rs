@@ -12,7 +12,9 @@ use tocsin_store::machine::{
     EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_to_fold, machines_try_lock,
     machines_update,
 };
-use tocsin_store::outbox::{AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, page_insert};
+use tocsin_store::outbox::{
+    AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, deliveries_insert, page_insert,
+};
 use tocsin_store::reading::{LoggedScoresQuery, readings_insert};
 use tocsin_store::{Error, Store, Transaction};
 
@@ -64,7 +66,8 @@ async fn fan_out(store: &Store, destinations: &[String], since: u64) -> u64 {
         .iter()
         .flat_map(|owed| destinations.iter().map(|name| (owed.page.id, name.clone())))
         .collect();
-    store.deliveries_insert(&owed, at(20)).await.unwrap()
+    let mut conn = store.acquire().await.unwrap();
+    deliveries_insert(&mut conn, &owed, at(20)).await.unwrap()
 }
 
 fn state(machine: MachineId, last_seq: i64) -> MachineState {
@@ -472,7 +475,8 @@ async fn a_page_is_owed_until_everybody_has_it_or_it_is_settled_and_knows_who_wa
         let id = owed[0].page.id;
         assert_eq!(store.pages_owed(&both, at(0), &[id]).await.unwrap(), []);
         let twice = [(id, "hook".to_owned()), (id, "hook".to_owned())];
-        assert_eq!(store.deliveries_insert(&twice, at(20)).await.unwrap(), 1);
+        let mut conn = store.acquire().await.unwrap();
+        assert_eq!(deliveries_insert(&mut conn, &twice, at(20)).await.unwrap(), 1);
         assert_eq!(store.pages_owed(&both[..1], at(0), &[]).await.unwrap(), []);
         let owed = store.pages_owed(&both, at(0), &[]).await.unwrap();
         assert_eq!(owed[0].told, ["hook"]);

@@ -1,0 +1,84 @@
+//! Floods over gRPC: listed, shown, and taken as one.
+
+use tocsin_contracts::incidents::v1;
+use tocsin_contracts::time;
+use tocsin_domain::{FloodId, IncidentState, Principal};
+use tocsin_judge::PageReason;
+use tocsin_store::outbox::FloodListing;
+use tocsin_store::outbox::flood::{flood_page, flood_page_insert};
+
+use super::about;
+use crate::{Error, Service, wire};
+
+impl Service {
+    /// Floods the caller sees, newest first.
+    pub(crate) async fn floods(&self, by: &Principal, asked: &v1::ListFloodsRequest) -> Result<Vec<v1::Flood>, Error> {
+        let limit = wire::limit(asked.limit)?;
+        let floods = self.store.flood_list(&by.scope(), None, limit).await?;
+        Ok(floods.into_iter().map(to_wire).collect())
+    }
+
+    /// One flood with its incidents that the caller sees.
+    pub(crate) async fn flood(&self, by: &Principal, id: FloodId) -> Result<v1::GetFloodResponse, Error> {
+        let scope = by.scope();
+        let flood = self.one(by, id).await?;
+        let mut incidents = Vec::new();
+        for member in self.store.flood_members(&scope, id).await? {
+            incidents.push(wire::incident(self.store.incident_get(&scope, member.incident).await?));
+        }
+        Ok(v1::GetFloodResponse {
+            flood: Some(to_wire(flood)),
+            incidents,
+        })
+    }
+
+    /// Takes each incident of a flood that is open and nobody's, one by one: what was taken stays so if the rest fails.
+    /// Its destination is told that once.
+    pub(crate) async fn acknowledge_flood(&self, by: &Principal, id: FloodId, note: &str) -> Result<u64, Error> {
+        let scope = by.scope();
+        let flood = self.one(by, id).await?;
+        let mut taken = 0;
+        for member in self.store.flood_members(&scope, id).await? {
+            let incident = self.store.incident_get(&scope, member.incident).await?.incident;
+            if incident.state != IncidentState::ActiveUnacknowledged {
+                continue;
+            }
+            match self.acknowledge(by, incident.id, note.to_owned()).await {
+                Ok(_) => taken += 1,
+                // It cleared, or somebody else was quicker.
+                Err(Error::Transition(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if taken > 0 {
+            let mut tx = self.store.begin().await?;
+            if let Some(trigger) = flood_page(&mut tx, id).await? {
+                let page = about(&trigger, PageReason::Acknowledged)?;
+                flood_page_insert(&mut tx, (id, &flood.destination), &page, self.clock.now()).await?;
+                tx.commit().await.map_err(tocsin_store::Error::from)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn one(&self, by: &Principal, id: FloodId) -> Result<FloodListing, Error> {
+        let found = self.store.flood_list(&by.scope(), Some(id), 1).await?;
+        let found = found.into_iter().next();
+        found.ok_or_else(|| {
+            Error::Store(tocsin_store::Error::NotFound {
+                what: format!("flood {id}"),
+            })
+        })
+    }
+}
+
+fn to_wire(flood: FloodListing) -> v1::Flood {
+    v1::Flood {
+        flood_id: flood.id.0,
+        destination: flood.destination,
+        began_at: Some(time::to_wire(flood.began_at)),
+        ended_at: flood.ended_at.map(time::to_wire),
+        incidents: flood.incidents,
+        unacknowledged: flood.unacknowledged,
+    }
+}
