@@ -8,6 +8,7 @@ mod degraded;
 mod demo;
 mod femto;
 mod femto_units;
+mod flood;
 mod incident;
 mod kill;
 mod limits;

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod fleet;
+pub(crate) mod floods;
 pub(crate) mod incident;
 pub(crate) mod incidents;
 pub(crate) mod limits;

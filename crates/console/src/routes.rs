@@ -52,6 +52,9 @@ routes! {
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
     Session POST "/incidents/{id}/comment" => pages::incident::people::comment;
     Session POST "/incidents/{id}/hand-over" => pages::incident::people::hand_over;
+    Session GET "/floods" => pages::floods::show;
+    Session GET "/floods/{id}" => pages::floods::one;
+    Session POST "/floods/{id}/acknowledge" => pages::floods::acknowledge;
     Session GET "/suppressions" => pages::suppressions::show;
     Session GET "/suppressions/{id}" => pages::suppressions::one;
     Session GET "/models" => pages::models::show;

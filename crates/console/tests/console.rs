@@ -87,12 +87,13 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/incidents",
     "/incidents?show=all",
     "/incidents/41",
     "/suppressions",
+    "/floods",
     "/models",
     "/limits",
     "/account",
@@ -177,6 +178,24 @@ async fn a_machine_whose_pages_are_kept_says_so_with_the_way_back_for_those_who_
     assert!(other.contains("/suppress\""), "in service, it can be shelved");
     let kept = get(&console, "/suppressions/2", "vera").await.text;
     assert!(kept.contains("tocsin-incident-39-opened-1000"), "{kept}");
+}
+
+#[tokio::test]
+async fn a_flood_can_be_taken_as_one_by_those_who_may() {
+    let console = console(Fleet::Small);
+    let list = get(&console, "/floods", "vera").await.text;
+    assert!(
+        list.contains("href=\"/floods/5\"") && list.contains("on-call"),
+        "{list}"
+    );
+    let take = "action=\"/floods/5/acknowledge\"";
+    let (viewed, operated) = (
+        get(&console, "/floods/5", "vera").await,
+        get(&console, "/floods/5", "olga").await,
+    );
+    assert!(!viewed.text.contains(take) && operated.text.contains(take));
+    assert!(operated.text.contains("Acknowledge all 11") && operated.text.contains("href=\"/incidents/41\""));
+    assert_eq!(get(&console, "/floods/6", "olga").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

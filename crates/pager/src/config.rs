@@ -21,8 +21,8 @@ pub struct Config {
     pub escalate_to: Vec<String>,
     /// How long after a page was decided it is so, in milliseconds, while its incident is open and not acknowledged.
     pub escalate_after_ms: u64,
-    /// The least time, in milliseconds, that a page about an incident that is new to a destination waits there, in case
-    /// it is one of a flood; it waits a machine step where that is longer. With 0 none waits.
+    /// A page about an incident that is new to a destination waits there, in case it is one of a flood: one and a half times
+    /// so long, in milliseconds, or one and a half machine steps where that is longer. With 0 none waits.
     pub flood_wait_ms: u64,
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,

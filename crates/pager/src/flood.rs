@@ -110,72 +110,83 @@ impl Floods<'_> {
         pages: &[&OwedPage],
         sorted: &mut Sorted,
     ) -> Result<(), Error> {
-        let (mut waiting, mut due) = (Vec::new(), Vec::new());
-        let (mut firsts, mut held) = (BTreeSet::new(), BTreeSet::new());
+        let mut firsts: Vec<First> = Vec::new();
+        let mut following = Vec::new();
+        let mut seen = BTreeSet::new();
         for owed in pages {
-            let page = &owed.page;
-            if held.contains(&page.incident) {
-                sorted.held.insert(page.id);
+            match first(owed, destination, &mut seen) {
+                Some(first) => firsts.push(first),
+                None => following.push(&owed.page),
+            }
+        }
+        let joining = self.joining(tx, destination, &firsts).await?;
+        let in_flood = joining.is_some();
+        let joining = joining.unwrap_or_default();
+        let joins: BTreeSet<i64> = joining.iter().map(|first| first.stored.id).collect();
+        let mut held = BTreeSet::new();
+        for First { stored, page } in &firsts {
+            if joins.contains(&stored.id) {
                 continue;
             }
-            match first(owed, destination, &mut firsts) {
-                None => sorted.send.push((page.id, destination.to_owned())),
-                Some(first) if self.goes_at(&first.page) > self.now => {
-                    held.insert(page.incident);
-                    sorted.held.insert(page.id);
-                    waiting.push(first);
-                }
-                Some(first) => due.push(first),
+            if in_flood || self.goes_at(page) <= self.now {
+                sorted.send.push((stored.id, destination.to_owned()));
+            } else {
+                held.insert(stored.incident);
+                sorted.held.insert(stored.id);
             }
         }
-        if due.is_empty() {
-            return Ok(());
+        for page in following {
+            if held.contains(&page.incident) {
+                sorted.held.insert(page.id);
+            } else {
+                sorted.send.push((page.id, destination.to_owned()));
+            }
         }
-        let joining = self.joining(tx, destination, &waiting, &due).await?;
-        let joins: BTreeSet<i64> = joining.iter().map(|first| first.stored.id).collect();
-        let alone = due.iter().filter(|first| !joins.contains(&first.stored.id));
-        sorted
-            .send
-            .extend(alone.map(|first| (first.stored.id, destination.to_owned())));
+        // Delivered in the order of the outbox.
+        sorted.send.sort_unstable();
         if !joining.is_empty() {
             sorted.floods += self.join(tx, destination, &joining).await?;
         }
         Ok(())
     }
 
-    /// When a page goes out: a machine step after it was decided, in case it is the first of a flood. A replay doesn't
-    /// wait, for its steps are not now.
+    /// When a page goes out: a machine step and a half after it was decided, in case it is the first of a flood; machines
+    /// that rise together are up to a step apart. A replay doesn't wait, for its steps are not now.
     fn goes_at(&self, page: &Page) -> Timestamp {
         let least = self.config.flood_wait();
         if page.payload.replay || least.is_zero() {
             return page.created_at;
         }
         let step = self.steps.get(&page.payload.class).copied().unwrap_or_default();
-        page.created_at + least.max(step.min(self.rules.window))
+        page.created_at + (least.max(step) * 3 / 2).min(self.rules.window)
     }
 
-    /// Those of the pages that are due which are part of a flood.
+    /// While the destination is in a flood, or one begins with these pages: those of them that are part of it.
     async fn joining(
         &self,
         tx: &mut Transaction,
         destination: &str,
-        waiting: &[First],
-        due: &[First],
-    ) -> Result<Vec<First>, Error> {
+        firsts: &[First],
+    ) -> Result<Option<Vec<First>>, Error> {
+        let Some(newest) = firsts.iter().map(|first| first.newcomer().at).max() else {
+            return Ok(None);
+        };
         let since = self.now - self.rules.window * 2;
         let before = newcomers_since(tx, destination, since).await?;
         let mut newcomers: Vec<Newcomer> = before.iter().filter_map(readable).map(|f| f.newcomer()).collect();
-        newcomers.extend(waiting.iter().chain(due).map(First::newcomer));
-        let Some(newest) = due.iter().chain(waiting).map(|first| first.newcomer().at).max() else {
-            return Ok(Vec::new());
+        newcomers.extend(firsts.iter().map(First::newcomer));
+        // One begins when the first of its pages has waited, with all that came meanwhile.
+        let begins = || {
+            let is_due = firsts.iter().any(|first| self.goes_at(&first.page) <= self.now);
+            is_due && self.rules.begins(&newcomers, newest)
         };
-        if flood_open(tx, destination).await?.is_none() && !self.rules.begins(&newcomers, newest) {
-            return Ok(Vec::new());
+        if flood_open(tx, destination).await?.is_none() && !begins() {
+            return Ok(None);
         }
         newcomers.retain(|one| one.at > newest - self.rules.window);
         let profile = Profile::of(&newcomers);
         let joins = |first: &&First| profile.stands_out(&first.newcomer()).is_none();
-        Ok(due.iter().filter(joins).cloned().collect())
+        Ok(Some(firsts.iter().filter(joins).cloned().collect()))
     }
 
     /// Takes pages into the destination's flood, which begins with them if there is none; answers how many pages about

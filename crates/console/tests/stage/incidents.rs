@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
-    AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse,
+    AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse, Flood,
     GetFloodRequest, GetFloodResponse, GetSuppressionRequest, GetSuppressionResponse, HandOverIncidentRequest,
     HandOverIncidentResponse, ListFloodsRequest, ListFloodsResponse, ListSuppressionsRequest, ListSuppressionsResponse,
     RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest, SuppressMachineResponse, SuppressedPage,
@@ -35,6 +35,17 @@ impl Fixture {
             "active_acknowledged"
         } else {
             "active_unacknowledged"
+        }
+    }
+
+    fn flood(&self) -> Flood {
+        Flood {
+            flood_id: 5,
+            destination: "on-call".into(),
+            began_at: self.ago(7_000),
+            ended_at: None,
+            incidents: 12,
+            unacknowledged: 11,
         }
     }
 
@@ -336,6 +347,25 @@ impl IncidentsService for Fixture {
         }))
     }
 
+    async fn list_floods(&self, _: Request<ListFloodsRequest>) -> Result<Response<ListFloodsResponse>, Status> {
+        let floods = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![self.flood()]
+        };
+        Ok(Response::new(ListFloodsResponse { floods }))
+    }
+
+    async fn get_flood(&self, request: Request<GetFloodRequest>) -> Result<Response<GetFloodResponse>, Status> {
+        if request.into_inner().flood_id != 5 {
+            return Err(Status::not_found("flood"));
+        }
+        Ok(Response::new(GetFloodResponse {
+            flood: Some(self.flood()),
+            incidents: self.all(),
+        }))
+    }
+
     refuse! {
         add_label, AddLabelRequest, AddLabelResponse;
         list_labels, ListLabelsRequest, ListLabelsResponse;
@@ -345,8 +375,6 @@ impl IncidentsService for Fixture {
         restore_machine, RestoreMachineRequest, RestoreMachineResponse;
         hand_over_incident, HandOverIncidentRequest, HandOverIncidentResponse;
         comment_incident, CommentIncidentRequest, CommentIncidentResponse;
-        list_floods, ListFloodsRequest, ListFloodsResponse;
-        get_flood, GetFloodRequest, GetFloodResponse;
         acknowledge_flood, AcknowledgeFloodRequest, AcknowledgeFloodResponse;
     }
 

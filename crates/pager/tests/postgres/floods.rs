@@ -108,7 +108,7 @@ async fn a_flood_is_one_page_that_names_its_machines_and_those_that_differ_are_p
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(receiver.got().len(), 0, "a page waits a machine step");
 
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&receiver, 3).await;
         let mut reasons = said(&receiver, "reason");
         reasons.sort();
@@ -136,7 +136,7 @@ async fn a_flood_is_one_page_that_names_its_machines_and_those_that_differ_are_p
         pager.stop().await;
         let pager = stage.pager(waiting(&receiver.url));
         stage.rises(&sensors[14], 14, (2.6, 20)).await;
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&receiver, 3).await;
         stage.say_for(incidents[3], tocsin_judge::PageReason::LevelRose).await;
         got(&receiver, 4).await;
@@ -145,7 +145,7 @@ async fn a_flood_is_one_page_that_names_its_machines_and_those_that_differ_are_p
         stage.clock.advance(MINUTE * 11);
         tokio::time::sleep(Duration::from_millis(200)).await;
         stage.rises(&sensors[15], 15, (2.5, 20)).await;
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&receiver, 5).await;
         assert_eq!(said(&receiver, "machine")[4], "m-15");
         pager.stop().await;
@@ -162,7 +162,7 @@ async fn ten_machines_are_no_flood_and_each_is_told_of_by_itself_with_its_end() 
         let incidents = stage.rise(&sensors).await;
         // One clears before its page goes out: the page still comes first.
         stage.clear(incidents[0]).await;
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&receiver, 11).await;
         let of_first: Vec<String> = receiver
             .got()
@@ -183,7 +183,7 @@ async fn a_flood_is_taken_as_one_and_over_when_nothing_of_it_is_open() {
         let pager = stage.pager(waiting(&receiver.url));
         let sensors = stage.machines(12).await;
         let incidents = stage.rise(&sensors).await;
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&receiver, 1).await;
 
         let ana = person(PersonRole::Operator, Scope::site(stage.sensor.site));
@@ -243,7 +243,7 @@ async fn a_flood_that_nobody_takes_escalates_as_one_page() {
         let pager = stage.pager(config);
         let sensors = stage.machines(12).await;
         let incidents = stage.rise(&sensors).await;
-        stage.clock.advance(Duration::from_secs(12));
+        stage.clock.advance(Duration::from_secs(16));
         got(&duty, 1).await;
         // The one that the page stands with is over; the others are not.
         stage.clear(incidents[0]).await;

@@ -12,6 +12,8 @@ use tocsin_contracts::incidents::v1::{
 use super::{Ask, given, labels, nested, when};
 use crate::client::explain;
 
+mod floods;
+
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
     #[command(flatten)]
@@ -68,6 +70,22 @@ enum What {
         #[arg(long, value_name = "NAME")]
         to: String,
         /// A note for the record
+        #[arg(long, default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// List floods: many machines that a destination was told of together; or show one with its incidents
+    Floods {
+        /// Its number
+        flood: Option<i64>,
+        /// At most this many, up to 1000
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Take every incident of a flood that nobody has
+    AckFlood {
+        /// Its number
+        flood: i64,
+        /// A note for the record of each
         #[arg(long, default_value = "", hide_default_value = true)]
         note: String,
     },
@@ -152,6 +170,8 @@ impl Incidents {
                     view(answer.incident.context("the answer holds no incident")?)?,
                 )
             }
+            What::Floods { flood, limit } => floods::show(output, &mut client, flood, limit).await,
+            What::AckFlood { flood, note } => floods::acknowledge(output, &mut client, flood, note).await,
             What::Label { incident, what } => labels::incident(&self.ask, incident, what).await,
             What::Ack { incident, note } => {
                 let request = AcknowledgeIncidentRequest {
