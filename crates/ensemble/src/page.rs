@@ -1,14 +1,19 @@
 //! What a page carries: names instead of numbers, the deciding step, and the bins that stand out.
 
+use std::time::Duration;
+
 use half::f16;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
+    BaselineId, Detector, IncidentId, Level, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
 };
 use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key, top_bins};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
+
+/// What growth is counted by.
+const DAY: Duration = Duration::from_hours(24);
 
 /// What the fold knows of the page it wants written.
 #[derive(Debug)]
@@ -126,10 +131,18 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
+        growth_per_day: growth_per_day(&draft),
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(draft.incident),
     })
+}
+
+/// How fast an alert became a page, in levels per 24 hours: at most what it has risen above the alert line since it opened.
+fn growth_per_day(draft: &Draft<'_>) -> Option<f32> {
+    let open_for = draft.step.since(draft.opened_at);
+    let is_alert_no_more = draft.reason == PageReason::Escalated && !open_for.is_zero();
+    is_alert_no_more.then(|| (draft.level - Level::ALERT.0) * DAY.as_secs_f32() / open_for.as_secs_f32())
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.

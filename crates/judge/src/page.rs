@@ -165,6 +165,9 @@ pub struct PagePayload {
     /// How late the page is, when a spool was catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_by_ms: Option<u64>,
+    /// How fast the level has risen since the alert line when an alert became a page, in levels per 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth_per_day: Option<f32>,
     /// What kept it from people until now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_by: Option<KeptBy>,
@@ -220,6 +223,7 @@ mod tests {
             baseline_id: None,
             replay: false,
             delayed_by_ms: None,
+            growth_per_day: None,
             kept_by: None,
             flood: None,
             dedup_key: dedup_key(IncidentId(7)),

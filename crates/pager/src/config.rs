@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, PageAction, Timestamp};
 use tocsin_store::outbox::Page;
 
-use crate::Destination;
+use crate::{DayShift, Destination};
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub escalate_to: Vec<String>,
     /// How long after a page was decided it is so, in milliseconds, while its incident is open and not acknowledged.
     pub escalate_after_ms: u64,
+    /// Sites whose slow failures wait for people to be there.
+    pub day_shifts: Vec<DayShift>,
     /// A page about an incident that is new to a destination waits there, in case it is one of a flood: one and a half times
     /// so long, in milliseconds, or one and a half machine steps where that is longer. With 0 none waits.
     pub flood_wait_ms: u64,
@@ -59,6 +61,7 @@ impl Default for Config {
             destinations: Vec::new(),
             escalate_to: Vec::new(),
             escalate_after_ms: 900_000,
+            day_shifts: Vec::new(),
             flood_wait_ms: 10_000,
             console_url: None,
             catch_up_ms: 86_400_000,
@@ -100,6 +103,11 @@ impl Config {
             if self.escalate_to[..index].contains(name) {
                 return Err(invalid("is there twice"));
             }
+        }
+        for (index, shift) in self.day_shifts.iter().enumerate() {
+            let within =
+                |invalid: Invalid| Invalid::new(format!("pager.day_shifts[{index}].{}", invalid.field), invalid.reason);
+            shift.check().map_err(within)?;
         }
         if self.lease_ms <= self.request_timeout_ms {
             let reason = format!(

@@ -16,7 +16,7 @@ pub use address::Address;
 pub use alertmanager::Alertmanager;
 pub use email::Email;
 pub use pager_duty::PagerDuty;
-pub use route::Route;
+pub use route::{Day, Hours, Route};
 pub use slack::Slack;
 pub use webhook::Webhook;
 

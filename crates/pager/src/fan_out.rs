@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tocsin_domain::{Clock, Timestamp};
+use tocsin_domain::{Clock, Level, Timestamp};
 use tocsin_judge::flood::FloodRules;
-use tocsin_store::outbox::deliveries_insert;
+use tocsin_store::outbox::{Deferral, OwedPage, deliveries_hasten, deliveries_insert};
 use tocsin_store::{Error as StoreError, Store};
 
 use crate::flood::Floods;
+use crate::message::Page;
 use crate::routing::route;
 use crate::{Config, Error};
 
@@ -75,7 +76,9 @@ impl FanOut {
             now,
         };
         let sorted = floods.sort(&mut tx, &pages, routed.owed).await?;
-        let new = deliveries_insert(&mut tx, &sorted.send, now).await?;
+        let deferred = self.deferred(&pages, now);
+        let new = deliveries_insert(&mut tx, &sorted.send, &deferred, now).await?;
+        let hastened = deliveries_hasten(&mut tx, now).await?;
         let ended = floods.end(&mut tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         for page in routed.untaken {
@@ -84,6 +87,21 @@ impl FanOut {
         let looked_at = pages.iter().map(|owed| owed.page.id);
         let done = looked_at.filter(|number| !sorted.held.contains(number));
         self.settled.extend(done.map(|number| (number, now)));
-        Ok(new + escalated + sorted.floods + ended)
+        Ok(new + hastened + escalated + sorted.floods + ended)
+    }
+
+    /// Pages that wait for the day shift.
+    fn deferred(&self, pages: &[OwedPage], now: Timestamp) -> BTreeMap<i64, Deferral> {
+        let waits = |owed: &OwedPage| {
+            let payload = Page::parse(&owed.page).ok()?.payload;
+            let shifts = self.config.day_shifts.iter();
+            let until = shifts.filter_map(|shift| shift.waits_until(&payload, now)).max()?;
+            let level = Level(payload.level);
+            Some((owed.page.id, Deferral { until, level }))
+        };
+        if self.config.day_shifts.is_empty() {
+            return BTreeMap::new();
+        }
+        pages.iter().filter_map(waits).collect()
     }
 }

@@ -24,6 +24,7 @@
 mod attempt;
 mod circuit;
 mod config;
+mod day_shift;
 mod deliveries;
 pub mod destination;
 mod error;
@@ -43,6 +44,7 @@ mod wire;
 mod worker;
 
 pub use config::Config;
+pub use day_shift::DayShift;
 pub use destination::Destination;
 pub use error::{BuildError, Error};
 pub use pager::{Pager, Parts, build};

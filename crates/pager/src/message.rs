@@ -171,6 +171,7 @@ pub(crate) mod tests {
                 baseline_id: Some(BaselineId(9)),
                 replay: false,
                 delayed_by_ms: None,
+                growth_per_day: None,
                 kept_by: None,
                 flood: None,
                 dedup_key: dedup_key(incident),

@@ -156,6 +156,7 @@ impl Service {
             step: machine.newest_step.unwrap_or(said.payload.step),
             level: incident.latest_level.0,
             delayed_by_ms: None,
+            growth_per_day: None,
             kept_by: None,
             flood: None,
             ..said.payload

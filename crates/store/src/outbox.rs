@@ -20,7 +20,7 @@ pub use delivery::{
     AfterAttempt, AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState, FinishedAttempt, LeasedDelivery,
     PageDelivery,
 };
-pub use fan_out::{OwedPage, deliveries_insert};
+pub use fan_out::{Deferral, OwedPage, deliveries_hasten, deliveries_insert};
 pub use flood::{FloodListing, FloodMember};
 pub use resend::{DeliveryListing, DeliveryQuery};
 

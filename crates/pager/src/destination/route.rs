@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, Severity, Slug, Timestamp};
 
+use crate::day_shift::{AHEAD, TICK};
 use crate::message::Page;
 
 /// A route: a page must be all that is said; what is left empty says nothing.
@@ -80,13 +81,7 @@ impl Route {
         for class in &self.classes {
             Slug::parse("classes", class)?;
         }
-        match &self.hours {
-            Some(hours) => hours
-                .parse()
-                .map(drop)
-                .map_err(|invalid| Invalid::new(format!("hours.{}", invalid.field), invalid.reason)),
-            None => Ok(()),
-        }
+        self.hours.as_ref().map_or(Ok(()), Hours::check)
     }
 
     /// Whether it takes a page.
@@ -108,6 +103,22 @@ struct Parsed {
 }
 
 impl Hours {
+    /// Checks what they say; the error names the field, from `hours` on.
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
+        let parsed = self.parse().map(drop);
+        parsed.map_err(|invalid| Invalid::new(format!("hours.{}", invalid.field), invalid.reason))
+    }
+
+    /// When they begin next, to the minute; none while they last, or when they don't begin in the next days.
+    pub(crate) fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.hold(now) {
+            return None;
+        }
+        let first = now.floor_to(TICK) + TICK;
+        let ticks = (AHEAD.as_secs() / TICK.as_secs()) as u32;
+        (0..ticks).map(|tick| first + TICK * tick).find(|at| self.hold(*at))
+    }
+
     fn parse(&self) -> Result<Parsed, Invalid> {
         let time = |field: &str, text: &str| {
             NaiveTime::parse_from_str(text, "%H:%M")

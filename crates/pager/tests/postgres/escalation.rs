@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tocsin_domain::{Clock, PersonRole, Scope, Timestamp};
-use tocsin_pager::destination::Webhook;
-use tocsin_pager::{Config, Destination};
+use tocsin_pager::destination::{Hours, Webhook};
+use tocsin_pager::{Config, DayShift, Destination};
 use tocsin_store::outbox::{DeliveryState, PageDelivery};
 
 use crate::incidents::{acknowledge, client_with, person};
@@ -88,4 +88,52 @@ async fn what_was_taken_or_cleared_in_time_goes_to_nobody_else() {
         assert_eq!(actions(&boss), [""; 0]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_slow_failure_waits_for_the_day_shift_unless_it_gets_worse_and_escalates_from_then_on() {
+    for worse in [false, true] {
+        let name = if worse { "shift_worse" } else { "shift" };
+        with_stage(name, noon(), |stage| async move {
+            let (duty, boss) = (Receiver::start([]).await, Receiver::start([]).await);
+            let hours = Hours {
+                days: vec![],
+                from: "07:00".into(),
+                to: "11:00".into(),
+                time_zone: "UTC".into(),
+            };
+            let pager = stage.pager(Config {
+                day_shifts: vec![DayShift {
+                    sites: vec!["north".into()],
+                    hours,
+                }],
+                ..config(&duty, &boss)
+            });
+            let incident = stage
+                .open_on(&stage.sensor, |payload| {
+                    payload.reason = tocsin_judge::PageReason::Escalated;
+                    payload.growth_per_day = Some(0.3);
+                })
+                .await;
+            rounds().await;
+            stage.clock.advance(Duration::from_hours(2));
+            rounds().await;
+            assert_eq!((actions(&duty), actions(&boss)), (vec![], vec![]));
+            let wait = if worse {
+                stage.worsen(incident, 3.5).await;
+                Duration::from_secs(1)
+            } else {
+                Duration::from_hours(17)
+            };
+            stage.clock.advance(wait);
+            stage.pages_when(incident, |pages| delivered(pages, 1)).await;
+            rounds().await;
+            assert_eq!(actions(&boss), [""; 0], "people have their time from then on");
+            stage.clock.advance(IN_TIME);
+            stage.pages_when(incident, |pages| delivered(pages, 2)).await;
+            assert_eq!(actions(&boss), ["trigger"]);
+            pager.stop().await;
+        })
+        .await;
+    }
 }

@@ -90,6 +90,15 @@ impl Stage {
         incident.id
     }
 
+    /// The level of an incident rises.
+    pub(crate) async fn worsen(&self, incident: IncidentId, level: f32) {
+        let mut tx = self.store.begin().await.unwrap();
+        let (_, mut listing) = incident_lock(&mut tx, &Scope::All, incident).await.unwrap();
+        listing.incident.peak_level = Level(level);
+        incident_update(&mut tx, &listing.incident).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Clears an incident, with its page.
     pub(crate) async fn clear(&self, incident: IncidentId) {
         let now = self.clock.now();
@@ -212,6 +221,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         baseline_id: None,
         replay: false,
         delayed_by_ms: None,
+        growth_per_day: None,
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(incident),

@@ -1,11 +1,13 @@
 //! From the outbox to deliveries: which pages may be owed to somebody, and whom their incidents were told to. Who takes
 //! what is the pager's to say.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
-use tocsin_domain::{Severity, Timestamp};
+use tocsin_domain::{Level, Severity, Timestamp};
 
 use super::{Page, PageRow};
-use crate::row::time;
+use crate::row::{Time, time};
 use crate::{Result, Store};
 
 /// A page that not every destination has a delivery of.
@@ -17,18 +19,54 @@ pub struct OwedPage {
     pub told: Vec<String>,
 }
 
+/// A delivery that waits for people to be there, unless its machine gets much worse.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deferral {
+    /// Until when.
+    pub until: Timestamp,
+    /// The level that may wait so long.
+    pub level: Level,
+}
+
 /// Makes deliveries, each of a page (its number in the outbox) to a destination, in order; those that are there stay as
-/// they are. Answers how many are new.
-pub async fn deliveries_insert(conn: &mut PgConnection, owed: &[(i64, String)], now: Timestamp) -> Result<u64> {
+/// they are. `deferred` says of pages that they wait. Answers how many are new.
+pub async fn deliveries_insert(
+    conn: &mut PgConnection,
+    owed: &[(i64, String)],
+    deferred: &BTreeMap<i64, Deferral>,
+    now: Timestamp,
+) -> Result<u64> {
     let (pages, destinations): (Vec<i64>, Vec<String>) = owed.iter().cloned().unzip();
+    let deferral = |page: &i64| deferred.get(page);
+    let next: Vec<Time> = pages
+        .iter()
+        .map(|p| time(deferral(p).map_or(now, |d| d.until)))
+        .collect();
+    let levels: Vec<Option<f32>> = pages.iter().map(|p| deferral(p).map(|d| d.level.0)).collect();
     let done = sqlx::query!(
-        "insert into delivery (outbox_id, destination, state, next_at)
-         select o.outbox_id, o.destination, 'waiting', $3
-         from unnest($1::int8[], $2::text[]) with ordinality as o(outbox_id, destination, place)
+        "insert into delivery (outbox_id, destination, state, next_at, deferred_level)
+         select o.outbox_id, o.destination, 'waiting', o.next_at, o.level
+         from unnest($1::int8[], $2::text[], $3::timestamptz[], $4::real[])
+             with ordinality as o(outbox_id, destination, next_at, level, place)
          order by o.place on conflict do nothing",
         &pages,
         &destinations,
-        time(now),
+        &next,
+        &levels as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Lets go of deliveries that wait for people whose machines have got worse by a level since; answers how many.
+pub async fn deliveries_hasten(conn: &mut PgConnection, now: Timestamp) -> Result<u64> {
+    let done = sqlx::query!(
+        "update delivery d set next_at = $1
+         from outbox o join incident n using (incident_id)
+         where o.outbox_id = d.outbox_id and d.state = 'waiting' and d.deferred_level is not null and d.next_at > $1 and d.attempt_count = 0
+           and n.closed_at is null and n.peak_level >= d.deferred_level + 1",
+        time(now)
     )
     .execute(conn)
     .await?;
@@ -114,7 +152,9 @@ impl Store {
              select t.outbox_id, e.destination, 'waiting', $3
              from (select * from alone union select * from flooded) t
              cross join unnest($1::text[]) with ordinality as e(destination, place)
-             where t.created_at <= $2 order by t.outbox_id, e.place on conflict do nothing",
+             where coalesce((select min(d.next_at) from delivery d
+                             where d.outbox_id = t.outbox_id and d.deferred_level is not null), t.created_at) <= $2
+             order by t.outbox_id, e.place on conflict do nothing",
             destinations,
             time(decided_by),
             time(now),

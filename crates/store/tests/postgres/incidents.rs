@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tocsin_domain::{
@@ -67,7 +68,9 @@ async fn fan_out(store: &Store, destinations: &[String], since: u64) -> u64 {
         .flat_map(|owed| destinations.iter().map(|name| (owed.page.id, name.clone())))
         .collect();
     let mut conn = store.acquire().await.unwrap();
-    deliveries_insert(&mut conn, &owed, at(20)).await.unwrap()
+    deliveries_insert(&mut conn, &owed, &BTreeMap::new(), at(20))
+        .await
+        .unwrap()
 }
 
 fn state(machine: MachineId, last_seq: i64) -> MachineState {
@@ -476,7 +479,12 @@ async fn a_page_is_owed_until_everybody_has_it_or_it_is_settled_and_knows_who_wa
         assert_eq!(store.pages_owed(&both, at(0), &[id]).await.unwrap(), []);
         let twice = [(id, "hook".to_owned()), (id, "hook".to_owned())];
         let mut conn = store.acquire().await.unwrap();
-        assert_eq!(deliveries_insert(&mut conn, &twice, at(20)).await.unwrap(), 1);
+        assert_eq!(
+            deliveries_insert(&mut conn, &twice, &BTreeMap::new(), at(20))
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!(store.pages_owed(&both[..1], at(0), &[]).await.unwrap(), []);
         let owed = store.pages_owed(&both, at(0), &[]).await.unwrap();
         assert_eq!(owed[0].told, ["hook"]);
