@@ -41,6 +41,7 @@ fn rigid() -> SeverityZone {
         ab: 2.3,
         bc: 4.5,
         cd: 7.1,
+        stop: Some(0.2),
     }
 }
 
@@ -218,7 +219,7 @@ fn reading(machine: &str, n: u64, velocity: f32, unit: &str) -> Reading {
 async fn a_machine_in_zone_d_pages_from_its_first_reading_and_is_commissioned_when_a_person_accepts_that() -> Result<()>
 {
     let mut story = Story::of_a_new_class().await?;
-    for machine in ["loud", "metric", "imperial", "quiet"] {
+    for machine in ["loud", "metric", "imperial", "quiet", "still"] {
         story.sensor(RIGID, machine).await?;
     }
     story.until_severity_judges(RIGID).await?;
@@ -228,6 +229,7 @@ async fn a_machine_in_zone_d_pages_from_its_first_reading_and_is_commissioned_wh
             reading("metric", n, 8.0 * METRE, "metre_per_second"),
             reading("imperial", n, 8.0 * INCH, "inch_per_second"),
             reading("quiet", n, 2.0, ""),
+            reading("still", n, 0.1, ""),
         ]
     };
     for n in 0..4 {
@@ -278,6 +280,12 @@ async fn shown(story: &Story) -> Result<()> {
     assert_eq!(
         (quiet.verdict.as_str(), quiet.overall[0].zone.as_str()),
         ("normal", "A")
+    );
+    let still = story.verdict("still").await?;
+    assert_eq!(
+        (still.verdict.as_str(), still.decided_by.as_str()),
+        ("unjudged", "stopped"),
+        "below the stop level"
     );
     let request = GetMachineSeriesRequest {
         site: SITE.to_owned(),

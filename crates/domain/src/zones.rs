@@ -70,6 +70,9 @@ pub struct SeverityZone {
     pub name: Option<Slug>,
     /// Where the zones meet.
     pub boundaries: Boundaries,
+    /// Below this, in the canonical unit, the machine stands still: its readings are not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<f32>,
 }
 
 impl SeverityZone {
@@ -117,7 +120,13 @@ impl SeverityZone {
         if self.quantity.vibration().is_some() && ab <= 0.0 {
             return fail(format!("{ab} must be above zero"));
         }
-        Ok(())
+        match self.stop {
+            Some(stop) if !(stop.is_finite() && stop < ab) => Err(Invalid::new(
+                format!("{field}.stop"),
+                format!("{stop} must be finite and below {ab}, where zone B begins"),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -172,6 +181,7 @@ impl MachineGroup {
             quantity: OverallQuantity::VelocityRms,
             name: None,
             boundaries: self.boundaries(),
+            stop: None,
         }
     }
 }
@@ -236,6 +246,16 @@ impl PlacedZones {
     /// The zones of the level at `place`.
     pub fn at(&self, place: usize) -> Option<&SeverityZone> {
         self.0.get(place)?.as_ref()
+    }
+
+    /// Whether a reading's canonical levels, in the declared order, say that the machine stands still: every one of those
+    /// present that has a stop level is below it, and there is one.
+    pub fn is_stopped(&self, levels: &[Option<f32>]) -> bool {
+        let levels = self.0.iter().zip(levels);
+        let mut below = levels
+            .filter_map(|(zone, value)| Some((*value)? < zone.as_ref()?.stop?))
+            .peekable();
+        below.peek().is_some() && below.all(|is_below| is_below)
     }
 
     /// A reading's severity: the maximum over its canonical levels, in the declared order. None when it has no level

@@ -80,6 +80,8 @@ struct Pending {
     stream: Stream,
     /// Its overall levels in the zones of its class.
     severity: Option<Level>,
+    /// Its overall levels say that the machine stands still.
+    is_stopped: bool,
     scored: ScoredRow,
     bin_error: Vec<f32>,
 }
@@ -116,6 +118,7 @@ impl Assessor {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
             pending.severity = zones.severity(&pending.placed);
+            pending.is_stopped = zones.is_stopped(&pending.placed);
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();
@@ -274,6 +277,7 @@ fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
             placed,
             stream,
             severity: None,
+            is_stopped: false,
             scored: ScoredRow::default(),
             bin_error: Vec::new(),
         })
@@ -292,6 +296,9 @@ impl Pending {
 
     /// What its machine was doing, as far as is known.
     fn state(&self) -> OperatingState {
+        if self.is_stopped {
+            return OperatingState::Stopped;
+        }
         self.scored
             .state
             .unwrap_or_else(|| self.placed.reading.condition.into())

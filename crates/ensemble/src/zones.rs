@@ -70,6 +70,12 @@ impl Placed {
         self.classes.get(&class).cloned()
     }
 
+    /// Whether a reading's overall levels say that its machine stands still.
+    pub(crate) fn is_stopped(&self, placed: &PlacedReading) -> bool {
+        let zones = placed.spec.and_then(|spec| self.zones.get(&(placed.class, spec)));
+        zones.is_some_and(|zones| zones.is_stopped(&placed.reading.overall))
+    }
+
     /// The level of a reading's overall levels; none where its class says nothing of them.
     pub(crate) fn severity(&self, placed: &PlacedReading) -> Option<Level> {
         let zones = self.zones.get(&(placed.class, placed.spec?))?;

@@ -62,6 +62,7 @@ mod tests {
                 bc: 80.0,
                 cd: 95.0,
             },
+            stop: None,
         };
         SeverityZones(vec![MachineGroup::Group1Rigid.zone(), hot]).place(&declared())
     }

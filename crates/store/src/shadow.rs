@@ -107,6 +107,7 @@ impl Store {
                join reading r on r.sensor_id = d.sensor_id and r.captured_at = d.captured_at
                where d.bundle_id = $1 and r.bundle_id = $2 and m.class_id = $3 and d.captured_at >= $4
                  and ($5::int4[] is null or m.site_id = any($5)) and (r.rpm is null or r.rpm <> 0)
+                 and r.condition_cell <> 3
                order by d.captured_at desc, d.sensor_id limit $6"#,
             challenger.0,
             champion.0,

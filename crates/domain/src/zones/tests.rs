@@ -7,6 +7,7 @@ fn zone(quantity: OverallQuantity, ab: f32, bc: f32, cd: f32) -> SeverityZone {
         quantity,
         name: None,
         boundaries: Boundaries { ab, bc, cd },
+        stop: None,
     }
 }
 
@@ -160,5 +161,27 @@ proptest! {
         let of_level = (level >= Level::ALERT, level >= Level::PAGE);
         let letter = zone.zone(share * cd);
         prop_assert_eq!(of_level, (letter >= Zone::C, letter >= Zone::D));
+    }
+}
+
+#[test]
+fn a_machine_stands_still_when_every_level_with_a_stop_level_is_below_it() {
+    let with_stop = |stop| SeverityZone {
+        stop,
+        ..zone(OverallQuantity::VelocityRms, 1.0, 2.0, 4.0)
+    };
+    let specs = ["axial", "radial"].map(|name| declared(name, OverallQuantity::VelocityRms, Unit::MillimetrePerSecond));
+    let placed = SeverityZones(vec![with_stop(Some(0.2))]).place(&specs);
+    assert!(placed.is_stopped(&[Some(0.1), Some(0.19)]) && placed.is_stopped(&[None, Some(0.0)]));
+    assert!(!placed.is_stopped(&[Some(0.1), Some(0.2)]), "one of them turns");
+    assert!(!placed.is_stopped(&[None, None]), "nothing says so");
+    assert!(
+        !SeverityZones(vec![with_stop(None)])
+            .place(&specs)
+            .is_stopped(&[Some(0.0), None])
+    );
+    for bad in [1.0, f32::NAN] {
+        let refused = SeverityZones(vec![with_stop(Some(bad))]).parse().unwrap_err();
+        assert_eq!(refused.field, "zones[0].stop");
     }
 }

@@ -74,6 +74,7 @@ pub(super) fn parse(wire: Vec<WireZone>) -> Result<SeverityZones, Error> {
                 bc: wire.bc,
                 cd: wire.cd,
             },
+            stop: wire.stop,
         })
     };
     let zones: Result<Vec<SeverityZone>, Error> = wire.into_iter().enumerate().map(zone).collect();
@@ -87,6 +88,7 @@ fn to_wire(set: ClassZones) -> WireZones {
         ab: zone.boundaries.ab,
         bc: zone.boundaries.bc,
         cd: zone.boundaries.cd,
+        stop: zone.stop,
     };
     WireZones {
         zones: set.zones.0.into_iter().map(zone).collect(),
@@ -108,6 +110,7 @@ mod tests {
             ab: 2.3,
             bc: 4.5,
             cd: 7.1,
+            stop: None,
         }
     }
 
@@ -138,6 +141,13 @@ mod tests {
                 "zones[0].name",
             ),
             (WireZone { bc: 7.1, ..rigid() }, "zones[0].boundaries"),
+            (
+                WireZone {
+                    stop: Some(2.4),
+                    ..rigid()
+                },
+                "zones[0].stop",
+            ),
         ];
         for (zone, field) in cases {
             assert_eq!(refused(zone), field);

@@ -250,6 +250,7 @@ fn rigid() -> SeverityZone {
         ab: 2.3,
         bc: 4.5,
         cd: 7.1,
+        stop: None,
     }
 }
 

@@ -65,8 +65,11 @@ struct Zones {
     /// the declared level NAME alone
     #[arg(long, value_name = "QUANTITY=A/B,B/C,C/D", value_parser = limits)]
     limits: Vec<SeverityZone>,
+    /// Below this, in the same units, a machine stands still and is not judged; may be given more than once
+    #[arg(long = "stop-level", value_name = "QUANTITY=VALUE", value_parser = stop_level)]
+    stop_levels: Vec<(String, f32)>,
     /// Take them away
-    #[arg(long, conflicts_with_all = ["iso_20816_3", "limits"])]
+    #[arg(long, conflicts_with_all = ["iso_20816_3", "limits", "stop_levels"])]
     none: bool,
     /// Why, for the record; needed to set them
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -148,7 +151,7 @@ impl Classes {
 
 impl Zones {
     fn only_asks(&self) -> bool {
-        self.iso_20816_3.is_none() && self.limits.is_empty() && !self.none
+        self.iso_20816_3.is_none() && self.limits.is_empty() && self.stop_levels.is_empty() && !self.none
     }
 
     async fn show(self, client: &mut FleetServiceClient<Channel>, ask: &Ask) -> Result<()> {
@@ -175,11 +178,17 @@ impl From<Zones> for SetSeverityZonesRequest {
                 ab: zone.boundaries.ab,
                 bc: zone.boundaries.bc,
                 cd: zone.boundaries.cd,
+                stop: None,
             }
         });
+        let mut all: Vec<SeverityZone> = standard.into_iter().chain(zones.limits).collect();
+        for (quantity, value) in zones.stop_levels {
+            let of_quantity = all.iter_mut().filter(|zone| zone.quantity == quantity);
+            of_quantity.for_each(|zone| zone.stop = Some(value));
+        }
         Self {
             class: zones.name,
-            zones: standard.into_iter().chain(zones.limits).collect(),
+            zones: all,
             reason: zones.reason,
         }
     }
@@ -199,7 +208,15 @@ fn limits(text: &str) -> Result<SeverityZone, String> {
         ab,
         bc,
         cd,
+        stop: None,
     })
+}
+
+/// Reads `QUANTITY=VALUE`.
+fn stop_level(text: &str) -> Result<(String, f32), String> {
+    let form = || format!("{text:?} is not of the form QUANTITY=0.2");
+    let (quantity, value) = text.split_once('=').ok_or_else(form)?;
+    Ok((quantity.to_owned(), value.trim().parse().map_err(|_| form())?))
 }
 
 fn version_view(version: ClassZones) -> Result<Value> {
@@ -220,7 +237,11 @@ fn in_words(zones: &[SeverityZone]) -> Option<String> {
         } else {
             format!(":{}", zone.name)
         };
-        format!("{}{name}={},{},{}", zone.quantity, zone.ab, zone.bc, zone.cd)
+        let stop = zone
+            .stop
+            .map(|stop| format!(" (stopped below {stop})"))
+            .unwrap_or_default();
+        format!("{}{name}={},{},{}{stop}", zone.quantity, zone.ab, zone.bc, zone.cd)
     };
     let words: Vec<String> = zones.iter().map(zone).collect();
     (!words.is_empty()).then(|| words.join(" "))
@@ -266,12 +287,16 @@ mod tests {
             name: "pump".to_owned(),
             iso_20816_3: Some(MachineGroup::Group2Rigid),
             limits: vec![limits("temperature=60,80,95").unwrap()],
+            stop_levels: vec![stop_level("velocity_rms=0.2").unwrap()],
             none: false,
             reason: "as the standard says".to_owned(),
         };
         assert!(!zones.only_asks());
         let request = SetSeverityZonesRequest::from(zones);
         let words = in_words(&request.zones).unwrap();
-        assert_eq!(words, "velocity_rms=1.4,2.8,4.5 temperature=60,80,95");
+        assert_eq!(
+            words,
+            "velocity_rms=1.4,2.8,4.5 (stopped below 0.2) temperature=60,80,95"
+        );
     }
 }
