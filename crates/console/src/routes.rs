@@ -51,6 +51,7 @@ routes! {
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
     Session POST "/incidents/{id}/comment" => pages::incident::people::comment;
+    Session POST "/incidents/{id}/work-order" => pages::incident::people::order_work;
     Session POST "/incidents/{id}/hand-over" => pages::incident::people::hand_over;
     Session GET "/floods" => pages::floods::show;
     Session GET "/floods/{id}" => pages::floods::one;

@@ -73,6 +73,15 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// Work was ordered in the maintenance system.
+    WorkOrdered {
+        /// Who did so.
+        by: String,
+        /// What the order is called there.
+        reference: String,
+        /// Their note.
+        note: String,
+    },
     /// Whoever had taken the incident handed it over.
     HandedOver {
         /// Who did so.
@@ -153,6 +162,7 @@ impl Event {
             Self::Restored { .. } => "restored",
             Self::Commented { .. } => "commented",
             Self::HandedOver { .. } => "handed_over",
+            Self::WorkOrdered { .. } => "work_ordered",
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, PageAction, Timestamp};
 use tocsin_store::outbox::Page;
 
-use crate::{DayShift, Destination};
+use crate::{DayShift, Destination, WorkOrders};
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub escalate_to: Vec<String>,
     /// How long after a page was decided it is so, in milliseconds, while its incident is open and not acknowledged.
     pub escalate_after_ms: u64,
+    /// The maintenance system that takes work orders, if there is one.
+    pub work_orders: Option<WorkOrders>,
     /// Sites whose slow failures wait for people to be there.
     pub day_shifts: Vec<DayShift>,
     /// A page about an incident that is new to a destination waits there, in case it is one of a flood: one and a half times
@@ -61,6 +63,7 @@ impl Default for Config {
             destinations: Vec::new(),
             escalate_to: Vec::new(),
             escalate_after_ms: 900_000,
+            work_orders: None,
             day_shifts: Vec::new(),
             flood_wait_ms: 10_000,
             console_url: None,
@@ -103,6 +106,11 @@ impl Config {
             if self.escalate_to[..index].contains(name) {
                 return Err(invalid("is there twice"));
             }
+        }
+        if let Some(system) = &self.work_orders {
+            let within =
+                |invalid: Invalid| Invalid::new(format!("pager.work_orders.{}", invalid.field), invalid.reason);
+            system.check().map_err(within)?;
         }
         for (index, shift) in self.day_shifts.iter().enumerate() {
             let within =

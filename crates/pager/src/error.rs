@@ -44,6 +44,9 @@ pub enum Error {
     /// A destination's settings can't be used any more, as when its token is gone.
     #[error(transparent)]
     Setting(Invalid),
+    /// The maintenance system did not take an order, or gave no reference.
+    #[error("the maintenance system: {0}")]
+    WorkOrders(String),
     /// A page's payload can't be read.
     #[error("page {key}: payload: {reason}")]
     UnreadablePage {
@@ -64,6 +67,10 @@ impl From<Error> for Status {
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::Transition(_) | Error::NoDestination(_) | Error::Store(Store::Conflict { .. }) => {
                 Self::failed_precondition(message)
+            }
+            Error::WorkOrders(_) => {
+                tracing::warn!(error = message, "work could not be ordered");
+                Self::unavailable(message)
             }
             Error::Store(Store::NotFound { .. }) => Self::not_found(message),
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),

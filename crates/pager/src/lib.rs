@@ -41,6 +41,7 @@ mod service;
 mod suppression;
 mod target;
 mod wire;
+mod work_order;
 mod worker;
 
 pub use config::Config;
@@ -49,3 +50,4 @@ pub use destination::Destination;
 pub use error::{BuildError, Error};
 pub use pager::{Pager, Parts, build};
 pub use service::Service;
+pub use work_order::WorkOrders;

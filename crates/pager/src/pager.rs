@@ -67,7 +67,7 @@ pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Ser
         .map(|d| Target::new(d).map(Arc::new))
         .collect::<Result<_, _>>()?;
     let watch = Watch::default();
-    let service = Service::new(parts.store, parts.clock, config.clone(), watch.clone());
+    let service = Service::new(sender.clone(), config.clone(), watch.clone());
     Ok((
         IncidentsServiceServer::new(service),
         Pager {

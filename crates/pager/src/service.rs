@@ -19,7 +19,8 @@ use tonic::{Request, Response, Status};
 
 use crate::message::Page;
 use crate::routing::Outlook;
-use crate::{Config, Error, wire};
+use crate::target::Sender;
+use crate::{Config, Error, wire, work_order};
 
 /// The most steps and pieces of evidence shown of one incident: the newest.
 const SHOWN: u32 = 1_000;
@@ -33,6 +34,7 @@ pub struct Service {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
+    pub(crate) sender: Sender,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -45,11 +47,13 @@ fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) ->
 }
 
 impl Service {
-    pub(crate) fn new(store: Store, clock: Clock, config: Arc<Config>, watch: Watch) -> Self {
+    pub(crate) fn new(sender: Sender, config: Arc<Config>, watch: Watch) -> Self {
+        let (store, clock) = (sender.store.clone(), sender.clock.clone());
         Self {
             sets: ThresholdSets::new(store.clone()),
             store,
             clock,
+            sender,
             config,
             watch,
         }
@@ -81,6 +85,7 @@ impl Service {
             evidence,
             pages: pages.into_iter().map(show).collect(),
             labels: self.incident_labels(&scope, id).await?,
+            work_order: self.store.work_order(&scope, id).await?.map(work_order::to_wire),
         })
     }
 
@@ -344,6 +349,16 @@ impl IncidentsService for Service {
         let v1::AcknowledgeFloodRequest { flood_id, note } = request.into_inner();
         let acknowledged = self.acknowledge_flood(&by, FloodId(flood_id), &note).await?;
         Ok(Response::new(v1::AcknowledgeFloodResponse { acknowledged }))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn order_work(
+        &self,
+        request: Request<v1::OrderWorkRequest>,
+    ) -> Result<Response<v1::OrderWorkResponse>, Status> {
+        let by = principal(&request, PersonRole::Operator, "order work")?;
+        let work_order = Some(self.order_work(&by, request.get_ref()).await?);
+        Ok(Response::new(v1::OrderWorkResponse { work_order }))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

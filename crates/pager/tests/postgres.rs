@@ -27,3 +27,5 @@ mod smtp;
 mod stage;
 #[path = "postgres/suppression.rs"]
 mod suppression;
+#[path = "postgres/work_orders.rs"]
+mod work_orders;

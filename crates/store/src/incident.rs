@@ -17,9 +17,11 @@ use crate::{Error, Result};
 
 pub mod evidence;
 pub mod list;
+pub mod work_order;
 
 pub use evidence::{Evidence, NewEvidence, evidence_attach, evidence_insert};
 pub use list::{IncidentListing, IncidentQuery, incident_lock};
+pub use work_order::{WorkOrder, work_order_set};
 
 /// An incident as it opens.
 #[derive(Debug, Clone, PartialEq)]

@@ -52,6 +52,8 @@ pub enum EventKind {
     Commented,
     /// Whoever had taken the incident handed it over.
     HandedOver,
+    /// Work was ordered in the maintenance system.
+    WorkOrdered,
 }
 
 impl EventKind {
@@ -69,6 +71,7 @@ impl EventKind {
             Self::Restored => "restored",
             Self::Commented => "commented",
             Self::HandedOver => "handed_over",
+            Self::WorkOrdered => "work_ordered",
         }
     }
 
@@ -86,6 +89,7 @@ impl EventKind {
             "restored" => Ok(Self::Restored),
             "commented" => Ok(Self::Commented),
             "handed_over" => Ok(Self::HandedOver),
+            "work_ordered" => Ok(Self::WorkOrdered),
             _ => Err(Invalid::new("kind", format!("{text:?} is not an event kind"))),
         }
     }

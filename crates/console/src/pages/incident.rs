@@ -159,7 +159,7 @@ fn body(
                 section.card #evidence data-live { (evidence::section(incident, &answer.evidence, chosen, verdict)) }
             }
             div {
-                section.card #facts data-live { (facts(incident)) (take(who, incident)) (people::forms(who, incident)) }
+                section.card #facts data-live { (facts(incident)) (take(who, incident)) (people::work_order(who, incident, answer.work_order.as_ref())) (people::forms(who, incident)) }
                 section.card #timeline data-live {
                     div.card-head { h2 { "Timeline" } }
                     (timeline::list(incident, answer))

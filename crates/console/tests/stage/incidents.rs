@@ -6,8 +6,8 @@ use tocsin_contracts::incidents::v1::{
     AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse, Flood,
     GetFloodRequest, GetFloodResponse, GetSuppressionRequest, GetSuppressionResponse, HandOverIncidentRequest,
     HandOverIncidentResponse, ListFloodsRequest, ListFloodsResponse, ListSuppressionsRequest, ListSuppressionsResponse,
-    RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest, SuppressMachineResponse, SuppressedPage,
-    Suppression,
+    OrderWorkRequest, OrderWorkResponse, RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest,
+    SuppressMachineResponse, SuppressedPage, Suppression, WorkOrder,
 };
 use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AddLabelRequest, AddLabelResponse, DeliveryAttempt,
@@ -271,6 +271,10 @@ impl IncidentsService for Fixture {
         let of_41 = id == 41;
         Ok(Response::new(GetIncidentResponse {
             labels: Vec::new(),
+            work_order: of_41.then(|| WorkOrder {
+                reference: "WO-7".into(),
+                ..WorkOrder::default()
+            }),
             incident: Some(incident),
             events: match id {
                 41 => self.events(),
@@ -375,6 +379,7 @@ impl IncidentsService for Fixture {
         restore_machine, RestoreMachineRequest, RestoreMachineResponse;
         hand_over_incident, HandOverIncidentRequest, HandOverIncidentResponse;
         comment_incident, CommentIncidentRequest, CommentIncidentResponse;
+        order_work, OrderWorkRequest, OrderWorkResponse;
         acknowledge_flood, AcknowledgeFloodRequest, AcknowledgeFloodResponse;
     }
 

@@ -359,6 +359,7 @@ fn kind_of(event: &Event) -> EventKind {
         Event::Restored { .. } => EventKind::Restored,
         Event::Commented { .. } => EventKind::Commented,
         Event::HandedOver { .. } => EventKind::HandedOver,
+        Event::WorkOrdered { .. } => EventKind::WorkOrdered,
     }
 }
 

@@ -72,11 +72,16 @@ impl Webhook {
     pub(crate) fn request(&self, sender: &Sender, page: &Page) -> Result<RequestBuilder, Error> {
         let body = serde_json::to_vec(&Body::new(page, sender.console_url.as_deref()))
             .expect("names, times and numbers have a JSON form");
+        self.post(sender, body, &page.idempotency_key())
+    }
+
+    /// The post of some JSON under an idempotency key.
+    pub(crate) fn post(&self, sender: &Sender, body: Vec<u8>, key: &str) -> Result<RequestBuilder, Error> {
         let mut request = sender
             .client
             .post(self.url.parse().map_err(Error::Setting)?)
             .header(CONTENT_TYPE, "application/json")
-            .header(IDEMPOTENCY_KEY, page.idempotency_key());
+            .header(IDEMPOTENCY_KEY, key);
         if let Some(path) = &self.token_file {
             request = request.header(AUTHORIZATION, secret::authorization(path).map_err(Error::Setting)?);
         }

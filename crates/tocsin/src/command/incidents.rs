@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, CommentIncidentRequest, Evidence, GetIncidentRequest, HandOverIncidentRequest,
-    Incident, JournalEvent, ListIncidentsRequest, Page,
+    Incident, JournalEvent, ListIncidentsRequest, OrderWorkRequest, Page, WorkOrder,
 };
 
 use super::{Ask, given, labels, nested, when};
@@ -70,6 +70,17 @@ enum What {
         #[arg(long, value_name = "NAME")]
         to: String,
         /// A note for the record
+        #[arg(long, default_value = "", hide_default_value = true)]
+        note: String,
+    },
+    /// Order work for an incident in the maintenance system, or keep the reference of an order made by other means
+    WorkOrder {
+        /// Its number
+        incident: i64,
+        /// What the order is called, when it was made by other means
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reference: String,
+        /// A note for the order and the record
         #[arg(long, default_value = "", hide_default_value = true)]
         note: String,
     },
@@ -142,6 +153,7 @@ impl Incidents {
                 let mut view = view(answer.incident.context("the answer holds no incident")?)?;
                 view["events"] = answer.events.into_iter().map(event_view).collect::<Result<_>>()?;
                 view["evidence"] = answer.evidence.into_iter().map(evidence_view).collect::<Result<_>>()?;
+                view["work_order"] = answer.work_order.map(order_view).transpose()?.unwrap_or(Value::Null);
                 view["labels"] = answer.labels.into_iter().map(labels::view).collect::<Result<_>>()?;
                 view["pages"] = answer.pages.into_iter().map(page_view).collect::<Result<_>>()?;
                 output.item("incident", view)
@@ -169,6 +181,21 @@ impl Incidents {
                     "incident",
                     view(answer.incident.context("the answer holds no incident")?)?,
                 )
+            }
+            What::WorkOrder {
+                incident,
+                reference,
+                note,
+            } => {
+                let request = OrderWorkRequest {
+                    incident_id: incident,
+                    reference,
+                    note,
+                };
+                let answer = client.order_work(request).await;
+                let answer = answer.map_err(|status| explain("ordering work", &status))?.into_inner();
+                let order = answer.work_order.context("the answer holds no work order")?;
+                output.item("work_order", order_view(order)?)
             }
             What::Floods { flood, limit } => floods::show(output, &mut client, flood, limit).await,
             What::AckFlood { flood, note } => floods::acknowledge(output, &mut client, flood, note).await,
@@ -212,6 +239,15 @@ fn view(incident: Incident) -> Result<Value> {
         "bundle_id": given(incident.bundle_id),
         "replay": incident.replay,
         "previous_incident_id": given(incident.previous_incident_id),
+    }))
+}
+
+fn order_view(order: WorkOrder) -> Result<Value> {
+    Ok(json!({
+        "reference": order.reference,
+        "url": given(order.url),
+        "ordered_at": when(order.ordered_at)?,
+        "ordered_by": order.ordered_by,
     }))
 }
 

@@ -5,12 +5,15 @@ use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 use tocsin_contracts::access::v1::WhoAmIResponse;
-use tocsin_contracts::incidents::v1::{CommentIncidentRequest, HandOverIncidentRequest, Incident};
+use tocsin_contracts::incidents::v1::{
+    CommentIncidentRequest, HandOverIncidentRequest, Incident, OrderWorkRequest, WorkOrder,
+};
 use tocsin_domain::PersonRole;
 
 use super::{NOTE_CHARS, number};
 use crate::failure::{Failure, Part};
 use crate::session::{Session, may};
+use crate::view::{self, moment};
 
 /// A comment.
 #[derive(Debug, Deserialize)]
@@ -26,6 +29,35 @@ pub(crate) struct HandOver {
     to: String,
     #[serde(default)]
     note: String,
+}
+
+/// An order of work.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Order {
+    #[serde(default)]
+    reference: String,
+    #[serde(default)]
+    note: String,
+}
+
+/// `POST /incidents/{id}/work-order`.
+pub(crate) async fn order_work(
+    session: Session,
+    Path(id): Path<String>,
+    Form(form): Form<Order>,
+) -> Result<Redirect, Failure> {
+    let incident_id = number(&id)?;
+    let request = OrderWorkRequest {
+        incident_id,
+        reference: form.reference,
+        note: form.note,
+    };
+    session
+        .incidents()
+        .order_work(request)
+        .await
+        .map_err(Part::Incidents.failed())?;
+    Ok(Redirect::to(&format!("/incidents/{incident_id}")))
 }
 
 /// `POST /incidents/{id}/comment`.
@@ -65,6 +97,27 @@ pub(crate) async fn hand_over(
         .await
         .map_err(Part::Incidents.failed())?;
     Ok(Redirect::to(&format!("/incidents/{incident_id}")))
+}
+
+/// The work order in the maintenance system, or the way to one.
+pub(super) fn work_order(who: &WhoAmIResponse, incident: &Incident, order: Option<&WorkOrder>) -> Markup {
+    html! {
+        @if let Some(order) = order {
+            p {
+                "Work order " strong { (order.reference) }
+                @if !order.url.is_empty() { " · " a href=(order.url) rel="noreferrer" { "open it" } }
+                " by " (order.ordered_by) " " (moment(view::at(order.ordered_at)))
+            }
+        } @else if may(who, PersonRole::Operator) {
+            form.take method="post" action=(format!("/incidents/{}/work-order", incident.incident_id)) {
+                label for="work-note" { "Work order: what is to be done" }
+                input #work-note type="text" name="note" maxlength=(NOTE_CHARS);
+                label for="reference" { "Its reference, if it was ordered by other means" }
+                input #reference type="text" name="reference" maxlength="200" autocomplete="off";
+                button type="submit" { "Order work" }
+            }
+        }
+    }
 }
 
 /// The forms, for those who may act.

@@ -22,6 +22,7 @@ struct Payload {
     released: Option<String>,
     text: Option<String>,
     to: Option<String>,
+    reference: Option<String>,
 }
 
 enum Entry<'a> {
@@ -35,7 +36,7 @@ enum Entry<'a> {
         highest: f32,
         detector: String,
     },
-    Event(&'a JournalEvent, Payload),
+    Event(&'a JournalEvent, Box<Payload>),
     Page(&'a Page),
     Attempt(&'a Page, &'a DeliveryAttempt),
 }
@@ -71,7 +72,7 @@ fn journal(events: &[JournalEvent], mut earlier_steps: u64) -> Vec<(Option<Times
         let payload: Payload = serde_json::from_str(&event.payload_json).unwrap_or_default();
         let at = view::at(event.at);
         if event.kind != "step" {
-            entries.push((at, Entry::Event(event, payload)));
+            entries.push((at, Entry::Event(event, Box::new(payload))));
             continue;
         }
         if earlier_steps > 0 {
@@ -179,6 +180,10 @@ fn journal_line(incident: &Incident, event: &JournalEvent, payload: &Payload) ->
             },
             "handed_over" => {
                 strong { "Handed over by " (by) " to " (payload.to.as_deref().unwrap_or("someone")) }
+                @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
+            },
+            "work_ordered" => {
+                strong { "Work ordered by " (by) ": " (payload.reference.as_deref().unwrap_or_default()) }
                 @if let Some(note) = payload.note.as_deref().filter(|note| !note.is_empty()) { blockquote { (note) } }
             },
             "commented" => {
