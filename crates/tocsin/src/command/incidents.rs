@@ -5,14 +5,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::{
-    AcknowledgeIncidentRequest, CommentIncidentRequest, Evidence, GetIncidentRequest, HandOverIncidentRequest,
-    Incident, JournalEvent, ListIncidentsRequest, OrderWorkRequest, Page, WorkOrder,
+    AcknowledgeIncidentRequest, Evidence, GetIncidentRequest, Incident, JournalEvent, ListIncidentsRequest, Page,
 };
 
 use super::{Ask, given, labels, nested, when};
 use crate::client::explain;
 
 mod floods;
+mod people;
 
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
@@ -153,50 +153,22 @@ impl Incidents {
                 let mut view = view(answer.incident.context("the answer holds no incident")?)?;
                 view["events"] = answer.events.into_iter().map(event_view).collect::<Result<_>>()?;
                 view["evidence"] = answer.evidence.into_iter().map(evidence_view).collect::<Result<_>>()?;
-                view["work_order"] = answer.work_order.map(order_view).transpose()?.unwrap_or(Value::Null);
+                view["work_order"] = answer
+                    .work_order
+                    .map(people::order_view)
+                    .transpose()?
+                    .unwrap_or(Value::Null);
                 view["labels"] = answer.labels.into_iter().map(labels::view).collect::<Result<_>>()?;
                 view["pages"] = answer.pages.into_iter().map(page_view).collect::<Result<_>>()?;
                 output.item("incident", view)
             }
-            What::Comment { incident, text } => {
-                let request = CommentIncidentRequest {
-                    incident_id: incident,
-                    text: text.clone(),
-                };
-                let answer = client.comment_incident(request).await;
-                answer.map_err(|status| explain("commenting on the incident", &status))?;
-                output.item("comment", json!({ "incident_id": incident, "text": text }))
-            }
-            What::HandOver { incident, to, note } => {
-                let request = HandOverIncidentRequest {
-                    incident_id: incident,
-                    to,
-                    note,
-                };
-                let answer = client.hand_over_incident(request).await;
-                let answer = answer
-                    .map_err(|status| explain("handing the incident over", &status))?
-                    .into_inner();
-                output.item(
-                    "incident",
-                    view(answer.incident.context("the answer holds no incident")?)?,
-                )
-            }
+            What::Comment { incident, text } => people::comment(output, &mut client, incident, text).await,
+            What::HandOver { incident, to, note } => people::hand_over(output, &mut client, incident, to, note).await,
             What::WorkOrder {
                 incident,
                 reference,
                 note,
-            } => {
-                let request = OrderWorkRequest {
-                    incident_id: incident,
-                    reference,
-                    note,
-                };
-                let answer = client.order_work(request).await;
-                let answer = answer.map_err(|status| explain("ordering work", &status))?.into_inner();
-                let order = answer.work_order.context("the answer holds no work order")?;
-                output.item("work_order", order_view(order)?)
-            }
+            } => people::order_work(output, &mut client, incident, (reference, note)).await,
             What::Floods { flood, limit } => floods::show(output, &mut client, flood, limit).await,
             What::AckFlood { flood, note } => floods::acknowledge(output, &mut client, flood, note).await,
             What::Label { incident, what } => labels::incident(&self.ask, incident, what).await,
@@ -239,15 +211,6 @@ fn view(incident: Incident) -> Result<Value> {
         "bundle_id": given(incident.bundle_id),
         "replay": incident.replay,
         "previous_incident_id": given(incident.previous_incident_id),
-    }))
-}
-
-fn order_view(order: WorkOrder) -> Result<Value> {
-    Ok(json!({
-        "reference": order.reference,
-        "url": given(order.url),
-        "ordered_at": when(order.ordered_at)?,
-        "ordered_by": order.ordered_by,
     }))
 }
 
