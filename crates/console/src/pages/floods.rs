@@ -81,7 +81,7 @@ pub(crate) async fn one(session: Session, Path(id): Path<String>) -> Result<Mark
         section.card #flood data-live {
             p {
                 strong { (view::count(flood.incidents)) " machines" } " at once, told to " strong { (flood.destination) }
-                " together, from " (moment_and_age(view::at(flood.began_at))) "."
+                " together, " (moment_and_age(view::at(flood.began_at))) "."
             }
             @if flood.unacknowledged > 0 && may(&who, PersonRole::Operator) {
                 form.take method="post" action=(format!("/floods/{}/acknowledge", flood.flood_id)) {

@@ -103,7 +103,7 @@ pub(crate) async fn hand_over(
 pub(super) fn work_order(who: &WhoAmIResponse, incident: &Incident, order: Option<&WorkOrder>) -> Markup {
     html! {
         @if let Some(order) = order {
-            p {
+            p.work-order {
                 "Work order " strong { (order.reference) }
                 @if !order.url.is_empty() { " · " a href=(order.url) rel="noreferrer" { "open it" } }
                 " by " (order.ordered_by) " " (moment(view::at(order.ordered_at)))
