@@ -38,6 +38,7 @@ mod error;
 mod explain;
 mod fleet_limits;
 mod follow;
+mod labelled;
 mod policy;
 mod progress;
 mod propose;

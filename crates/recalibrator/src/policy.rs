@@ -279,6 +279,7 @@ fn loses_a_page(change: &IncidentChange) -> bool {
 fn method_of(behind: &Provenance) -> Method {
     match behind.found_by() {
         MethodKind::Percentile => Method::Percentiles(v1::Percentiles {}),
+        MethodKind::Labels => Method::Labels(v1::Labels {}),
         MethodKind::Tail => Method::Tail(v1::Tail {}),
         MethodKind::FleetReplay => Method::FleetReplay(factors_of(behind)),
     }

@@ -17,7 +17,7 @@ use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
 
 /// A set, and where its numbers came from.
-type Proposed = (ThresholdSet, Provenance);
+pub(crate) type Proposed = (ThresholdSet, Provenance);
 
 impl Service {
     pub(crate) async fn do_propose(
@@ -44,6 +44,11 @@ impl Service {
             (Method::Percentiles(lines), _) => self.percentiles(by, (&bundle, lines), proposal).await?,
             (Method::FleetReplay(limits), Source::Logged { from, to }) => {
                 self.fleet_replay(by, (&bundle, limits), (from, to), proposal).await?
+            }
+            (Method::Labels, Source::Logged { .. }) => self.labels(by, &bundle, proposal).await?,
+            (Method::Labels, Source::HeldOut) => {
+                let reason = "held_out scores have no labels: this method takes logged ones";
+                return Err(Malformed::new("source", reason).into());
             }
             (Method::FleetReplay(_), Source::HeldOut) => {
                 let reason = "held_out scores know no baseline: fleet replay takes logged ones";
@@ -89,7 +94,7 @@ impl Service {
     }
 
     /// What a set from logged scores is expected to page. Those that a bundle brings along name no site.
-    async fn expected_of(
+    pub(crate) async fn expected_of(
         &self,
         by: &Principal,
         bundle: &Bundle,

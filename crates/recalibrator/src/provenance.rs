@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use tocsin_detect::percentile::PercentileEstimate;
 use tocsin_domain::{BundleDigest, BundleId, Detector, Timestamp};
 use tocsin_judge::threshold_set::{ALERT_ALPHA, PAGE_ALPHA};
-use tocsin_judge::{FleetReplay, LinePercentiles, Member, Persistence, ThresholdSet};
+use tocsin_judge::{FleetReplay, LabelledLines, LinePercentiles, Member, Persistence, ThresholdSet};
 
 use crate::Trial;
 use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
+use crate::labelled::LabelledSet;
 use crate::policy::PolicyDecision;
 use crate::scores::Healthy;
 
@@ -45,6 +46,9 @@ pub struct DetectorSource {
     /// The same of the page line: the 99.95th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_percentile: Option<PercentileEstimate>,
+    /// What labels chose, and what the lines do on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<LabelledLines>,
 }
 
 /// How lines at percentiles are found.
@@ -66,6 +70,8 @@ pub enum MethodKind {
     Tail,
     /// Against baselines, at multiples of what machines reached.
     FleetReplay,
+    /// At percentiles of healthy scores, moved where labelled failures choose.
+    Labels,
 }
 
 impl MethodKind {
@@ -169,6 +175,33 @@ impl Provenance {
         }
     }
 
+    /// Of lines at percentiles of `healthy` scores, moved where labels choose.
+    pub(crate) fn labels(proposal: Proposal, healthy: &Healthy, set: &ThresholdSet, labelled: &LabelledSet) -> Self {
+        let (readings, sensors) = (labelled.anomalous.scores.len(), labelled.anomalous.sensors.len());
+        let words = format!(
+            "labels: the precision-recall curve of {readings} readings of {sensors} sensors labelled as a failure chooses              (alert by F2, page by F0.5); other detectors at {}",
+            percentiles()
+        );
+        let found = Self::percentiles(proposal, Lines::ReadOff, healthy, set);
+        let lines = |detector| {
+            labelled
+                .chosen
+                .iter()
+                .find(|(its, _)| *its == detector)
+                .map(|(_, lines)| *lines)
+        };
+        let detectors = found.detectors.clone().into_iter().map(|source| DetectorSource {
+            labelled: lines(source.detector),
+            ..source
+        });
+        Self {
+            method: words,
+            method_kind: Some(MethodKind::Labels),
+            detectors: detectors.collect(),
+            ..found
+        }
+    }
+
     /// Of lines at multiples of what machines reached, beside those at percentiles of the scores held out.
     pub(crate) fn fleet_replay(proposal: Proposal, found: &FleetReplaySet, rules: Persistence) -> Self {
         let (method, reached) = (&found.method, &found.reached);
@@ -193,6 +226,7 @@ impl Provenance {
                 machines: Some(reached.largest(detector).len() as u64),
                 alert_percentile: None,
                 page_percentile: None,
+                labelled: None,
             },
             _ => behind(member, &found.held_out),
         };
@@ -264,6 +298,7 @@ fn behind(member: &Member, healthy: &Healthy) -> DetectorSource {
         machines: None,
         alert_percentile: percentiles.map(|percentiles| percentiles.alert),
         page_percentile: percentiles.map(|percentiles| percentiles.page),
+        labelled: None,
     }
 }
 

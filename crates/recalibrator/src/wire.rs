@@ -48,6 +48,8 @@ pub(crate) enum Method {
     Percentiles(Lines),
     /// Against baselines, at multiples of what machines reached in a period.
     FleetReplay(FleetLimits),
+    /// At percentiles, moved where labelled failures choose.
+    Labels,
 }
 
 /// Reads how lines are to be found; factors left out are the method's own.
@@ -55,6 +57,7 @@ pub(crate) fn method(wire: Option<WireMethod>) -> Result<Method, Malformed> {
     Ok(match wire {
         None | Some(WireMethod::Percentiles(_)) => Method::Percentiles(Lines::ReadOff),
         Some(WireMethod::Tail(_)) => Method::Percentiles(Lines::Fitted),
+        Some(WireMethod::Labels(_)) => Method::Labels,
         Some(WireMethod::FleetReplay(factors)) => Method::FleetReplay(fleet_replay(factors)?),
     })
 }
@@ -186,7 +189,7 @@ mod tests {
             })));
             read.map(|method| match method {
                 Method::FleetReplay(limits) => limits,
-                Method::Percentiles(_) => panic!("another method"),
+                Method::Percentiles(_) | Method::Labels => panic!("another method"),
             })
         };
         let own = read(0.0, 0.0, None).unwrap();

@@ -4,6 +4,8 @@
 mod budget;
 #[path = "postgres/explain.rs"]
 mod explain;
+#[path = "postgres/labels.rs"]
+mod labels;
 #[path = "postgres/policy.rs"]
 mod policy;
 #[path = "postgres/stage.rs"]

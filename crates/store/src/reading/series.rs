@@ -159,6 +159,36 @@ impl Store {
         Ok(newest.map(Timestamp::from))
     }
 
+    /// Logged scores of readings that people labelled as a failure: one bundle's, judged with the network. In pages, by key.
+    pub async fn scores_labelled(&self, scope: &Scope, query: &LoggedScoresQuery) -> Result<LoggedScores> {
+        let after = query.after;
+        let rows = sqlx::query_as!(
+            StoredRow,
+            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
+                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
+                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
+             from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
+             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
+               and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
+               and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))
+               and exists (select 1 from machine_label_in_force l where l.machine_id = m.machine_id
+                           and l.label in ('true_failure', 'missed_failure')
+                           and r.captured_at >= l.from_at and r.captured_at < l.to_at)
+             order by r.sensor_id, r.captured_at limit $8",
+            query.class.0,
+            scope.to_filter() as _,
+            query.bundle.0,
+            time(query.from),
+            time(query.to),
+            after.map(|key| key.sensor.0),
+            after.map(|key| time(key.captured_at)),
+            i64::from(query.limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        LoggedScores::page(rows, query.limit)
+    }
+
     /// A number that counts up with every batch of readings that begins to be stored: cheap enough to ask each second.
     pub async fn readings_change(&self) -> Result<i64> {
         let change = sqlx::query_scalar!("select last_value from reading_commit_seq")

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as ProposeMethod, Source};
-use tocsin_contracts::recalibrator::v1::{FleetReplay, HeldOutScores, Percentiles, ProposeRequest, Tail};
+use tocsin_contracts::recalibrator::v1::{FleetReplay, HeldOutScores, Labels, Percentiles, ProposeRequest, Tail};
 
 use super::period;
 
@@ -55,6 +55,8 @@ enum Method {
     Percentile,
     /// At percentiles of a distribution fitted to healthy scores: peaks over threshold, generalised Pareto
     Tail,
+    /// At percentiles, moved to where readings labelled as a failure between --from and --to are best told from healthy ones
+    Labels,
     /// Against each sensor's baseline, at multiples of what healthy machines reached between --from and --to
     FleetReplay,
 }
@@ -73,6 +75,10 @@ impl Propose {
             Method::Tail => {
                 self.refuse_factors()?;
                 ProposeMethod::Tail(Tail {})
+            }
+            Method::Labels => {
+                self.refuse_factors()?;
+                ProposeMethod::Labels(Labels {})
             }
             Method::FleetReplay => ProposeMethod::FleetReplay(FleetReplay {
                 alert_factor: self.alert_factor.unwrap_or_default(),
