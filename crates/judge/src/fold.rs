@@ -102,9 +102,10 @@ impl MachineFold {
             return Arrival::Late;
         }
         self.forget(start);
-        let window = self.window();
+        let steps = steps(self.readings.values(), self.step);
+        let window = self.window(&steps);
         let transition = match effect {
-            Effect::Acts => self.decide(&window),
+            Effect::Acts => self.decide(&window, &steps),
             Effect::Counts => None,
         };
         self.open = match transition {
@@ -157,14 +158,13 @@ impl MachineFold {
         self.readings = self.readings.split_off(&(oldest, SensorId(i32::MIN)));
     }
 
-    fn window(&self) -> Window {
-        let steps = steps(self.readings.values(), self.step);
+    fn window(&self, steps: &[Step]) -> Window {
         let step = *steps.last().expect("the reading that arrived is in it");
         let rules = &self.persistence;
-        let last_n = || judged(&steps, step.start, rules.n, self.step);
+        let last_n = || judged(steps, step.start, rules.n, self.step);
         let at = |line: Level| last_n().filter(|judged| judged.level >= line).count() as u32;
         let quiet_run = self.open.map_or(0, |severity| {
-            judged(&steps, step.start, rules.clear_steps, self.step)
+            judged(steps, step.start, rules.clear_steps, self.step)
                 .take_while(|judged| judged.level.0 < rules.clear_level(severity))
                 .count() as u32
         });
@@ -177,16 +177,51 @@ impl MachineFold {
         }
     }
 
-    fn decide(&self, window: &Window) -> Option<Transition> {
+    fn decide(&self, window: &Window, steps: &[Step]) -> Option<Transition> {
         window.step.level?; // an unjudged step neither opens nor clears
-        let k = self.persistence.k;
+        let rules = &self.persistence;
+        let opens = |count: u32, line: Level| count >= rules.k && self.has_held(steps, line);
+        let clears = |severity| {
+            window.quiet_run >= rules.clear_steps && self.has_been_quiet(steps, Level(rules.clear_level(severity)))
+        };
         match self.open {
-            None if window.at_page >= k => Some(Transition::Opened(Severity::Page)),
-            None if window.at_alert >= k => Some(Transition::Opened(Severity::Alert)),
-            Some(Severity::Alert) if window.at_page >= k => Some(Transition::Escalated),
-            Some(_) if window.quiet_run >= self.persistence.clear_steps => Some(Transition::Cleared),
+            None if opens(window.at_page, Level::PAGE) => Some(Transition::Opened(Severity::Page)),
+            None if opens(window.at_alert, Level::ALERT) => Some(Transition::Opened(Severity::Alert)),
+            Some(Severity::Alert) if opens(window.at_page, Level::PAGE) => Some(Transition::Escalated),
+            Some(severity) if clears(severity) => Some(Transition::Cleared),
             _ => None,
         }
+    }
+
+    /// Whether the share of k in n judged steps has stood at or above a line for the least time.
+    fn has_held(&self, steps: &[Step], line: Level) -> bool {
+        let (k, n) = (self.persistence.k as usize, self.persistence.n as usize);
+        self.for_at_least(steps, self.persistence.open_min(), |levels| {
+            let at = levels.iter().filter(|level| **level >= line).count();
+            at * n >= k * levels.len()
+        })
+    }
+
+    /// Whether every judged step has been below a level for the least time.
+    fn has_been_quiet(&self, steps: &[Step], below: Level) -> bool {
+        self.for_at_least(steps, self.persistence.clear_min(), |levels| {
+            levels.iter().all(|level| *level < below)
+        })
+    }
+
+    /// Whether the judged steps of some last time, which must reach back that far, are as they should be.
+    fn for_at_least(&self, steps: &[Step], least: Duration, holds: impl Fn(&[Level]) -> bool) -> bool {
+        let Some(newest) = steps.last().filter(|_| !least.is_zero()) else {
+            return true;
+        };
+        let from = newest.start - least;
+        let in_time = steps.iter().filter(|step| step.start >= from && step.level.is_some());
+        let reaches_back = in_time
+            .clone()
+            .next()
+            .is_some_and(|first| first.start < from + self.step);
+        let levels: Vec<Level> = in_time.filter_map(|step| Some(step.level?.level)).collect();
+        reaches_back && holds(&levels)
     }
 }
 
@@ -253,6 +288,35 @@ mod tests {
             (29, Transition::Cleared),
         ];
         assert_eq!(run(&mut fold(), &levels), expected);
+    }
+
+    #[test]
+    fn a_least_time_holds_back_what_the_steps_alone_would_open_and_clear() {
+        let rules = Persistence {
+            open_min_s: 120,
+            clear_min_s: 300,
+            ..Persistence::default()
+        };
+        let mut fold = MachineFold::resume(rules, STEP, None, []);
+        let mut levels = vec![0.0; 5];
+        levels.extend([2.2; 20]);
+        levels.extend([0.0; 40]);
+        // The share of 5 in 8 of the thirteen steps of two minutes is reached with the ninth; every step of five minutes is
+        // quiet with the thirty-first.
+        let expected = [
+            (5 + 8, Transition::Opened(Severity::Page)),
+            (25 + 30, Transition::Cleared),
+        ];
+        assert_eq!(run(&mut fold, &levels), expected);
+
+        // A burst as long as five steps opens nothing, and a gap that long proves nothing.
+        let mut fold = MachineFold::resume(rules, STEP, None, []);
+        let mut burst = vec![0.0; 12];
+        burst.extend([2.2; 8]);
+        burst.extend([0.0; 12]);
+        assert_eq!(run(&mut fold, &burst), []);
+        let mut fold = MachineFold::resume(rules, STEP, None, []);
+        assert_eq!(run(&mut fold, &[2.5; 12]), [], "nothing is known of two minutes ago");
     }
 
     #[test]

@@ -22,7 +22,23 @@ pub struct Persistence {
     /// Seconds in which an acknowledged incident is paged again at most once for each reason.
     #[serde(default = "default_re_alarm_s")]
     pub re_alarm_s: u32,
+    /// Seconds for which that share of the judged steps, k of n, must have stood at or above a line before an incident
+    /// opens there; 0: as long as the steps take.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub open_min_s: u32,
+    /// Seconds for which every judged step must have been below the clearing level before an incident clears; 0: as long
+    /// as the steps take.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clear_min_s: u32,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(seconds: &u32) -> bool {
+    *seconds == 0
+}
+
+/// A day: what must hold for longer is no alarm.
+const MOST_MIN_S: u32 = 86_400;
 
 /// Four hours.
 fn default_re_alarm_s() -> u32 {
@@ -38,6 +54,8 @@ impl Default for Persistence {
             page_clear_level: 1.5,
             alert_clear_level: 0.5,
             re_alarm_s: default_re_alarm_s(),
+            open_min_s: 0,
+            clear_min_s: 0,
         }
     }
 }
@@ -62,7 +80,23 @@ impl Persistence {
             let reason = "clearing levels must lie below their lines: alert in (0, 1), page from alert's up to 2";
             return Err(Invalid::new("persistence.page_clear_level", reason));
         }
+        for (field, seconds) in [("open_min_s", self.open_min_s), ("clear_min_s", self.clear_min_s)] {
+            if seconds > MOST_MIN_S {
+                let reason = format!("{seconds} is more than a day, {MOST_MIN_S}");
+                return Err(Invalid::new(format!("persistence.{field}"), reason));
+            }
+        }
         Ok(self)
+    }
+
+    /// The least time that a condition must have held.
+    pub fn open_min(&self) -> Duration {
+        Duration::from_secs(self.open_min_s.into())
+    }
+
+    /// The least time that it must have been gone.
+    pub fn clear_min(&self) -> Duration {
+        Duration::from_secs(self.clear_min_s.into())
     }
 
     /// The least time between two pages of an acknowledged incident for the same reason.
@@ -87,11 +121,11 @@ impl Persistence {
     /// How far back a reading can matter to a decision. With nothing open that is the window that can open: a quiet run
     /// never reaches behind the steps that opened what it clears.
     pub fn reach_back(&self, open: Option<Severity>, step: Duration) -> Duration {
-        let steps = match open {
-            Some(_) => self.n.max(self.clear_steps),
-            None => self.n,
+        let (steps, least) = match open {
+            Some(_) => (self.n.max(self.clear_steps), self.open_min().max(self.clear_min())),
+            None => (self.n, self.open_min()),
         };
-        Self::reach(steps, step)
+        Self::reach(steps, step).max(least + step)
     }
 }
 
@@ -117,6 +151,11 @@ mod tests {
             .field,
             "persistence.clear_steps"
         );
+        let endless = Persistence {
+            clear_min_s: 86_401,
+            ..rules
+        };
+        assert_eq!(endless.parse().unwrap_err().field, "persistence.clear_min_s");
         let inverted = Persistence {
             page_clear_level: 2.5,
             ..rules

@@ -92,8 +92,8 @@ mod tests {
     use crate::step::tests::{STEP, reading};
     use proptest::prelude::*;
 
-    fn plainly(readings: &[JudgedReading]) -> Vec<(Timestamp, Transition)> {
-        let mut fold = MachineFold::resume(Persistence::default(), STEP, None, []);
+    fn plainly(rules: Persistence, readings: &[JudgedReading]) -> Vec<(Timestamp, Transition)> {
+        let mut fold = MachineFold::resume(rules, STEP, None, []);
         let done = readings.iter().filter_map(|r| match fold.arrive(*r, Effect::Acts) {
             Arrival::Folded { window, transition } => Some((window.step.start, transition?)),
             Arrival::Late => None,
@@ -105,7 +105,14 @@ mod tests {
         #[test]
         fn it_does_what_the_fold_of_every_reading_does(
             runs in prop::collection::vec((1_usize..30, 0_f32..2.6, 0_i64..3, any::<bool>()), 1..20),
+            open_min_s in 0_u32..300,
+            clear_min_s in 0_u32..600,
         ) {
+            let rules = Persistence {
+                open_min_s,
+                clear_min_s,
+                ..Persistence::default()
+            };
             let (mut second, mut readings) = (0, Vec::new());
             for (length, level, sensors, judged) in runs {
                 for nth in 0..length {
@@ -117,9 +124,9 @@ mod tests {
                     }
                 }
             }
-            let mut vigil = Vigil::new(Persistence::default(), STEP);
+            let mut vigil = Vigil::new(rules, STEP);
             let done: Vec<_> = readings.iter().filter_map(|r| vigil.arrive(*r)).collect();
-            prop_assert_eq!(done, plainly(&readings));
+            prop_assert_eq!(done, plainly(rules, &readings));
         }
     }
 }

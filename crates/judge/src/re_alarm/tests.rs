@@ -9,6 +9,8 @@ const RULES: Persistence = Persistence {
     page_clear_level: 1.5,
     alert_clear_level: 0.5,
     re_alarm_s: 14_400,
+    open_min_s: 0,
+    clear_min_s: 0,
 };
 
 fn at(hours: u64) -> Timestamp {

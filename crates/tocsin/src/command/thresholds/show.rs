@@ -72,6 +72,8 @@ const PERSISTENCE: &[&str] = &[
     "page_clear_level",
     "alert_clear_level",
     "re_alarm_s",
+    "open_min_s",
+    "clear_min_s",
 ];
 const EXPECTED: &[&str] = &[
     "pages",
