@@ -5,6 +5,7 @@ create table flood (
     destination text not null,                   -- the recipient
     began_at    timestamptz not null,
     ended_at    timestamptz,                     -- fewer come: the next are told of one by one again
+    acknowledged_at timestamptz,                 -- somebody had taken all of it that was open
     resolved_at timestamptz,                     -- and none of its incidents is open any more
     check (resolved_at is null or ended_at is not null)
 );
@@ -21,6 +22,7 @@ create index flood_incident_by_incident on flood_incident (incident_id);
 
 -- A page about a flood stands with the first incident that joined it.
 alter table outbox add column flood_id int8 references flood;
+create index outbox_by_flood on outbox (flood_id) where flood_id is not null;
 
 -- `joined`: the page became part of a flood, and is not sent to this destination by itself.
 alter table delivery drop constraint delivery_state_check;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use half::f16;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, Level, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
+    BaselineId, Detector, IncidentId, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
     SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_judge::Judgement;
@@ -160,6 +160,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
     let by = draft.deciding_detector;
     let decisive = bins.and_then(|shown| shown.decisive_bins(by));
     let most = decisive.unwrap_or(TOP_BINS).max(TOP_BINS);
+    let growth_per_day = growth_per_day(store, &draft).await?;
     Ok(PagePayload {
         incident_id: draft.incident,
         site: listing.site,
@@ -180,18 +181,26 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
-        growth_per_day: growth_per_day(&draft),
+        growth_per_day,
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(draft.incident),
     })
 }
 
-/// How fast an alert became a page, in levels per 24 hours: at most what it has risen above the alert line since it opened.
-fn growth_per_day(draft: &Draft<'_>) -> Option<f32> {
-    let open_for = draft.step.since(draft.opened_at);
-    let is_alert_no_more = draft.reason == PageReason::Escalated && !open_for.is_zero();
-    is_alert_no_more.then(|| (draft.level - Level::ALERT.0) * DAY.as_secs_f32() / open_for.as_secs_f32())
+/// How fast an alert became a page: what its level has risen in the last 24 hours, or since it opened where that is later,
+/// per 24 hours. None where nothing is known of its level then, and for all but an alert that became a page.
+async fn growth_per_day(store: &Store, draft: &Draft<'_>) -> Result<Option<f32>> {
+    if draft.reason != PageReason::Escalated {
+        return Ok(None);
+    }
+    let before = store.incident_level_around(draft.incident, draft.step - DAY).await?;
+    let growth = before.and_then(|(at, level)| {
+        let elapsed = draft.step.since(at);
+        (!elapsed.is_zero())
+            .then(|| (draft.level - level) * DAY.as_secs_f32() / elapsed.as_secs_f32().min(DAY.as_secs_f32()))
+    });
+    Ok(growth)
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.

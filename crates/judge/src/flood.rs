@@ -77,6 +77,8 @@ pub struct Newcomer {
     pub incident: IncidentId,
     /// When that was decided, by the clock of its stream.
     pub at: Timestamp,
+    /// The machine's site.
+    pub site: Slug,
     /// The machine's class.
     pub class: Slug,
     /// Its level.
@@ -95,6 +97,8 @@ pub enum StandsOut {
     Level,
     /// Other bins stand out.
     Bins,
+    /// It is of another site or class than four fifths of the others: what they have in common is not its cause.
+    Kind,
 }
 
 /// What the machines of a flood show together.
@@ -104,6 +108,9 @@ pub struct Profile {
     pub median_level: f32,
     /// A machine this high stands out.
     stands_out_at: f32,
+    /// Their site and class, where most share it.
+    site: Option<Slug>,
+    class: Option<Slug>,
     /// What they show in bins, apart for detectors that see the deviation from the baseline and those that don't: the bins of
     /// one kind say nothing of another's.
     shown: BTreeMap<bool, Shown>,
@@ -169,6 +176,8 @@ impl Profile {
         Self {
             median_level,
             stands_out_at: median_level + RISE.max(SPREAD * sigma),
+            site: common(newcomers.iter().map(|one| one.site.clone())),
+            class: common(newcomers.iter().map(|one| one.class.clone())),
             shown: [false, true].map(of_kind).into(),
         }
     }
@@ -177,6 +186,10 @@ impl Profile {
     pub fn stands_out(&self, newcomer: &Newcomer) -> Option<StandsOut> {
         if newcomer.level >= self.stands_out_at {
             return Some(StandsOut::Level);
+        }
+        let is_another = |common: &Option<Slug>, its: &Slug| common.as_ref().is_some_and(|common| common != its);
+        if is_another(&self.site, &newcomer.site) || is_another(&self.class, &newcomer.class) {
+            return Some(StandsOut::Kind);
         }
         let shown = self.shown.get(&newcomer.detector.needs_baseline())?;
         let differs = shown.is_common && shown.elsewhere(newcomer) >= ELSEWHERE;
@@ -231,6 +244,7 @@ mod tests {
         Newcomer {
             incident: IncidentId(incident),
             at: Timestamp::from_micros(second * 1_000_000),
+            site: Slug::parse("site", "works").unwrap(),
             class: Slug::parse("class", "press").unwrap(),
             level,
             detector: Detector::Growth,
@@ -275,6 +289,15 @@ mod tests {
             profile.stands_out(&beside),
             None,
             "a line beside the flood's is the flood's"
+        );
+        let pump = Newcomer {
+            class: Slug::parse("class", "pump").unwrap(),
+            ..beside.clone()
+        };
+        assert_eq!(
+            profile.stands_out(&pump),
+            Some(StandsOut::Kind),
+            "a load step of presses is not its cause"
         );
         let scattered: Vec<Newcomer> = (0..50)
             .map(|n| newcomer(n, 600, 3.0, &[(40 * n as u16, 0.6)]))

@@ -19,6 +19,12 @@ const ALERT_BETA: f64 = 2.0;
 /// The same of the page line.
 const PAGE_BETA: f64 = 0.5;
 
+/// A page line must be right about this share of the readings at or above it, or labels say nothing of the detector…
+const LEAST_PRECISION: f64 = 0.5;
+
+/// …and so few healthy readings may stand at or above the page line and the alert line.
+const MOST_HEALTHY: (f64, f64) = (0.005, 0.05);
+
 /// What a line does on labelled readings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OperatingPoint {
@@ -55,8 +61,9 @@ pub struct LabelledLines {
 }
 
 impl LabelledLines {
-    /// The lines of a detector; none with fewer than [`LEAST_ANOMALIES`] anomalous scores, with no healthy ones, or where
-    /// no two lines lie apart.
+    /// The lines of a detector; none with fewer than [`LEAST_ANOMALIES`] anomalous scores, with no healthy ones, where no
+    /// two lines lie apart, or where the detector does not see what was labelled: a page line that is wrong more often
+    /// than right, or lines that more than 0.5 % (page) and 5 % (alert) of the healthy scores reach.
     pub fn choose(healthy: &[f64], anomalous: &[f64]) -> Option<Self> {
         if healthy.is_empty() || anomalous.len() < LEAST_ANOMALIES {
             return None;
@@ -64,7 +71,15 @@ impl LabelledLines {
         let curve = curve(healthy, anomalous);
         let page = best(&curve, PAGE_BETA)?;
         let below = curve.iter().filter(|point| point.line < page.line);
-        let alert = best(&below.copied().collect::<Vec<_>>(), ALERT_BETA)?;
+        let reached = |line: f64| healthy.iter().filter(|score| **score >= line).count() as f64 / healthy.len() as f64;
+        let below: Vec<OperatingPoint> = below
+            .filter(|point| reached(point.line) <= MOST_HEALTHY.1)
+            .copied()
+            .collect();
+        let alert = best(&below, ALERT_BETA)?;
+        if page.precision < LEAST_PRECISION || reached(page.line) > MOST_HEALTHY.0 {
+            return None;
+        }
         Some(Self {
             anomalies: anomalous.len() as u64,
             alert,
@@ -168,8 +183,9 @@ mod tests {
         assert!(lines.alert.line < 1.0 && lines.alert.recall >= 1.0, "{lines:?}");
         assert_eq!(LabelledLines::choose(&healthy, &anomalous[..19]), None, "too few");
         assert_eq!(
-            LabelledLines::choose(&healthy, &[0.5; 40]).map(|l| l.page.precision < 0.1),
-            Some(true)
+            LabelledLines::choose(&healthy, &[0.5; 40]),
+            None,
+            "it does not see them"
         );
         assert_eq!(
             LabelledLines::choose(&[1.0; 9], &[1.0; 40]),

@@ -185,7 +185,8 @@ pub struct PagePayload {
     /// How late the page is, when a spool was catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_by_ms: Option<u64>,
-    /// How fast the level has risen since the alert line when an alert became a page, in levels per 24 hours.
+    /// How much the level rose in the 24 hours before an alert became a page, or how fast since it opened where that is
+    /// later, in levels per 24 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth_per_day: Option<f32>,
     /// What kept it from people until now.
@@ -214,6 +215,11 @@ impl PagePayload {
 /// The key under which everything about a flood can be grouped.
 pub fn flood_key(flood: FloodId) -> String {
     format!("tocsin-flood-{flood}")
+}
+
+/// The key of the page about a flood: the same on every repeat, and another for each recipient's flood.
+pub fn flood_page_key(flood: FloodId) -> String {
+    format!("{}-{}", flood_key(flood), PageReason::Flood.as_str())
 }
 
 /// The key under which everything about an incident can be grouped.

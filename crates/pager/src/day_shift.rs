@@ -38,15 +38,19 @@ impl DayShift {
         }
         self.hours.check()
     }
+}
 
-    /// Until when a page waits; none when it does not.
-    pub(crate) fn waits_until(&self, payload: &PagePayload, now: Timestamp) -> Option<Timestamp> {
-        let is_of_site = self.sites.iter().any(|site| site == payload.site.as_str());
-        let is_slow = payload.reason == PageReason::Escalated
-            && payload.growth_per_day.is_some_and(|growth| growth < SLOW)
-            && !payload.replay;
-        (is_of_site && is_slow).then(|| self.hours.next(now)).flatten()
+/// Until when a page waits for the next shift of its site; none when it does not, or somebody is there.
+pub(crate) fn waits_until(shifts: &[DayShift], payload: &PagePayload, now: Timestamp) -> Option<Timestamp> {
+    let is_slow = payload.reason == PageReason::Escalated
+        && payload.growth_per_day.is_some_and(|growth| growth < SLOW)
+        && !payload.replay;
+    let of_site = |shift: &&DayShift| shift.sites.iter().any(|site| site == payload.site.as_str());
+    let shifts: Vec<&DayShift> = shifts.iter().filter(of_site).filter(|_| is_slow).collect();
+    if shifts.iter().any(|shift| shift.hours.hold(now)) {
+        return None;
     }
+    shifts.iter().filter_map(|shift| shift.hours.next(now)).min()
 }
 
 /// How often the beginning of a shift is looked for.
@@ -88,13 +92,13 @@ mod tests {
 
     #[test]
     fn a_slow_failure_waits_for_the_next_shift_and_a_quick_one_for_nothing() {
-        let shift = lisbon();
+        let shift = [lisbon()];
         // A Friday evening, in summer time: 07:00 on Monday is 06:00 UTC.
         let friday = at("2026-07-03T20:00:00Z");
         let slow = escalated(Some(0.4));
-        assert_eq!(shift.waits_until(&slow, friday), Some(at("2026-07-06T06:00:00Z")));
+        assert_eq!(waits_until(&shift, &slow, friday), Some(at("2026-07-06T06:00:00Z")));
         assert_eq!(
-            shift.waits_until(&slow, at("2026-07-06T09:30:00Z")),
+            waits_until(&shift, &slow, at("2026-07-06T09:30:00Z")),
             None,
             "they are there"
         );
@@ -103,13 +107,27 @@ mod tests {
             escalated(None),
             page(PageReason::Opened, Severity::Page).payload,
         ] {
-            assert_eq!(shift.waits_until(&quick, friday), None);
+            assert_eq!(waits_until(&shift, &quick, friday), None);
         }
+        let late = DayShift {
+            hours: Hours {
+                from: "14:00".into(),
+                to: "22:00".into(),
+                ..lisbon().hours
+            },
+            ..lisbon()
+        };
+        let both = [lisbon(), late];
+        assert_eq!(waits_until(&both, &slow, friday), None, "the late shift is there");
+        assert_eq!(
+            waits_until(&both, &slow, at("2026-07-03T22:00:00Z")),
+            Some(at("2026-07-06T06:00:00Z"))
+        );
         let elsewhere = DayShift {
             sites: vec!["porto".into()],
             ..lisbon()
         };
-        assert_eq!(elsewhere.waits_until(&slow, friday), None);
+        assert_eq!(waits_until(&[elsewhere], &slow, friday), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tocsin_judge::flood::FloodRules;
 use tocsin_store::outbox::{Deferral, OwedPage, deliveries_hasten, deliveries_insert};
 use tocsin_store::{Error as StoreError, Store};
 
+use crate::day_shift;
 use crate::flood::Floods;
 use crate::message::Page;
 use crate::routing::route;
@@ -20,7 +21,12 @@ pub(crate) struct FanOut {
     clock: Clock,
     /// Pages that were looked at, and when: routes give the same answer each time.
     settled: BTreeMap<i64, Timestamp>,
+    /// Rounds in a row that another pager held the lock.
+    denied: u64,
 }
+
+/// Rounds after which that is said: the other may be cut off.
+const DENIED_OFTEN: u64 = 20;
 
 impl FanOut {
     pub(crate) fn new(config: Arc<Config>, store: Store, clock: Clock) -> Self {
@@ -29,6 +35,7 @@ impl FanOut {
             store,
             clock,
             settled: BTreeMap::new(),
+            denied: 0,
         }
     }
 
@@ -53,8 +60,16 @@ impl FanOut {
             return Ok(0);
         }
         let Some(mut tx) = self.store.fan_out_try_lock().await? else {
+            self.denied += 1;
+            if self.denied.is_multiple_of(DENIED_OFTEN) {
+                tracing::warn!(
+                    rounds = self.denied,
+                    "another pager has been finding out who is owed pages all the time"
+                );
+            }
             return Ok(0);
         };
+        self.denied = 0;
         let now = self.clock.now();
         let escalated = self.escalate(now).await?;
         let since = now - self.config.catch_up();
@@ -75,11 +90,12 @@ impl FanOut {
             steps: &steps,
             now,
         };
+        // What is over first: a flood of before the pager was away takes nothing in.
+        let ended = floods.end(&mut tx).await?;
         let sorted = floods.sort(&mut tx, &pages, routed.owed).await?;
         let deferred = self.deferred(&pages, now);
         let new = deliveries_insert(&mut tx, &sorted.send, &deferred, now).await?;
         let hastened = deliveries_hasten(&mut tx, now).await?;
-        let ended = floods.end(&mut tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         for page in routed.untaken {
             tracing::warn!(page, "no destination takes this page by its routes: nobody is told");
@@ -94,8 +110,7 @@ impl FanOut {
     fn deferred(&self, pages: &[OwedPage], now: Timestamp) -> BTreeMap<i64, Deferral> {
         let waits = |owed: &OwedPage| {
             let payload = Page::parse(&owed.page).ok()?.payload;
-            let shifts = self.config.day_shifts.iter();
-            let until = shifts.filter_map(|shift| shift.waits_until(&payload, now)).max()?;
+            let until = day_shift::waits_until(&self.config.day_shifts, &payload, now)?;
             let level = Level(payload.level);
             Some((owed.page.id, Deferral { until, level }))
         };

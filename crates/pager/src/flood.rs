@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tocsin_domain::{FloodId, IncidentId, PageAction, Slug, Timestamp};
 use tocsin_judge::flood::{CommonCause, FloodRules, Newcomer, Profile};
-use tocsin_judge::page::{FloodNote, PagePayload, PageReason, flood_key, page_key};
+use tocsin_judge::page::{FloodNote, PagePayload, PageReason, flood_key, flood_page_key};
 use tocsin_store::Transaction;
 use tocsin_store::outbox::flood::{
-    flood_begin, flood_end, flood_join, flood_open, flood_page, flood_page_insert, floods_open, floods_resolve,
-    newcomers_since,
+    flood_begin, flood_end, flood_is_taken, flood_join, flood_open, flood_page, flood_page_insert, floods_acknowledge,
+    floods_open, floods_resolve, newcomers_since,
 };
 use tocsin_store::outbox::{NewPage, OwedPage};
 
@@ -65,6 +65,7 @@ impl First {
             } else {
                 self.page.created_at
             },
+            site: payload.site.clone(),
             class: payload.class.clone(),
             level: payload.level,
             detector: payload.deciding_detector,
@@ -180,8 +181,11 @@ impl Floods<'_> {
             let is_due = firsts.iter().any(|first| self.goes_at(&first.page) <= self.now);
             is_due && self.rules.begins(&newcomers, newest)
         };
-        if flood_open(tx, destination).await?.is_none() && !begins() {
-            return Ok(None);
+        match flood_open(tx, destination).await? {
+            // Whoever has taken all of it was told of what it is; what comes now is news.
+            Some(open) if flood_is_taken(tx, open).await? => return Ok(None),
+            None if !begins() => return Ok(None),
+            Some(_) | None => {}
         }
         newcomers.retain(|one| one.at > newest - self.rules.window);
         let profile = Profile::of(&newcomers);
@@ -208,7 +212,8 @@ impl Floods<'_> {
         Ok(1)
     }
 
-    /// Ends the floods to which no more come, and says so of those that nothing is open of; answers how many pages about
+    /// Ends the floods to which no more come; says of those that somebody has taken as a whole that they are, and of those
+    /// that nothing is open of that they are over. Answers how many pages about
     /// that were written.
     pub(crate) async fn end(&self, tx: &mut Transaction) -> Result<u64, Error> {
         for (flood, destination) in floods_open(tx).await? {
@@ -226,10 +231,19 @@ impl Floods<'_> {
                 flood_end(tx, flood, self.now).await?;
             }
         }
+        let taken = floods_acknowledge(tx, self.now).await?;
+        let over = floods_resolve(tx, self.now).await?;
+        let follows = |floods: Vec<(FloodId, String)>, reason| {
+            floods
+                .into_iter()
+                .map(move |(flood, destination)| (flood, destination, reason))
+        };
         let mut written = 0;
-        for (flood, destination) in floods_resolve(tx, self.now).await? {
+        for (flood, destination, reason) in
+            follows(taken, PageReason::Acknowledged).chain(follows(over, PageReason::FloodOver))
+        {
             if let Some(trigger) = flood_page(tx, flood).await? {
-                let page = about(&trigger, PageReason::FloodOver)?;
+                let page = about(&trigger, reason)?;
                 flood_page_insert(tx, (flood, &destination), &page, self.now).await?;
                 written += 1;
             }
@@ -275,7 +289,7 @@ fn opening(flood: FloodId, joining: &[First]) -> NewPage {
         ..said
     };
     NewPage {
-        page_key: page_key(payload.incident_id, PageReason::Flood, payload.step),
+        page_key: flood_page_key(flood),
         incident: payload.incident_id,
         action: PageAction::Trigger,
         payload_json: serde_json::to_string(&payload).expect("names, times and numbers have a JSON form"),
@@ -283,7 +297,7 @@ fn opening(flood: FloodId, joining: &[First]) -> NewPage {
 }
 
 /// What follows a flood's page, in its words and under its key.
-pub(crate) fn about(trigger: &Stored, reason: PageReason) -> Result<NewPage, Error> {
+fn about(trigger: &Stored, reason: PageReason) -> Result<NewPage, Error> {
     let said = Page::parse(trigger)?;
     let payload = PagePayload { reason, ..said.payload };
     Ok(NewPage {

@@ -48,7 +48,12 @@ pub(crate) fn route(config: &Config, pages: &[OwedPage]) -> Routed {
     let mut told: BTreeMap<IncidentId, BTreeSet<String>> = BTreeMap::new();
     let mut routed = Routed::default();
     let names: BTreeSet<String> = config.names().into_iter().collect();
-    for OwedPage { page, told: before } in pages {
+    for OwedPage {
+        page,
+        told: before,
+        settled,
+    } in pages
+    {
         let told = told.entry(page.incident).or_default();
         told.extend(before.iter().cloned());
         let owed = if page.action == PageAction::Trigger {
@@ -61,7 +66,8 @@ pub(crate) fn route(config: &Config, pages: &[OwedPage]) -> Routed {
         } else {
             told.intersection(&names).cloned().collect()
         };
-        routed.owed.extend(owed.into_iter().map(|name| (page.id, name)));
+        let owed = owed.into_iter().filter(|name| !settled.contains(name));
+        routed.owed.extend(owed.map(|name| (page.id, name)));
     }
     routed
 }
@@ -148,6 +154,7 @@ mod tests {
                 flood: None,
             },
             told: told.iter().map(|name| (*name).to_owned()).collect(),
+            settled: Vec::new(),
         }
     }
 

@@ -136,7 +136,7 @@ impl Hours {
     }
 
     /// Whether a time lies in these hours. Hours that can't be read were refused at the start.
-    fn hold(&self, at: Timestamp) -> bool {
+    pub(crate) fn hold(&self, at: Timestamp) -> bool {
         let Ok(Parsed { from, to, zone }) = self.parse() else {
             return true;
         };

@@ -3,11 +3,8 @@
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::time;
 use tocsin_domain::{FloodId, IncidentState, Principal};
-use tocsin_judge::PageReason;
 use tocsin_store::outbox::FloodListing;
-use tocsin_store::outbox::flood::{flood_page, flood_page_insert};
 
-use super::about;
 use crate::{Error, Service, wire};
 
 impl Service {
@@ -32,11 +29,11 @@ impl Service {
         })
     }
 
-    /// Takes each incident of a flood that is open and nobody's, one by one: what was taken stays so if the rest fails.
-    /// Its destination is told that once.
+    /// Takes each incident of a flood that the caller sees, is open and nobody's, one by one: what was taken stays so if the
+    /// rest fails. Its destination is told when nothing of it is nobody's any more, however that came.
     pub(crate) async fn acknowledge_flood(&self, by: &Principal, id: FloodId, note: &str) -> Result<u64, Error> {
         let scope = by.scope();
-        let flood = self.one(by, id).await?;
+        self.one(by, id).await?;
         let mut taken = 0;
         for member in self.store.flood_members(&scope, id).await? {
             let incident = self.store.incident_get(&scope, member.incident).await?.incident;
@@ -48,14 +45,6 @@ impl Service {
                 // It cleared, or somebody else was quicker.
                 Err(Error::Transition(_)) => {}
                 Err(error) => return Err(error),
-            }
-        }
-        if taken > 0 {
-            let mut tx = self.store.begin().await?;
-            if let Some(trigger) = flood_page(&mut tx, id).await? {
-                let page = about(&trigger, PageReason::Acknowledged)?;
-                flood_page_insert(&mut tx, (id, &flood.destination), &page, self.clock.now()).await?;
-                tx.commit().await.map_err(tocsin_store::Error::from)?;
             }
         }
         Ok(taken)

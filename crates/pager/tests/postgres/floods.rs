@@ -254,3 +254,56 @@ async fn a_flood_that_nobody_takes_escalates_as_one_page() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn each_of_two_recipients_is_told_of_a_flood_and_who_comes_after_it_was_taken_is_told_of_alone() {
+    with_stage("flood_of_two", noon(), |stage| async move {
+        let (one, two) = (Receiver::start([]).await, Receiver::start([]).await);
+        let hook = |name: &str, to: &Receiver| Destination::Webhook(Webhook::new(name, to.url.clone()));
+        let config = Config {
+            destinations: vec![hook("one", &one), hook("two", &two)],
+            flood_wait_ms: 10_000,
+            ..impatient()
+        };
+        let pager = stage.pager(config);
+        let sensors = stage.machines(14).await;
+        let incidents = stage.rise(&sensors[..12]).await;
+        stage.clock.advance(Duration::from_secs(16));
+        got(&one, 1).await;
+        got(&two, 1).await;
+        assert_eq!(
+            (said(&one, "reason"), said(&two, "reason")),
+            (vec!["flood".to_owned()], vec!["flood".to_owned()])
+        );
+
+        // Taken one by one, it is taken; who comes then is told of alone.
+        let ana = person(PersonRole::Operator, Scope::All);
+        let mut client = client_with(&stage, Some(ana), Config::default());
+        for incident in incidents {
+            client
+                .acknowledge_incident(crate::incidents::acknowledge(incident))
+                .await
+                .unwrap();
+        }
+        got(&one, 2).await;
+        stage.rises(&sensors[12], 12, (2.5, 20)).await;
+        stage.clock.advance(Duration::from_secs(16));
+        got(&one, 3).await;
+        assert_eq!(said(&one, "reason"), ["flood", "acknowledged", "opened"]);
+
+        // A pager that was away takes nothing into a flood of before.
+        pager.stop().await;
+        stage.clock.advance(MINUTE * 30);
+        stage.rises(&sensors[13], 13, (2.5, 20)).await;
+        let pager = stage.pager(Config {
+            destinations: vec![hook("one", &one), hook("two", &two)],
+            flood_wait_ms: 10_000,
+            ..impatient()
+        });
+        stage.clock.advance(Duration::from_secs(16));
+        got(&one, 4).await;
+        assert_eq!(said(&one, "machine")[3], "m-13");
+        pager.stop().await;
+    })
+    .await;
+}

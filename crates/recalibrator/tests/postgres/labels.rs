@@ -107,6 +107,17 @@ async fn the_lines_of_a_detector_lie_where_labelled_failures_are_told_from_healt
             (40, 1.0, 1.0)
         );
         assert!(found.expected.is_some(), "and what it is expected to page");
+        assert_eq!(
+            behind(Detector::OverallLevel).labelled,
+            None,
+            "it does not see the failure"
+        );
+        let overall = limits
+            .members
+            .iter()
+            .find(|member| member.detector == Detector::OverallLevel)
+            .unwrap();
+        assert!(overall.page_line > 1.1, "its lines stay at percentiles: {overall:?}");
 
         // Taken back, it chooses nothing.
         label(&stage, &failed, Label::Withdrawn).await;

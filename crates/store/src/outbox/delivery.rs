@@ -200,7 +200,9 @@ impl Store {
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
                       l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, o.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at, o.flood_id,
-                      o.action = 'trigger' and n.closed_at is null as "must_arrive!"
+                      o.action = 'trigger' and (n.closed_at is null or exists (
+                          select 1 from flood_incident j join incident m on m.incident_id = j.incident_id
+                          where j.flood_id = o.flood_id and m.closed_at is null)) as "must_arrive!"
                from leased l join outbox o using (outbox_id) join incident n using (incident_id)
                order by o.outbox_id"#,
             time(now),

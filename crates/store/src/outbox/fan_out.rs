@@ -17,6 +17,8 @@ pub struct OwedPage {
     pub page: Page,
     /// The destinations that are owed, or were sent, what opened its incident; not those that were told of it in a flood.
     pub told: Vec<String>,
+    /// The destinations that have a delivery of it, in whatever state.
+    pub settled: Vec<String>,
 }
 
 /// A delivery that waits for people to be there, unless its machine gets much worse.
@@ -44,8 +46,9 @@ pub async fn deliveries_insert(
         .collect();
     let levels: Vec<Option<f32>> = pages.iter().map(|p| deferral(p).map(|d| d.level.0)).collect();
     let done = sqlx::query!(
-        "insert into delivery (outbox_id, destination, state, next_at, deferred_level)
-         select o.outbox_id, o.destination, 'waiting', o.next_at, o.level
+        "insert into delivery (outbox_id, destination, state, next_at, deferred_level, deferred_until)
+         select o.outbox_id, o.destination, 'waiting', o.next_at, o.level,
+                case when o.level is not null then o.next_at end
          from unnest($1::int8[], $2::text[], $3::timestamptz[], $4::real[])
              with ordinality as o(outbox_id, destination, next_at, level, place)
          order by o.place on conflict do nothing",
@@ -59,13 +62,17 @@ pub async fn deliveries_insert(
     Ok(done.rows_affected())
 }
 
-/// Lets go of deliveries that wait for people whose machines have got worse by a level since; answers how many.
+/// Lets go of deliveries that wait for people whose machines have got worse by a level since, or of whose incident there is
+/// more to say; answers how many.
 pub async fn deliveries_hasten(conn: &mut PgConnection, now: Timestamp) -> Result<u64> {
     let done = sqlx::query!(
-        "update delivery d set next_at = $1
+        "update delivery d set next_at = $1, deferred_until = $1
          from outbox o join incident n using (incident_id)
          where o.outbox_id = d.outbox_id and d.state = 'waiting' and d.deferred_level is not null and d.next_at > $1 and d.attempt_count = 0
-           and n.closed_at is null and n.peak_level >= d.deferred_level + 1",
+           and n.closed_at is null
+           and (n.peak_level >= d.deferred_level + 1
+                or exists (select 1 from outbox p where p.incident_id = o.incident_id and p.action = 'trigger'
+                             and p.outbox_id > o.outbox_id and p.flood_id is null))",
         time(now)
     )
     .execute(conn)
@@ -92,7 +99,8 @@ impl Store {
                select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       array(select distinct d.destination from outbox t join delivery d using (outbox_id)
                             where t.incident_id = o.incident_id and t.action = 'trigger' and t.flood_id is null
-                              and d.state <> 'joined') as "told!"
+                              and d.state <> 'joined') as "told!",
+                      array(select d.destination from delivery d where d.outbox_id = o.outbox_id) as "settled!"
                from young y join outbox o using (outbox_id)
                where o.outbox_id <> all($3) and exists (
                    select 1 from unnest($1::text[]) as wanted(destination)
@@ -119,6 +127,7 @@ impl Store {
             Ok(OwedPage {
                 page: page.try_into()?,
                 told: row.told,
+                settled: row.settled,
             })
         });
         pages.collect()
@@ -142,8 +151,7 @@ impl Store {
                  select distinct on (o.incident_id) o.outbox_id, o.created_at
                  from unseen join outbox o using (incident_id)
                  where o.action = 'trigger' and o.flood_id is null
-                   and (not exists (select 1 from delivery j where j.outbox_id = o.outbox_id and j.state = 'joined')
-                        or exists (select 1 from delivery a where a.outbox_id = o.outbox_id and a.state <> 'joined'))
+                   and not exists (select 1 from delivery j where j.outbox_id = o.outbox_id and j.state = 'joined')
                  order by o.incident_id, o.outbox_id desc),
              flooded as (
                  select o.outbox_id, o.created_at from unseen join flood_incident j using (incident_id)
@@ -152,8 +160,8 @@ impl Store {
              select t.outbox_id, e.destination, 'waiting', $3
              from (select * from alone union select * from flooded) t
              cross join unnest($1::text[]) with ordinality as e(destination, place)
-             where coalesce((select min(d.next_at) from delivery d
-                             where d.outbox_id = t.outbox_id and d.deferred_level is not null), t.created_at) <= $2
+             where coalesce((select min(d.deferred_until) from delivery d where d.outbox_id = t.outbox_id),
+                            t.created_at) <= $2
              order by t.outbox_id, e.place on conflict do nothing",
             destinations,
             time(decided_by),

@@ -149,6 +149,39 @@ pub async fn flood_end(conn: &mut PgConnection, flood: FloodId, now: Timestamp) 
     Ok(())
 }
 
+/// Whether somebody has taken every open incident of a flood.
+pub async fn flood_is_taken(conn: &mut PgConnection, flood: FloodId) -> Result<bool> {
+    let waiting = sqlx::query_scalar!(
+        r#"select exists (select 1 from flood_incident j join incident n using (incident_id)
+                          where j.flood_id = $1 and n.state = 'active_unacknowledged') as "waiting!""#,
+        flood.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(!waiting)
+}
+
+/// Marks the floods of which somebody has taken every open incident; those that were not marked before, with the
+/// destination of each.
+pub async fn floods_acknowledge(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<(FloodId, String)>> {
+    let rows = sqlx::query!(
+        "update flood f set acknowledged_at = $1
+         where f.acknowledged_at is null and f.resolved_at is null
+           and exists (select 1 from flood_incident j join incident n using (incident_id)
+                       where j.flood_id = f.flood_id and n.state = 'active_acknowledged')
+           and not exists (select 1 from flood_incident j join incident n using (incident_id)
+                           where j.flood_id = f.flood_id and n.state = 'active_unacknowledged')
+         returning f.flood_id, f.destination",
+        time(now)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (FloodId(row.flood_id), row.destination))
+        .collect())
+}
+
 /// Marks the floods that have ended and of whose incidents none is open any more; those that were not marked before.
 pub async fn floods_resolve(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<(FloodId, String)>> {
     let rows = sqlx::query!(
@@ -204,7 +237,7 @@ pub async fn flood_page_insert(
     page: &NewPage,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query!(
+    let done = sqlx::query!(
         "with page as (
              insert into outbox (page_key, incident_id, action, payload, created_at, flood_id)
              values ($1, $2, $3, $4::text::jsonb, $5, $6) on conflict (page_key, action) do nothing returning outbox_id)
@@ -219,6 +252,9 @@ pub async fn flood_page_insert(
     )
     .execute(&mut *conn)
     .await?;
+    if done.rows_affected() == 0 {
+        return Err(Error::conflict(format!("page {} is there already", page.page_key)));
+    }
     Channel::Outbox.notify(conn).await
 }
 
@@ -244,7 +280,14 @@ impl Store {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        Ok(locked.then_some(transaction))
+        if !locked {
+            return Ok(None);
+        }
+        // A pager that is cut off in the middle holds nobody up for long.
+        sqlx::query!("set local idle_in_transaction_session_timeout = '30s'")
+            .execute(&mut *transaction)
+            .await?;
+        Ok(Some(transaction))
     }
 
     /// Floods with an incident in `scope`, newest first; only that one when given.

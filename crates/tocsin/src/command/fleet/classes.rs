@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
@@ -120,7 +120,9 @@ impl Classes {
             }
             ClassCommand::Zones(zones) if zones.only_asks() => zones.show(&mut client, &self.ask).await,
             ClassCommand::Zones(zones) => {
-                let answer = client.set_severity_zones(SetSeverityZonesRequest::from(zones)).await;
+                let answer = client
+                    .set_severity_zones(SetSeverityZonesRequest::try_from(zones)?)
+                    .await;
                 let answer = answer
                     .map_err(|status| explain("setting severity zones", &status))?
                     .into_inner();
@@ -168,8 +170,10 @@ impl Zones {
     }
 }
 
-impl From<Zones> for SetSeverityZonesRequest {
-    fn from(zones: Zones) -> Self {
+impl TryFrom<Zones> for SetSeverityZonesRequest {
+    type Error = anyhow::Error;
+
+    fn try_from(zones: Zones) -> Result<Self> {
         let standard = zones.iso_20816_3.map(|group| {
             let zone = group.zone();
             SeverityZone {
@@ -183,14 +187,18 @@ impl From<Zones> for SetSeverityZonesRequest {
         });
         let mut all: Vec<SeverityZone> = standard.into_iter().chain(zones.limits).collect();
         for (quantity, value) in zones.stop_levels {
-            let of_quantity = all.iter_mut().filter(|zone| zone.quantity == quantity);
+            let mut of_quantity = all.iter_mut().filter(|zone| zone.quantity == quantity).peekable();
+            ensure!(
+                of_quantity.peek().is_some(),
+                "--stop-level {quantity}={value}: no zones of {quantity} are given"
+            );
             of_quantity.for_each(|zone| zone.stop = Some(value));
         }
-        Self {
+        Ok(Self {
             class: zones.name,
             zones: all,
             reason: zones.reason,
-        }
+        })
     }
 }
 
@@ -292,7 +300,18 @@ mod tests {
             reason: "as the standard says".to_owned(),
         };
         assert!(!zones.only_asks());
-        let request = SetSeverityZonesRequest::from(zones);
+        let request = SetSeverityZonesRequest::try_from(zones).unwrap();
+        let alone = Zones {
+            name: "pump".to_owned(),
+            iso_20816_3: None,
+            limits: Vec::new(),
+            stop_levels: vec![stop_level("velocity_rms=0.2").unwrap()],
+            none: false,
+            reason: "it has no zones then".to_owned(),
+        };
+        assert!(!alone.only_asks());
+        let refused = SetSeverityZonesRequest::try_from(alone).unwrap_err().to_string();
+        assert!(refused.contains("no zones of velocity_rms are given"), "{refused}");
         let words = in_words(&request.zones).unwrap();
         assert_eq!(
             words,
