@@ -100,7 +100,11 @@ async fn a_shelved_machine_pages_nobody_until_its_time_is_over_or_its_incident_i
     );
     story.runs(30, Plant::failing, Plant::healthy).await?;
     let incidents = story.incidents().await?;
-    assert_eq!(of(&incidents, "m2")["state"], "returned_unacknowledged", "{incidents:#?}");
+    assert_eq!(
+        of(&incidents, "m2")["state"],
+        "returned_unacknowledged",
+        "{incidents:#?}"
+    );
     let suppressions = story.suppressions().await?;
     assert_eq!(of(&suppressions, "m2")["ended_by"], "incident");
     assert_eq!(of(&suppressions, "m1")["suppressed_pages"], 1, "{suppressions:#?}");
