@@ -69,7 +69,7 @@ async fn a_machine_that_recovered_inside_the_spool_pages_nobody_and_has_a_closed
     readings.extend(spool(now, 89, 0, Plant::healthy));
     assert_eq!(gateway.publish(readings).await?.stored, 361);
     assert!(count(&stage, "select count(*) from reading where verdict & 255 = 2").await? >= 271);
-    let incidents = "select count(*) from incident where severity = 'page' and closed_at is not null";
+    let incidents = "select count(*) from incident where paged_at is not null and closed_at is not null";
     assert_eq!(count(&stage, incidents).await?, 1);
     assert_eq!(count(&stage, "select count(*) from incident").await?, 1);
     assert_eq!(count(&stage, "select count(*) from outbox").await?, 0);
