@@ -48,4 +48,11 @@ impl Clock {
             micros.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
+
+    /// Moves a manual clock back, as a host's clock does when it is set right; a system clock goes its own way.
+    pub fn turn_back(&self, by: Duration) {
+        if let Source::Manual(micros) = &self.0 {
+            micros.fetch_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        }
+    }
 }

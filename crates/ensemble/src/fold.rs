@@ -126,7 +126,8 @@ impl Committer {
             for assessed in late {
                 machine.take(tx, assessed, Arrival::Late, None).await?;
             }
-            let mut fold = MachineFold::resume(persistence, step, machine.open_severity(), before);
+            let mut fold = MachineFold::resume(persistence, step, machine.open_severity(), before)
+                .untold(machine.alarm.untold().is_some());
             for assessed in current {
                 let arrival = fold.arrive(assessed.judged, assessed.effect);
                 let held = (fold.open() == Some(Severity::Page)).then(|| fold.held());

@@ -49,12 +49,13 @@ pub enum Arrival {
     },
 }
 
-/// Whether a reading may open, raise or clear an incident, or only counts in later windows.
+/// Whether people hear of what a reading does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It may.
+    /// They do.
     Acts,
-    /// It only counts: a spool catching up, still far from now.
+    /// They don't yet: a spool catching up, still far from now. It opens, raises and clears what nobody was told of. A
+    /// page that people were told of is not cleared by what was long ago: near now it may be as bad as ever.
     Counts,
 }
 
@@ -65,6 +66,7 @@ pub struct MachineFold {
     step: Duration,
     readings: BTreeMap<(Timestamp, SensorId), JudgedReading>,
     open: Option<Severity>,
+    untold: bool,
 }
 
 impl MachineFold {
@@ -82,7 +84,14 @@ impl MachineFold {
             step,
             readings,
             open,
+            untold: false,
         }
+    }
+
+    /// The same, where people may not have been told yet that the open incident is at page level.
+    #[must_use]
+    pub fn untold(self, untold: bool) -> Self {
+        Self { untold, ..self }
     }
 
     /// The severity of the open incident.
@@ -104,10 +113,18 @@ impl MachineFold {
         self.forget(start);
         let steps = steps(self.readings.values(), self.step);
         let window = self.window(&steps);
-        let transition = match effect {
-            Effect::Acts => self.decide(&window, &steps),
-            Effect::Counts => None,
-        };
+        let counts = effect == Effect::Counts;
+        let stays = counts && self.open == Some(Severity::Page) && !self.untold;
+        let transition = self
+            .decide(&window, &steps)
+            .filter(|transition| !(stays && *transition == Transition::Cleared));
+        let reached_page = matches!(
+            transition,
+            Some(Transition::Opened(Severity::Page) | Transition::Escalated)
+        );
+        if reached_page {
+            self.untold = counts;
+        }
         self.open = match transition {
             Some(Transition::Opened(severity)) => Some(severity),
             Some(Transition::Escalated) => Some(Severity::Page),
@@ -385,14 +402,25 @@ mod tests {
     }
 
     #[test]
-    fn a_spool_counts_without_acting_and_acts_when_it_is_near_now() {
-        let mut fold = fold();
-        for i in 0..7 {
-            fold.arrive(reading(1, i * 10, 2.5), Effect::Counts);
-        }
-        assert_eq!(fold.open(), None);
-        fold.arrive(reading(1, 70, 2.5), Effect::Acts);
-        assert_eq!(fold.open(), Some(Severity::Page));
+    fn a_spool_opens_and_clears_what_nobody_was_told_of_and_clears_nothing_else() {
+        let opened = |effect| {
+            let mut fold = fold();
+            for i in 0..7 {
+                fold.arrive(reading(1, i * 10, 2.5), effect);
+            }
+            assert_eq!(fold.open(), Some(Severity::Page));
+            fold
+        };
+        let goes_quiet = |mut fold: MachineFold, effect| {
+            for i in 7..40 {
+                fold.arrive(reading(1, i * 10, 0.3), effect);
+            }
+            fold.open()
+        };
+        assert_eq!(goes_quiet(opened(Effect::Counts), Effect::Counts), None);
+        let told = goes_quiet(opened(Effect::Acts), Effect::Counts);
+        assert_eq!(told, Some(Severity::Page));
+        assert_eq!(goes_quiet(opened(Effect::Acts), Effect::Acts), None);
     }
 
     proptest! {

@@ -166,9 +166,27 @@ pub struct ReAlarm {
     /// When each reason was last said.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     said: BTreeMap<PageReason, Timestamp>,
+    /// What is to be said once readings come from near now; none when nothing is kept back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    untold: Option<PageReason>,
 }
 
 impl ReAlarm {
+    /// It reached page level by readings from far before now: nobody is told until those from near now say the same.
+    pub fn keep_back(&mut self, reason: PageReason) {
+        self.untold = Some(reason);
+    }
+
+    /// What nobody was told yet.
+    pub fn untold(&self) -> Option<PageReason> {
+        self.untold
+    }
+
+    /// Nothing is kept back any more: answers what was.
+    pub fn tell(&mut self) -> Option<PageReason> {
+        self.untold.take()
+    }
+
     /// Takes note of what each bin adds to what a detector saw of a reading at page level. Where an incident was taken
     /// before there were k such readings of a sensor, those up to the kth are what was known.
     pub fn see(&mut self, sensor: SensorId, by: Detector, bin_error: &[f32], rules: &Persistence) {
@@ -208,6 +226,7 @@ impl ReAlarm {
 
     /// Somebody took the incident as it stands.
     pub fn acknowledge(&mut self) {
+        self.untold = None;
         self.known = Some(self.now.clone());
         self.now.sensors.clone_from(&self.at_page);
     }

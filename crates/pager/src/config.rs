@@ -39,7 +39,8 @@ pub struct Config {
     /// How long a receiver may take to answer, in milliseconds.
     pub request_timeout_ms: u64,
     /// How long an attempt is this process's own before another may take it over, in milliseconds. Longer than
-    /// `request_timeout_ms`, or a page still on its way is sent again.
+    /// `request_timeout_ms`, or a page still on its way is sent again; than twice that for mail, with a second more, and
+    /// for PagerDuty, whose attempts may take two answers.
     pub lease_ms: u64,
     /// Attempts under way at once for one destination.
     pub concurrency: usize,
@@ -123,6 +124,18 @@ impl Config {
                 self.lease_ms, self.request_timeout_ms
             );
             return Err(Invalid::new("pager.lease_ms", reason));
+        }
+        for destination in &self.destinations {
+            let longest = destination.longest_attempt(self.request_timeout());
+            if self.lease() <= longest {
+                let reason = format!(
+                    "{} must be longer than the {} ms that an attempt at {:?} may take",
+                    self.lease_ms,
+                    longest.as_millis(),
+                    destination.name()
+                );
+                return Err(Invalid::new("pager.lease_ms", reason));
+            }
         }
         let positive = [
             ("escalate_after_ms", self.escalate_after_ms),
@@ -235,6 +248,17 @@ mod tests {
         .parse()
         .unwrap_err();
         assert_eq!(short.field, "pager.lease_ms");
+        let two_answers = |lease_ms| Config {
+            destinations: vec![Destination::Email(crate::destination::email::tests::email("relay", 25))],
+            lease_ms,
+            ..Config::default()
+        };
+        let short = two_answers(21_000).parse().unwrap_err();
+        assert_eq!(
+            short.to_string(),
+            "pager.lease_ms: 21000 must be longer than the 21000 ms that an attempt at \"mail\" may take"
+        );
+        two_answers(21_001).parse().unwrap();
         assert_eq!(
             Config {
                 concurrency: 0,

@@ -28,8 +28,7 @@ impl Service {
             return Err(Error::NoDestination(before.destination));
         }
         let now = self.clock.now();
-        let count = self.store.delivery_resend(&scope, id, now).await?;
-        let entry = NewAuditEntry {
+        let entry = |count| NewAuditEntry {
             actor: by.actor(),
             action: "page.resend".to_owned(),
             subject: format!("delivery:{}", id.0),
@@ -39,10 +38,7 @@ impl Service {
             })
             .to_string(),
         };
-        // The delivery is on its way: a record that can't be written doesn't fail the call.
-        if let Err(error) = self.store.audit_append(&entry, now).await {
-            tracing::error!(%error, action = entry.action, subject = entry.subject, "audit entry lost");
-        }
+        let count = self.store.delivery_resend(&scope, id, now, entry).await?;
         Ok(v1::ResendDeliveryResponse {
             delivery: Some(to_wire(self.store.delivery_get(&scope, id).await?)),
             deliveries: count,

@@ -1,5 +1,7 @@
 //! The receivers of pages: one kind a file, each with its settings and the form it is told things in.
 
+use std::time::Duration;
+
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, Slug};
@@ -45,6 +47,17 @@ impl Destination {
             Self::PagerDuty(pager_duty) => &pager_duty.name,
             Self::Slack(slack) => &slack.name,
             Self::Email(email) => &email.name,
+        }
+    }
+
+    /// The longest that an attempt can take, where one answer may take `request_timeout`.
+    pub(crate) fn longest_attempt(&self, request_timeout: Duration) -> Duration {
+        match self {
+            Self::Webhook(_) | Self::Alertmanager(_) | Self::Slack(_) => request_timeout,
+            // The end of what was acknowledged, and the opening after it.
+            Self::PagerDuty(_) => request_timeout * 2,
+            // To connect, to hand the mail over, to go.
+            Self::Email(_) => request_timeout * 2 + email::CLOSING,
         }
     }
 

@@ -55,9 +55,8 @@ impl Service {
             by: by.actor(),
         };
         let now = self.clock.now();
-        let label = self.store.label_append(&by.scope(), &new, now).await?;
-        let entry = NewAuditEntry {
-            actor: new.by,
+        let entry = |label: &MachineLabel| NewAuditEntry {
+            actor: label.by.clone(),
             action: "machine.label".to_owned(),
             subject: format!("machine:{}", named.machine),
             detail_json: json!({
@@ -67,10 +66,7 @@ impl Service {
             })
             .to_string(),
         };
-        // The label names its author as well, so a record that can't be written doesn't fail the call.
-        if let Err(error) = self.store.audit_append(&entry, now).await {
-            tracing::error!(%error, action = entry.action, subject = entry.subject, "audit entry lost");
-        }
+        let label = self.store.label_append(&by.scope(), &new, now, entry).await?;
         Ok(to_wire(&named, label))
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Page {
     pub(crate) action: PageAction,
     pub(crate) created_at: Timestamp,
     pub(crate) payload: PagePayload,
+    /// Attempts that had been made when a person sent it again; 0 when nobody did.
+    pub(crate) resent_after: i32,
 }
 
 impl Page {
@@ -29,12 +31,22 @@ impl Page {
             action: stored.action,
             created_at: stored.created_at,
             payload,
+            resent_after: 0,
         })
     }
 
-    /// What a receiver can tell a repeat of this page and action by.
+    /// What a receiver can tell a repeat of this page and action by. What a person sends again is none: a receiver that
+    /// drops repeats must take it.
     pub(crate) fn idempotency_key(&self) -> String {
-        format!("{}:{}", self.key, self.action.as_str())
+        format!("{}:{}{}", self.key, self.action.as_str(), self.resend_mark(':'))
+    }
+
+    /// What tells a page that was sent again from the one before; empty when it was not.
+    pub(crate) fn resend_mark(&self, separator: char) -> String {
+        match self.resent_after {
+            0 => String::new(),
+            attempts => format!("{separator}resent-{attempts}"),
+        }
     }
 
     /// The console's page of the incident, where there is a console.
@@ -215,6 +227,7 @@ pub(crate) mod tests {
         let slug = |text: &str| Slug::parse("name", text).unwrap();
         let incident = IncidentId(7);
         Page {
+            resent_after: 0,
             key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),

@@ -89,7 +89,10 @@ impl Target {
     }
 
     async fn send(&self, sender: &Sender, leased: &LeasedDelivery) -> Result<Option<Attempt>, Error> {
-        let page = Page::parse(&leased.page)?;
+        let page = Page {
+            resent_after: leased.attempt - leased.attempt_since_resend,
+            ..Page::parse(&leased.page)?
+        };
         let request = match &self.destination {
             Destination::Webhook(webhook) => webhook.request(sender, &page)?,
             Destination::PagerDuty(pager_duty) => return pager_duty.send(sender, &page).await.map(Some),

@@ -4,8 +4,10 @@
 //! **Invariant:** which readings are healthy is told in one place, the views of `migrations/0012_labels_and_policy.sql`;
 //! every query for healthy data asks `machine_unhealthy`.
 
+use sqlx::PgConnection;
 use tocsin_domain::{IncidentId, Label, MachineId, Scope, Timestamp};
 
+use crate::access::{NewAuditEntry, audit_insert};
 use crate::row::{Time, time, time_opt};
 use crate::{Error, Result, Store};
 
@@ -107,8 +109,15 @@ impl TryFrom<LabelRow> for MachineLabel {
 
 impl Store {
     /// Puts a label on record. The machine, and the incident where one is named, lie in `scope`, and the incident is the
-    /// machine's; otherwise it is not found.
-    pub async fn label_append(&self, scope: &Scope, new: &NewLabel, now: Timestamp) -> Result<MachineLabel> {
+    /// machine's; otherwise it is not found. The audit entry that `audit` makes of it is of the same transaction.
+    pub async fn label_append(
+        &self,
+        scope: &Scope,
+        new: &NewLabel,
+        now: Timestamp,
+        audit: impl FnOnce(&MachineLabel) -> NewAuditEntry,
+    ) -> Result<MachineLabel> {
+        let mut transaction = self.begin().await?;
         let (incident, from, to) = match new.window {
             Window::Incident(incident) => (Some(incident), None, None),
             Window::Free(from, to) => (None, Some(from), Some(to)),
@@ -131,7 +140,7 @@ impl Store {
             time(now),
             new.by,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
         let missing = || Error::not_found(format!("machine {} to be labelled", new.machine));
         let id = id.ok_or_else(missing)?;
@@ -139,15 +148,23 @@ impl Store {
             machine: new.machine,
             incident,
         };
-        let labels = self.labels(scope, &query).await?;
-        labels.into_iter().find(|label| label.id == id).ok_or_else(missing)
+        let labels = labels_in(&mut transaction, scope, &query).await?;
+        let label = labels.into_iter().find(|label| label.id == id).ok_or_else(missing)?;
+        audit_insert(&mut transaction, &audit(&label), now).await?;
+        transaction.commit().await?;
+        Ok(label)
     }
 
     /// What was said of a machine, newest first.
     pub async fn labels(&self, scope: &Scope, query: &LabelQuery) -> Result<Vec<MachineLabel>> {
-        let rows = sqlx::query_as!(
-            LabelRow,
-            r#"select l.label_id, l.machine_id, l.incident_id, coalesce(l.from_at, i.opened_at) as "from_at!",
+        labels_in(&mut *self.acquire().await?, scope, query).await
+    }
+}
+
+async fn labels_in(conn: &mut PgConnection, scope: &Scope, query: &LabelQuery) -> Result<Vec<MachineLabel>> {
+    let rows = sqlx::query_as!(
+        LabelRow,
+        r#"select l.label_id, l.machine_id, l.incident_id, coalesce(l.from_at, i.opened_at) as "from_at!",
                       coalesce(l.to_at, i.closed_at) as to_at, l.label, l.mode, l.note, l.labelled_at, l.labelled_by,
                       not exists (select 1 from machine_label n where n.machine_id = l.machine_id
                                   and n.label_id > l.label_id and n.incident_id is not distinct from l.incident_id
@@ -157,12 +174,11 @@ impl Store {
                where l.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))
                  and ($3::int8 is null or l.incident_id = $3)
                order by l.label_id desc"#,
-            query.machine.0,
-            scope.to_filter() as _,
-            query.incident.map(|incident| incident.0),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(MachineLabel::try_from).collect()
-    }
+        query.machine.0,
+        scope.to_filter() as _,
+        query.incident.map(|incident| incident.0),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(MachineLabel::try_from).collect()
 }

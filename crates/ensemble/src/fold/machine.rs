@@ -34,7 +34,7 @@ pub(crate) struct FoldedMachine {
     store: Store,
     pub(super) incident: Option<Incident>,
     /// What the incident has shown, and what of it people know.
-    pub(super) alarm: ReAlarm,
+    pub(crate) alarm: ReAlarm,
     /// The incident has changed since it was read.
     pub(super) changed: bool,
     events: Vec<NewEvent>,
@@ -113,6 +113,7 @@ impl FoldedMachine {
                 if self.incident.is_some() || assessed.is_flagged() {
                     self.journal_step(assessed, &window);
                 }
+                self.tell(tx, assessed, decision, &window).await?;
             }
         }
         if let (Some(held), Some(decision)) = (held, decision) {
@@ -176,7 +177,7 @@ impl FoldedMachine {
         self.journal_step(assessed, window);
         self.journal(decision.step, &Event::Opened { severity });
         if severity == Severity::Page {
-            self.page(tx, assessed, PageReason::Opened, decision).await?;
+            self.say(tx, assessed, PageReason::Opened, decision).await?;
         }
         Ok(())
     }
@@ -197,7 +198,7 @@ impl FoldedMachine {
         self.untake(PageReason::Escalated, decision.step);
         self.journal_step(assessed, window);
         self.journal(decision.step, &Event::Escalated);
-        self.page(tx, assessed, PageReason::Escalated, decision).await
+        self.say(tx, assessed, PageReason::Escalated, decision).await
     }
 
     async fn clear(
@@ -221,7 +222,7 @@ impl FoldedMachine {
                 IncidentState::ReturnedUnacknowledged { at: decision.step }
             }
         };
-        let paged = incident.paged_at.is_some();
+        let paged = incident.paged_at.is_some() && self.alarm.untold().is_none();
         incident.set_re_alarm(&self.alarm);
         incident_update(tx, &incident).await?;
         self.incident = Some(incident);
@@ -290,6 +291,18 @@ impl FoldedMachine {
         reason: PageReason,
         decision: Decision,
     ) -> Result<()> {
+        let known_since = assessed.row.key.captured_at;
+        self.page_late(tx, assessed, reason, (decision, known_since)).await
+    }
+
+    /// Pages about what could have been known at `since`.
+    pub(super) async fn page_late(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        reason: PageReason,
+        (decision, since): (Decision, Timestamp),
+    ) -> Result<()> {
         let Some(incident) = &self.incident else { return Ok(()) };
         let draft = Draft {
             incident: incident.id,
@@ -304,7 +317,7 @@ impl FoldedMachine {
             arrived: assessed.row.key.captured_at,
             class: &self.class,
             replay: is_replay(assessed),
-            delayed_by_ms: delay(assessed, self.class.step),
+            delayed_by_ms: delay(assessed, since, self.class.step),
         };
         let payload = page::complete(&self.store, draft).await?;
         let payload_json = serde_json::to_string(&payload).expect("a payload is plain data");
@@ -368,7 +381,7 @@ fn is_replay(assessed: &Assessed) -> bool {
 }
 
 /// How late a page of a wall-clock stream is, when that is more than a step.
-fn delay(assessed: &Assessed, step: Duration) -> Option<u64> {
-    let late = assessed.row.received_at.since(assessed.row.key.captured_at);
+fn delay(assessed: &Assessed, since: Timestamp, step: Duration) -> Option<u64> {
+    let late = assessed.row.received_at.since(since);
     (!is_replay(assessed) && late > step).then_some(late.as_millis() as u64)
 }

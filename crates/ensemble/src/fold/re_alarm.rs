@@ -3,7 +3,7 @@
 
 use tocsin_domain::{IncidentState, Timestamp, Verdict};
 use tocsin_judge::PageReason;
-use tocsin_judge::fold::Effect;
+use tocsin_judge::fold::{Effect, Window};
 use tocsin_judge::journal::Event;
 use tocsin_judge::re_alarm::{Cause, Held};
 use tocsin_store::{Result, Transaction};
@@ -12,6 +12,47 @@ use super::machine::{Decision, FoldedMachine};
 use crate::assess::Assessed;
 
 impl FoldedMachine {
+    /// Pages, unless the reading is a spool's from far before now: then nobody is told yet.
+    pub(super) async fn say(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        reason: PageReason,
+        decision: Decision,
+    ) -> Result<()> {
+        match assessed.effect {
+            Effect::Acts => {
+                self.alarm.tell();
+                self.page(tx, assessed, reason, decision).await
+            }
+            Effect::Counts => {
+                self.alarm.keep_back(reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says what was kept back while a spool caught up, when readings from near now say the same.
+    pub(super) async fn tell(
+        &mut self,
+        tx: &mut Transaction,
+        assessed: &Assessed,
+        decision: Option<Decision>,
+        window: &Window,
+    ) -> Result<()> {
+        let is_so = assessed.effect == Effect::Acts && window.at_page >= self.class.persistence().k;
+        let Some(decision) = decision.filter(|_| is_so) else {
+            return Ok(());
+        };
+        let Some(reason) = self.alarm.tell() else {
+            return Ok(());
+        };
+        self.changed = true;
+        let reached = self.incident.as_ref().and_then(|incident| incident.paged_at);
+        let since = reached.unwrap_or(decision.step);
+        self.page_late(tx, assessed, reason, (decision, since)).await
+    }
+
     /// Takes note of how far the open incident goes, and pages again where that is due.
     pub(super) async fn watch(
         &mut self,

@@ -19,6 +19,9 @@ use crate::{Error, secret};
 
 mod smtp;
 
+/// How long the end of a connection is waited for: what is sent is sent.
+pub(super) const CLOSING: Duration = Duration::from_secs(1);
+
 /// Settings of mail through a relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +47,8 @@ pub struct Email {
     pub password_file: Option<PathBuf>,
     /// The sender, such as `Tocsin <tocsin@example.org>`.
     pub from: String,
-    /// The receivers, each such as `duty@example.org`.
+    /// The receivers, each such as `duty@example.org`. The mail is delivered when the relay takes it for one of them: whom
+    /// it refused the history names. Who must be told whatever becomes of the others gets a destination of their own.
     pub to: Vec<String>,
     /// Which pages it takes; with none, all of them.
     #[serde(default)]
@@ -136,7 +140,8 @@ impl Email {
         let (from, to) = self.mailboxes()?;
         let domain = from.email.domain().to_owned();
         let thread = format!("<{}@{domain}>", page.payload.dedup_key);
-        let own = format!("<{}.{}@{domain}>", page.key, page.action.as_str());
+        let mark = page.resend_mark('.');
+        let own = format!("<{}.{}{mark}@{domain}>", page.key, page.action.as_str());
         let since_epoch = Duration::from_micros(page.created_at.as_micros().max(0).unsigned_abs());
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mut builder = Message::builder()
@@ -189,13 +194,13 @@ fn text(page: &Page, console_url: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::message::tests::page;
     use tocsin_domain::Severity;
     use tocsin_judge::PageReason;
 
-    pub(super) fn email(host: &str, port: u16) -> Email {
+    pub(crate) fn email(host: &str, port: u16) -> Email {
         Email {
             name: "mail".to_owned(),
             host: host.to_owned(),

@@ -233,3 +233,36 @@ async fn a_mail_that_was_put_off_is_sent_again_and_one_without_an_answer_too_as_
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_mailbox_that_is_gone_keeps_nobody_else_s_mail_and_the_history_names_it() {
+    with_stage("gone", Clock::system(), |stage| async move {
+        let relay = Relay::start([]).await;
+        let some = |to: &[&str]| Email {
+            to: to.iter().map(|name| format!("{name}@example.org")).collect(),
+            ..email(&relay, Security::None)
+        };
+        let pages = told(&stage, Destination::Email(some(&["gone", "duty"]))).await;
+        let attempts = &pages[0].attempts;
+        assert_eq!(
+            (attempts.len(), attempts[0].outcome),
+            (1, AttemptOutcome::Delivered),
+            "{attempts:?}"
+        );
+        let answer = &attempts[0].answer;
+        assert!(
+            answer.starts_with("250 queued as 1, but not for gone@example.org: permanent error (550)"),
+            "{answer}"
+        );
+        assert_eq!(relay.mails()[0].to, ["RCPT TO:<duty@example.org>"]);
+
+        let taken = relay.mails().len();
+        let pager = stage.pager(only(Destination::Email(some(&["gone"]))));
+        let incident = stage.open().await;
+        let pages = stage.pages_when(incident, |pages| pages[0].attempts.len() > 1).await;
+        pager.stop().await;
+        assert_eq!(pages[0].attempts[0].outcome, AttemptOutcome::Refused);
+        assert_eq!(relay.mails().len(), taken);
+    })
+    .await;
+}

@@ -85,6 +85,14 @@ async fn what_was_given_up_is_sent_again_and_after_it_what_followed() {
             .map(|got| got.body["action"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(actions, ["resolve", "trigger", "resolve"]);
+        // To a receiver that drops repeats by their key, what is sent again is new; its own repeats are not.
+        let keys: Vec<_> = receiver.got().into_iter().map(|got| got.key).collect();
+        let [first, _, end, again, repeated, end_again] = &keys[..] else {
+            panic!("{keys:?}")
+        };
+        assert_eq!(*again, format!("{first}:resent-2"));
+        assert_eq!(repeated, again);
+        assert_eq!(*end_again, format!("{end}:resent-1"));
         let audit = stage.store.audit_list(None, 9).await.unwrap();
         assert_eq!(
             (audit.len(), audit[0].action.as_str(), audit[0].actor.as_str()),

@@ -1,4 +1,5 @@
-//! A real SMTP relay on loopback, as small as they come: RFC 5321 with `STARTTLS` and `AUTH PLAIN`.
+//! A real SMTP relay on loopback, as small as they come: RFC 5321 with `STARTTLS` and `AUTH PLAIN`. It knows no mailbox
+//! `gone`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -126,6 +127,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, shar
                 mail.from = said.to_owned();
                 "250 ok\r\n"
             }
+            "RCPT" if said.contains("<gone@") => "550 5.1.1 no such mailbox\r\n",
             "RCPT" => {
                 mail.to.push(said.to_owned());
                 "250 ok\r\n"

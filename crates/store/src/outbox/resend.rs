@@ -3,6 +3,7 @@
 use tocsin_domain::{IncidentId, PageAction, Scope, Slug, Timestamp};
 
 use super::{AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState};
+use crate::access::{NewAuditEntry, audit_insert};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -149,9 +150,17 @@ impl Store {
 
     /// Makes a delivery that was given up due again, with all its attempts before it; and, after it, those of its
     /// incident's later pages to the same destination, which would else stand for what is no longer so: an opening sent
-    /// after its end would stay open at the receiver for good. Answers how many go out again.
-    pub async fn delivery_resend(&self, scope: &Scope, id: DeliveryId, now: Timestamp) -> Result<u64> {
+    /// after its end would stay open at the receiver for good. Answers how many go out again; the audit entry that `audit`
+    /// makes of that is of the same transaction.
+    pub async fn delivery_resend(
+        &self,
+        scope: &Scope,
+        id: DeliveryId,
+        now: Timestamp,
+        audit: impl FnOnce(u64) -> NewAuditEntry,
+    ) -> Result<u64> {
         self.delivery_get(scope, id).await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query!(
             "update delivery d set state = 'waiting', next_at = $2, leased_until = null, attempts_before = d.attempt_count
              from delivery dead join outbox p using (outbox_id) join outbox o using (incident_id)
@@ -160,12 +169,14 @@ impl Store {
             id.0,
             time(now),
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
         if done.rows_affected() == 0 {
             let what = format!("delivery {} was not given up: only what is dead is sent again", id.0);
             return Err(Error::conflict(what));
         }
+        audit_insert(&mut transaction, &audit(done.rows_affected()), now).await?;
+        transaction.commit().await?;
         Ok(done.rows_affected())
     }
 }

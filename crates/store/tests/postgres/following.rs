@@ -181,7 +181,10 @@ async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_
                 note: String::new(),
                 by: "ana".to_owned(),
             };
-            store.label_append(&Scope::All, &new, noon()).await.unwrap();
+            store
+                .label_append(&Scope::All, &new, noon(), crate::labels::audit)
+                .await
+                .unwrap();
         };
         label(Window::Free(at(300), at(400)), Label::FalseAlarm).await;
         assert_eq!(looked().await, (30, false), "a false alarm is healthy data again");

@@ -1,6 +1,7 @@
 //! What people label, and what that does to the readings that count as healthy.
 
 use tocsin_domain::{BundleId, Detector, Label, Scope, Severity, Timestamp, Verdict};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::incident::{Incident, incident_update};
 use tocsin_store::label::{LabelQuery, MachineLabel, NewLabel, Window};
 use tocsin_store::reading::LoggedScoresQuery;
@@ -19,7 +20,20 @@ async fn label(store: &Store, fleet: &Fleet, window: Window, label: Label) -> Ma
         note: "seen in the workshop".to_owned(),
         by: "ana".to_owned(),
     };
-    store.label_append(&fleet.north_only(), &new, noon()).await.unwrap()
+    store
+        .label_append(&fleet.north_only(), &new, noon(), audit)
+        .await
+        .unwrap()
+}
+
+/// What the record says of a label.
+pub(crate) fn audit(label: &MachineLabel) -> NewAuditEntry {
+    NewAuditEntry {
+        actor: label.by.clone(),
+        action: "machine.label".to_owned(),
+        subject: format!("label:{}", label.id),
+        detail_json: "{}".to_owned(),
+    }
 }
 
 async fn clear(store: &Store, mut incident: Incident, closed_at: Timestamp) {
@@ -95,10 +109,10 @@ async fn a_machine_of_another_site_and_an_incident_of_another_machine_are_not_la
             by: "ana".to_owned(),
         };
         let elsewhere = new(fleet.one.machine, Window::Free(at(0), at(50)));
-        let refused = store.label_append(&fleet.south_only(), &elsewhere, noon()).await;
+        let refused = store.label_append(&fleet.south_only(), &elsewhere, noon(), audit).await;
         assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
         let others = new(fleet.two.machine, Window::Incident(incident.id));
-        let refused = store.label_append(&Scope::All, &others, noon()).await;
+        let refused = store.label_append(&Scope::All, &others, noon(), audit).await;
         assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
     })
     .await;

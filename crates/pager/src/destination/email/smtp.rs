@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use lettre::Message;
+use lettre::address::Envelope;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use tocsin_domain::Invalid;
 use tokio::time::timeout;
 
-use super::{Email, Security};
+use super::{CLOSING, Email, Security};
 use crate::Error;
 use crate::attempt::{Attempt, Outcome, truncated};
 
@@ -31,15 +33,8 @@ pub(super) async fn send(email: &Email, message: &Message, patience: Duration) -
         Err(_) => return Ok(refused(false, "not reached: the relay took too long".to_owned())),
     };
     let (envelope, bytes) = (message.envelope().clone(), message.formatted());
-    let attempt = match timeout(patience, connection.send(&envelope, &bytes)).await {
-        Ok(Ok(response)) => Attempt {
-            outcome: Outcome::Delivered,
-            answer: truncated(&format!(
-                "{} {}",
-                response.code(),
-                response.message().collect::<Vec<_>>().join(" ")
-            )),
-        },
+    let attempt = match timeout(patience, hand_over(&mut connection, &envelope, &bytes)).await {
+        Ok(Ok(attempt)) => attempt,
         Ok(Err(error)) => handed_over(&error),
         Err(_) => Attempt {
             outcome: Outcome::Unknown,
@@ -47,8 +42,75 @@ pub(super) async fn send(email: &Email, message: &Message, patience: Duration) -
         },
     };
     // The relay has answered for the mail; how the connection ends takes nothing from it.
-    let _ = timeout(Duration::from_secs(1), connection.abort()).await;
+    let _ = timeout(CLOSING, connection.abort()).await;
     Ok(attempt)
+}
+
+/// Hands a mail over for those of its receivers that the relay takes it for. A mailbox that is gone keeps nobody else's.
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    envelope: &Envelope,
+    bytes: &[u8],
+) -> Result<Attempt, SmtpError> {
+    let parameters = match parameters(connection, envelope, bytes) {
+        Ok(parameters) => parameters,
+        Err(reason) => return Ok(refused(true, format!("not sent: {reason}"))),
+    };
+    connection
+        .command(Mail::new(envelope.from().cloned(), parameters))
+        .await?;
+    let (mut permanent, mut refusals) = (true, Vec::new());
+    for mailbox in envelope.to() {
+        match connection.command(Rcpt::new(mailbox.clone(), Vec::new())).await {
+            Ok(_) => {}
+            Err(error) if error.is_permanent() || error.is_transient() => {
+                permanent &= error.is_permanent();
+                refusals.push(format!("{mailbox}: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let nobody = refusals.len() == envelope.to().len();
+    let refusals = refusals.join("; ");
+    if nobody {
+        return Ok(refused(permanent, refusals));
+    }
+    connection.command(Data).await?;
+    let response = connection.message(bytes).await?;
+    let said = response.message().collect::<Vec<_>>().join(" ");
+    let mut answer = format!("{} {said}", response.code());
+    if !refusals.is_empty() {
+        tracing::error!(refusals, "the relay took a mail for some of its receivers only");
+        answer = format!("{answer}, but not for {refusals}");
+    }
+    Ok(Attempt {
+        outcome: Outcome::Delivered,
+        answer: truncated(&answer),
+    })
+}
+
+/// What a relay must know of a mail that is not all ASCII (RFC 6152, RFC 6531), or why it can't take it.
+fn parameters(
+    connection: &AsyncSmtpConnection,
+    envelope: &Envelope,
+    bytes: &[u8],
+) -> Result<Vec<MailParameter>, &'static str> {
+    let supports = |extension| connection.server_info().supports_feature(extension);
+    let mut addresses = envelope.from().into_iter().chain(envelope.to());
+    let mut parameters = Vec::new();
+    if addresses.any(|address| !address.to_string().is_ascii()) {
+        if !supports(Extension::SmtpUtfEight) {
+            return Err("an address is not ASCII, and the relay has no SMTPUTF8");
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !bytes.is_ascii() {
+        if !supports(Extension::EightBitMime) {
+            return Err("the mail is not ASCII, and the relay has no 8BITMIME");
+        }
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    Ok(parameters)
 }
 
 /// A connection at which a mail can be handed over.
