@@ -20,6 +20,7 @@ pub mod judgement;
 pub mod machine_replay;
 pub mod order_statistics;
 pub mod page;
+pub mod performance;
 pub mod persistence;
 pub mod re_alarm;
 pub mod replay;
