@@ -70,7 +70,7 @@ pub struct Alarm {
     pub closed_at: Option<Timestamp>,
     /// The worst it was.
     pub severity: Severity,
-    /// From its first page, or its opening where it had none, to its first acknowledgement; none where there was none, or
+    /// From its first page, or its opening where none came before, to its first acknowledgement; none where there was none, or
     /// where its clock is not that of people (a replay).
     pub acknowledged_after: Option<Duration>,
 }

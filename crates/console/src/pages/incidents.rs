@@ -48,7 +48,8 @@ pub(crate) async fn show(session: Session, Query(asked): Query<Asked>) -> Result
                     a href=(format!("/incidents?show={value}")) aria-current=[(value == which).then_some("true")] { (name) }
                 }
             }
-            a.push href="/suppressions" { "Shelved and out of service" }
+            a.push href="/incidents/performance" { "Alarm performance" }
+            a href="/suppressions" { "Shelved and out of service" }
         }
         div #incidents data-live {
             @if incidents.is_empty() && !all {

@@ -1,4 +1,4 @@
-//! The alert list: rates, floods, stale and chattering alarms (ANSI/ISA-18.2-2016, clause 16.5; EEMUA 191).
+//! The alert list: rates, floods, stale and chattering alarms (ANSI/ISA-18.2-2016, clause 16; EEMUA 191).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -267,7 +267,8 @@ fn chattering(opened: &[Alarm]) -> Vec<(MachineId, u64)> {
     let most = machines
         .into_iter()
         .map(|(machine, (window, at))| (machine, most_within(&at, window)));
-    most.filter(|(_, openings)| *openings >= CHATTER_OPENINGS as u64).collect()
+    most.filter(|(_, openings)| *openings >= CHATTER_OPENINGS as u64)
+        .collect()
 }
 
 fn most_frequent(opened: &[Alarm]) -> Vec<(MachineId, u64)> {
@@ -300,7 +301,11 @@ fn days(period: Period, opened: &[Alarm]) -> Vec<Day> {
             let next = *from + DAY;
             Some(std::mem::replace(from, next))
         })
-        .map(|from| Day { from, alerts: 0, pages: 0 })
+        .map(|from| Day {
+            from,
+            alerts: 0,
+            pages: 0,
+        })
         .collect();
     for alarm in opened {
         if let Some(day) = days.get_mut(period.interval(alarm.opened_at, DAY) as usize) {

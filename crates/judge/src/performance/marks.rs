@@ -1,6 +1,6 @@
 //! Each figure against its target.
 //!
-//! The targets are those of ANSI/ISA-18.2-2016, clause 16.5, table 7, which EEMUA 191 shares, but for the budget of pages,
+//! The targets are those of ANSI/ISA-18.2-2016, clause 16, which EEMUA 191 shares, but for the budget of pages,
 //! which is Tocsin's own. The table is meant for 30 days or more; over less it is a hint.
 
 use super::{Report, Standing::*};
@@ -62,10 +62,16 @@ pub struct Mark {
     pub source: &'static str,
 }
 
-const TABLE: &str = "ANSI/ISA-18.2-2016, 16.5";
+const TABLE: &str = "ANSI/ISA-18.2-2016, clause 16";
 const OWN: &str = "page budget";
 
-fn mark(name: &'static str, unit: &'static str, target: &str, value: Option<f64>, standing: fn(f64) -> Standing) -> Mark {
+fn mark(
+    name: &'static str,
+    unit: &'static str,
+    target: &str,
+    value: Option<f64>,
+    standing: fn(f64) -> Standing,
+) -> Mark {
     Mark {
         name,
         value,
@@ -116,15 +122,27 @@ impl Report {
                 alarms.average_per_10_min(),
                 average,
             ),
-            mark("peak_per_10_min", "1", "at most 10", count(alarms.peak_per_10_min()), |value| {
-                Standing::at_most(value, 10.0)
-            }),
-            mark("intervals_above_10", "share", "below 1 %", alarms.share_above_10(), |value| {
-                Standing::below(value, 0.01)
-            }),
-            mark("time_in_flood", "share", "below 1 %", alarms.share_in_flood(), |value| {
-                Standing::below(value, 0.01)
-            }),
+            mark(
+                "peak_per_10_min",
+                "1",
+                "at most 10",
+                count(alarms.peak_per_10_min()),
+                |value| Standing::at_most(value, 10.0),
+            ),
+            mark(
+                "intervals_above_10",
+                "share",
+                "below 1 %",
+                alarms.share_above_10(),
+                |value| Standing::below(value, 0.01),
+            ),
+            mark(
+                "time_in_flood",
+                "share",
+                "below 1 %",
+                alarms.share_in_flood(),
+                |value| Standing::below(value, 0.01),
+            ),
             plain("floods", "1", count(alarms.floods())),
             mark(
                 "stale_on_any_day",
@@ -161,9 +179,13 @@ impl Report {
                 ALARMS_FOR_A_SHARE,
             ),
             known(
-                mark("page_priority", "share", "at most 20 %", alarms.share_of_pages(), |value| {
-                    Standing::at_most(value, 0.2)
-                }),
+                mark(
+                    "page_priority",
+                    "share",
+                    "at most 20 %",
+                    alarms.share_of_pages(),
+                    |value| Standing::at_most(value, 0.2),
+                ),
                 ALARMS_FOR_PRIORITIES,
             ),
             plain("acknowledged_median", "s", seconds(alarms.acknowledged_median)),

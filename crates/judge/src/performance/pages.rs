@@ -190,7 +190,10 @@ fn destination(name: &str, pages: &[&ToldPage], weeks: f64, budget: Budget) -> D
         *nights.entry(night).or_default() += 1;
     }
     let most_in_a_week = most_within(&at, WEEK);
-    let nights_over = nights.values().filter(|pages| **pages > budget.per_night.into()).count() as u64;
+    let nights_over = nights
+        .values()
+        .filter(|pages| **pages > budget.per_night.into())
+        .count() as u64;
     Destination {
         name: name.to_owned(),
         pages: at.len() as u64,

@@ -12,6 +12,8 @@ use tocsin_contracts::incidents::v1::{
 use super::{Ask, given, labels, nested, when};
 use crate::client::explain;
 
+mod performance;
+
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
     #[command(flatten)]
@@ -78,6 +80,8 @@ enum What {
         #[command(flatten)]
         what: labels::What,
     },
+    /// Report how alarms and pages treat people: ISA-18.2 figures and the budget of pages
+    Performance(performance::Performance),
 }
 
 impl Incidents {
@@ -85,6 +89,7 @@ impl Incidents {
         let output = self.ask.output;
         let mut client = IncidentsServiceClient::new(self.ask.target.channel()?).max_decoding_message_size(64 << 20);
         match self.what {
+            What::Performance(performance) => performance.run(&self.ask).await,
             What::List {
                 site,
                 machine,

@@ -82,7 +82,10 @@ fn what_was_open_before_the_period_is_stale_in_it_and_did_not_open_in_it() {
     };
     let figures = AlarmFigures::of(period, &[SITE], &[alarm(1, 5, None), alarm(2, 7, Some(500))]);
     assert_eq!((figures.opened, figures.stale.alarms), (0, 1));
-    assert_eq!(figures.stale.longest, Duration::from_hours(30 * 24) - Duration::from_secs(5));
+    assert_eq!(
+        figures.stale.longest,
+        Duration::from_hours(30 * 24) - Duration::from_secs(5)
+    );
 }
 
 #[test]
@@ -103,7 +106,9 @@ fn a_machine_chatters_within_the_steps_its_class_needs() {
 
 #[test]
 fn the_most_frequent_machines_come_first_and_acknowledgements_by_rank() {
-    let mut alarms: Vec<Alarm> = (0..12).flat_map(|m| (0..=m).map(move |n| alarm(m, 9_000 * n as u64, None))).collect();
+    let mut alarms: Vec<Alarm> = (0..12)
+        .flat_map(|m| (0..=m).map(move |n| alarm(m, 9_000 * n as u64, None)))
+        .collect();
     for (n, one) in alarms.iter_mut().take(10).enumerate() {
         one.acknowledged_after = Some(Duration::from_secs(60 * (n as u64 + 1)));
         one.severity = Severity::Page;
@@ -119,13 +124,18 @@ fn the_most_frequent_machines_come_first_and_acknowledgements_by_rank() {
 }
 
 fn any_alarm() -> impl Strategy<Value = Alarm> {
-    (0..3_i32, 0..5_i32, 0..260_000_u64, prop::option::of(1..200_000_u64), any::<bool>()).prop_map(
-        |(site, machine, opened, lasts, page)| Alarm {
+    (
+        0..3_i32,
+        0..5_i32,
+        0..260_000_u64,
+        prop::option::of(1..200_000_u64),
+        any::<bool>(),
+    )
+        .prop_map(|(site, machine, opened, lasts, page)| Alarm {
             site: SiteId(site),
             severity: if page { Severity::Page } else { Severity::Alert },
             ..alarm(10 * site + machine, opened, lasts.map(|lasts| opened + lasts))
-        },
-    )
+        })
 }
 
 proptest! {

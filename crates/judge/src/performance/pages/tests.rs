@@ -57,8 +57,14 @@ fn a_budget_holds_for_each_person_in_any_seven_days_and_each_night() {
         [("desk", 2, 0, true), ("on-call", 2, 1, false), ("quiet", 0, 0, true)]
     );
     let quiet = figures.destinations[2].per_week.unwrap();
-    assert!(quiet.rate.abs() < 1e-12 && (quiet.upper - 3.6889 / 4.0).abs() < 1e-3, "{quiet:?}");
-    assert_eq!((figures.false_pages.incidents, figures.false_or_unlabelled.incidents), (1, 2));
+    assert!(
+        quiet.rate.abs() < 1e-12 && (quiet.upper - 3.6889 / 4.0).abs() < 1e-3,
+        "{quiet:?}"
+    );
+    assert_eq!(
+        (figures.false_pages.incidents, figures.false_or_unlabelled.incidents),
+        (1, 2)
+    );
     assert_eq!(figures.incidents[&Truth::True], 1);
     let year = figures.false_pages.per_machine_year.unwrap();
     assert!((year.rate - 1.0).abs() < 1e-9 && (year.upper - 5.5716).abs() < 1e-3);
@@ -73,8 +79,13 @@ fn every_mark_says_how_it_stands_and_nothing_is_within_that_was_not_measured() {
     };
     let standing = |marks: &[Mark], name: &str| marks.iter().find(|mark| mark.name == name).unwrap().standing;
     let nowhere = report(&[], &[]).marks();
-    assert!(nowhere.iter().all(|mark| mark.standing == Standing::Unjudged), "{nowhere:?}");
-    let woken: Vec<ToldPage> = (0..2).map(|n| told("a", n, at("2026-03-02T23:00:00Z"), Truth::True)).collect();
+    assert!(
+        nowhere.iter().all(|mark| mark.standing == Standing::Unjudged),
+        "{nowhere:?}"
+    );
+    let woken: Vec<ToldPage> = (0..2)
+        .map(|n| told("a", n, at("2026-03-02T23:00:00Z"), Truth::True))
+        .collect();
     let marks = report(&woken, &[SiteId(1)]).marks();
     assert_eq!(standing(&marks, "alarms_per_10_min"), Standing::Within);
     assert_eq!(standing(&marks, "ten_most_frequent"), Standing::Unjudged);
