@@ -187,7 +187,49 @@ async fn a_machine_out_of_service_is_heard_of_when_it_is_back_if_it_is_still_bad
     assert_eq!(of(&story.incidents().await?, "m2")["state"], "normal");
     assert_eq!(actions(&pages, "m2"), [""; 0]);
     assert!(story.stage.ask(&["audit", "verify"]).await?["audit"]["intact"] == true);
+    let number = of(&story.incidents().await?, "m1")["incident_id"].to_string();
+    story.stage.ask(&["incidents", "label", &number, "false-alarm"]).await?;
+    one_false_page_was_told_and_one_kept(&story).await?;
     story.stage.stop().await
+}
+
+/// What the report on alarms and pages says after two incidents, one of them told, and that a false alarm.
+async fn one_false_page_was_told_and_one_kept(story: &Story) -> Result<()> {
+    let (from, to) = (Plant::start(), Plant::start() + Duration::from_hours(48));
+    let (from, to) = (from.to_string(), to.to_string());
+    let period = [
+        "incidents",
+        "performance",
+        "--site",
+        "works",
+        "--from",
+        &from,
+        "--to",
+        &to,
+    ];
+    let told = story.stage.ask(&period).await?["performance"].clone();
+    assert_eq!(
+        (&told["alarms"], &told["pages_told"]),
+        (&2.into(), &1.into()),
+        "{told:#}"
+    );
+    assert_eq!(
+        (&told["pages_suppressed"], &told["pages_released"]),
+        (&1.into(), &1.into()),
+        "{told:#}"
+    );
+    assert_eq!(told["false_pages"]["incidents"], 1, "{told:#}");
+    assert_eq!(told["destinations"][0]["most_in_a_week"], 1, "{told:#}");
+    let table = story.stage.say(&period).await?;
+    let figure = table
+        .lines()
+        .find(|line| line.starts_with("alarms per 10 min"))
+        .unwrap_or_default();
+    assert!(
+        figure.contains("at most 1, manageable up to 2") && figure.contains("within"),
+        "{table}"
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod models;
+pub(crate) mod performance;
 pub(crate) mod suppressions;
 
 use crate::failure::Failure;

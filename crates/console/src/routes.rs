@@ -48,6 +48,7 @@ routes! {
     Session POST "/logout" => pages::login::sign_out;
     Session GET "/account" => pages::account::show;
     Session GET "/incidents" => pages::incidents::show;
+    Session GET "/incidents/performance" => pages::performance::show;
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
     Session POST "/incidents/{id}/comment" => pages::incident::people::comment;

@@ -87,13 +87,14 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/incidents",
     "/incidents?show=all",
     "/incidents/41",
     "/suppressions",
     "/floods",
+    "/incidents/performance",
     "/models",
     "/limits",
     "/account",
@@ -440,4 +441,36 @@ async fn the_fleet_and_the_alarm_limits_read_as_they_did() {
     insta::assert_snapshot!("fleet", main_of(&get(&console, "/", "olga").await.text));
     insta::assert_snapshot!("limits", main_of(&get(&console, "/limits", "olga").await.text));
     insta::assert_snapshot!("models", main_of(&get(&console, "/models", "olga").await.text));
+}
+
+#[tokio::test]
+async fn every_figure_of_alarm_performance_has_its_target_and_a_plain_word() {
+    let page = get(&console(Fleet::Small), "/incidents/performance?days=7", "vera")
+        .await
+        .text;
+    let told = [
+        "Most alarms in any 10 minutes",
+        "fewer than 5",
+        "within",
+        "above",
+        "not judged",
+        "0.05 %",
+        "13 min",
+        "At most 2".to_lowercase().as_str(),
+        "2 pages while shelved or out of service",
+        "Alarms on each of 7 days",
+    ]
+    .map(str::to_owned);
+    for words in told {
+        assert!(page.contains(&words), "{words} is missing in {}", main_of(&page));
+    }
+    assert!(!page.contains("style="));
+    let empty = get(&console(Fleet::Empty), "/incidents/performance", "vera").await.text;
+    assert!(empty.contains("No incident opened.") && empty.contains("Nobody was told anything."));
+    let hostile = get(&console(Fleet::Hostile), "/incidents/performance", "vera")
+        .await
+        .text;
+    assert!(!hostile.contains("<script>alert(1)"));
+    let list = get(&console(Fleet::Small), "/incidents", "vera").await.text;
+    assert!(list.contains("href=\"/incidents/performance\""));
 }

@@ -22,6 +22,7 @@ pub mod labelled_lines;
 pub mod machine_replay;
 pub mod order_statistics;
 pub mod page;
+pub mod performance;
 pub mod persistence;
 pub mod re_alarm;
 pub mod replay;

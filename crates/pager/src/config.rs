@@ -40,7 +40,7 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// How long an attempt is this process's own before another may take it over, in milliseconds. Longer than
     /// `request_timeout_ms`, or a page still on its way is sent again; than twice that for mail, with a second more, and
-    /// for PagerDuty, whose attempts may take two answers.
+    /// for `PagerDuty`, whose attempts may take two answers.
     pub lease_ms: u64,
     /// Attempts under way at once for one destination.
     pub concurrency: usize,

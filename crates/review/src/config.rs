@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::Invalid;
+use tocsin_judge::performance::Budget;
 
 /// Settings of the review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,10 @@ pub struct Config {
     pub scorer_timeout_ms: u64,
     /// Rows asked of the database at once.
     pub rows_at_once: u32,
+    /// The most pages that a destination, the person behind it, is to be told in any seven days.
+    pub pages_per_person_week: u32,
+    /// The most in a night, from 22:00 to 06:00 at the page's site.
+    pub pages_per_person_night: u32,
 }
 
 impl Default for Config {
@@ -26,6 +31,8 @@ impl Default for Config {
             watch_interval_ms: 1_000,
             scorer_timeout_ms: 2_000,
             rows_at_once: 20_000,
+            pages_per_person_week: 2,
+            pages_per_person_night: 1,
         }
     }
 }
@@ -42,6 +49,13 @@ impl Config {
         match positive.into_iter().find(|(_, value)| *value == 0) {
             Some((field, _)) => Err(Invalid::new(format!("review.{field}"), "must be at least 1")),
             None => Ok(self),
+        }
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            per_week: self.pages_per_person_week,
+            per_night: self.pages_per_person_night,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::levels::Judged;
 use crate::{Config, Error};
 
 mod machine;
+mod performance;
 mod sensor;
 
 /// What the review works with.
@@ -161,6 +162,15 @@ impl ReviewService for Service {
     ) -> Result<Response<v1::GetVerdictResponse>, Status> {
         let scope = scope(&request, "look at verdicts")?;
         Ok(Response::new(self.verdict(&scope, request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site))]
+    async fn get_alarm_performance(
+        &self,
+        request: Request<v1::GetAlarmPerformanceRequest>,
+    ) -> Result<Response<v1::GetAlarmPerformanceResponse>, Status> {
+        let scope = scope(&request, "look at the performance of alarms")?;
+        Ok(Response::new(self.performance(&scope, request.into_inner()).await?))
     }
 
     type WatchReadingsStream = ReceiverStream<Result<v1::WatchReadingsResponse, Status>>;

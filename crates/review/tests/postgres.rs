@@ -392,3 +392,72 @@ async fn a_watcher_hears_of_new_readings() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn alarm_performance_is_told_for_the_callers_sites_alone_with_a_target_for_each_figure() {
+    with_stage("performance", |stage| async move {
+        let new = tocsin_store::incident::NewIncident {
+            machine: stage.sensor.machine,
+            severity: tocsin_domain::Severity::Page,
+            opened_at: at(10),
+            paged_at: Some(at(10)),
+            deciding_sensor: stage.sensor.id,
+            deciding_detector: Detector::Residual,
+            level: tocsin_domain::Level(2.5),
+            threshold_set: Some(stage.set),
+            bundle: Some(stage.bundle),
+            replay: false,
+        };
+        let mut transaction = stage.store.begin().await.unwrap();
+        tocsin_store::incident::incident_insert(&mut transaction, &new)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        let asked = |site: &str, days: u64| v1::GetAlarmPerformanceRequest {
+            site: site.to_owned(),
+            from: Some(time::to_wire(at(0))),
+            to: Some(time::to_wire(at(days * 86_400))),
+        };
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let found = client
+            .get_alarm_performance(asked("north", 30))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((found.alarms, found.stale_alarms, found.days[0].pages), (1, 1, 1));
+        assert_eq!(found.most_frequent[0].machine, "p-1");
+        assert!((found.machine_hours - 720.0).abs() < 1e-6);
+        assert_eq!((found.budget_per_week, found.budget_per_night), (2, 1));
+        let standing = |name: &str| {
+            found
+                .marks
+                .iter()
+                .find(|mark| mark.name == name)
+                .unwrap()
+                .standing
+                .clone()
+        };
+        assert_eq!(standing("alarms_per_10_min"), "within");
+        assert_eq!(
+            standing("most_pages_in_a_week"),
+            "not judged",
+            "nobody was told anything"
+        );
+
+        let refused = async |request| client.clone().get_alarm_performance(request).await.unwrap_err();
+        assert_eq!(refused(asked("nowhere", 1)).await.code(), Code::NotFound);
+        let long = refused(asked("", 367)).await;
+        assert!(long.message().starts_with("to: "), "{long:?}");
+        assert_eq!(
+            refused(v1::GetAlarmPerformanceRequest::default()).await.code(),
+            Code::InvalidArgument
+        );
+        let elsewhere = Scope::site(SiteId(stage.sensor.site.0 + 1));
+        let (mut client, _) = stage.client(Config::default(), elsewhere);
+        let named = client.get_alarm_performance(asked("north", 1)).await.unwrap_err();
+        assert_eq!(named.code(), Code::NotFound);
+        let other = client.get_alarm_performance(asked("", 1)).await.unwrap().into_inner();
+        assert_eq!((other.alarms, other.positions.len()), (0, 0));
+    })
+    .await;
+}

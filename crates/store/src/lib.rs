@@ -24,6 +24,7 @@ pub mod label;
 pub mod machine;
 pub mod outbox;
 pub mod partition;
+pub mod performance;
 mod pool;
 pub mod reading;
 mod row;

@@ -17,6 +17,8 @@ mod incidents;
 mod labels;
 #[path = "postgres/models.rs"]
 mod models;
+#[path = "postgres/performance.rs"]
+mod performance;
 #[path = "postgres/readings.rs"]
 mod readings;
 #[path = "postgres/retraining.rs"]

@@ -48,7 +48,10 @@ pub(crate) async fn show(session: Session, Query(asked): Query<Asked>) -> Result
                     a href=(format!("/incidents?show={value}")) aria-current=[(value == which).then_some("true")] { (name) }
                 }
             }
-            span.push { a href="/floods" { "Floods" } " · " a href="/suppressions" { "Shelved and out of service" } }
+            span.push {
+                a href="/incidents/performance" { "Alarm performance" } " · " a href="/floods" { "Floods" } " · "
+                a href="/suppressions" { "Shelved and out of service" }
+            }
         }
         div #incidents data-live {
             @if incidents.is_empty() && !all {

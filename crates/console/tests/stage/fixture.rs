@@ -4,6 +4,7 @@ mod access;
 mod fleet;
 mod incidents;
 mod models;
+mod performance;
 mod review;
 
 use std::sync::Arc;

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use tocsin_contracts::review::v1::review_service_server::ReviewService;
 use tocsin_contracts::review::v1::{
-    DetectorLevel, GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse,
-    GetVerdictRequest, GetVerdictResponse, OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries,
-    SeriesPoint, WatchReadingsRequest, WatchReadingsResponse,
+    DetectorLevel, GetAlarmPerformanceRequest, GetAlarmPerformanceResponse, GetMachineSeriesRequest,
+    GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse, GetVerdictRequest, GetVerdictResponse,
+    OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries, SeriesPoint, WatchReadingsRequest,
+    WatchReadingsResponse,
 };
 use tocsin_contracts::time::{from_wire, to_wire};
 use tocsin_domain::Timestamp;
@@ -261,6 +262,13 @@ impl ReviewService for Fixture {
                 })
                 .collect(),
         }))
+    }
+
+    async fn get_alarm_performance(
+        &self,
+        request: Request<GetAlarmPerformanceRequest>,
+    ) -> Result<Response<GetAlarmPerformanceResponse>, Status> {
+        Ok(Response::new(self.performance(&request.into_inner())))
     }
 
     type WatchReadingsStream = Pin<Box<dyn Stream<Item = Result<WatchReadingsResponse, Status>> + Send>>;

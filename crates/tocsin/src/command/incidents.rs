@@ -13,6 +13,7 @@ use crate::client::explain;
 
 mod floods;
 mod people;
+mod performance;
 
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
@@ -107,6 +108,8 @@ enum What {
         #[command(flatten)]
         what: labels::What,
     },
+    /// Report how alarms and pages treat people: ISA-18.2 figures and the budget of pages
+    Performance(performance::Performance),
 }
 
 impl Incidents {
@@ -114,6 +117,7 @@ impl Incidents {
         let output = self.ask.output;
         let mut client = IncidentsServiceClient::new(self.ask.target.channel()?).max_decoding_message_size(64 << 20);
         match self.what {
+            What::Performance(performance) => performance.run(&self.ask).await,
             What::List {
                 site,
                 machine,
