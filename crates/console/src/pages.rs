@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod models;
+pub(crate) mod sensors;
 
 use crate::failure::Failure;
 use crate::session::Session;

@@ -50,6 +50,8 @@ routes! {
     Session GET "/incidents" => pages::incidents::show;
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
+    Session GET "/sensors" => pages::sensors::show;
+    Session POST "/sensors/alarms/{id}/acknowledge" => pages::sensors::acknowledge;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;

@@ -19,6 +19,9 @@
 //! **Invariant:** an attempt is on record, as unknown, before anything is sent. A process that dies in between leaves
 //! the truth behind.
 //!
+//! Beside that, alarms about the instruments: one pager at a time watches for sensors and gateways that are silent, and for
+//! sensors that are stuck. These have a list of their own, and nobody is paged about them.
+//!
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
 mod attempt;
@@ -34,8 +37,11 @@ mod metrics;
 mod pager;
 mod routing;
 mod secret;
+mod sensor_alarms;
 mod service;
+mod silence;
 mod target;
+pub mod watchdog;
 mod wire;
 mod worker;
 
@@ -43,4 +49,5 @@ pub use config::Config;
 pub use destination::Destination;
 pub use error::{BuildError, Error};
 pub use pager::{Pager, Parts, build};
+pub use sensor_alarms::SensorAlarms;
 pub use service::Service;

@@ -12,11 +12,20 @@ use tocsin_store::outbox::PageDelivery;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
-fn name(field: &str, text: &str) -> Result<Option<Slug>, Malformed> {
+pub(crate) fn name(field: &str, text: &str) -> Result<Option<Slug>, Malformed> {
     if text.is_empty() {
         Ok(None)
     } else {
         Ok(Some(Slug::parse(field, text)?))
+    }
+}
+
+/// Reads how many rows are asked for.
+pub(crate) fn limit(wire: u32) -> Result<u32, Malformed> {
+    match wire {
+        0 => Ok(DEFAULT_LIMIT),
+        1..=MAX_LIMIT => Ok(wire),
+        _ => Err(Malformed::new("limit", format!("{wire} is more than {MAX_LIMIT}"))),
     }
 }
 
@@ -26,18 +35,13 @@ pub(crate) fn query(wire: &v1::ListIncidentsRequest) -> Result<IncidentQuery, Ma
     if machine.is_some() && site.is_none() {
         return Err(Malformed::new("site", "is missing: a machine is named within its site"));
     }
-    if wire.limit > MAX_LIMIT {
-        return Err(Malformed::new(
-            "limit",
-            format!("{} is more than {MAX_LIMIT}", wire.limit),
-        ));
-    }
+    let limit = limit(wire.limit)?;
     Ok(IncidentQuery {
         site,
         machine,
         open_only: wire.open_only,
         before: (wire.before_incident_id != 0).then_some(IncidentId(wire.before_incident_id)),
-        limit: if wire.limit == 0 { DEFAULT_LIMIT } else { wire.limit },
+        limit,
         ..IncidentQuery::default()
     })
 }

@@ -28,7 +28,9 @@ mod pool;
 pub mod reading;
 mod row;
 mod schema;
+pub mod sensor_alarm;
 pub mod shadow;
+pub mod signal;
 pub mod threshold;
 pub mod training_job;
 
