@@ -27,6 +27,30 @@ const MEMBERS: [(&str, &str); 5] = [
     ("ensemble-2", "ensemble"),
 ];
 
+/// What a deployment is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Name and roles of each process; `front` has the registry.
+    pub members: &'static [(&'static str, &'static str)],
+    /// Those that [`Deployment::bring_back`] starts for the first time.
+    pub later: &'static [&'static str],
+    /// More lines for the section `[telemetry]` of every process.
+    pub telemetry: &'a str,
+    /// On a Postgres that no other test uses.
+    pub private_postgres: bool,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            members: &MEMBERS,
+            later: &[],
+            telemetry: "",
+            private_postgres: false,
+        }
+    }
+}
+
 /// Processes on one database and one folder of objects.
 #[derive(Debug)]
 pub struct Deployment {
@@ -56,11 +80,20 @@ impl Deployment {
 
     /// The same, with more lines for the section `[telemetry]` of every process.
     pub async fn start_with(telemetry: &str) -> Result<Self> {
+        Self::start_as(Plan {
+            telemetry,
+            ..Plan::default()
+        })
+        .await
+    }
+
+    /// The same, of other processes.
+    pub async fn start_as(plan: Plan<'_>) -> Result<Self> {
         let folder = tempfile::tempdir().context("a temporary folder")?;
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).context("the data folder")?;
         let mut members = Vec::new();
-        for (name, roles) in MEMBERS {
+        for (name, roles) in plan.members.iter().copied() {
             members.push(Member {
                 name,
                 roles,
@@ -70,7 +103,11 @@ impl Deployment {
             });
         }
         let mut deployment = Self {
-            postgres: Postgres::fresh().await?,
+            postgres: if plan.private_postgres {
+                Postgres::private().await?
+            } else {
+                Postgres::fresh().await?
+            },
             receiver: Receiver::start().await?,
             credential: ServiceCredential::read_or_create(&data.join("service.credential"))?,
             folder,
@@ -78,11 +115,15 @@ impl Deployment {
         };
         let front = deployment.url("front")?;
         std::fs::write(data.join("endpoint"), format!("{front}\n")).context("the endpoint")?;
-        for (name, _) in MEMBERS {
-            deployment.write_config(name, telemetry)?;
+        let names = || plan.members.iter().map(|(name, _)| *name);
+        let at_once = || names().filter(|name| !plan.later.contains(name));
+        for name in names() {
+            deployment.write_config(name, plan.telemetry)?;
+        }
+        for name in at_once() {
             deployment.launch(name)?;
         }
-        for (name, _) in MEMBERS {
+        for name in at_once() {
             deployment.listens(name).await?;
         }
         deployment.answers().await?;
@@ -126,13 +167,21 @@ impl Deployment {
         process.context("it runs")?.kill()
     }
 
-    /// Starts a killed process again, at the same address, and waits until it takes connections.
+    /// Starts a process that was killed, or not started yet, at its address, and waits until it takes connections.
     pub async fn bring_back(&mut self, name: &str) -> Result<()> {
         self.launch(name)?;
         self.listens(name).await
     }
 
-    /// Whether all five run.
+    /// Adds lines to a process's configuration, for its next start.
+    pub fn add_to_config(&self, name: &str, lines: &str) -> Result<()> {
+        let path = self.path(&format!("{name}.toml"));
+        let mut text = std::fs::read_to_string(&path).context("the configuration")?;
+        text.push_str(lines);
+        std::fs::write(&path, text).context("the configuration")
+    }
+
+    /// Whether all of them run.
     pub fn is_whole(&mut self) -> bool {
         let mut processes = self.members.iter_mut().map(|member| &mut member.process);
         processes.all(|process| process.as_mut().is_some_and(Process::is_alive))
@@ -169,8 +218,19 @@ impl Deployment {
         found.with_context(|| format!("no process {name}"))
     }
 
-    fn url(&self, name: &str) -> Result<String> {
+    /// A process's address.
+    pub fn url(&self, name: &str) -> Result<String> {
         Ok(format!("http://{}", self.member(name)?.address))
+    }
+
+    /// Addresses of the processes whose names begin so, as a list's elements.
+    fn urls(&self, beginning: &str) -> Result<String> {
+        let names = self.members.iter().map(|member| member.name);
+        let urls = names
+            .filter(|name| name.starts_with(beginning))
+            .map(|name| self.url(name));
+        let quoted: Vec<String> = urls.map(|url| Ok(format!("{:?}", url?))).collect::<Result<_>>()?;
+        Ok(quoted.join(", "))
     }
 
     fn write_config(&self, name: &str, telemetry: &str) -> Result<()> {
@@ -194,18 +254,16 @@ service_credential_file = "{data}/service.credential"
 [ensemble]
 score_deadline_ms = 10000
 [peers]
-scorer = ["{scorer_1}", "{scorer_2}"]
-ensemble = ["{ensemble_1}", "{ensemble_2}"]
+scorer = [{scorers}]
+ensemble = [{ensembles}]
 registry = ["{front}"]
 [[pager.destinations]]
 kind = "webhook"
 name = "receiver"
 url = "{receiver}"
 "#,
-            scorer_1 = self.url("scorer-1")?,
-            scorer_2 = self.url("scorer-2")?,
-            ensemble_1 = self.url("ensemble-1")?,
-            ensemble_2 = self.url("ensemble-2")?,
+            scorers = self.urls("scorer")?,
+            ensembles = self.urls("ensemble")?,
             front = self.url("front")?,
             database = self.postgres.url(),
             objects = self.path("objects").display(),

@@ -15,7 +15,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Postgres {
     url: String,
-    cluster: Option<(Cluster, TempDir)>,
+    cluster: Option<(Option<Cluster>, TempDir)>,
 }
 
 impl Postgres {
@@ -50,6 +50,19 @@ impl Postgres {
                 cluster: None,
             });
         }
+        Self::start_cluster(&name).await
+    }
+
+    /// Makes one on a server of its own, which can be stopped without anybody else.
+    pub async fn private() -> Result<Self> {
+        let made = Self::start_cluster("story").await?;
+        let store = made.store().await?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(made)
+    }
+
+    async fn start_cluster(name: &str) -> Result<Self> {
         // Not the temporary folder itself: the cluster's user has to get in.
         let folder = tempfile::Builder::new()
             .prefix("tocsin-story")
@@ -57,11 +70,24 @@ impl Postgres {
             .context("a temporary folder")?;
         open_to_all(&folder)?;
         let cluster = Cluster::start(&folder.path().join("postgres")).await?;
-        cluster.create_database(&name).await?;
+        cluster.create_database(name).await?;
         Ok(Self {
-            url: cluster.url_of(&name),
-            cluster: Some((cluster, folder)),
+            url: cluster.url_of(name),
+            cluster: Some((Some(cluster), folder)),
         })
+    }
+
+    /// Stops a private server, whoever is connected, and leaves what it holds.
+    pub async fn halt(&mut self) -> Result<()> {
+        let (cluster, _) = self.cluster.as_mut().context("a server of its own")?;
+        cluster.take().context("it runs")?.stop().await
+    }
+
+    /// Starts it again.
+    pub async fn resume(&mut self) -> Result<()> {
+        let (cluster, folder) = self.cluster.as_mut().context("a server of its own")?;
+        *cluster = Some(Cluster::start(&folder.path().join("postgres")).await?);
+        Ok(())
     }
 
     /// Its address.
@@ -81,8 +107,8 @@ impl Postgres {
     /// Stops a private cluster.
     pub async fn stop(self) -> Result<()> {
         match self.cluster {
-            Some((cluster, _folder)) => cluster.stop().await,
-            None => Ok(()),
+            Some((Some(cluster), _folder)) => cluster.stop().await,
+            Some((None, _)) | None => Ok(()),
         }
     }
 }

@@ -11,14 +11,16 @@ use crate::view::{icon, sprite};
 pub(crate) enum Nav {
     Fleet,
     Incidents,
+    Sensors,
     Models,
     Limits,
     Account,
 }
 
-const NAV: [(Nav, &str, &str); 4] = [
+const NAV: [(Nav, &str, &str); 5] = [
     (Nav::Fleet, "/", "Fleet"),
     (Nav::Incidents, "/incidents", "Incidents"),
+    (Nav::Sensors, "/sensors", "Sensors"),
     (Nav::Models, "/models", "Models"),
     (Nav::Limits, "/limits", "Alarm limits"),
 ];

@@ -59,6 +59,8 @@ routes! {
     Session POST "/floods/{id}/acknowledge" => pages::floods::acknowledge;
     Session GET "/suppressions" => pages::suppressions::show;
     Session GET "/suppressions/{id}" => pages::suppressions::one;
+    Session GET "/sensors" => pages::sensors::show;
+    Session POST "/sensors/alarms/{id}/acknowledge" => pages::sensors::acknowledge;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;

@@ -13,6 +13,7 @@ use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
 use tocsin_contracts::access::v1::{WhoAmIRequest, WhoAmIResponse};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
+use tocsin_contracts::incidents::v1::sensor_alarms_service_client::SensorAlarmsServiceClient;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tocsin_contracts::review::v1::review_service_client::ReviewServiceClient;
@@ -46,6 +47,10 @@ impl Session {
 
     pub(crate) fn incidents(&self) -> IncidentsServiceClient<Channel> {
         IncidentsServiceClient::new(self.channel(&self.services.incidents)).max_decoding_message_size(32 << 20)
+    }
+
+    pub(crate) fn sensor_alarms(&self) -> SensorAlarmsServiceClient<Channel> {
+        SensorAlarmsServiceClient::new(self.channel(&self.services.incidents))
     }
 
     pub(crate) fn review(&self) -> ReviewServiceClient<Channel> {
@@ -172,6 +177,7 @@ fn way_back(method: &Method, uri: &Uri) -> String {
             .path()
             .strip_suffix("/acknowledge")
             .filter(|page| page.starts_with("/incidents/"))
+            .or_else(|| uri.path().starts_with("/sensors/").then_some("/sensors"))
             .unwrap_or("/")
             .to_owned(),
     }
@@ -211,6 +217,8 @@ mod tests {
     fn a_refused_acknowledgement_leads_back_to_its_incident() {
         let uri = Uri::from_static("/incidents/7/acknowledge");
         assert_eq!(way_back(&Method::POST, &uri), "/incidents/7");
+        let alarm = Uri::from_static("/sensors/alarms/7/acknowledge");
+        assert_eq!(way_back(&Method::POST, &alarm), "/sensors");
         assert_eq!(way_back(&Method::POST, &Uri::from_static("/logout")), "/");
     }
 }

@@ -101,6 +101,17 @@ pub(crate) fn incident_state(state: &str) -> &'static str {
     }
 }
 
+/// The state of an alarm about an instrument in words.
+pub(crate) fn sensor_alarm_state(state: &str) -> &'static str {
+    match state {
+        "active_unacknowledged" => "active, unacknowledged",
+        "active_acknowledged" => "active, acknowledged",
+        "returned_unacknowledged" => "returned, unacknowledged",
+        "normal" => "closed",
+        _ => "unknown state",
+    }
+}
+
 /// A detector's name on screen.
 pub(crate) fn detector(name: &str) -> &str {
     match name {

@@ -87,7 +87,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/incidents",
     "/incidents?show=all",
@@ -95,6 +95,7 @@ const PAGES: [&str; 11] = [
     "/suppressions",
     "/floods",
     "/incidents/performance",
+    "/sensors",
     "/models",
     "/limits",
     "/account",
@@ -216,6 +217,7 @@ async fn no_name_title_or_note_becomes_html() {
         "/",
         "/incidents",
         "/incidents/41",
+        "/sensors",
         "/suppressions?show=all",
         "/suppressions/3",
         hostile_machine,
@@ -303,6 +305,39 @@ async fn machines_that_are_silent_or_were_never_heard_are_not_healthy() {
         page[first..].find("mill-07") < page[first..].find("turbine-2"),
         "unacknowledged pages come first"
     );
+}
+
+#[tokio::test]
+async fn sensors_that_are_silent_or_stuck_are_a_list_of_their_own_that_operators_acknowledge() {
+    let console = console(Fleet::Small);
+    let page = get(&console, "/sensors", "olga").await.text;
+    for said in [
+        "Gateway silent",
+        "12 sensors",
+        "Stuck",
+        "mill-07/vertical",
+        "returned, unacknowledged",
+        "mill-11/vertical",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(page.contains("/sensors/alarms/3/acknowledge") && !page.contains("/sensors/alarms/2/acknowledge"));
+    let looks = get(&console, "/sensors", "vera").await.text;
+    assert!(!looks.contains("acknowledge\""), "a viewer takes nothing");
+    let post = |id: u32| {
+        request(
+            &Method::POST,
+            &format!("/sensors/alarms/{id}/acknowledge"),
+            Some("olga"),
+            "note=cable",
+        )
+    };
+    let taken = send(&console, post(3)).await;
+    assert_eq!(
+        (taken.status, header(&taken, LOCATION.as_str())),
+        (StatusCode::SEE_OTHER, "/sensors")
+    );
+    assert_eq!(send(&console, post(2)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]

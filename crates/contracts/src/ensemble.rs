@@ -1,7 +1,9 @@
 //! Canonical readings between ingest and ensemble, and what became of them.
 
 use tocsin_domain::codec::CanonicalSpectrum;
-use tocsin_domain::{ClassId, Condition, MachineId, Reading, ReadingKey, SensorId, SpecId, Timestamp, Verdict};
+use tocsin_domain::{
+    ClassId, Condition, MachineId, Reading, ReadingKey, SensorId, SpecId, Timestamp, TokenId, Verdict,
+};
 
 pub use crate::generated::ensemble::v1;
 use crate::{Malformed, time};
@@ -103,6 +105,8 @@ pub struct Assessment {
     pub clock_is_capture: bool,
     /// Judged and stored, never paged.
     pub historical: bool,
+    /// The token by which they came; none when the sender does not say.
+    pub gateway: Option<TokenId>,
 }
 
 impl TryFrom<v1::AssessRequest> for Assessment {
@@ -122,6 +126,7 @@ impl TryFrom<v1::AssessRequest> for Assessment {
             received_at: time::from_micros("received_at_us", wire.received_at_us)?,
             clock_is_capture: wire.clock_is_capture,
             historical: wire.historical,
+            gateway: (wire.token_id != 0).then_some(TokenId(wire.token_id)),
         })
     }
 }
@@ -133,6 +138,7 @@ impl From<Assessment> for v1::AssessRequest {
             received_at_us: assessment.received_at.as_micros(),
             clock_is_capture: assessment.clock_is_capture,
             historical: assessment.historical,
+            token_id: assessment.gateway.map_or(0, |token| token.0),
         }
     }
 }

@@ -49,6 +49,7 @@ mod tests {
             name_of::<ensemble::v1::ensemble_service_server::EnsembleServiceServer<()>>(),
             name_of::<fleet::v1::fleet_service_server::FleetServiceServer<()>>(),
             name_of::<incidents::v1::incidents_service_server::IncidentsServiceServer<()>>(),
+            name_of::<incidents::v1::sensor_alarms_service_server::SensorAlarmsServiceServer<()>>(),
             name_of::<ingest::v1::ingest_service_server::IngestServiceServer<()>>(),
             name_of::<recalibrator::v1::recalibrator_service_server::RecalibratorServiceServer<()>>(),
             name_of::<registry::v1::registry_service_server::RegistryServiceServer<()>>(),

@@ -53,6 +53,16 @@ ids! {
     FloodId(i64);
 }
 
+impl ClassId {
+    /// The class of canaries, whose readings show that Tocsin itself works: made with the schema, and in no list.
+    pub const CANARY: Self = Self(-1);
+}
+
+impl SpecId {
+    /// What the sensors of canaries declare: made with the schema, and in no list.
+    pub const CANARY: Self = Self(-1);
+}
+
 /// A name that people type and URLs carry: 1 to 63 of `a-z 0-9 - _ .`, starting with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

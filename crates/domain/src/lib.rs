@@ -13,6 +13,7 @@ pub mod detector;
 pub mod fleet;
 pub mod id;
 pub mod incident;
+pub mod instrument;
 pub mod label;
 pub mod lifecycle;
 pub mod operating_state;
@@ -35,6 +36,7 @@ pub use id::{
     SpecId, SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
+pub use instrument::{OpenSensorAlarm, SensorAlarmChange, SensorAlarmKind, SensorAlarmSubject, SensorSignal};
 pub use label::Label;
 pub use operating_state::OperatingState;
 pub use overall::{OverallLevel, OverallSpec};

@@ -12,7 +12,8 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
 use tocsin_domain::{
-    BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, Scores, Timestamp, UnjudgedReason,
+    BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, Scores, Timestamp, TokenId,
+    UnjudgedReason, Verdict,
 };
 use tocsin_judge::fold::Effect;
 use tocsin_judge::{JudgedReading, Judgement};
@@ -42,6 +43,10 @@ pub(crate) struct Assessed {
     pub(crate) place: Place,
     /// The machine.
     pub(crate) machine: MachineId,
+    /// The token by which it came, where ingest says.
+    pub(crate) gateway: Option<TokenId>,
+    /// Its sensor is there only to show that readings get here: what is judged leaves a mark in the outbox.
+    pub(crate) is_canary: bool,
     /// What judged it; nothing when its class has neither model and limits nor severity zones.
     pub(crate) class: Option<Arc<ActiveClass>>,
     /// The full scale its spectrum's codes stand for.
@@ -67,11 +72,17 @@ impl Assessed {
     pub(crate) fn is_flagged(&self) -> bool {
         self.folds && self.row.verdict.is_flagged()
     }
+
+    /// A canary's reading that was judged to be well.
+    pub(crate) fn is_judged_canary(&self) -> bool {
+        self.is_canary && matches!(self.row.verdict, Verdict::Normal { .. })
+    }
 }
 
 /// What every reading of a batch shares.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
+    gateway: Option<TokenId>,
     received_at: Timestamp,
     clock_is_capture: bool,
     historical: bool,
@@ -268,6 +279,7 @@ pub(crate) fn split(response: ScoreResponse, rows: usize) -> Result<Vec<(f32, Ve
 fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
     let Job { assessment, ticket } = job;
     let stream = Stream {
+        gateway: assessment.gateway,
         received_at: assessment.received_at,
         clock_is_capture: assessment.clock_is_capture,
         historical: assessment.historical,
@@ -349,6 +361,8 @@ impl Pending {
         Assessed {
             place: self.place,
             machine: self.placed.machine,
+            gateway: self.stream.gateway,
+            is_canary: self.placed.class == ClassId::CANARY && !self.stream.historical,
             class: active.cloned(),
             full_scale: self.placed.full_scale,
             judged: JudgedReading::new(row.key, &judgement),

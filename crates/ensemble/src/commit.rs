@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tocsin_contracts::ensemble::ReadingOutcome;
-use tocsin_domain::{MachineId, Timestamp};
+use tocsin_domain::{MachineId, ReadingKey, Timestamp};
 use tocsin_store::machine::machines_to_fold;
+use tocsin_store::outbox::canary::canaries_insert;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{InsertOutcome, NewReading};
 use tocsin_store::{Error, Store};
@@ -17,6 +18,7 @@ use tracing::Instrument;
 use crate::assess::Assessed;
 use crate::bindings::SetCache;
 use crate::error::Failure;
+use crate::signals::Signals;
 use crate::write::{Way, Writer};
 
 /// Writes groups.
@@ -25,6 +27,8 @@ pub(crate) struct Committer {
     pub(crate) store: Store,
     pub(crate) sets: SetCache,
     pub(crate) writer: Writer,
+    /// What is heard of each sensor.
+    pub(crate) signals: Signals,
     /// Machines locked by somebody else that may be waited for, each on a connection of its own.
     pub(crate) blocked: Arc<Semaphore>,
     /// Those waits, so that a shutdown can let them finish.
@@ -69,7 +73,7 @@ impl Committer {
         let mut groups = vec![readings];
         while let Some(group) = groups.pop().filter(|group| !group.is_empty()) {
             match self.insert(&group).await {
-                Ok(outcomes) => settle(group, outcomes),
+                Ok(outcomes) => self.settle(group, outcomes),
                 Err(error @ Error::Unavailable { .. }) => {
                     let error = Arc::new(error);
                     groups.push(group);
@@ -86,19 +90,25 @@ impl Committer {
     }
 
     async fn insert(&self, group: &[Assessed]) -> tocsin_store::Result<Vec<InsertOutcome>> {
-        let rows: Vec<&NewReading> = group.iter().map(|assessed| &assessed.row).collect();
         let way = self.writer.likely();
-        let outcomes = match self.insert_by(way, &rows).await {
-            Err(error) if self.writer.is_resend(way, &error) => self.insert_by(Way::Careful, &rows).await?,
+        let outcomes = match self.insert_by(way, group).await {
+            Err(error) if self.writer.is_resend(way, &error) => self.insert_by(Way::Careful, group).await?,
             written => written?,
         };
         self.writer.note(way, &outcomes);
         Ok(outcomes)
     }
 
-    async fn insert_by(&self, way: Way, rows: &[&NewReading]) -> tocsin_store::Result<Vec<InsertOutcome>> {
+    async fn insert_by(&self, way: Way, group: &[Assessed]) -> tocsin_store::Result<Vec<InsertOutcome>> {
+        let rows: Vec<&NewReading> = group.iter().map(|assessed| &assessed.row).collect();
         let mut tx = self.store.begin().await?;
-        let outcomes = way.write(&mut tx, rows).await?;
+        let outcomes = way.write(&mut tx, &rows).await?;
+        let stored = group.iter().zip(&outcomes);
+        let canaries: Vec<(ReadingKey, Timestamp)> = stored
+            .filter(|(assessed, outcome)| assessed.is_judged_canary() && **outcome == InsertOutcome::Stored)
+            .map(|(assessed, _)| (assessed.row.key, assessed.row.received_at))
+            .collect();
+        canaries_insert(&mut tx, &canaries).await?;
         tx.commit().await?;
         Ok(outcomes)
     }
@@ -111,7 +121,7 @@ impl Committer {
             Ok(mut outcomes) => {
                 for (machine, readings) in machines {
                     match outcomes.remove(&machine) {
-                        Some(outcomes) => settle(readings, outcomes),
+                        Some(outcomes) => self.settle(readings, outcomes),
                         None => self.wait_for(machine, readings),
                     }
                 }
@@ -143,9 +153,24 @@ impl Committer {
 
     async fn fold_alone(&self, machine: MachineId, readings: Vec<Assessed>) {
         match self.fold_waiting(machine, &readings).await {
-            Ok(outcomes) => settle(readings, outcomes),
+            Ok(outcomes) => self.settle(readings, outcomes),
             Err(error @ Error::Unavailable { .. }) => fail(&readings, error),
             Err(error) => refuse(&readings, &error),
+        }
+    }
+
+    fn settle(&self, readings: Vec<Assessed>, outcomes: Vec<InsertOutcome>) {
+        let stored = readings.iter().zip(&outcomes);
+        let stored = stored.filter(|(_, outcome)| **outcome == InsertOutcome::Stored);
+        self.signals.note(stored.map(|(assessed, _)| assessed));
+        for (assessed, outcome) in readings.into_iter().zip(outcomes) {
+            assessed.place.settle(match outcome {
+                InsertOutcome::Stored => ReadingOutcome::Stored {
+                    verdict: assessed.row.verdict,
+                },
+                InsertOutcome::Duplicate => ReadingOutcome::Duplicate,
+                InsertOutcome::Conflict => ReadingOutcome::Conflict,
+            });
         }
     }
 }
@@ -179,18 +204,6 @@ fn split_batches(mut group: Vec<Assessed>) -> Result<(Vec<Assessed>, Vec<Assesse
             Ok((group, second))
         }
         None => Err(group),
-    }
-}
-
-fn settle(readings: Vec<Assessed>, outcomes: Vec<InsertOutcome>) {
-    for (assessed, outcome) in readings.into_iter().zip(outcomes) {
-        assessed.place.settle(match outcome {
-            InsertOutcome::Stored => ReadingOutcome::Stored {
-                verdict: assessed.row.verdict,
-            },
-            InsertOutcome::Duplicate => ReadingOutcome::Duplicate,
-            InsertOutcome::Conflict => ReadingOutcome::Conflict,
-        });
     }
 }
 

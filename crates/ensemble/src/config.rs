@@ -22,6 +22,9 @@ pub struct Config {
     pub rescore_interval_ms: u64,
     /// Share of the readings, 0 to 1, that a class's challenger scores too, after they are committed.
     pub shadow_share: f64,
+    /// How often it is written down what was heard of each sensor, in milliseconds: when, by which gateway, and whether its
+    /// spectrum changes.
+    pub signal_interval_ms: u64,
     /// What a challenger said is kept for so many seconds.
     pub shadow_keep_s: u64,
 }
@@ -36,6 +39,7 @@ impl Default for Config {
             blocked_machines: 4,
             rescore_interval_ms: 10_000,
             shadow_share: 0.1,
+            signal_interval_ms: 5_000,
             shadow_keep_s: 30 * 86_400,
         }
     }
@@ -48,6 +52,10 @@ impl Config {
 
     pub(crate) fn shadow_keep(&self) -> Duration {
         Duration::from_secs(self.shadow_keep_s)
+    }
+
+    pub(crate) fn signal_interval(&self) -> Duration {
+        Duration::from_millis(self.signal_interval_ms)
     }
 
     pub(crate) fn rescore_interval(&self) -> Duration {

@@ -29,6 +29,7 @@ mod partitions;
 mod rescore;
 mod service;
 mod shadow;
+mod signals;
 mod ticket;
 mod write;
 mod zones;

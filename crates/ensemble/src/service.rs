@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::partitions::PartitionKeeper;
 use crate::rescore::Rescorer;
 use crate::shadow::{self, Sampler, Shadow};
+use crate::signals::{self, Signals};
 use crate::ticket::Ticket;
 use crate::write::Writer;
 use crate::zones::{self, Placed, Zones};
@@ -59,6 +60,7 @@ pub struct Ensemble {
     rescorer: Rescorer,
     shadow: Shadow,
     partitions: PartitionKeeper,
+    signals: signals::Keeper,
     pipeline: Pipeline,
 }
 
@@ -85,16 +87,23 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
         scorers: parts.scorers,
         deadline: config.score_deadline(),
     };
+    let signals = Signals::default();
     let committer = Committer {
         store: parts.store.clone(),
         sets,
         writer: Writer::default(),
+        signals: signals.clone(),
         blocked: Arc::new(Semaphore::new(config.blocked_machines.max(1))),
         waits: TaskTracker::new(),
     };
     let partitions = PartitionKeeper {
         store: parts.store.clone(),
         clock: parts.clock.clone(),
+    };
+    let signals = signals::Keeper {
+        store: parts.store.clone(),
+        signals,
+        interval: config.signal_interval(),
     };
     let metrics = Metrics::new();
     let (sampler, shadow) = shadow::line(
@@ -134,6 +143,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
             rescorer,
             shadow,
             partitions,
+            signals,
             pipeline,
         },
     )
@@ -152,6 +162,7 @@ impl Ensemble {
         background.spawn(self.rescorer.run(shutdown.clone()));
         background.spawn(self.shadow.run(shutdown.clone()));
         background.spawn(self.partitions.run(shutdown.clone()));
+        background.spawn(self.signals.run(shutdown.clone()));
         let pipeline = self.pipeline.clone();
         let waits = pipeline.committer.waits.clone();
         let assess = move |group: Vec<Job>, permit| {

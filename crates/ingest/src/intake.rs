@@ -160,6 +160,7 @@ impl Intake {
                 received_at_us: received_at.as_micros(),
                 clock_is_capture: terms.stream.clock_is_capture,
                 historical: terms.stream.historical,
+                token_id: terms.gateway.token.0,
             };
             let outcomes = self.assessor.assess(request).await?;
             for (place, outcome) in places.into_iter().zip(outcomes) {

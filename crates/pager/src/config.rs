@@ -7,8 +7,9 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, PageAction, Timestamp};
 use tocsin_store::outbox::Page;
+use tocsin_store::outbox::canary::WATCHDOG;
 
-use crate::{DayShift, Destination, WorkOrders};
+use crate::{DayShift, Destination, WorkOrders, watchdog};
 
 /// Settings of the pager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,10 @@ pub struct Config {
     /// After this many attempts in a row that a destination did not answer, or refused for now, nothing is sent there
     /// for a while; then one page probes. The pauses are those between attempts.
     pub circuit_after_failures: u32,
+    /// How often to look for sensors and gateways that are silent, and for sensors that are stuck, in milliseconds.
+    pub silence_interval_ms: u64,
+    /// The watch over Tocsin itself.
+    pub watchdog: watchdog::Config,
 }
 
 impl Default for Config {
@@ -78,6 +83,8 @@ impl Default for Config {
             max_attempts: 100,
             max_rejections: 10,
             circuit_after_failures: 5,
+            silence_interval_ms: 10_000,
+            watchdog: watchdog::Config::default(),
         }
     }
 }
@@ -91,6 +98,12 @@ impl Config {
                 Invalid::new(format!("pager.destinations[{index}].{}", invalid.field), invalid.reason)
             };
             destination.check().map_err(within)?;
+            if destination.name() == WATCHDOG {
+                return Err(within(Invalid::new(
+                    "name",
+                    format!("{WATCHDOG:?} is a name of Tocsin's own"),
+                )));
+            }
             if !names.insert(destination.name()) {
                 return Err(within(Invalid::new(
                     "name",
@@ -140,6 +153,7 @@ impl Config {
         let positive = [
             ("escalate_after_ms", self.escalate_after_ms),
             ("poll_ms", self.poll_ms),
+            ("silence_interval_ms", self.silence_interval_ms),
             ("request_timeout_ms", self.request_timeout_ms),
             ("concurrency", self.concurrency as u64),
             ("backoff_first_ms", self.backoff_first_ms),
@@ -151,6 +165,9 @@ impl Config {
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(Invalid::new(format!("pager.{field}"), "must be at least 1"));
         }
+        self.watchdog
+            .check()
+            .map_err(|invalid| Invalid::new(format!("pager.watchdog.{}", invalid.field), invalid.reason))?;
         if let Some(url) = &self.console_url {
             Url::parse(url).map_err(|error| Invalid::new("pager.console_url", format!("{url:?}: {error}")))?;
         }
@@ -181,6 +198,10 @@ impl Config {
     pub(crate) fn is_told_of_edges(&self, name: &str) -> bool {
         let named = self.destinations.iter().find(|destination| destination.name() == name);
         named.is_none_or(|destination| !matches!(destination, Destination::Alertmanager(_)))
+    }
+
+    pub(crate) fn silence_interval(&self) -> Duration {
+        Duration::from_millis(self.silence_interval_ms)
     }
 
     pub(crate) fn escalate_after(&self) -> Duration {

@@ -53,12 +53,30 @@ impl FanOut {
         Ok(new)
     }
 
-    /// Makes the deliveries that are owed; answers how many are new. None when another pager is at it.
-    pub(crate) async fn round(&mut self) -> Result<u64, Error> {
-        let names = self.config.names();
-        if names.is_empty() {
+    /// Makes the deliveries of canaries' marks that are young enough to show something; answers how many are new.
+    async fn canaries(&self, now: Timestamp) -> Result<u64, Error> {
+        let watchdog = &self.config.watchdog;
+        if !watchdog.is_on() {
             return Ok(0);
         }
+        Ok(self.store.canaries_fan_out(now - watchdog.period(), now).await?)
+    }
+
+    /// Makes the deliveries that are owed; answers how many are new.
+    pub(crate) async fn round(&mut self) -> Result<u64, Error> {
+        let names = self.config.names();
+        let now = self.clock.now();
+        let pages = if names.is_empty() {
+            0
+        } else {
+            self.pages(&names, now).await?
+        };
+        // After the pages: a canary comes through only where they do.
+        Ok(pages + self.canaries(now).await?)
+    }
+
+    /// Those of pages; none when another pager is at it.
+    async fn pages(&mut self, names: &[String], now: Timestamp) -> Result<u64, Error> {
         let Some(mut tx) = self.store.fan_out_try_lock().await? else {
             self.denied += 1;
             if self.denied.is_multiple_of(DENIED_OFTEN) {
@@ -70,13 +88,12 @@ impl FanOut {
             return Ok(0);
         };
         self.denied = 0;
-        let now = self.clock.now();
         let escalated = self.escalate(now).await?;
         let since = now - self.config.catch_up();
         // A page of an open incident is owed however old it is: it is looked at anew once in that time, and no more.
         self.settled.retain(|_, looked_at| *looked_at >= since);
         let settled: Vec<i64> = self.settled.keys().copied().collect();
-        let pages = self.store.pages_owed(&names, since, &settled).await?;
+        let pages = self.store.pages_owed(names, since, &settled).await?;
         let routed = route(&self.config, &pages);
         let steps = if routed.owed.is_empty() {
             BTreeMap::new()

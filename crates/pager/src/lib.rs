@@ -19,6 +19,9 @@
 //! **Invariant:** an attempt is on record, as unknown, before anything is sent. A process that dies in between leaves
 //! the truth behind.
 //!
+//! Beside that, alarms about the instruments: one pager at a time watches for sensors and gateways that are silent, and for
+//! sensors that are stuck. These have a list of their own, and nobody is paged about them.
+//!
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
 mod attempt;
@@ -37,9 +40,12 @@ mod pager;
 mod people;
 mod routing;
 mod secret;
+mod sensor_alarms;
 mod service;
+mod silence;
 mod suppression;
 mod target;
+pub mod watchdog;
 mod wire;
 mod work_order;
 mod worker;
@@ -49,5 +55,6 @@ pub use day_shift::DayShift;
 pub use destination::Destination;
 pub use error::{BuildError, Error};
 pub use pager::{Pager, Parts, build};
+pub use sensor_alarms::SensorAlarms;
 pub use service::Service;
 pub use work_order::WorkOrders;

@@ -2,6 +2,7 @@
 
 use opentelemetry::metrics::{Counter, Gauge};
 use opentelemetry::{KeyValue, global};
+use tocsin_domain::{OpenSensorAlarm, SensorAlarmKind};
 
 use crate::circuit::Circuit;
 
@@ -10,6 +11,7 @@ use crate::circuit::Circuit;
 pub(crate) struct Metrics {
     attempts: Counter<u64>,
     circuit_open: Gauge<u64>,
+    sensor_alarms: Gauge<u64>,
 }
 
 impl Metrics {
@@ -24,6 +26,20 @@ impl Metrics {
                 .u64_gauge("tocsin.pager.circuit_open")
                 .with_description("1 while a destination does not answer and its pages wait")
                 .build(),
+            sensor_alarms: meter
+                .u64_gauge("tocsin.pager.sensor_alarms")
+                .with_description("active alarms about instruments, by kind")
+                .build(),
+        }
+    }
+
+    /// Takes note of the alarms about instruments that are active.
+    pub(crate) fn sensor_alarms(&self, open: &[OpenSensorAlarm]) {
+        for kind in SensorAlarmKind::ALL {
+            let active = open.iter().filter(|alarm| alarm.returned_at.is_none());
+            let of_kind = active.filter(|alarm| alarm.subject.kind() == kind).count() as u64;
+            self.sensor_alarms
+                .record(of_kind, &[KeyValue::new("kind", kind.as_str())]);
         }
     }
 

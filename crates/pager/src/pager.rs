@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
+use tocsin_contracts::incidents::v1::sensor_alarms_service_server::SensorAlarmsServiceServer;
 use tocsin_domain::Clock;
 use tocsin_store::{Channel, Store};
 use tocsin_transport::watch::Watch;
@@ -20,8 +21,9 @@ use crate::fan_out::FanOut;
 use crate::metrics::Metrics;
 use crate::suppression::Timer;
 use crate::target::{Sender, Target};
+use crate::watchdog::Watchdog;
 use crate::worker::Worker;
-use crate::{BuildError, Config, Service};
+use crate::{BuildError, Config, SensorAlarms, Service, silence};
 
 /// Pause before listening again to a database that was lost.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +45,7 @@ pub struct Pager {
     sender: Sender,
     targets: Vec<Arc<Target>>,
     watch: Watch,
+    watchdog: Option<Watchdog>,
     seed: u64,
 }
 
@@ -65,7 +68,8 @@ pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Ser
         .destinations
         .iter()
         .map(|d| Target::new(d).map(Arc::new))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    let watchdog = Watchdog::new(&config, &sender, &targets)?;
     let watch = Watch::default();
     let service = Service::new(sender.clone(), config.clone(), watch.clone());
     Ok((
@@ -75,17 +79,26 @@ pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Ser
             sender,
             targets,
             watch,
+            watchdog,
             seed: parts.seed,
         },
     ))
 }
 
 impl Pager {
+    /// The service that shows alarms about instruments, to register beside the other.
+    pub fn sensor_alarms(&self) -> SensorAlarmsServiceServer<SensorAlarms> {
+        SensorAlarmsServiceServer::new(SensorAlarms {
+            store: self.sender.store.clone(),
+            clock: self.sender.clock.clone(),
+        })
+    }
+
     /// Runs until `shutdown`; returns when the pages on their way have been answered and recorded.
     ///
     /// # Panics
     /// When one of its background tasks does.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut seeds = StdRng::seed_from_u64(self.seed);
         let mut tasks = JoinSet::new();
         let mut wakes = Vec::new();
@@ -103,6 +116,17 @@ impl Pager {
             };
             tasks.spawn(worker.run(shutdown.clone()));
         }
+        if let Some(watchdog) = self.watchdog.take() {
+            wakes.push(watchdog.wake.clone());
+            tasks.spawn(watchdog.run(shutdown.clone()));
+        }
+        let silence = silence::Watch {
+            store: self.sender.store.clone(),
+            clock: self.sender.clock.clone(),
+            interval: self.config.silence_interval(),
+            metrics: Metrics::new(),
+        };
+        tasks.spawn(silence.run(shutdown.clone()));
         let store = self.sender.store.clone();
         let watch = self.watch.clone();
         tasks.spawn(listen(store.clone(), Channel::Incident, shutdown.clone(), move || {

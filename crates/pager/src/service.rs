@@ -40,7 +40,7 @@ pub struct Service {
 }
 
 /// Who asks, with at least `role`.
-fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) -> Result<Principal, Error> {
+pub(crate) fn principal<T>(request: &Request<T>, role: PersonRole, action: &'static str) -> Result<Principal, Error> {
     let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
     principal.require(role, action)?;
     Ok(principal.clone())

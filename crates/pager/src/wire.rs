@@ -12,7 +12,7 @@ use tocsin_store::outbox::PageDelivery;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
-fn name(field: &str, text: &str) -> Result<Option<Slug>, Malformed> {
+pub(crate) fn name(field: &str, text: &str) -> Result<Option<Slug>, Malformed> {
     if text.is_empty() {
         Ok(None)
     } else {

@@ -250,12 +250,13 @@ impl Store {
         row.try_into()
     }
 
-    /// All classes, by name.
+    /// All classes but the canaries', by name.
     pub async fn class_list(&self) -> Result<Vec<MachineClass>> {
         let rows = sqlx::query_as!(
             ClassRow,
             "select class_id, name, step_ms, commissioning_readings, commissioning_span_s, run_in_readings
-             from machine_class order by name"
+             from machine_class where class_id <> $1 order by name",
+            ClassId::CANARY.0,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -323,11 +324,12 @@ impl Store {
         row.try_into()
     }
 
-    /// All specs, by name.
+    /// All specs but the canaries', by name.
     pub async fn spec_list(&self) -> Result<Vec<NamedSpec>> {
         let rows = sqlx::query_as!(
             SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec order by name"#
+            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id <> $1 order by name"#,
+            SpecId::CANARY.0,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,6 +1,6 @@
 //! Pages that leave the house, written in the transaction that decided them; who may be owed them is in
 //! [`fan_out`], what became of that in [`delivery`],
-//! and how what was given up goes out again in [`resend`].
+//! and how what was given up goes out again in [`resend`]. What goes through it that is about no incident is in [`canary`].
 //!
 //! **Invariant:** a page's key and action are unique. Deciding the same page again changes nothing.
 
@@ -11,6 +11,7 @@ use crate::changes::Channel;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
+pub mod canary;
 pub mod delivery;
 pub mod fan_out;
 pub mod flood;
@@ -112,7 +113,7 @@ impl Store {
     pub async fn triggers_open(&self, destination: &str) -> Result<Vec<Page>> {
         let rows = sqlx::query_as!(
             PageRow,
-            r#"select distinct on (n.incident_id) o.outbox_id, o.page_key, o.incident_id, o.action,
+            r#"select distinct on (n.incident_id) o.outbox_id, o.page_key, n.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at, o.flood_id
                from incident n join outbox o using (incident_id) join delivery d using (outbox_id)
                where n.closed_at is null and o.action = 'trigger' and d.destination = $1 and o.flood_id is null

@@ -158,7 +158,7 @@ impl Store {
     pub async fn performance_told(&self, scope: &Scope, from: Timestamp, to: Timestamp) -> Result<Vec<ToldRecord>> {
         let rows = sqlx::query_as!(
             ToldRow,
-            r#"select m.site_id, d.destination, o.incident_id, a.at as "at!",
+            r#"select m.site_id, d.destination, o.incident_id as "incident_id!", a.at as "at!",
                     (select l.label from machine_label_in_force l
                      where l.machine_id = n.machine_id and (l.incident_id = n.incident_id
                          or (l.from_at <= n.opened_at and l.to_at >= coalesce(n.closed_at, 'infinity')))

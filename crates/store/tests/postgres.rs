@@ -13,6 +13,8 @@ mod fleet;
 mod following;
 #[path = "postgres/incidents.rs"]
 mod incidents;
+#[path = "postgres/instruments.rs"]
+mod instruments;
 #[path = "postgres/labels.rs"]
 mod labels;
 #[path = "postgres/models.rs"]

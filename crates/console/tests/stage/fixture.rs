@@ -6,6 +6,7 @@ mod incidents;
 mod models;
 mod performance;
 mod review;
+mod sensor_alarms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tocsin_console::Services;
 use tocsin_contracts::access::v1::access_service_server::AccessServiceServer;
 use tocsin_contracts::fleet::v1::fleet_service_server::FleetServiceServer;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
+use tocsin_contracts::incidents::v1::sensor_alarms_service_server::SensorAlarmsServiceServer;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::RecalibratorServiceServer;
 use tocsin_contracts::registry::v1::registry_service_server::RegistryServiceServer;
 use tocsin_contracts::review::v1::review_service_server::ReviewServiceServer;
@@ -86,6 +88,7 @@ impl Fixture {
             .service(AccessServiceServer::from_arc(Arc::clone(&this)))
             .service(FleetServiceServer::from_arc(Arc::clone(&this)).max_encoding_message_size(large))
             .service(IncidentsServiceServer::from_arc(Arc::clone(&this)))
+            .service(SensorAlarmsServiceServer::from_arc(Arc::clone(&this)))
             .service(ReviewServiceServer::from_arc(Arc::clone(&this)).max_encoding_message_size(large))
             .service(RegistryServiceServer::from_arc(Arc::clone(&this)))
             .service(RecalibratorServiceServer::from_arc(this))

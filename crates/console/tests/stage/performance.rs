@@ -54,19 +54,19 @@ fn marks() -> Vec<PerformanceMark> {
     ]
 }
 
-fn rate(rate: f64) -> Option<EventRate> {
-    Some(EventRate {
+fn rate(rate: f64) -> EventRate {
+    EventRate {
         rate,
         lower: rate / 3.0,
         upper: 3.0 * rate + 0.8,
-    })
+    }
 }
 
 fn destination(name: &str, pages: u64, most_in_a_week: u64) -> DestinationPages {
     DestinationPages {
         destination: name.into(),
         pages,
-        per_week: rate(pages as f64 / 4.3),
+        per_week: Some(rate(pages as f64 / 4.3)),
         most_in_a_week,
         nights: 1,
         nights_over: 0,
@@ -122,8 +122,8 @@ impl Fixture {
             Some(FalsePages {
                 incidents,
                 told: incidents,
-                per_machine_year: rate(incidents as f64),
-                per_person_week: rate(incidents as f64 / 8.6),
+                per_machine_year: Some(rate(incidents as f64)),
+                per_person_week: Some(rate(incidents as f64 / 8.6)),
             })
         };
         GetAlarmPerformanceResponse {

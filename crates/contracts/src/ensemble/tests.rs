@@ -37,7 +37,10 @@ proptest! {
         historical: bool,
     ) {
         let assessment =
-            Assessment { readings, received_at: Timestamp::from_micros(7), clock_is_capture, historical };
+            Assessment {
+                readings, received_at: Timestamp::from_micros(7), clock_is_capture, historical,
+                gateway: historical.then_some(TokenId(3)),
+            };
         prop_assert_eq!(Assessment::try_from(v1::AssessRequest::from(assessment.clone())).unwrap(), assessment);
     }
 }

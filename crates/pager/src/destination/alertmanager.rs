@@ -135,6 +135,19 @@ impl Alertmanager {
         Ok((alerts.len(), Attempt::of(result, now).await))
     }
 
+    /// Posts the alert that always fires, which ends by itself when it is not posted again; the error says why it was not
+    /// taken. `period` is how often it comes.
+    pub(crate) async fn watchdog(&self, sender: &Sender, period: Duration, now: Timestamp) -> Result<(), String> {
+        let request = self.post(sender, &[watchdog(period, now)]);
+        let result = request.map_err(|error| error.to_string())?.send().await;
+        let Attempt { outcome, answer } = Attempt::of(result, now).await;
+        if outcome == Outcome::Delivered {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    }
+
     fn post(&self, sender: &Sender, alerts: &[Alert]) -> Result<RequestBuilder, Error> {
         let request = sender
             .client
@@ -190,6 +203,22 @@ impl Alert {
             ends_at,
             generator_url: trigger.incident_url(console_url),
         }
+    }
+}
+
+/// The alert that always fires while rounds of canaries are complete. It ends three periods ahead: what waits for it to
+/// end is told within that.
+fn watchdog(period: Duration, now: Timestamp) -> Alert {
+    let summary = "always firing: readings are taken, judged and stored, and pages go out; alarm when this ends";
+    Alert {
+        labels: BTreeMap::from([
+            ("alertname", "TocsinWatchdog".to_owned()),
+            ("severity", "none".to_owned()),
+        ]),
+        annotations: BTreeMap::from([("summary", summary.to_owned())]),
+        starts_at: now,
+        ends_at: now + period * INTERVALS_AHEAD,
+        generator_url: None,
     }
 }
 
@@ -278,6 +307,16 @@ mod tests {
         let over = page(PageReason::Cleared, Severity::Page);
         let resolved = alerts_of(&over, &triggers, None, now, Duration::from_secs(90));
         assert_eq!(resolved[0].labels, alerts[1].labels);
+    }
+
+    #[test]
+    fn the_watchdog_is_one_alert_that_ends_after_three_periods() {
+        let (now, minute) = (Timestamp::from_micros(100_000_000), Duration::from_mins(1));
+        let (first, next) = (watchdog(minute, now), watchdog(minute, now + minute));
+        assert_eq!(first.labels, next.labels);
+        assert_eq!(first.labels["alertname"], "TocsinWatchdog");
+        assert_eq!(first.ends_at, now + 3 * minute);
+        assert!(next.starts_at < first.ends_at, "it never ends in between");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use tocsin_domain::fleet::Sensor;
 use tocsin_domain::{Detector, Label, PersonRole, Scope, Scores};
 use tocsin_judge::ThresholdSet;
 use tocsin_recalibrator::{MethodKind, Provenance};
-use tocsin_store::label::{NewLabel, Window};
+use tocsin_store::access::NewAuditEntry;
+use tocsin_store::label::{MachineLabel, NewLabel, Window};
 use tonic::Code;
 
 use crate::stage::{STEP, Stage, logged, noon, period, propose, with_stage};
@@ -39,7 +40,14 @@ async fn label(stage: &Stage, sensor: &Sensor, label: Label) {
         note: String::new(),
         by: "ana".into(),
     };
-    stage.store.label_append(&Scope::All, &new, noon()).await.unwrap();
+    let audit = |_: &MachineLabel| NewAuditEntry {
+        actor: "ana".into(),
+        action: "machine.label".into(),
+        subject: "machine".into(),
+        detail_json: "{}".into(),
+    };
+    let given = stage.store.label_append(&Scope::All, &new, noon(), audit).await;
+    given.unwrap();
 }
 
 fn by_labels(bundle: i32) -> v1::ProposeRequest {

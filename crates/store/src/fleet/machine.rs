@@ -168,7 +168,7 @@ impl Store {
         rows.into_iter().map(Machine::try_from).collect()
     }
 
-    /// Machines with what is known of them now, those that need attention first: open pages, open alerts, then the
+    /// Machines but canaries with what is known of them now, those that need attention first: open pages, open alerts, then the
     /// rest by site and name.
     pub async fn machine_overviews(&self, scope: &Scope, query: &MachineQuery) -> Result<Vec<MachineOverview>> {
         let rows = sqlx::query_as!(
@@ -188,11 +188,12 @@ impl Store {
                    order by newest.captured_at desc, newest.verdict & 255 desc limit 1) r on true
                left join incident n on n.machine_id = m.machine_id and n.closed_at is null
                where ($1::int4[] is null or m.site_id = any($1)) and ($2::text is null or i.name = $2)
-                 and ($3::text is null or m.name = $3)
+                 and ($3::text is null or m.name = $3) and m.class_id <> $4
                order by n.severity desc nulls last, n.latest_level desc nulls last, i.name, m.name"#,
             scope.to_filter() as _,
             query.site.as_ref().map(Slug::as_str),
             query.machine.as_ref().map(Slug::as_str),
+            ClassId::CANARY.0,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -198,7 +198,7 @@ impl Store {
             .ok_or_else(|| Error::not_found(format!("sensor {}", new.name)))
     }
 
-    /// Sensors in `scope`, by site, machine and name; of one site, and one machine of it, when given.
+    /// Sensors in `scope` but canaries, by site, machine and name; of one site, and one machine of it, when given.
     pub async fn sensor_list(
         &self,
         scope: &Scope,
@@ -212,11 +212,12 @@ impl Store {
              from sensor s join machine m using (machine_id) join site i using (site_id)
              join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
              where ($1::int4[] is null or m.site_id = any($1)) and ($2::text is null or i.name = $2)
-               and ($3::text is null or m.name = $3)
+               and ($3::text is null or m.name = $3) and m.class_id <> $4
              order by i.name, m.name, s.name",
             scope.to_filter() as _,
             site.map(Slug::as_str),
             machine.map(Slug::as_str),
+            ClassId::CANARY.0,
         )
         .fetch_all(&self.pool)
         .await?;

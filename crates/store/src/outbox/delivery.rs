@@ -183,7 +183,7 @@ impl Store {
             r#"with due as (
                    select d.delivery_id from delivery d join outbox o using (outbox_id)
                    where d.state = 'waiting' and d.next_at <= $1 and (d.leased_until is null or d.leased_until <= $1)
-                     and d.destination = $4
+                     and d.destination = $4 and o.incident_id is not null
                      and not exists (
                          select 1 from delivery e join outbox p using (outbox_id)
                          where p.incident_id = o.incident_id and p.outbox_id < o.outbox_id
@@ -198,7 +198,7 @@ impl Store {
                    select delivery_id, attempt_count, $1, 'unknown', 'no answer on record' from leased
                )
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
-                      l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, o.incident_id, o.action,
+                      l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, n.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at, o.flood_id,
                       o.action = 'trigger' and (n.closed_at is null or exists (
                           select 1 from flood_incident j join incident m on m.incident_id = j.incident_id
@@ -274,7 +274,7 @@ impl Store {
     /// The pages about an incident, in order, with their deliveries and every attempt.
     pub async fn pages_by_incident(&self, scope: &Scope, incident: IncidentId) -> Result<Vec<PageDelivery>> {
         let rows = sqlx::query!(
-            r#"select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
+            r#"select o.outbox_id, o.page_key, n.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       d.delivery_id as "delivery_id?", d.destination as "destination?", d.state as "state?",
                       a.attempt as "attempt?", a.at as "at?", a.outcome as "outcome?", a.answer as "answer?"
                from outbox o join incident n using (incident_id) join machine m using (machine_id)

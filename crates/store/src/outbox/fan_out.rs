@@ -92,11 +92,11 @@ impl Store {
     ) -> Result<Vec<OwedPage>> {
         let rows = sqlx::query!(
             r#"with young as (
-                   select outbox_id from outbox where created_at >= $2 and flood_id is null
+                   select outbox_id from outbox where created_at >= $2 and flood_id is null and incident_id is not null
                    union
                    select o.outbox_id from incident n join outbox o using (incident_id)
                    where n.closed_at is null and o.action = 'trigger' and o.flood_id is null)
-               select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
+               select o.outbox_id, o.page_key, o.incident_id as "incident_id!", o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       array(select distinct d.destination from outbox t join delivery d using (outbox_id)
                             where t.incident_id = o.incident_id and t.action = 'trigger' and t.flood_id is null
                               and d.state <> 'joined') as "told!",

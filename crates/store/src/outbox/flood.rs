@@ -85,7 +85,7 @@ impl From<FloodRow> for FloodListing {
 pub async fn newcomers_since(conn: &mut PgConnection, destination: &str, since: Timestamp) -> Result<Vec<Page>> {
     let rows = sqlx::query_as!(
         PageRow,
-        r#"select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at,
+        r#"select o.outbox_id, o.page_key, o.incident_id as "incident_id!", o.action, o.payload::text as "payload!", o.created_at,
                   o.flood_id
            from outbox o join delivery d using (outbox_id)
            where d.destination = $1 and o.action = 'trigger' and o.flood_id is null and o.created_at >= $2
@@ -262,7 +262,7 @@ pub async fn flood_page_insert(
 pub async fn flood_page(conn: &mut PgConnection, flood: FloodId) -> Result<Option<Page>> {
     let row = sqlx::query_as!(
         PageRow,
-        r#"select outbox_id, page_key, incident_id, action, payload::text as "payload!", created_at, flood_id
+        r#"select outbox_id, page_key, incident_id as "incident_id!", action, payload::text as "payload!", created_at, flood_id
            from outbox where flood_id = $1 and action = 'trigger' order by outbox_id limit 1"#,
         flood.0,
     )

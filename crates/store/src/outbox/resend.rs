@@ -112,7 +112,7 @@ impl Store {
         let rows = sqlx::query_as!(
             ListingRow,
             r#"select d.delivery_id, d.destination, d.state, d.next_at, d.attempt_count, o.page_key, o.action,
-                      o.created_at, o.incident_id, i.name as site, m.name as machine,
+                      o.created_at, n.incident_id, i.name as site, m.name as machine,
                       a.attempt as "attempt?", a.at as "at?", a.outcome as "outcome?", a.answer as "answer?"
                from delivery d join outbox o using (outbox_id) join incident n using (incident_id)
                join machine m using (machine_id) join site i using (site_id)

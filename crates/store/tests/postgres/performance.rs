@@ -80,7 +80,10 @@ async fn a_page_is_told_when_it_was_first_not_refused_and_what_was_kept_is_count
             note: String::new(),
             by: "ana".to_owned(),
         };
-        store.label_append(&Scope::All, &label, noon()).await.unwrap();
+        store
+            .label_append(&Scope::All, &label, noon(), crate::labels::audit)
+            .await
+            .unwrap();
 
         let told = store.performance_told(&Scope::All, at(0), at(200)).await.unwrap();
         assert_eq!(told.len(), 1);
@@ -91,7 +94,10 @@ async fn a_page_is_told_when_it_was_first_not_refused_and_what_was_kept_is_count
             window: Window::Incident(incident.id),
             ..label
         };
-        store.label_append(&Scope::All, &own, noon()).await.unwrap();
+        store
+            .label_append(&Scope::All, &own, noon(), crate::labels::audit)
+            .await
+            .unwrap();
         let told = store.performance_told(&Scope::All, at(0), at(200)).await.unwrap();
         assert_eq!(told[0].label, Some(Label::FalseAlarm));
 

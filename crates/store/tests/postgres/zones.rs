@@ -88,8 +88,9 @@ async fn the_newest_zones_are_in_force_and_the_others_are_the_history() {
         store.zones_set(&fleet.class.name, &none, taken, at(60)).await.unwrap();
         store.zones_set(&fleet.class.name, &rigid(), WHY, at(90)).await.unwrap();
         let listed = store.severity_classes(None).await.unwrap();
-        assert_eq!((listed[0].version, &listed[0].zones), (3, &rigid()));
-        assert_eq!(listed[0].step, fleet.class.step);
+        let of_class = listed.iter().find(|listed| listed.class == class).unwrap();
+        assert_eq!((of_class.version, &of_class.zones), (3, &rigid()));
+        assert_eq!(of_class.step, fleet.class.step);
         let history = store.zones_history(class).await.unwrap();
         let told: Vec<_> = history
             .iter()

@@ -15,6 +15,7 @@ use tocsin_contracts::fleet::v1::{
 use super::{Ask, duration, given, labels, nested, suppressions, when};
 use crate::client::explain;
 
+mod alarms;
 mod classes;
 mod drift;
 mod sensors;

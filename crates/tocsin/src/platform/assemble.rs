@@ -174,11 +174,12 @@ impl Assembly {
                     seed: random_seed()?,
                 };
                 let (service, pager) = tocsin_pager::build(config.pager.clone(), parts)?;
+                let sensor_alarms = pager.sensor_alarms();
                 background.spawn("the pager", |stop| async move {
                     pager.run(stop).await;
                     Ok(())
                 });
-                server.service(service)
+                server.service(service).service(sensor_alarms)
             }
             Role::Review => {
                 // Without scorers it shows everything but reconstructions.

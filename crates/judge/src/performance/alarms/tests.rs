@@ -118,8 +118,8 @@ fn the_most_frequent_machines_come_first_and_acknowledgements_by_rank() {
     assert_eq!(figures.most_frequent.len(), 10);
     assert!((figures.share_of_most_frequent().unwrap() - 75.0 / 78.0).abs() < 1e-12);
     assert_eq!((figures.acknowledged, figures.opened_pages), (10, 10));
-    assert_eq!(figures.acknowledged_median, Some(Duration::from_secs(300)));
-    assert_eq!(figures.acknowledged_90th, Some(Duration::from_secs(540)));
+    assert_eq!(figures.acknowledged_median, Some(Duration::from_mins(5)));
+    assert_eq!(figures.acknowledged_90th, Some(Duration::from_mins(9)));
     assert_eq!((figures.days.len(), figures.days[0].pages), (30, 10));
 }
 

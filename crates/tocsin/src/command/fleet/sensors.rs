@@ -9,6 +9,7 @@ use tocsin_contracts::fleet::v1::{
 };
 use tocsin_contracts::time;
 
+use super::alarms::AlarmCommand;
 use super::drift;
 use crate::client::explain;
 use crate::command::{Ask, given, when};
@@ -23,6 +24,8 @@ pub(in crate::command) struct Sensors {
 
 #[derive(Debug, Subcommand)]
 enum SensorCommand {
+    #[command(flatten)]
+    Alarms(AlarmCommand),
     /// Declare a sensor, and its machine if that is new
     Create(NewSensor),
     /// List a site's sensors
@@ -116,6 +119,7 @@ impl Sensors {
     pub(in crate::command) async fn run(self) -> Result<()> {
         let mut client = FleetServiceClient::new(self.ask.target.channel()?);
         match self.what {
+            SensorCommand::Alarms(alarms) => alarms.run(&self.ask).await,
             SensorCommand::Create(new) => {
                 let sensor = Sensor {
                     site: new.site,
