@@ -10,8 +10,11 @@
 //!
 //! **Invariant:** each is finite for finite z, zero for z = 0 everywhere, and scales with z.
 
+mod decisive;
+
 use tocsin_domain::Detector;
 
+pub use self::decisive::decisive_bins;
 use crate::lanes::dot;
 
 /// Bins on either side that a line is held against: with its own, nine.

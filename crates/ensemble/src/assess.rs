@@ -57,6 +57,9 @@ pub(crate) struct Assessed {
     /// What each bin adds to what the deciding detector saw of a flagged reading: its share of the deviation where that was
     /// measured against a baseline, else its squared error, as far as the network judged.
     pub(crate) bin_error: Vec<f32>,
+    /// How many of these, the greatest first, must stand at the baseline for the deciding detector to be below its page line;
+    /// none where that is not known, or not so.
+    pub(crate) decisive_bins: Option<usize>,
 }
 
 impl Assessed {
@@ -82,6 +85,7 @@ struct Pending {
     severity: Option<Level>,
     scored: ScoredRow,
     bin_error: Vec<f32>,
+    decisive_bins: Option<usize>,
 }
 
 /// What the detectors said of one row.
@@ -276,6 +280,7 @@ fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
             severity: None,
             scored: ScoredRow::default(),
             bin_error: Vec::new(),
+            decisive_bins: None,
         })
 }
 
@@ -344,6 +349,7 @@ impl Pending {
             folds: !self.stream.historical,
             effect,
             bin_error: self.bin_error,
+            decisive_bins: self.decisive_bins,
         }
     }
 

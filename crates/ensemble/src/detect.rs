@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::Spectra;
-use tocsin_detect::deviation::shares_in_place;
 use tocsin_detect::log_spectrum_into;
-use tocsin_domain::{BaselineId, Codec, Condition, Detector, OperatingState, Scores};
+use tocsin_domain::{BaselineId, Codec, Condition, OperatingState, Scores};
 use tocsin_models::{Bundle, DetectorScratch};
 
 use crate::baselines::ActiveBaseline;
@@ -61,10 +60,8 @@ fn hold_against(linear: &[f32], against: &[Against], scores: &mut [Scores]) {
     }
 }
 
-/// The share that each bin of one spectrum, read in a condition, has in what `by` saw against its baseline, which must have
-/// as many bins.
-pub(crate) fn deviation_shares(
-    by: Detector,
+/// How far each bin of one spectrum, read in a condition, deviates from its baseline, which must have as many bins.
+pub(crate) fn deviations(
     (codes, full_scale): (&[u8], f32),
     condition: Condition,
     against: &ActiveBaseline,
@@ -72,17 +69,29 @@ pub(crate) fn deviation_shares(
     let (mut linear, mut log) = (vec![0.0; codes.len()], vec![0.0; codes.len()]);
     Codec::with_full_scale(full_scale).decode_into(codes, &mut linear);
     log_spectrum_into(&linear, against.s0, &mut log);
-    let mut shares = linear;
+    let mut z = linear;
     let offset = against.baseline.offset(condition);
-    against.baseline.deviations_into(&log, offset, &mut shares);
-    shares_in_place(by, &mut shares);
-    shares
+    against.baseline.deviations_into(&log, offset, &mut z);
+    z
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tocsin_detect::deviation::shares_in_place;
     use tocsin_detect::{Baseline, Conditions, Trend};
+    use tocsin_domain::Detector;
+
+    fn deviation_shares(
+        by: Detector,
+        spectrum: (&[u8], f32),
+        condition: Condition,
+        against: &ActiveBaseline,
+    ) -> Vec<f32> {
+        let mut z = deviations(spectrum, condition, against);
+        shares_in_place(by, &mut z);
+        z
+    }
 
     #[test]
     fn a_row_with_a_baseline_is_held_against_it_and_its_neighbour_without_one_is_not() {

@@ -2,9 +2,11 @@
 
 use half::f16;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, PageAction, Scope, SensorId, Severity, SpectrumSpec, Timestamp, Verdict,
+    BaselineId, Detector, IncidentId, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
+    SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
 };
-use tocsin_judge::page::{PagePayload, PageReason, TopBin, dedup_key, top_bins};
+use tocsin_judge::Judgement;
+use tocsin_judge::page::{DetectorLevel, PagePayload, PageReason, TOP_BINS, TopBin, dedup_key, top_bins};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
@@ -37,7 +39,14 @@ pub(crate) struct Shown {
     /// The detector that decided, when the reading was flagged.
     flagged_by: Option<Detector>,
     bin_error: Vec<f32>,
+    /// How many of these explain the page.
+    decisive_bins: Option<usize>,
     baseline: Option<BaselineId>,
+    /// The limits that judged it, what they judged, and with which lines.
+    threshold_set: Option<ThresholdSetId>,
+    scores: Scores,
+    state: OperatingState,
+    degraded: bool,
 }
 
 impl Shown {
@@ -46,7 +55,12 @@ impl Shown {
             at: assessed.row.key.captured_at,
             flagged_by: flagged_by(assessed.row.verdict),
             bin_error: assessed.bin_error.clone(),
+            decisive_bins: assessed.decisive_bins,
             baseline: assessed.row.baseline,
+            threshold_set: assessed.row.threshold_set,
+            scores: assessed.row.scores,
+            state: assessed.row.state,
+            degraded: assessed.row.flags.contains(ReadingFlags::DEGRADED),
         }
     }
 
@@ -66,7 +80,12 @@ impl Shown {
             at: key.captured_at,
             flagged_by: flagged_by(found.stored.verdict),
             bin_error: kept.map(|bytes| half_floats(&bytes)).unwrap_or_default(),
+            decisive_bins: None,
             baseline: found.stored.baseline,
+            threshold_set: found.stored.threshold_set,
+            scores: found.stored.scores,
+            state: found.stored.state,
+            degraded: found.stored.flags.contains(ReadingFlags::DEGRADED),
         }))
     }
 
@@ -78,6 +97,31 @@ impl Shown {
         } else {
             &[]
         }
+    }
+
+    /// How many bins explain that `detector` stands at the page line.
+    fn decisive_bins(&self, detector: Detector) -> Option<usize> {
+        self.decisive_bins.filter(|_| self.flagged_by == Some(detector))
+    }
+
+    /// What each detector says of it, the highest level first; nothing when other limits than the class's present ones
+    /// judged it.
+    fn detectors(&self, class: &ActiveClass) -> Vec<DetectorLevel> {
+        let limits = class.limits.as_ref();
+        let limits = limits.filter(|limits| self.threshold_set == Some(limits.threshold_set_id));
+        let judgement = match (limits, self.threshold_set) {
+            (Some(limits), _) => limits.set.judge(&self.scores, self.state, self.degraded),
+            (None, None) => Judgement::by_severity(&self.scores, self.state),
+            (None, Some(_)) => return Vec::new(),
+        };
+        let said = judgement.members.into_iter().map(|member| DetectorLevel {
+            detector: member.detector,
+            role: member.role,
+            level: member.level.0,
+        });
+        let mut said: Vec<_> = said.collect();
+        said.sort_by(|a, b| b.level.total_cmp(&a.level));
+        said
     }
 }
 
@@ -108,6 +152,9 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
     };
     // What has gone stands out no more.
     let bins = shown.as_ref().filter(|_| draft.reason.action() == PageAction::Trigger);
+    let by = draft.deciding_detector;
+    let decisive = bins.and_then(|shown| shown.decisive_bins(by));
+    let most = decisive.unwrap_or(TOP_BINS).max(TOP_BINS);
     Ok(PagePayload {
         incident_id: draft.incident,
         site: listing.site,
@@ -118,9 +165,11 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         reason: draft.reason,
         step: draft.step,
         deciding_sensor: listing.name,
-        deciding_detector: draft.deciding_detector,
+        deciding_detector: by,
         level: draft.level,
-        top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(draft.deciding_detector), &spec)),
+        top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(by), &spec, most)),
+        top_bins_decide: decisive.is_some(),
+        detectors: bins.map_or_else(Vec::new, |shown| shown.detectors(draft.class)),
         threshold_set_id: draft.class.threshold_set_id(),
         bundle_digest: draft.class.limits.as_ref().map(|limits| limits.bundle.digest()),
         baseline_id: shown.and_then(|shown| shown.baseline),
@@ -131,14 +180,14 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.
-fn named(bin_error: &[f32], spec: &SpectrumSpec) -> Vec<TopBin> {
+fn named(bin_error: &[f32], spec: &SpectrumSpec, most: usize) -> Vec<TopBin> {
     let bin = |(index, error_share): (usize, f32)| TopBin {
         index: index as u16,
         centre: spec.bin_centre(index),
         axis_unit: spec.axis.unit().to_owned(),
         error_share,
     };
-    top_bins(bin_error).into_iter().map(bin).collect()
+    top_bins(bin_error, most).into_iter().map(bin).collect()
 }
 
 #[cfg(test)]
@@ -150,7 +199,12 @@ mod tests {
             at: Timestamp::from_micros(second * 1_000_000),
             flagged_by,
             bin_error: vec![1.0],
+            decisive_bins: Some(1),
             baseline: Some(BaselineId(3)),
+            threshold_set: None,
+            scores: Scores::default(),
+            state: OperatingState::Known,
+            degraded: false,
         }
     }
 
@@ -162,6 +216,8 @@ mod tests {
         assert!(flagged(Detector::Residual).bins_of(Detector::Growth).is_empty());
         assert!(flagged(Detector::Growth).bins_of(Detector::OverallLevel).is_empty());
         assert!(shown(1, None).bins_of(Detector::Growth).is_empty());
+        assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Growth), Some(1));
+        assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Narrowband), None);
     }
 
     #[test]
@@ -178,10 +234,10 @@ mod tests {
         let mut bin_error = vec![0.0; 64];
         bin_error[10] = 6.0;
         bin_error[3] = 2.0;
-        let bins = named(&bin_error, &spec);
+        let bins = named(&bin_error, &spec, TOP_BINS);
         assert_eq!((bins[0].index, bins[1].index, bins.len()), (10, 3, 5));
         assert!((bins[0].error_share - 0.75).abs() < 1e-6);
         assert!((bins[0].centre - 2100.0).abs() < 1e-9);
-        assert!(named(&[], &spec).is_empty());
+        assert!(named(&[], &spec, TOP_BINS).is_empty());
     }
 }

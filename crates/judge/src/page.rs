@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{
-    BaselineId, BundleDigest, Detector, IncidentId, PageAction, Severity, Slug, ThresholdSetId, Timestamp,
+    BaselineId, BundleDigest, Detector, IncidentId, Level, PageAction, Severity, Slug, ThresholdSetId, Timestamp,
 };
+
+use crate::Role;
 
 /// What goes with every page: a score can say that a machine is unlike itself, not why.
 pub const NOTICE: &str = "a high score is a correlation, not a diagnosis";
@@ -74,18 +76,30 @@ pub struct TopBin {
     pub error_share: f32,
 }
 
-/// Bins that a page names.
-const TOP_BINS: usize = 5;
+/// Bins that a page names where no more are needed to explain it.
+pub const TOP_BINS: usize = 5;
 
-/// The bins with the greatest values, greatest first, each with its share of the sum: at most five.
-pub fn top_bins(bin_error: &[f32]) -> Vec<(usize, f32)> {
+/// What a detector said of the reading that a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DetectorLevel {
+    /// The detector.
+    pub detector: Detector,
+    /// What its word counts for under the limits that judged.
+    pub role: Role,
+    /// Its level: 1 is its alert line, 2 its page line.
+    pub level: f32,
+}
+
+/// The bins with the greatest values, greatest first, the lower bin of equals, each with its share of the sum: at most
+/// `most`.
+pub fn top_bins(bin_error: &[f32], most: usize) -> Vec<(usize, f32)> {
     let total: f32 = bin_error.iter().sum();
     if total <= 0.0 {
         return Vec::new();
     }
     let mut order: Vec<usize> = (0..bin_error.len()).collect();
     order.sort_by(|a, b| bin_error[*b].total_cmp(&bin_error[*a]));
-    let top = order.into_iter().take(TOP_BINS);
+    let top = order.into_iter().take(most);
     top.map(|bin| (bin, bin_error[bin] / total)).collect()
 }
 
@@ -116,6 +130,13 @@ pub struct PagePayload {
     pub level: f32,
     /// The bins that stand out, most first; empty when none are known, as without the network.
     pub top_bins: Vec<TopBin>,
+    /// With every one of `top_bins` at its baseline the deciding detector would be below its page line. False where they
+    /// are not enough, and of a detector without bins of its own, which sees the spectrum as a whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub top_bins_decide: bool,
+    /// What each detector said of the reading shown, the highest level first; empty when that is not at hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<DetectorLevel>,
     /// The threshold set that judged; none in a class without alarm limits, where severity alone judges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_set_id: Option<ThresholdSetId>,
@@ -132,6 +153,19 @@ pub struct PagePayload {
     pub delayed_by_ms: Option<u64>,
     /// One key for everything about the incident, for receivers that group.
     pub dedup_key: String,
+}
+
+impl PagePayload {
+    /// The zone of ISO 20816 in which the overall levels of the reading shown stand, where its class has zones: `D`, `C`, or
+    /// `A or B`.
+    pub fn severity_zone(&self) -> Option<&'static str> {
+        let said = self.detectors.iter().find(|said| said.detector == Detector::Severity)?;
+        Some(match said.level {
+            level if level >= Level::PAGE.0 => "D",
+            level if level >= Level::ALERT.0 => "C",
+            _ => "A or B",
+        })
+    }
 }
 
 /// The key under which everything about an incident can be grouped.
@@ -169,6 +203,8 @@ mod tests {
                 axis_unit: "Hz".into(),
                 error_share: 0.5,
             }],
+            top_bins_decide: false,
+            detectors: Vec::new(),
             threshold_set_id: Some(ThresholdSetId(2)),
             bundle_digest: Some(BundleDigest([1; 32])),
             baseline_id: None,
@@ -196,6 +232,21 @@ mod tests {
         };
         let json = serde_json::to_string(&against).unwrap();
         assert!(json.contains(r#""baseline_id":9,"replay""#), "{json}");
+        let said = |detector, level| DetectorLevel {
+            detector,
+            role: Role::Page,
+            level,
+        };
+        let told = PagePayload {
+            top_bins_decide: true,
+            detectors: vec![said(Detector::Growth, 2.5), said(Detector::Severity, 1.5)],
+            ..against
+        };
+        let json = serde_json::to_string(&told).unwrap();
+        let expected = r#""top_bins_decide":true,"detectors":[{"detector":"growth","role":"page","level":2.5},"#;
+        assert!(json.contains(expected), "{json}");
+        assert_eq!(serde_json::from_str::<PagePayload>(&json).unwrap(), told);
+        assert_eq!(told.severity_zone(), Some("C"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tocsin_domain::{PageAction, Timestamp};
+use tocsin_domain::{PageAction, Slug, Timestamp};
+use tocsin_judge::page::TOP_BINS;
 use tocsin_judge::{PagePayload, PageReason};
 
 use crate::Error;
@@ -47,12 +48,67 @@ impl Page {
         summary(&self.payload)
     }
 
-    /// The bins that stand out, for a person: `120 Hz (40 %)`.
+    /// The bins that stand out most, for a person: `120 Hz (40 %)`, and how many more there are.
     pub(crate) fn top_bins(&self) -> Vec<String> {
-        let bins = self.payload.top_bins.iter();
-        bins.map(|bin| format!("{:.1} {} ({:.0} %)", bin.centre, bin.axis_unit, bin.error_share * 100.0))
-            .collect()
+        let bins = &self.payload.top_bins;
+        let said = bins.iter().take(TOP_BINS);
+        let mut said: Vec<String> = said
+            .map(|bin| format!("{:.1} {} ({:.0} %)", bin.centre, bin.axis_unit, bin.error_share * 100.0))
+            .collect();
+        if bins.len() > TOP_BINS {
+            said.push(format!("and {} more", bins.len() - TOP_BINS));
+        }
+        said
     }
+
+    /// What a trigger says beyond who and how bad, by name, for a person.
+    pub(crate) fn explained(&self) -> Vec<(&'static str, String)> {
+        let payload = &self.payload;
+        let mut told = Vec::new();
+        let bins = self.top_bins();
+        if !bins.is_empty() {
+            told.push((
+                "stands out",
+                format!("{}; {}", bins.join(", "), bearing_of_bins(payload)),
+            ));
+        }
+        let by = payload.deciding_detector;
+        let others = payload.detectors.iter().filter(|said| said.detector != by);
+        let others: Vec<String> = others
+            .map(|said| format!("{} {:.1}", said.detector, said.level))
+            .collect();
+        if !others.is_empty() {
+            told.push(("other detectors", others.join(", ")));
+        }
+        if let Some(zone) = payload.severity_zone() {
+            told.push(("severity zone", zone.to_owned()));
+        }
+        let limits = payload.threshold_set_id.map(|set| format!("limits {set}"));
+        let model = payload
+            .bundle_digest
+            .map(|digest| format!("model {}", at_most_hex(&digest.to_string())));
+        let judged: Vec<String> = limits.into_iter().chain(model).collect();
+        if !judged.is_empty() {
+            told.push(("judged by", judged.join(", ")));
+        }
+        told
+    }
+}
+
+/// What the bins that a page names mean for its decision.
+fn bearing_of_bins(payload: &PagePayload) -> &'static str {
+    if payload.top_bins_decide {
+        "without these it would be below the page line"
+    } else if payload.deciding_detector.needs_baseline() {
+        "not known to decide alone"
+    } else {
+        "decided on the spectrum as a whole"
+    }
+}
+
+/// The beginning of a digest, as people tell digests apart.
+fn at_most_hex(digest: &str) -> &str {
+    &digest[..digest.len().min(12)]
 }
 
 /// The beginning of a text, at most `most` characters, with an ellipsis where something was left out.
@@ -65,7 +121,10 @@ pub(crate) fn at_most(text: &str, most: usize) -> String {
     cut
 }
 
-/// One line for a person who reads nothing else.
+/// The most characters of a name in a summary: what and where are said in the first 120 of them.
+const NAME_CHARS: usize = 36;
+
+/// One line for a person who reads nothing else: where, what, then what decided.
 fn summary(payload: &PagePayload) -> String {
     let PagePayload {
         site,
@@ -77,6 +136,8 @@ fn summary(payload: &PagePayload) -> String {
         level,
         ..
     } = payload;
+    let name = |name: &Slug| at_most(name.as_str(), NAME_CHARS);
+    let (site, machine, deciding_sensor) = (name(site), name(machine), name(deciding_sensor));
     let deviation = format!("{deciding_detector} of {deciding_sensor} at level {level:.1}");
     let what = match payload.reason {
         PageReason::Opened => format!("{severity}: {deviation}"),
@@ -107,8 +168,9 @@ fn rough(duration: Duration) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use tocsin_domain::{BaselineId, BundleDigest, Detector, IncidentId, Severity, Slug, ThresholdSetId};
-    use tocsin_judge::page::{dedup_key, page_key};
+    use tocsin_domain::{BaselineId, BundleDigest, Detector, IncidentId, Severity, ThresholdSetId};
+    use tocsin_judge::page::{DetectorLevel, dedup_key, page_key};
+    use tocsin_judge::{Role, TopBin};
 
     pub(crate) fn page(reason: PageReason, severity: Severity) -> Page {
         let slug = |text: &str| Slug::parse("name", text).unwrap();
@@ -130,6 +192,8 @@ pub(crate) mod tests {
                 deciding_detector: Detector::OverallLevel,
                 level: 2.54,
                 top_bins: Vec::new(),
+                top_bins_decide: false,
+                detectors: Vec::new(),
                 threshold_set_id: Some(ThresholdSetId(2)),
                 bundle_digest: Some(BundleDigest([1; 32])),
                 baseline_id: Some(BaselineId(9)),
@@ -137,6 +201,78 @@ pub(crate) mod tests {
                 delayed_by_ms: None,
                 dedup_key: dedup_key(incident),
             },
+        }
+    }
+
+    /// What is said of a page by `by`, with `bins` named bins and two other detectors.
+    fn explained(by: Detector, bins: usize, decide: bool) -> Vec<(&'static str, String)> {
+        let mut page = page(PageReason::Opened, Severity::Page);
+        let bin = TopBin {
+            index: 1,
+            centre: 120.0,
+            axis_unit: "Hz".into(),
+            error_share: 0.1,
+        };
+        page.payload.deciding_detector = by;
+        page.payload.top_bins = vec![bin; bins];
+        page.payload.top_bins_decide = decide;
+        let said = [(by, 2.5), (Detector::Severity, 1.2), (Detector::Isolation, 0.34)];
+        page.payload.detectors = said
+            .map(|(detector, level)| DetectorLevel {
+                detector,
+                role: Role::Page,
+                level,
+            })
+            .to_vec();
+        page.explained()
+    }
+
+    #[test]
+    fn a_page_says_which_bins_decide_what_the_others_say_and_by_what_it_was_judged() {
+        let told = explained(Detector::Growth, 7, true);
+        let bin = "120.0 Hz (10 %), ".repeat(5);
+        let expected = [
+            (
+                "stands out",
+                format!("{bin}and 2 more; without these it would be below the page line"),
+            ),
+            ("other detectors", "severity 1.2, isolation 0.3".to_owned()),
+            ("severity zone", "C".to_owned()),
+            ("judged by", "limits 2, model 010101010101".to_owned()),
+        ];
+        assert_eq!(told, expected);
+        assert!(
+            explained(Detector::Growth, 1, false)[0]
+                .1
+                .ends_with("not known to decide alone")
+        );
+        assert!(
+            explained(Detector::Isolation, 1, false)[0]
+                .1
+                .ends_with("decided on the spectrum as a whole")
+        );
+    }
+
+    #[test]
+    fn where_and_what_are_within_the_first_120_characters_however_long_the_names() {
+        for reason in [
+            PageReason::Opened,
+            PageReason::LevelRose,
+            PageReason::AnotherSensor,
+            PageReason::Cleared,
+        ] {
+            let mut page = page(reason, Severity::Page);
+            let longest = Slug::parse("name", &"x".repeat(63)).unwrap();
+            (page.payload.site, page.payload.machine) = (longest.clone(), longest);
+            let summary = page.summary();
+            let what = match reason {
+                PageReason::LevelRose => "risen since it was acknowledged",
+                PageReason::AnotherSensor => "another sensor",
+                PageReason::Cleared => "cleared",
+                _ => "page: overall_level of spindle",
+            };
+            let end = summary.find(what).unwrap() + what.len();
+            assert!(summary[..end].chars().count() <= 120, "{summary}");
         }
     }
 

@@ -7,12 +7,16 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
-use tocsin_domain::{Detector, Verdict};
+use tocsin_detect::deviation::{decisive_bins, shares_in_place};
+use tocsin_domain::{Detector, Level, Verdict};
 
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::baselines::{ActiveBaseline, Known};
 use crate::bindings::Limits;
-use crate::detect::deviation_shares;
+use crate::detect::deviations;
+
+/// The most bins that a page names.
+const MOST_NAMED: usize = 128;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
@@ -22,7 +26,9 @@ impl Assessor {
             let Some(by) = pending.flagged_by(limits) else { continue };
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
-                pending.bin_error = against.map_or_else(Vec::new, |against| pending.deviations(by, &against));
+                if let Some(against) = against {
+                    pending.explain_by_deviations(by, &against, limits);
+                }
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
             }
@@ -70,9 +76,17 @@ impl Pending {
         }
     }
 
-    fn deviations(&self, by: Detector, against: &Arc<ActiveBaseline>) -> Vec<f32> {
+    fn explain_by_deviations(&mut self, by: Detector, against: &Arc<ActiveBaseline>, limits: &Limits) {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
-        deviation_shares(by, spectrum, reading.condition, against)
+        let mut z = deviations(spectrum, reading.condition, against);
+        let members = limits.set.members(self.scored.degraded);
+        let member = members.iter().find(|member| member.detector == by);
+        self.decisive_bins = member.and_then(|member| {
+            let is_calm = |score| member.level(score) < Level::PAGE;
+            decisive_bins(by, &z, MOST_NAMED, is_calm)
+        });
+        shares_in_place(by, &mut z);
+        self.bin_error = z;
     }
 }

@@ -181,10 +181,7 @@ fn text(page: &Page, console_url: Option<&str>) -> String {
             "level",
             format!("{:.2} (1 is the alert line, 2 the page line)", payload.level),
         ));
-        let bins = page.top_bins();
-        if !bins.is_empty() {
-            told.push(("stands out", bins.join(", ")));
-        }
+        told.extend(page.explained());
     }
     lines.extend(told.into_iter().map(|(name, value)| format!("{name}: {value}")));
     lines.extend([String::new(), NOTICE.to_owned(), String::new()]);

@@ -1,6 +1,7 @@
 //! `PagerDuty` by its Events API v2: the incident's key is the alert's, so that what is acknowledged or clears here is
 //! acknowledged or resolved there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,7 @@ fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
             "sensor": payload.deciding_sensor,
             "level": payload.level,
             "top_bins": page.top_bins(),
+            "explained": page.explained().into_iter().collect::<BTreeMap<_, _>>(),
             "threshold_set_id": payload.threshold_set_id,
             "bundle_digest": payload.bundle_digest.map(|digest| digest.to_string()),
             "baseline_id": payload.baseline_id,

@@ -72,20 +72,17 @@ fn section(text: &str) -> Value {
 fn fields(page: &Page) -> Vec<Value> {
     let payload = &page.payload;
     let mut told = vec![
-        ("Machine", format!("{}/{}", payload.site, payload.machine)),
-        ("Class", payload.class.to_string()),
-        ("Sensor", payload.deciding_sensor.to_string()),
-        ("Detector", payload.deciding_detector.to_string()),
+        ("machine", format!("{}/{}", payload.site, payload.machine)),
+        ("class", payload.class.to_string()),
+        ("sensor", payload.deciding_sensor.to_string()),
+        ("detector", payload.deciding_detector.to_string()),
         (
-            "Level",
+            "level",
             format!("{:.1} (1 is the alert line, 2 the page line)", payload.level),
         ),
-        ("Since", payload.opened_at.to_string()),
+        ("since", payload.opened_at.to_string()),
     ];
-    let bins = page.top_bins();
-    if !bins.is_empty() {
-        told.push(("Stands out", bins.join(", ")));
-    }
+    told.extend(page.explained());
     told.into_iter()
         .map(|(name, value)| format!("*{name}*\n{}", escaped(&value)))
         .map(|text| json!({ "type": "mrkdwn", "text": at_most(&text, FIELD_CHARS) }))

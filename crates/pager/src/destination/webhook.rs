@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tocsin_domain::{Detector, Invalid, PageAction, Severity, Timestamp};
-use tocsin_judge::page::NOTICE;
+use tocsin_judge::page::{DetectorLevel, NOTICE};
 use tocsin_judge::{PageReason, TopBin};
 
 use super::{Address, Route};
@@ -124,6 +124,13 @@ struct Evidence<'a> {
     deciding_detector: Detector,
     level: f32,
     top_bins: &'a [TopBin],
+    /// With these at the baseline the deciding detector would be below its page line.
+    top_bins_decide: bool,
+    /// What each detector said, the highest level first.
+    detectors: &'a [DetectorLevel],
+    /// Of ISO 20816, where the class has zones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity_zone: Option<&'static str>,
     /// Null in a class without alarm limits, where severity alone judges; so is the digest.
     threshold_set_id: Option<i32>,
     bundle_digest: Option<String>,
@@ -154,6 +161,9 @@ impl<'a> Body<'a> {
                 deciding_detector: payload.deciding_detector,
                 level: payload.level,
                 top_bins: &payload.top_bins,
+                top_bins_decide: payload.top_bins_decide,
+                detectors: &payload.detectors,
+                severity_zone: payload.severity_zone(),
                 threshold_set_id: payload.threshold_set_id.map(|set| set.0),
                 bundle_digest: payload.bundle_digest.map(|digest| digest.to_string()),
                 baseline_id: payload.baseline_id.map(|baseline| baseline.0),
@@ -196,6 +206,8 @@ mod tests {
                 "deciding_detector": "overall_level",
                 "level": 2.54f32,
                 "top_bins": [],
+                "top_bins_decide": false,
+                "detectors": [],
                 "threshold_set_id": 2,
                 "bundle_digest": "01".repeat(32),
                 "baseline_id": 9,

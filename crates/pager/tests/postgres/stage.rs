@@ -200,6 +200,8 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         deciding_detector: Detector::Residual,
         level: 2.5,
         top_bins: Vec::new(),
+        top_bins_decide: false,
+        detectors: Vec::new(),
         threshold_set_id: Some(ThresholdSetId(1)),
         bundle_digest: Some(BundleDigest([1; 32])),
         baseline_id: None,
