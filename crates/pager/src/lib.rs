@@ -21,6 +21,7 @@
 //!
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
+mod acknowledge;
 mod attempt;
 mod circuit;
 mod config;
@@ -28,7 +29,9 @@ mod deliveries;
 pub mod destination;
 mod error;
 mod fan_out;
+mod hook;
 mod labels;
+mod link;
 mod message;
 mod metrics;
 mod pager;

@@ -11,10 +11,14 @@ use crate::Error;
 /// A page with the key it is repeated under.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Page {
+    /// Its place in the outbox.
+    pub(crate) outbox_id: i64,
     pub(crate) key: String,
     pub(crate) action: PageAction,
     pub(crate) created_at: Timestamp,
     pub(crate) payload: PagePayload,
+    /// What takes its incident without signing in, for whoever it is sent to.
+    pub(crate) acknowledge_url: Option<String>,
 }
 
 impl Page {
@@ -25,6 +29,8 @@ impl Page {
             reason: error.to_string(),
         })?;
         Ok(Self {
+            outbox_id: stored.id,
+            acknowledge_url: None,
             key: stored.page_key.clone(),
             action: stored.action,
             created_at: stored.created_at,
@@ -176,6 +182,8 @@ pub(crate) mod tests {
         let slug = |text: &str| Slug::parse("name", text).unwrap();
         let incident = IncidentId(7);
         Page {
+            outbox_id: 12,
+            acknowledge_url: None,
             key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),

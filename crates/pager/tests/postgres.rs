@@ -13,6 +13,8 @@ mod escalation;
 mod incidents;
 #[path = "postgres/levels.rs"]
 mod levels;
+#[path = "postgres/links.rs"]
+mod links;
 #[path = "postgres/receiver.rs"]
 mod receiver;
 #[path = "postgres/resend.rs"]
