@@ -124,7 +124,7 @@ pub(crate) fn is_current(answered: Answered, newest: Option<&StoredPage>) -> boo
     }
 }
 
-/// The incident that a message of the wire names, for logs.
+/// What is answered of an incident that was taken.
 pub(crate) fn acknowledged(listing: IncidentListing) -> v1::AcknowledgeByLinkResponse {
     let incident: IncidentId = listing.incident.id;
     v1::AcknowledgeByLinkResponse {
