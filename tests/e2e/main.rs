@@ -1,6 +1,7 @@
 //! Stories: the real platform on a real Postgres, one module each.
 
 mod access;
+mod acknowledge;
 mod alertmanager;
 mod bad_input;
 mod clock_steps;

@@ -63,6 +63,13 @@ impl Part {
     }
 }
 
+impl Failure {
+    /// What a part's refusal means to whoever needs no session.
+    pub(crate) fn from_public(part: Part, status: &Status) -> Self {
+        part.failure(status)
+    }
+}
+
 /// Why there is no page.
 #[derive(Debug)]
 pub(crate) enum Failure {

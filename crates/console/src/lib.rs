@@ -15,6 +15,7 @@ mod config;
 mod console;
 mod data;
 mod failure;
+mod hooks;
 mod layout;
 mod live;
 mod pages;

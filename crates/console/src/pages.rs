@@ -1,6 +1,7 @@
 //! The pages, one module each.
 
 pub(crate) mod account;
+pub(crate) mod acknowledge;
 pub(crate) mod fleet;
 pub(crate) mod floods;
 pub(crate) mod incident;

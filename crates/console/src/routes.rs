@@ -4,7 +4,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use crate::console::App;
-use crate::{assets, data, live, pages};
+use crate::{assets, data, hooks, live, pages};
 
 /// Whom a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum Door {
     Session,
     /// Anyone, with a page: the way to sign in.
     SignIn,
+    /// Whoever has a page's own link, with a page.
+    Link,
+    /// Receivers of pages, whose posts carry a signature.
+    Hook,
     /// Anyone, with what is compiled in.
     Assets,
 }
@@ -61,6 +65,10 @@ routes! {
     Session GET "/suppressions/{id}" => pages::suppressions::one;
     Session GET "/sensors" => pages::sensors::show;
     Session POST "/sensors/alarms/{id}/acknowledge" => pages::sensors::acknowledge;
+    Link GET "/acknowledge/{token}" => pages::acknowledge::show;
+    Link POST "/acknowledge/{token}" => pages::acknowledge::take;
+    Hook POST "/hooks/pagerduty" => hooks::pager_duty;
+    Hook POST "/hooks/slack" => hooks::slack;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;

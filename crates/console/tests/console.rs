@@ -1,5 +1,8 @@
-//! The console over made-up services: what pages say, and that nothing slips through; who gets in is in [`sign_in`].
+//! The console over made-up services: what pages say, and that nothing slips through; who gets in is in
+//! [`sign_in`], and what a page's own link does in [`acknowledge`].
 
+#[path = "console/acknowledge.rs"]
+mod acknowledge;
 #[path = "stage/fixture.rs"]
 mod fixture;
 #[path = "console/sign_in.rs"]

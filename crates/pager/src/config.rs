@@ -1,6 +1,7 @@
 //! What the pager is told: where pages go, and how patient it is.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -31,6 +32,9 @@ pub struct Config {
     pub flood_wait_ms: u64,
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,
+    /// File with a secret of the pager's own, the same for all of its replicas: with it and `console_url`, every page carries a
+    /// link that acknowledges without signing in, once, for 12 hours.
+    pub acknowledge_secret_file: Option<PathBuf>,
     /// Pages older than this, in milliseconds, are not sent to a destination that was never told of them: what a new
     /// destination is spared, and what a pager that was gone for longer leaves unsent. What opened an incident that is
     /// still open is sent however old it is.
@@ -73,6 +77,7 @@ impl Default for Config {
             day_shifts: Vec::new(),
             flood_wait_ms: 10_000,
             console_url: None,
+            acknowledge_secret_file: None,
             catch_up_ms: 86_400_000,
             poll_ms: 5_000,
             request_timeout_ms: 10_000,
@@ -170,6 +175,10 @@ impl Config {
             .map_err(|invalid| Invalid::new(format!("pager.watchdog.{}", invalid.field), invalid.reason))?;
         if let Some(url) = &self.console_url {
             Url::parse(url).map_err(|error| Invalid::new("pager.console_url", format!("{url:?}: {error}")))?;
+        }
+        if self.acknowledge_secret_file.is_some() && self.console_url.is_none() {
+            let reason = "needs console_url, where the links lead";
+            return Err(Invalid::new("pager.acknowledge_secret_file", reason));
         }
         Ok(self)
     }
@@ -280,6 +289,11 @@ mod tests {
             "pager.lease_ms: 21000 must be longer than the 21000 ms that an attempt at \"mail\" may take"
         );
         two_answers(21_001).parse().unwrap();
+        let nowhere = Config {
+            acknowledge_secret_file: Some("/s".into()),
+            ..Config::default()
+        };
+        assert_eq!(nowhere.parse().unwrap_err().field, "pager.acknowledge_secret_file");
         assert_eq!(
             Config {
                 concurrency: 0,

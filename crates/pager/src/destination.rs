@@ -94,8 +94,8 @@ impl Destination {
         match self {
             Self::Webhook(webhook) => webhook.check_secrets(),
             Self::Alertmanager(alertmanager) => alertmanager.check_secrets(),
-            Self::PagerDuty(pager_duty) => pager_duty.routing_key().map(drop),
-            Self::Slack(_) => Ok(()),
+            Self::PagerDuty(pager_duty) => pager_duty.check_secrets(),
+            Self::Slack(slack) => slack.check_secrets(),
             Self::Email(email) => email.check_secrets(),
         }
     }

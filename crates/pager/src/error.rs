@@ -35,6 +35,15 @@ pub enum Error {
     /// The incident does not stand where it could be acknowledged.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
+    /// A link or a receiver's post that nobody of ours signed.
+    #[error("the signature is not one of ours")]
+    BadSignature,
+    /// A link that has run out.
+    #[error("the link has run out: a page's link is good for 12 hours")]
+    LinkExpired,
+    /// A newer page has been sent since.
+    #[error("a newer page of the incident has been sent since: what it says is not yet known to whom this one went")]
+    Overtaken,
     /// There is no destination of this name any more: what is sent there would wait for good.
     #[error("no destination is called {0:?} any more")]
     NoDestination(String),
@@ -63,11 +72,13 @@ impl From<Error> for Status {
         let message = error.to_string();
         match error {
             Error::Malformed(malformed) => malformed.into(),
-            Error::NoPrincipal => Self::unauthenticated(message),
+            Error::NoPrincipal | Error::BadSignature => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
-            Error::Transition(_) | Error::NoDestination(_) | Error::Store(Store::Conflict { .. }) => {
-                Self::failed_precondition(message)
-            }
+            Error::Transition(_)
+            | Error::LinkExpired
+            | Error::Overtaken
+            | Error::NoDestination(_)
+            | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
             Error::WorkOrders(_) => {
                 tracing::warn!(error = message, "work could not be ordered");
                 Self::unavailable(message)

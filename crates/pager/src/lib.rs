@@ -24,6 +24,7 @@
 //!
 //! **Invariant:** a receiver hears an incident's pages in the order they were decided.
 
+mod acknowledge;
 mod attempt;
 mod circuit;
 mod config;
@@ -33,7 +34,9 @@ pub mod destination;
 mod error;
 mod fan_out;
 mod flood;
+mod hook;
 mod labels;
+mod link;
 mod message;
 mod metrics;
 mod pager;

@@ -11,12 +11,16 @@ use crate::Error;
 /// A page with the key it is repeated under.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Page {
+    /// Its place in the outbox.
+    pub(crate) outbox_id: i64,
     pub(crate) key: String,
     pub(crate) action: PageAction,
     pub(crate) created_at: Timestamp,
     pub(crate) payload: PagePayload,
     /// Attempts that had been made when a person sent it again; 0 when nobody did.
     pub(crate) resent_after: i32,
+    /// What takes its incident without signing in, for whoever it is sent to.
+    pub(crate) acknowledge_url: Option<String>,
 }
 
 impl Page {
@@ -27,6 +31,8 @@ impl Page {
             reason: error.to_string(),
         })?;
         Ok(Self {
+            outbox_id: stored.id,
+            acknowledge_url: None,
             key: stored.page_key.clone(),
             action: stored.action,
             created_at: stored.created_at,
@@ -228,6 +234,8 @@ pub(crate) mod tests {
         let incident = IncidentId(7);
         Page {
             resent_after: 0,
+            outbox_id: 12,
+            acknowledge_url: None,
             key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),

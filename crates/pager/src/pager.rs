@@ -23,7 +23,7 @@ use crate::suppression::Timer;
 use crate::target::{Sender, Target};
 use crate::watchdog::Watchdog;
 use crate::worker::Worker;
-use crate::{BuildError, Config, SensorAlarms, Service, silence};
+use crate::{BuildError, Config, SensorAlarms, Service, link, silence};
 
 /// Pause before listening again to a database that was lost.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
@@ -63,6 +63,7 @@ impl fmt::Debug for Pager {
 /// If a setting is no good, or a token file can't be read.
 pub fn build(config: Config, parts: Parts) -> Result<(IncidentsServiceServer<Service>, Pager), BuildError> {
     let config = Arc::new(config.parse()?);
+    config.acknowledge_secret_file.as_deref().map(link::read).transpose()?;
     let sender = Sender::new(&config, parts.store.clone(), parts.clock.clone())?;
     let targets = config
         .destinations

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, FloodId, IncidentId, PageAction, PersonRole, Principal, ReadingFlags, SuppressionId};
+use tocsin_domain::{
+    Clock, FloodId, IncidentId, PageAction, PersonRole, Principal, ReadingFlags, Scope, SuppressionId,
+};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{Judgement, PagePayload, PageReason, ReAlarm, ThresholdSet};
 use tocsin_store::Store;
@@ -17,6 +19,8 @@ use tocsin_transport::watch::Watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::acknowledge::{self, is_current};
+use crate::hook::Answered;
 use crate::message::Page;
 use crate::routing::Outlook;
 use crate::target::Sender;
@@ -37,6 +41,17 @@ pub struct Service {
     pub(crate) sender: Sender,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
+}
+
+/// Who takes an incident.
+#[derive(Debug)]
+pub(crate) struct Taker {
+    /// The sites they see.
+    pub(crate) scope: Scope,
+    /// Their name in the journal.
+    pub(crate) actor: String,
+    /// Which of its pages they answer.
+    pub(crate) answered: Answered,
 }
 
 /// Who asks, with at least `role`.
@@ -110,11 +125,32 @@ impl Service {
         id: IncidentId,
         note: String,
     ) -> Result<IncidentListing, Error> {
+        let taker = Taker {
+            scope: by.scope(),
+            actor: by.actor(),
+            answered: Answered::Newest,
+        };
+        self.acknowledge_as(taker, id, note).await
+    }
+
+    /// The same for whoever takes it, if what they answer is the newest page.
+    pub(crate) async fn acknowledge_as(
+        &self,
+        taker: Taker,
+        id: IncidentId,
+        note: String,
+    ) -> Result<IncidentListing, Error> {
+        let Taker { scope, actor, answered } = taker;
         let note: String = note.chars().filter(|c| *c != '\0').take(NOTE_CHARS).collect();
         let now = self.clock.now();
-        let actor = by.actor();
         let mut transaction = self.store.begin().await?;
-        let (machine, mut listing) = incident_lock(&mut transaction, &by.scope(), id).await?;
+        let (machine, mut listing) = incident_lock(&mut transaction, &scope, id).await?;
+        // Pages are written under the machine's lock, so none is newer than the newest that is found.
+        let pages = self.store.pages_by_incident(&scope, id).await?;
+        let trigger = newest_trigger(&pages);
+        if !is_current(answered, trigger) {
+            return Err(Error::Overtaken);
+        }
         let incident = &mut listing.incident;
         incident.state = incident.state.clone().acknowledge(actor.clone(), now)?;
         incident.acknowledged_at = Some(now);
@@ -135,47 +171,46 @@ impl Service {
         };
         machines_update(&mut transaction, &[change]).await?;
         if incident.state.is_active()
-            && let Some(page) = self.acknowledged_page(by, &machine, &listing).await?
+            && let Some(page) = acknowledged_page(trigger, &machine, &listing)?
         {
             page_insert(&mut transaction, &page, now).await?;
         }
         transaction.commit().await.map_err(tocsin_store::Error::from)?;
         Ok(listing)
     }
-
-    /// The page that says an open incident was taken: to whoever was paged about it, in the words of that page.
-    async fn acknowledged_page(
-        &self,
-        by: &Principal,
-        machine: &MachineState,
-        listing: &IncidentListing,
-    ) -> Result<Option<NewPage>, Error> {
-        let incident = &listing.incident;
-        let pages = self.store.pages_by_incident(&by.scope(), incident.id).await?;
-        let Some(trigger) = newest_trigger(&pages) else {
-            return Ok(None);
-        };
-        let said = Page::parse(trigger)?;
-        let payload = PagePayload {
-            reason: PageReason::Acknowledged,
-            step: machine.newest_step.unwrap_or(said.payload.step),
-            level: incident.latest_level.0,
-            delayed_by_ms: None,
-            growth_per_day: None,
-            kept_by: None,
-            flood: None,
-            ..said.payload
-        };
-        Ok(Some(NewPage {
-            page_key: said.key,
-            incident: incident.id,
-            action: PageAction::Acknowledge,
-            payload_json: serde_json::to_string(&payload).expect("names, times and numbers have a JSON form"),
-        }))
-    }
 }
 
-fn newest_trigger(pages: &[PageDelivery]) -> Option<&tocsin_store::outbox::Page> {
+/// The page that says an open incident was taken: to whoever was paged about it, in the words of that page.
+fn acknowledged_page(
+    trigger: Option<&tocsin_store::outbox::Page>,
+    machine: &MachineState,
+    listing: &IncidentListing,
+) -> Result<Option<NewPage>, Error> {
+    let incident = &listing.incident;
+    let Some(trigger) = trigger else {
+        return Ok(None);
+    };
+    let said = Page::parse(trigger)?;
+    let payload = PagePayload {
+        reason: PageReason::Acknowledged,
+        step: machine.newest_step.unwrap_or(said.payload.step),
+        level: incident.latest_level.0,
+        delayed_by_ms: None,
+        growth_per_day: None,
+        kept_by: None,
+        flood: None,
+        ..said.payload
+    };
+    Ok(Some(NewPage {
+        page_key: said.key,
+        incident: incident.id,
+        action: PageAction::Acknowledge,
+        payload_json: serde_json::to_string(&payload).expect("names, times and numbers have a JSON form"),
+    }))
+}
+
+/// The newest page that called somebody.
+pub(crate) fn newest_trigger(pages: &[PageDelivery]) -> Option<&tocsin_store::outbox::Page> {
     let triggers = pages
         .iter()
         .map(|delivery| &delivery.page)
@@ -359,6 +394,32 @@ impl IncidentsService for Service {
         let by = principal(&request, PersonRole::Operator, "order work")?;
         let work_order = Some(self.order_work(&by, request.get_ref()).await?);
         Ok(Response::new(v1::OrderWorkResponse { work_order }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_acknowledge_link(
+        &self,
+        request: Request<v1::GetAcknowledgeLinkRequest>,
+    ) -> Result<Response<v1::GetAcknowledgeLinkResponse>, Status> {
+        Ok(Response::new(self.look_at_link(&request.into_inner().token).await?))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn acknowledge_by_link(
+        &self,
+        request: Request<v1::AcknowledgeByLinkRequest>,
+    ) -> Result<Response<v1::AcknowledgeByLinkResponse>, Status> {
+        let listing = self.acknowledge_by_link(&request.into_inner().token).await?;
+        Ok(Response::new(acknowledge::acknowledged(listing)))
+    }
+
+    #[tracing::instrument(skip_all, fields(receiver = request.get_ref().receiver))]
+    async fn receive_hook(
+        &self,
+        request: Request<v1::ReceiveHookRequest>,
+    ) -> Result<Response<v1::ReceiveHookResponse>, Status> {
+        let acknowledged = self.receive_hook(request.get_ref()).await?;
+        Ok(Response::new(v1::ReceiveHookResponse { acknowledged }))
     }
 
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use reqwest::{Client, RequestBuilder};
 use tocsin_domain::Clock;
 use tocsin_store::Store;
-use tocsin_store::outbox::LeasedDelivery;
+use tocsin_store::outbox::{LeasedDelivery, Page as Stored};
 
 use crate::attempt::{Attempt, Outcome};
 use crate::destination::{Alertmanager, Destination};
+use crate::link::Links;
 use crate::message::Page;
 use crate::{BuildError, Config, Error};
 
@@ -19,6 +20,7 @@ pub(crate) struct Sender {
     pub(crate) clock: Clock,
     pub(crate) client: Client,
     pub(crate) console_url: Option<String>,
+    pub(crate) links: Option<Links>,
     pub(crate) request_timeout: Duration,
 }
 
@@ -36,8 +38,20 @@ impl Sender {
             clock,
             client,
             console_url: config.console_url.clone(),
+            links: Links::of(config),
             request_timeout: config.request_timeout(),
         })
+    }
+
+    /// Reads a page out of the outbox, with the link that takes its incident for whoever gets it at a destination.
+    pub(crate) fn page(&self, stored: &Stored, destination: &str) -> Result<Page, Error> {
+        let mut page = Page::parse(stored)?;
+        // A flood is many incidents, and a link takes one: floods are taken in the console.
+        if let Some(links) = self.links.as_ref().filter(|_| page.payload.flood.is_none()) {
+            let url = links.url(&page, destination, self.clock.now());
+            page.acknowledge_url = url.map_err(Error::Setting)?;
+        }
+        Ok(page)
     }
 
     pub(crate) async fn post(&self, request: RequestBuilder) -> Attempt {
@@ -91,7 +105,7 @@ impl Target {
     async fn send(&self, sender: &Sender, leased: &LeasedDelivery) -> Result<Option<Attempt>, Error> {
         let page = Page {
             resent_after: leased.attempt - leased.attempt_since_resend,
-            ..Page::parse(&leased.page)?
+            ..sender.page(&leased.page, &self.name)?
         };
         let request = match &self.destination {
             Destination::Webhook(webhook) => webhook.request(sender, &page)?,

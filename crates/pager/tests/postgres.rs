@@ -15,6 +15,8 @@ mod floods;
 mod incidents;
 #[path = "postgres/levels.rs"]
 mod levels;
+#[path = "postgres/links.rs"]
+mod links;
 #[path = "postgres/receiver.rs"]
 mod receiver;
 #[path = "postgres/resend.rs"]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_console::Services;
+use tocsin_contracts::PUBLIC_METHODS;
 use tocsin_contracts::access::v1::access_service_server::AccessServiceServer;
 use tocsin_contracts::fleet::v1::fleet_service_server::FleetServiceServer;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
@@ -81,7 +82,7 @@ impl Fixture {
                 role: (*role).to_owned(),
             })
         });
-        let auth = Auth::new(verifier).public(["/tocsin.access.v1.AccessService/SignIn"]);
+        let auth = Auth::new(verifier).public(PUBLIC_METHODS.iter().copied());
         let this = Arc::new(self.clone());
         let large = 32 << 20;
         let stack = Server::new(server::Config::default(), auth)

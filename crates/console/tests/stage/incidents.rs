@@ -3,17 +3,19 @@ use std::sync::{Arc, Mutex};
 
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
+    AcknowledgeByLinkRequest, AcknowledgeByLinkResponse, AcknowledgeIncidentRequest, AcknowledgeIncidentResponse,
+    AddLabelRequest, AddLabelResponse, DeliveryAttempt, Evidence, GetAcknowledgeLinkRequest,
+    GetAcknowledgeLinkResponse, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListDeliveriesRequest,
+    ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
+    ReceiveHookRequest, ReceiveHookResponse, ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest,
+    WatchIncidentsResponse,
+};
+use tocsin_contracts::incidents::v1::{
     AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse, Flood,
     GetFloodRequest, GetFloodResponse, GetSuppressionRequest, GetSuppressionResponse, HandOverIncidentRequest,
     HandOverIncidentResponse, ListFloodsRequest, ListFloodsResponse, ListSuppressionsRequest, ListSuppressionsResponse,
     OrderWorkRequest, OrderWorkResponse, RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest,
     SuppressMachineResponse, SuppressedPage, Suppression, WorkOrder,
-};
-use tocsin_contracts::incidents::v1::{
-    AcknowledgeIncidentRequest, AcknowledgeIncidentResponse, AddLabelRequest, AddLabelResponse, DeliveryAttempt,
-    Evidence, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListDeliveriesRequest,
-    ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
-    ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest, WatchIncidentsResponse,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -247,6 +249,15 @@ impl Fixture {
     }
 }
 
+/// One link is ours.
+fn known(token: &str) -> Result<(), Status> {
+    if token == "41.7.good" {
+        Ok(())
+    } else {
+        Err(Status::unauthenticated("the signature is not one of ours"))
+    }
+}
+
 #[tonic::async_trait]
 impl IncidentsService for Fixture {
     async fn list_incidents(
@@ -370,6 +381,36 @@ impl IncidentsService for Fixture {
         }))
     }
 
+    async fn get_acknowledge_link(
+        &self,
+        request: Request<GetAcknowledgeLinkRequest>,
+    ) -> Result<Response<GetAcknowledgeLinkResponse>, Status> {
+        known(&request.into_inner().token)?;
+        let incident = self.all().into_iter().next();
+        Ok(Response::new(GetAcknowledgeLinkResponse {
+            may_acknowledge: self.state_of_41() == "active_unacknowledged",
+            summary: "porto/mill-07 page: residual of horizontal at level 3.8".into(),
+            incident,
+        }))
+    }
+
+    async fn acknowledge_by_link(
+        &self,
+        request: Request<AcknowledgeByLinkRequest>,
+    ) -> Result<Response<AcknowledgeByLinkResponse>, Status> {
+        known(&request.into_inner().token)?;
+        let by = "acknowledge link sent to duty".to_owned();
+        let before = self
+            .acknowledged
+            .lock()
+            .expect("not poisoned")
+            .replace((by, String::new()));
+        if before.is_some() {
+            return Err(Status::failed_precondition("it is already acknowledged"));
+        }
+        Ok(Response::new(AcknowledgeByLinkResponse { incident_id: 41 }))
+    }
+
     refuse! {
         add_label, AddLabelRequest, AddLabelResponse;
         list_labels, ListLabelsRequest, ListLabelsResponse;
@@ -381,6 +422,7 @@ impl IncidentsService for Fixture {
         comment_incident, CommentIncidentRequest, CommentIncidentResponse;
         order_work, OrderWorkRequest, OrderWorkResponse;
         acknowledge_flood, AcknowledgeFloodRequest, AcknowledgeFloodResponse;
+        receive_hook, ReceiveHookRequest, ReceiveHookResponse;
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

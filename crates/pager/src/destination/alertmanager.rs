@@ -103,7 +103,7 @@ impl Alertmanager {
             .filter(|delivery| own(&delivery.destination))
             .map(|delivery| &delivery.page)
             .filter(|other| other.action == PageAction::Trigger && other.id <= leased.page.id)
-            .map(Page::parse)
+            .map(|trigger| sender.page(trigger, &self.name))
             .collect::<Result<Vec<_>, _>>()?;
         let console_url = sender.console_url.as_deref();
         let alerts = alerts_of(&page, &triggers, console_url, sender.clock.now(), self.ahead());
@@ -116,7 +116,7 @@ impl Alertmanager {
         let now = sender.clock.now();
         let mut alerts: Vec<Alert> = Vec::with_capacity(open.len());
         for trigger in &open {
-            match Page::parse(trigger) {
+            match sender.page(trigger, &self.name) {
                 Ok(page) => {
                     let console_url = sender.console_url.as_deref();
                     alerts.push(still_firing(&page, console_url, now, self.ahead()));
@@ -194,9 +194,10 @@ impl Alert {
             ("opened_at", payload.opened_at.to_string()),
             ("notice", NOTICE.to_owned()),
         ]);
+        let link = trigger.acknowledge_url.clone().map(|url| ("acknowledge_url", url));
         Self {
             labels,
-            annotations,
+            annotations: annotations.into_iter().chain(link).collect(),
             // Not `opened_at`: that is capture time, which a gateway's clock or a replay can put anywhere. Alertmanager
             // refuses an alert that ends before it starts.
             starts_at: trigger.created_at.min(ends_at - Duration::from_millis(1)),

@@ -166,6 +166,8 @@ fn text(page: &Page, console_url: Option<&str>) -> String {
     let payload = &page.payload;
     let mut lines = vec![page.summary(), String::new()];
     lines.extend(page.incident_url(console_url));
+    let link = page.acknowledge_url.as_ref();
+    lines.extend(link.map(|url| format!("Acknowledge without signing in (within 12 hours): {url}")));
     let mut told = vec![
         (
             "machine",

@@ -29,6 +29,10 @@ pub struct PagerDuty {
     /// Where to post: another region's address, or that of what speaks the same.
     #[serde(default = "default_url")]
     pub url: Address,
+    /// File with the secret of the service's "Generic Webhooks (v3)" subscription, which posts to `/hooks/pagerduty` of the
+    /// console: with it, what is acknowledged there is acknowledged here.
+    #[serde(default)]
+    pub webhook_secret_file: Option<PathBuf>,
     /// Which pages it takes; with none, all of them.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -45,11 +49,20 @@ impl PagerDuty {
             name: name.into(),
             routing_key_file: routing_key_file.into(),
             url: default_url(),
+            webhook_secret_file: None,
             routes: Vec::new(),
         }
     }
 
-    pub(super) fn routing_key(&self) -> Result<String, Invalid> {
+    pub(super) fn check_secrets(&self) -> Result<(), Invalid> {
+        let webhook = self.webhook_secret_file.as_deref();
+        webhook
+            .map(|path| secret::read("webhook_secret_file", path))
+            .transpose()?;
+        self.routing_key().map(drop)
+    }
+
+    fn routing_key(&self) -> Result<String, Invalid> {
         secret::read("routing_key_file", &self.routing_key_file)
     }
 
@@ -115,6 +128,11 @@ fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
     if let Some(url) = page.incident_url(console_url) {
         event["client_url"] = url.as_str().into();
         event["links"] = json!([{ "href": url, "text": format!("incident {}", payload.incident_id) }]);
+    }
+    if let Some(url) = &page.acknowledge_url
+        && let Some(links) = event["links"].as_array_mut()
+    {
+        links.push(json!({ "href": url, "text": "acknowledge without signing in" }));
     }
     event
 }

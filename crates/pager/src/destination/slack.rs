@@ -1,15 +1,18 @@
 //! Slack, and what understands its messages (Mattermost, Rocket.Chat): an incoming webhook, the summary first.
 
+use std::path::PathBuf;
+
 use reqwest::RequestBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tocsin_domain::{PageAction, Severity};
+use tocsin_domain::{Invalid, PageAction, Severity};
 use tocsin_judge::page::NOTICE;
 
 use super::{Address, Route};
-use crate::Error;
+use crate::hook::slack;
 use crate::message::{Page, at_most};
 use crate::target::Sender;
+use crate::{Error, secret};
 
 /// The most characters of a section's text, by the documentation of Block Kit.
 const SECTION_CHARS: usize = 3_000;
@@ -25,6 +28,10 @@ pub struct Slack {
     pub name: String,
     /// The webhook's address: whoever has it may post, so it is a secret as a whole.
     pub url: Address,
+    /// File with the signing secret of the app that the webhook belongs to, whose interactivity posts to `/hooks/slack` of the
+    /// console: with it, every page has a button that acknowledges.
+    #[serde(default)]
+    pub signing_secret_file: Option<PathBuf>,
     /// Which pages it takes; with none, all of them.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -36,14 +43,25 @@ impl Slack {
         Self {
             name: name.into(),
             url: url.into(),
+            signing_secret_file: None,
             routes: Vec::new(),
         }
+    }
+
+    pub(super) fn check_secrets(&self) -> Result<(), Invalid> {
+        let path = self.signing_secret_file.as_deref();
+        path.map(|path| secret::read("signing_secret_file", path))
+            .transpose()
+            .map(drop)
     }
 
     /// The post that tells of a page.
     pub(crate) fn request(&self, sender: &Sender, page: &Page) -> Result<RequestBuilder, Error> {
         let url = self.url.parse().map_err(Error::Setting)?;
-        let message = message(page, sender.console_url.as_deref());
+        let mut message = message(page, sender.console_url.as_deref());
+        if self.signing_secret_file.is_some() && page.action == PageAction::Trigger {
+            add_button(&mut message, page);
+        }
         Ok(sender.client.post(url).json(&message))
     }
 }
@@ -60,9 +78,26 @@ fn message(page: &Page, console_url: Option<&str>) -> Value {
     if let Some(url) = page.incident_url(console_url) {
         context = format!("<{url}|incident {}> · {context}", page.payload.incident_id);
     }
+    if let Some(url) = &page.acknowledge_url {
+        context = format!("<{url}|acknowledge> · {context}");
+    }
     let element = json!({ "type": "mrkdwn", "text": at_most(&context, SECTION_CHARS) });
     blocks.push(json!({ "type": "context", "elements": [element] }));
     json!({ "text": at_most(&summary, SECTION_CHARS), "blocks": blocks })
+}
+
+/// Adds the button that takes the incident.
+fn add_button(message: &mut Value, page: &Page) {
+    let button = json!({
+        "type": "button",
+        "text": { "type": "plain_text", "text": "Acknowledge" },
+        "action_id": slack::ACTION,
+        "value": slack::value(page.payload.incident_id, page.outbox_id),
+        "style": "primary",
+    });
+    if let Some(blocks) = message["blocks"].as_array_mut() {
+        blocks.push(json!({ "type": "actions", "elements": [button] }));
+    }
 }
 
 fn section(text: &str) -> Value {
@@ -174,6 +209,20 @@ mod tests {
             last.starts_with("<https://tocsin.example.org/incidents/7|incident 7>"),
             "{last}"
         );
+    }
+
+    #[test]
+    fn a_page_can_be_acknowledged_by_its_link_and_by_its_button() {
+        let mut page = page(PageReason::Opened, Severity::Page);
+        page.acknowledge_url = Some("https://tocsin.example.org/acknowledge/7.12.x".to_owned());
+        let mut told = message(&page, Some("https://tocsin.example.org"));
+        let context = told["blocks"][2]["elements"][0]["text"].as_str().unwrap();
+        assert!(
+            context.starts_with("<https://tocsin.example.org/acknowledge/7.12.x|acknowledge>"),
+            "{context}"
+        );
+        add_button(&mut told, &page);
+        assert_eq!(told["blocks"][3]["elements"][0]["value"], "7.12");
     }
 
     #[test]

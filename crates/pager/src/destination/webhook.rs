@@ -117,6 +117,8 @@ struct Body<'a> {
     evidence: Evidence<'a>,
     replay: bool,
     console_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledge_url: Option<&'a str>,
     notice: &'static str,
 }
 
@@ -182,6 +184,7 @@ impl<'a> Body<'a> {
             },
             replay: payload.replay,
             console_url: page.incident_url(console_url),
+            acknowledge_url: page.acknowledge_url.as_deref(),
             notice: NOTICE,
         }
     }
