@@ -19,11 +19,11 @@ pub(crate) enum Passage {
 
 /// A statement at the gate.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) connection: u64,
-    pub(crate) replica: usize,
-    pub(crate) text: String,
-    bytes: Vec<u8>,
+struct Waiting {
+    connection: u64,
+    replica: usize,
+    text: String,
+    parameters: Vec<u8>,
     go: oneshot::Sender<Passage>,
 }
 
@@ -66,15 +66,19 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    fn peek(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.peek();
         inner.moved += 1;
         inner
     }
 
     /// Goes up with everything that happens here; others may count their own doings.
     pub(crate) fn moved(&self) -> u64 {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).moved
+        self.peek().moved
     }
 
     /// Something happened elsewhere.
@@ -86,9 +90,7 @@ impl Gate {
     pub(crate) fn open(&self) -> u64 {
         let mut inner = self.inner();
         inner.connections += 1;
-        let number = inner.connections;
-        inner.under_way.insert(number);
-        number
+        inner.connections
     }
 
     /// The process of the database that serves a connection.
@@ -96,25 +98,20 @@ impl Gate {
         self.inner().processes.insert(connection, process);
     }
 
-    /// Waits until the statement may pass.
-    pub(crate) async fn pass(&self, connection: u64, replica: usize, text: &str, bytes: &[u8]) -> Passage {
+    /// Waits until a statement may pass, or what has no text: a greeting, a ping, a statement that is only prepared.
+    pub(crate) async fn pass(&self, connection: u64, replica: usize, text: &str, parameters: &[u8]) -> Passage {
         let (go, may) = oneshot::channel();
         self.inner().waiting.push(Waiting {
             connection,
             replica,
             text: text.to_owned(),
-            bytes: bytes.to_vec(),
+            parameters: parameters.to_vec(),
             go,
         });
         may.await.unwrap_or(Passage::CutBefore)
     }
 
-    /// The database has something to answer.
-    pub(crate) fn asked(&self, connection: u64) {
-        self.inner().under_way.insert(connection);
-    }
-
-    /// It has answered.
+    /// The database has answered.
     pub(crate) fn answered(&self, connection: u64) {
         self.inner().under_way.remove(&connection);
         self.answered.notify_one();
@@ -137,11 +134,21 @@ impl Gate {
         self.answered.notify_one();
     }
 
-    /// What waits, in an order that depends on nothing but what it says.
+    /// Lets the first of those without a text go, that change nothing and that nothing depends on; whether there was one.
+    pub(crate) fn let_idle_go(&self) -> bool {
+        let idle = |waiting: &&Waiting| waiting.text.is_empty();
+        let first = self.peek().waiting.iter().find(idle).map(|waiting| waiting.connection);
+        if let Some(connection) = first {
+            self.let_go(connection, Passage::Through);
+        }
+        first.is_some()
+    }
+
+    /// What waits, in an order that depends on nothing but what it says and, where that is the same, when it came.
     pub(crate) fn waiting(&self) -> Vec<(u64, usize, String)> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.peek();
         let mut all: Vec<&Waiting> = inner.waiting.iter().collect();
-        all.sort_by(|a, b| (a.replica, &a.text, &a.bytes).cmp(&(b.replica, &b.text, &b.bytes)));
+        all.sort_by(|a, b| (a.replica, &a.text, &a.parameters).cmp(&(b.replica, &b.text, &b.parameters)));
         all.iter()
             .map(|waiting| (waiting.connection, waiting.replica, waiting.text.clone()))
             .collect()
@@ -153,7 +160,7 @@ impl Gate {
         let Some(place) = inner.waiting.iter().position(|waiting| waiting.connection == connection) else {
             return;
         };
-        let waiting = inner.waiting.swap_remove(place);
+        let waiting = inner.waiting.remove(place);
         if passage != Passage::CutBefore {
             inner.under_way.insert(connection);
         }
@@ -162,7 +169,7 @@ impl Gate {
 
     /// Connections that wait on the database, with its process once that is known.
     pub(crate) fn under_way(&self) -> BTreeMap<u64, Option<i32>> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.peek();
         let process = |connection: &u64| inner.processes.get(connection).copied();
         inner
             .under_way
@@ -173,7 +180,7 @@ impl Gate {
 
     /// The database's processes that serve somebody.
     pub(crate) fn processes(&self) -> Vec<i32> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.peek();
         inner.processes.values().copied().collect()
     }
 
@@ -184,11 +191,11 @@ impl Gate {
 
     /// Processes whose connections have gone since this was last asked.
     pub(crate) fn departed(&self) -> Vec<i32> {
-        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).departed)
+        std::mem::take(&mut self.peek().departed)
     }
 
     /// What was committed since this was last asked.
     pub(crate) fn commits(&self) -> Vec<Commit> {
-        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).commits)
+        std::mem::take(&mut self.peek().commits)
     }
 }

@@ -202,7 +202,9 @@ impl Plant {
         };
         let counts = step >= second.not_before && step > second.newest;
         if counts {
-            second.held += 1;
+            // Across a gap, what was before is out of the windows' reach.
+            let is_gap = step > second.newest.saturating_add(3 * STEP);
+            second.held = if is_gap { 1 } else { second.held + 1 };
             second.newest = step;
         }
         counts

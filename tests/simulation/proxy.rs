@@ -73,11 +73,6 @@ struct Connection<'a> {
     deeds: Deeds,
 }
 
-/// Statements that change nothing and that nothing depends on: they don't wait.
-fn is_idle(text: &str) -> bool {
-    text.is_empty() || text.starts_with("LISTEN") || text.starts_with("SELECT pg_catalog")
-}
-
 impl Connection<'_> {
     async fn talk(&mut self) -> Result<()> {
         self.greet().await?;
@@ -88,12 +83,8 @@ impl Connection<'_> {
                 return Ok(());
             }
             let bytes = unit.bytes(|text| self.lines.sabotage.and_then(|sabotage| sabotage.rewrite(text)));
-            let passage = if is_idle(&unit.text) {
-                gate.asked(self.number);
-                Passage::Through
-            } else {
-                gate.pass(self.number, self.replica, &unit.text, &bytes).await
-            };
+            let text = if unit.text.starts_with("LISTEN") { "" } else { &unit.text };
+            let passage = gate.pass(self.number, self.replica, text, &unit.parameters).await;
             if passage == Passage::CutBefore {
                 return Ok(());
             }
@@ -110,6 +101,7 @@ impl Connection<'_> {
 
     /// Passes on the beginning of a session.
     async fn greet(&mut self) -> Result<()> {
+        self.lines.gate.pass(self.number, self.replica, "", &[]).await;
         let length = self.client.read_u32().await?;
         let mut rest = vec![0; length as usize - 4];
         self.client.read_exact(&mut rest).await?;

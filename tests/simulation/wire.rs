@@ -75,6 +75,8 @@ pub(crate) struct Unit {
     frames: Vec<Frame>,
     /// The statement that is run; empty when none is.
     pub(crate) text: String,
+    /// What it is run with.
+    pub(crate) parameters: Vec<u8>,
     /// The client says goodbye.
     pub(crate) ends: bool,
 }
@@ -93,7 +95,9 @@ impl Unit {
                 }
                 b'B' => {
                     let (_, end) = frame.text(0);
-                    bound = names.get(&frame.text(end).0).cloned();
+                    let (name, end) = frame.text(end);
+                    bound = names.get(&name).cloned();
+                    unit.parameters = frame.body()[end..].to_vec();
                 }
                 b'E' => unit.text = bound.clone().unwrap_or_default(),
                 b'Q' => unit.text = frame.text(0).0,

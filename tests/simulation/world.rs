@@ -219,8 +219,13 @@ impl World {
         let skew = if self.is_rough { self.rng.random_range(-20..=20) } else { 0 };
         let now = Timestamp::from_micros(self.now + skew * 1_000_000);
         let seed = self.rng.random();
-        let replica = Replica::start(&self.parts, place, &folder, now, seed).await?;
-        self.replicas[place] = Some(replica);
+        let parts = self.parts.clone();
+        let start = tokio::spawn(async move { Replica::start(&parts, place, &folder, now, seed).await });
+        // It greets the database, and that is for the gate to let through.
+        while !start.is_finished() {
+            self.settle().await?;
+        }
+        self.replicas[place] = Some(start.await??);
         self.quiet().await
     }
 
