@@ -9,6 +9,7 @@ mod demo;
 mod femto;
 mod femto_units;
 mod incident;
+mod incident_simulation;
 mod kill;
 mod limits;
 mod limits_story;

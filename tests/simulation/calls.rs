@@ -128,13 +128,17 @@ impl World {
     /// An ensemble looks which machines it has to fold, flagged or not: what it should find.
     pub(crate) fn note_look(&mut self, replica: usize) {
         let mut calls = self.calls.iter_mut().filter(|call| call.replica == replica);
-        let Some(assess) = calls.find_map(Call::assess) else { return };
+        let Some(assess) = calls.find_map(Call::assess) else {
+            return;
+        };
         let mut oldest: BTreeMap<usize, i64> = BTreeMap::new();
         for ((unit, at, _), _, _) in &assess.sent {
             let oldest = oldest.entry(*unit).or_insert(*at);
             *oldest = (*oldest).min(*at);
         }
-        let folded = oldest.into_iter().filter(|(unit, at)| self.units[*unit].model.is_folded(*at));
+        let folded = oldest
+            .into_iter()
+            .filter(|(unit, at)| self.units[*unit].model.is_folded(*at));
         assess.folded = folded.map(|(unit, _)| unit).collect();
     }
 
@@ -167,7 +171,9 @@ impl World {
         }
         for (unit, rows) in by_machine {
             let machine = self.units[unit].place.machine;
-            let again = rows.iter().any(|(key, _)| self.units[unit].model.rows.contains_key(key));
+            let again = rows
+                .iter()
+                .any(|(key, _)| self.units[unit].model.rows.contains_key(key));
             if again {
                 self.violated(|| format!("machine {machine}: a reading was stored twice"));
             }
@@ -195,8 +201,10 @@ impl World {
                      cross join lateral (select from reading r where r.sensor_id = k.sensor_id
                                          and r.captured_at = k.captured_at and r.commit_seq = $3 limit 1) r
                      order by 1, 2";
-        let times: Vec<DateTime<Utc>> =
-            at.iter().filter_map(|at| DateTime::from_timestamp_micros(*at)).collect();
+        let times: Vec<DateTime<Utc>> = at
+            .iter()
+            .filter_map(|at| DateTime::from_timestamp_micros(*at))
+            .collect();
         let rows = sqlx::query(query).bind(&at).bind(&sensors).bind(commit_seq).bind(times);
         let rows = rows.fetch_all(self.database.admin()).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -233,7 +241,8 @@ impl World {
                 CallKind::Acknowledge { unit, nth, done } => {
                     // Who is told yes has acknowledged it, though something new may have been said since.
                     let incident = self.units[unit].model.incidents.get(nth);
-                    let was = incident.is_some_and(|incident| incident.events.iter().any(|event| event.0 == "acknowledged"));
+                    let was =
+                        incident.is_some_and(|incident| incident.events.iter().any(|event| event.0 == "acknowledged"));
                     if done.await?.is_ok() && !was {
                         self.violated(|| "an acknowledgement was confirmed and is not there".to_owned());
                     }
@@ -247,7 +256,11 @@ impl World {
     fn answered(&mut self, sent: &[(Key, Row, u64)], outcomes: &[ReadingOutcome]) -> BTreeSet<usize> {
         let (mut refused, mut held) = (BTreeSet::new(), BTreeSet::new());
         for (((unit, at, sensor), row, batch), outcome) in sent.iter().zip(outcomes) {
-            let stored = self.units[*unit].model.rows.get(&(*at, *sensor)).map(|stored| stored.hash);
+            let stored = self.units[*unit]
+                .model
+                .rows
+                .get(&(*at, *sensor))
+                .map(|stored| stored.hash);
             let holds = match outcome {
                 ReadingOutcome::Stored { .. } | ReadingOutcome::Duplicate => stored == Some(row.hash),
                 ReadingOutcome::Conflict => stored.is_some_and(|hash| hash != row.hash),

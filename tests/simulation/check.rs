@@ -178,19 +178,30 @@ impl World {
     /// Now and then an acknowledged incident goes further than people know.
     pub(crate) async fn maybe_worsen(&mut self, unit: usize) -> Result<()> {
         let of = &self.units[unit];
-        let Some(open) = of.model.open().filter(|open| open.is_acknowledged && of.plant.may_worsen()) else {
+        let Some(open) = of
+            .model
+            .open()
+            .filter(|open| open.is_acknowledged && of.plant.may_worsen())
+        else {
             return Ok(());
         };
         let is_page = open.is_page;
-        if !self.rng.random_bool(0.15) {
+        if !self.rng.random_bool(0.1) {
             return Ok(());
         }
         let Some(mut second) = self.units[unit].plant.second_fault(is_page, &mut self.rng) else {
             return Ok(());
         };
         let triggers = self.triggers(unit).await?;
-        let said = triggers.iter().filter(|(reason, _)| reason == second.kind.reason()).map(|(_, step)| *step);
-        second.not_before = said.map(|said| said + 1_440 * STEP).max().unwrap_or_default().max(self.at());
+        let said = triggers
+            .iter()
+            .filter(|(reason, _)| reason == second.kind.reason())
+            .map(|(_, step)| *step);
+        second.not_before = said
+            .map(|said| said + 1_440 * STEP)
+            .max()
+            .unwrap_or_default()
+            .max(self.at());
         second.pages_before = triggers.len();
         self.units[unit].plant.second = Some(second);
         Ok(())
@@ -198,7 +209,8 @@ impl World {
 
     /// Reasons and steps (in microseconds) of the triggers of the incident that a machine has open.
     async fn triggers(&mut self, unit: usize) -> Result<Vec<(String, i64)>> {
-        let query = "select o.payload->>'reason', (extract(epoch from (o.payload->>'step')::timestamptz) * 1000000)::int8
+        let query =
+            "select o.payload->>'reason', (extract(epoch from (o.payload->>'step')::timestamptz) * 1000000)::int8
                      from incident n join outbox o using (incident_id)
                      where n.machine_id = $1 and n.closed_at is null and o.action = 'trigger'";
         let machine = i64::from(self.units[unit].place.machine);
@@ -228,21 +240,27 @@ fn is_same_story(one: &Taken, other: &Request) -> bool {
 }
 
 fn two(text: &str) -> Option<(String, String)> {
-    text.split_once('/').map(|(one, other)| (one.to_owned(), other.to_owned()))
+    text.split_once('/')
+        .map(|(one, other)| (one.to_owned(), other.to_owned()))
 }
 
 /// Kind, reason or severity where it has one, and time of an entry; people's have a time of their own.
 fn of_journal(text: &str) -> (String, String, Option<i64>) {
     let mut parts = text.split('/').map(str::to_owned);
     let (kind, reason) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let at = parts.next().and_then(|at| at.parse().ok()).filter(|_| kind != "acknowledged");
+    let at = parts
+        .next()
+        .and_then(|at| at.parse().ok())
+        .filter(|_| kind != "acknowledged");
     (kind, reason, at)
 }
 
 impl Stored {
     fn is(&self, should: &Incident) -> bool {
         let events = should.events.iter();
-        let events: Vec<_> = events.map(|(kind, reason, at)| ((*kind).to_owned(), (*reason).to_owned(), *at)).collect();
+        let events: Vec<_> = events
+            .map(|(kind, reason, at)| ((*kind).to_owned(), (*reason).to_owned(), *at))
+            .collect();
         let mut trigger = String::new();
         let pages = should.pages.iter().map(|(action, reason, step)| {
             if let Some(step) = step {

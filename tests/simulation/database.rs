@@ -34,12 +34,13 @@ impl Database {
         let cluster = Cluster::start(&folder.path().join("postgres")).await?;
         let options = PgConnectOptions::from_str(&cluster.url())?;
         let admin = PgConnection::connect_with(&options).await?;
-        let mut database = Self {
-            admin,
-            cluster,
-            folder,
-        };
-        for setting in ["fsync = off", "full_page_writes = off", "synchronous_commit = off", "jit = off"] {
+        let mut database = Self { admin, cluster, folder };
+        for setting in [
+            "fsync = off",
+            "full_page_writes = off",
+            "synchronous_commit = off",
+            "jit = off",
+        ] {
             database.run(&format!("alter system set {setting}")).await?;
         }
         database.run("select pg_reload_conf()").await?;

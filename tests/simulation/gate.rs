@@ -157,7 +157,11 @@ impl Gate {
     /// Lets a statement of this connection go.
     pub(crate) fn let_go(&self, connection: u64, passage: Passage) {
         let mut inner = self.inner();
-        let Some(place) = inner.waiting.iter().position(|waiting| waiting.connection == connection) else {
+        let Some(place) = inner
+            .waiting
+            .iter()
+            .position(|waiting| waiting.connection == connection)
+        else {
             return;
         };
         let waiting = inner.waiting.remove(place);

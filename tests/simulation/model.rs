@@ -67,7 +67,8 @@ impl Incident {
     }
 
     fn trigger(&mut self, kind: &'static str, reason: &'static str, step: i64) {
-        self.events.push((kind, if kind == "re_alarmed" { reason } else { "" }, Some(step)));
+        self.events
+            .push((kind, if kind == "re_alarmed" { reason } else { "" }, Some(step)));
         self.is_acknowledged = false;
         self.alarm.raise(reason, step);
         self.pages.push(("trigger", reason, Some(step)));
@@ -112,7 +113,9 @@ impl Machine {
     }
 
     fn open_mut(&mut self) -> Option<&mut Incident> {
-        self.incidents.last_mut().filter(|incident| incident.closed_at.is_none())
+        self.incidents
+            .last_mut()
+            .filter(|incident| incident.closed_at.is_none())
     }
 
     /// Whether a reading captured at `at` is folded although nothing of its batch is flagged.
@@ -127,7 +130,11 @@ impl Machine {
 
     /// A transaction that held the machine's lock stored readings and folded them; how many transitions that made.
     pub(crate) fn fold(&mut self, rows: &[((i64, i32), Row)]) -> usize {
-        let before = self.incidents.iter().map(|incident| incident.events.len()).sum::<usize>();
+        let before = self
+            .incidents
+            .iter()
+            .map(|incident| incident.events.len())
+            .sum::<usize>();
         let live = self.rows.iter().filter(|(_, row)| !row.historical);
         let newest = live.map(|((at, _), _)| floor(*at)).max();
         let (late, mut current): (Vec<_>, Vec<_>) =
@@ -144,7 +151,11 @@ impl Machine {
             }
             self.arrive(floor(key.0), row.acts);
         }
-        self.incidents.iter().map(|incident| incident.events.len()).sum::<usize>() - before
+        self.incidents
+            .iter()
+            .map(|incident| incident.events.len())
+            .sum::<usize>()
+            - before
     }
 
     /// Somebody acknowledged its incident `nth`; whether that was something to do.
@@ -170,7 +181,12 @@ impl Machine {
     /// A reading of the newest step has come.
     fn arrive(&mut self, step: i64, acts: bool) {
         let steps = self.steps(step);
-        let last = |count: i64| steps.iter().rev().filter(move |(start, _)| **start >= step - 2 * count * STEP);
+        let last = |count: i64| {
+            steps
+                .iter()
+                .rev()
+                .filter(move |(start, _)| **start >= step - 2 * count * STEP)
+        };
         let judged = |count: i64| last(count).filter_map(|(_, of)| of.level).take(count as usize);
         if steps.get(&step).and_then(|newest| newest.level).is_none() {
             return; // an unjudged step decides nothing
@@ -203,7 +219,9 @@ impl Machine {
         let held = kth(judged(N).collect());
         let names: BTreeSet<i32> = steps.values().flat_map(|step| step.sensors.keys().copied()).collect();
         let at_page = names.into_iter().filter(|sensor| {
-            let own = last(N).filter_map(|(_, of)| of.sensors.get(sensor).copied()).take(N as usize);
+            let own = last(N)
+                .filter_map(|(_, of)| of.sensors.get(sensor).copied())
+                .take(N as usize);
             kth(own.collect()).is_some_and(|level| level >= PAGE)
         });
         let at_page: BTreeSet<i32> = at_page.collect();
@@ -233,18 +251,27 @@ impl Machine {
         let mut levels: BTreeMap<i64, BTreeMap<i32, Vec<f32>>> = BTreeMap::new();
         for ((at, sensor), row) in self.rows.range((newest - 2 * CLEAR_STEPS * STEP, i32::MIN)..) {
             if let Some(level) = row.level.filter(|_| !row.historical) {
-                levels.entry(floor(*at)).or_default().entry(*sensor).or_default().push(level);
+                levels
+                    .entry(floor(*at))
+                    .or_default()
+                    .entry(*sensor)
+                    .or_default()
+                    .push(level);
             }
         }
         let of = |sensors: BTreeMap<i32, Vec<f32>>| {
-            let sensors = sensors.into_iter().map(|(sensor, mut levels)| (sensor, median(&mut levels)));
+            let sensors = sensors
+                .into_iter()
+                .map(|(sensor, mut levels)| (sensor, median(&mut levels)));
             let sensors: BTreeMap<i32, f32> = sensors.collect();
             Step {
                 level: sensors.values().copied().reduce(f32::max),
                 sensors,
             }
         };
-        levels.into_iter().map(|(start, sensors)| (start, of(sensors))).collect()
+        levels
+            .into_iter()
+            .map(|(start, sensors)| (start, of(sensors)))
+            .collect()
     }
 }
-

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rand::rngs::StdRng;
 use rand::RngExt;
+use rand::rngs::StdRng;
 use tocsin_domain::overall::OverallQuantity;
 use tocsin_domain::zones::{Boundaries, SeverityZone};
 
@@ -191,12 +191,17 @@ impl Plant {
         let Some(place) = self.spool.iter().position(|batch| batch.number == number) else {
             return false;
         };
-        let Some(batch) = self.spool.remove(place) else { return false };
+        let Some(batch) = self.spool.remove(place) else {
+            return false;
+        };
         while self.sent.len() > 40 {
             self.sent.pop_front();
         }
         self.sent.push_back(batch.clone());
-        let step = batch.samples.first().map_or(i64::MIN, |sample| sample.at.div_euclid(STEP) * STEP);
+        let step = batch
+            .samples
+            .first()
+            .map_or(i64::MIN, |sample| sample.at.div_euclid(STEP) * STEP);
         let Some(second) = self.second.as_mut().filter(|_| batch.is_second_fault && acts) else {
             return false;
         };
@@ -250,7 +255,11 @@ impl Plant {
         if self.phase == Phase::Healthy {
             let sensor = rng.random_range(0..SENSORS);
             let is_page = rng.random_bool(0.7);
-            let level = if is_page { rng.random_range(2.1..3.2) } else { rng.random_range(1.2..1.8) };
+            let level = if is_page {
+                rng.random_range(2.1..3.2)
+            } else {
+                rng.random_range(1.2..1.8)
+            };
             self.phase = Phase::Fault { sensor, level };
             if !is_open {
                 // What was before is of an incident that is over.
@@ -262,7 +271,11 @@ impl Plant {
         } else {
             self.phase = Phase::Healthy;
             // Now and then it fails again before the incident is over.
-            self.left = if rng.random_bool(0.8) { rng.random_range(22..40) } else { rng.random_range(3..20) };
+            self.left = if rng.random_bool(0.8) {
+                rng.random_range(22..40)
+            } else {
+                rng.random_range(3..20)
+            };
         }
     }
 
@@ -271,7 +284,10 @@ impl Plant {
         let (draw, strays) = (rng.random::<f32>(), rng.random_range(0.5..3.0));
         let mut level = quiet;
         match &self.phase {
-            Phase::Fault { sensor: bad, level: worse } if *bad == sensor => level = *worse,
+            Phase::Fault {
+                sensor: bad,
+                level: worse,
+            } if *bad == sensor => level = *worse,
             Phase::Healthy if draw > 0.96 => level = strays,
             _ => {}
         }

@@ -83,7 +83,11 @@ impl Connection<'_> {
                 return Ok(());
             }
             let bytes = unit.bytes(|text| self.lines.sabotage.and_then(|sabotage| sabotage.rewrite(text)));
-            let text = if unit.text.starts_with("LISTEN") { "" } else { &unit.text };
+            let text = if unit.text.starts_with("LISTEN") {
+                ""
+            } else {
+                &unit.text
+            };
             let passage = gate.pass(self.number, self.replica, text, &unit.parameters).await;
             if passage == Passage::CutBefore {
                 return Ok(());
@@ -131,7 +135,10 @@ impl Connection<'_> {
             let frame = Frame::read(&mut self.server).await?.context("the server has gone")?;
             match frame.kind {
                 b'A' => continue,
-                b'D' if locks => self.deeds.locked.extend(frame.first_integer().map(|machine| machine as i32)),
+                b'D' if locks => self
+                    .deeds
+                    .locked
+                    .extend(frame.first_integer().map(|machine| machine as i32)),
                 b'D' if numbers => self.deeds.commit_seq = frame.first_integer(),
                 b'C' => tag = String::from_utf8_lossy(frame.body()).trim_end_matches('\0').to_owned(),
                 _ => {}

@@ -84,7 +84,9 @@ impl Receivers {
         let inner = Arc::<Mutex<Inner>>::default();
         let mut addresses = Vec::new();
         for destination in 0..count {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("binding a receiver")?;
+            let listener = TcpListener::bind(("127.0.0.1", 0))
+                .await
+                .context("binding a receiver")?;
             addresses.push(listener.local_addr()?);
             let door = Door {
                 destination,
@@ -109,7 +111,9 @@ impl Receivers {
     /// Requests that nobody has answered and whose senders still wait, in an order of their own.
     pub(crate) fn waiting(&self) -> Vec<Request> {
         let mut inner = self.inner();
-        inner.pending.retain(|pending| pending.answer.as_ref().is_none_or(|answer| !answer.is_closed()));
+        inner
+            .pending
+            .retain(|pending| pending.answer.as_ref().is_none_or(|answer| !answer.is_closed()));
         let waiting = inner.pending.iter().filter(|pending| pending.answer.is_some());
         let mut waiting: Vec<Request> = waiting.map(|pending| pending.request.clone()).collect();
         waiting.sort();
@@ -137,7 +141,9 @@ impl Receivers {
         if let Some(sender) = found.and_then(|pending| pending.answer.take()) {
             let _ = sender.send(answer);
         }
-        inner.pending.retain(|pending| pending.answer.is_some() || !pending.seen);
+        inner
+            .pending
+            .retain(|pending| pending.answer.is_some() || !pending.seen);
         drop(inner);
         self.gate.stir();
     }
@@ -154,7 +160,11 @@ async fn take(State(door): State<Door>, headers: HeaderMap, Json(page): Json<Val
         let request = Request {
             destination: door.destination,
             incident: page["incident_id"].as_i64().unwrap_or_default(),
-            page_key: if is_keyed { text(&page["page_key"]) } else { String::new() },
+            page_key: if is_keyed {
+                text(&page["page_key"])
+            } else {
+                String::new()
+            },
             action: text(&page["action"]),
             nth: inner.arrived,
         };

@@ -86,7 +86,10 @@ impl Replica {
         let dead = CancellationToken::new();
         parts.lines.open(folder, place, dead.clone())?;
         let config = tocsin_store::Config {
-            url: format!("postgres://tocsin@localhost/tocsin?sslmode=disable&host={}", folder.display()),
+            url: format!(
+                "postgres://tocsin@localhost/tocsin?sslmode=disable&host={}",
+                folder.display()
+            ),
             ..tocsin_store::Config::default()
         };
         let store = Store::connect(&config).await?;

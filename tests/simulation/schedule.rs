@@ -58,7 +58,10 @@ impl World {
                 }
             }
             if ticks > STUCK {
-                bail!("the database has not answered for half a minute: {under_way:?} of {:?}", self.gate);
+                bail!(
+                    "the database has not answered for half a minute: {under_way:?} of {:?}",
+                    self.gate
+                );
             }
         }
     }
@@ -124,7 +127,8 @@ impl World {
         }
         self.report.crashes += 1;
         let (after, kills) = (self.rng.random_bool(0.5), self.rng.random_bool(0.4));
-        self.gate.let_go(connection, if after { Passage::CutAfter } else { Passage::CutBefore });
+        self.gate
+            .let_go(connection, if after { Passage::CutAfter } else { Passage::CutBefore });
         if kills {
             if after {
                 self.settle().await?;
@@ -174,6 +178,8 @@ impl World {
 
     /// Replicas that are away.
     pub(crate) fn absent(&self) -> BTreeSet<usize> {
-        (0..self.replicas.len()).filter(|place| self.replicas[*place].is_none()).collect()
+        (0..self.replicas.len())
+            .filter(|place| self.replicas[*place].is_none())
+            .collect()
     }
 }

@@ -114,7 +114,9 @@ pub(crate) async fn fleet(database: &mut Database, registry: Channel) -> Result<
                 spec: "velocity".to_owned(),
                 ..Sensor::default()
             };
-            client.create_sensor(CreateSensorRequest { sensor: Some(sensor) }).await?;
+            client
+                .create_sensor(CreateSensorRequest { sensor: Some(sensor) })
+                .await?;
         }
     }
     numbers(database).await

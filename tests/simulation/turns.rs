@@ -65,7 +65,12 @@ impl World {
         let mut steps = 1;
         let at = self.at();
         let is_held_back = |second: &crate::plant::Second| second.not_before > at;
-        if self.units.iter().any(|unit| unit.plant.second.as_ref().is_some_and(is_held_back)) && self.chance(0.1) {
+        if self
+            .units
+            .iter()
+            .any(|unit| unit.plant.second.as_ref().is_some_and(is_held_back))
+            && self.chance(0.1)
+        {
             steps += HELD_BACK;
         }
         self.step += steps;
@@ -98,7 +103,7 @@ impl World {
         let (nth, any) = (incidents.len() - 1, incidents.len());
         let share = match last.state() {
             "active_unacknowledged" => 0.12,
-            "returned_unacknowledged" => 0.03,
+            "returned_unacknowledged" => 0.08,
             _ => 0.004,
         };
         let is_other = self.chance(0.003);

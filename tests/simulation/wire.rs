@@ -52,7 +52,10 @@ impl Frame {
     fn text(&self, start: usize) -> (String, usize) {
         let rest = self.body().get(start..).unwrap_or_default();
         let length = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-        (String::from_utf8_lossy(&rest[..length]).into_owned(), start + length + 1)
+        (
+            String::from_utf8_lossy(&rest[..length]).into_owned(),
+            start + length + 1,
+        )
     }
 
     /// The first column of a row, of four or eight bytes.
@@ -87,7 +90,9 @@ impl Unit {
         let mut unit = Self::default();
         let mut bound = None;
         loop {
-            let Some(frame) = Frame::read(from).await? else { return Ok(None) };
+            let Some(frame) = Frame::read(from).await? else {
+                return Ok(None);
+            };
             match frame.kind {
                 b'P' => {
                     let (name, end) = frame.text(0);

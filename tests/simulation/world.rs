@@ -216,7 +216,11 @@ impl World {
     pub(crate) async fn bring_up(&mut self, place: usize) -> Result<()> {
         self.starts += 1;
         let folder = self.database.folder.path().join(format!("r{}", self.starts));
-        let skew = if self.is_rough { self.rng.random_range(-20..=20) } else { 0 };
+        let skew = if self.is_rough {
+            self.rng.random_range(-20..=20)
+        } else {
+            0
+        };
         let now = Timestamp::from_micros(self.now + skew * 1_000_000);
         let seed = self.rng.random();
         let parts = self.parts.clone();

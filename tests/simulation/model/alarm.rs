@@ -54,6 +54,9 @@ impl Alarm {
         let another = self.at_page.difference(sensors).next().is_some();
         let causes = [("level_rose", rose), ("another_sensor", another)];
         let may = |reason: &str| self.said.get(reason).is_none_or(|last| step >= last + HELD_BACK);
-        causes.into_iter().find(|(reason, holds)| *holds && may(reason)).map(|(reason, _)| reason)
+        causes
+            .into_iter()
+            .find(|(reason, holds)| *holds && may(reason))
+            .map(|(reason, _)| reason)
     }
 }

@@ -12,7 +12,7 @@ use crate::{Result, Store};
 pub struct OwedPage {
     /// The page.
     pub page: Page,
-    /// The destinations that are owed, or were sent, what opened its incident.
+    /// The destinations that are owed, or were sent, what opened its incident or said more of it, before this page.
     pub told: Vec<String>,
 }
 
@@ -34,7 +34,8 @@ impl Store {
                    where n.closed_at is null and o.action = 'trigger')
                select o.outbox_id, o.page_key, o.incident_id, o.action, o.payload::text as "payload!", o.created_at,
                       array(select distinct d.destination from outbox t join delivery d using (outbox_id)
-                            where t.incident_id = o.incident_id and t.action = 'trigger') as "told!"
+                            where t.incident_id = o.incident_id and t.action = 'trigger'
+                              and t.outbox_id < o.outbox_id) as "told!"
                from young y join outbox o using (outbox_id)
                where o.outbox_id <> all($3) and exists (
                    select 1 from unnest($1::text[]) as wanted(destination)
