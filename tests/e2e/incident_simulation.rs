@@ -20,7 +20,7 @@ fn simulate(arguments: &[&str]) -> Result<Value> {
 
 #[test]
 fn nothing_is_violated_and_no_second_fault_is_missed_and_a_seed_reproduces_its_run() -> Result<()> {
-    let arguments = ["--steps", "1500", "--seed", "2"];
+    let arguments = ["--steps", "2000", "--seed", "5"];
     let document = simulate(&arguments)?;
     assert_eq!(
         (&document["violations"], &document["missed_second_faults"]),
@@ -37,7 +37,7 @@ fn nothing_is_violated_and_no_second_fault_is_missed_and_a_seed_reproduces_its_r
 #[test]
 fn each_sabotage_is_noticed() -> Result<()> {
     for sabotage in ["double-open", "lost-page", "skip-lock", "resurrect", "forget-outbox"] {
-        let document = simulate(&["--steps", "2000", "--seed", "3", "--sabotage", sabotage])?;
+        let document = simulate(&["--steps", "3000", "--seed", "3", "--sabotage", sabotage])?;
         assert!(document["violations"].as_u64() > Some(0), "{sabotage}: {document:#}");
     }
     Ok(())

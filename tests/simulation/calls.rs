@@ -21,6 +21,9 @@ use crate::world::World;
 /// A reading's place: the machine's among the units, capture time and sensor.
 type Key = (usize, i64, i32);
 
+/// Readings of a machine, by capture time and sensor.
+type Rows = Vec<((i64, i32), Row)>;
+
 /// A call under way.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -162,7 +165,7 @@ impl World {
         };
         let sent: Vec<(Key, Row, u64)> = assess.sent.clone();
         let looked = assess.folded.clone();
-        let mut by_machine: BTreeMap<usize, Vec<((i64, i32), Row)>> = BTreeMap::new();
+        let mut by_machine: BTreeMap<usize, Rows> = BTreeMap::new();
         for (at, sensor) in self.stored_as(commit_seq, &sent).await? {
             let found = sent.iter().find(|((_, of, by), _, _)| (*of, *by) == (at, sensor));
             if let Some(((unit, ..), row, _)) = found {

@@ -53,11 +53,13 @@ pub(crate) struct Replica {
     dead: CancellationToken,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an interceptor may refuse")]
 fn as_service(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.extensions_mut().insert(Principal::Service);
     Ok(request)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "an interceptor may refuse")]
 fn as_operator(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.extensions_mut().insert(Principal::Person(Person {
         account: AccountId(1),

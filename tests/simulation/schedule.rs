@@ -150,8 +150,7 @@ impl World {
     fn answer(&mut self, request: &Request) {
         let draw: f64 = if self.is_rough { self.rng.random() } else { 1.0 };
         let answer = match (self.moods[request.destination], draw) {
-            (Mood::Refusing, _) => Answer::NotNow,
-            (_, ..0.04) => Answer::NotNow,
+            (Mood::Refusing, _) | (_, ..0.04) => Answer::NotNow,
             (_, ..0.05) => Answer::Wait(self.rng.random_range(1..100)),
             (_, ..0.07) => Answer::YesUnheard,
             (_, ..0.09) => Answer::Silence,

@@ -102,8 +102,8 @@ impl World {
         let Some(last) = incidents.last() else { return Ok(()) };
         let (nth, any) = (incidents.len() - 1, incidents.len());
         let share = match last.state() {
-            "active_unacknowledged" => 0.12,
-            "returned_unacknowledged" => 0.08,
+            "active_unacknowledged" => 0.05,
+            "returned_unacknowledged" => 0.15,
             _ => 0.004,
         };
         let is_other = self.chance(0.003);
