@@ -12,6 +12,7 @@ mod femto;
 mod femto_units;
 mod flood;
 mod incident;
+mod incident_simulation;
 mod kill;
 mod limits;
 mod limits_story;

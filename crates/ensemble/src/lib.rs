@@ -35,4 +35,4 @@ mod write;
 mod zones;
 
 pub use config::Config;
-pub use service::{Ensemble, Parts, build};
+pub use service::{Ensemble, Parts, Service, build};

@@ -64,15 +64,17 @@ impl Worker {
                 self.start(&mut under_way).await;
             }
             tokio::select! {
+                // What is done makes room before more is begun: the same every time.
+                biased;
                 () = shutdown.cancelled() => break,
-                () = self.wake.notified() => wake_at = Instant::now(),
-                () = sleep_until(wake_at) => {}
                 Some(sent) = under_way.join_next(), if !under_way.is_empty() => {
                     // A page that is done makes room, and may have held up the next of its incident.
                     let retry_in = self.finish(sent).await.unwrap_or_default();
                     let wait = self.circuit.wait(self.sender.clock.now()).unwrap_or_default();
                     wake_at = wake_at.min(Instant::now() + retry_in.max(wait));
                 }
+                () = self.wake.notified() => wake_at = Instant::now(),
+                () = sleep_until(wake_at) => {}
             }
         }
         while let Some(sent) = under_way.join_next().await {

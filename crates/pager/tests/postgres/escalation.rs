@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tocsin_domain::{Clock, PersonRole, Scope, Timestamp};
+use tocsin_domain::{Clock, PageAction, PersonRole, Scope, Timestamp};
+use tocsin_judge::PageReason;
 use tocsin_pager::destination::{Hours, Webhook};
 use tocsin_pager::{Config, DayShift, Destination};
 use tocsin_store::outbox::{DeliveryState, PageDelivery};
@@ -64,6 +65,31 @@ async fn what_nobody_takes_in_time_goes_to_others_once_over_a_restart_and_so_doe
         again.stop().await;
         assert_eq!(actions(&boss), ["trigger", "resolve"]);
         assert_eq!(actions(&duty), ["trigger", "resolve"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_told_later_hears_nothing_of_what_was_over_before() {
+    with_stage("later", noon(), |stage| async move {
+        let (duty, boss) = (Receiver::start([]).await, Receiver::start([]).await);
+        let pager = stage.pager(config(&duty, &boss));
+        let incident = stage.open().await;
+        stage.say(incident, PageAction::Acknowledge).await;
+        stage.clock.advance(Duration::from_mins(1));
+        stage.say_for(incident, PageReason::LevelRose).await;
+        stage.pages_when(incident, |pages| delivered(pages, 3)).await;
+        stage.clock.advance(IN_TIME);
+        stage.pages_when(incident, |pages| delivered(pages, 4)).await;
+        // One that begins anew looks at every page again: at the acknowledgement of the first, too.
+        pager.stop().await;
+        let again = stage.pager(config(&duty, &boss));
+        stage.clock.advance(Duration::from_mins(1));
+        rounds().await;
+        stage.clear(incident).await;
+        stage.pages_when(incident, |pages| delivered(pages, 6)).await;
+        again.stop().await;
+        assert_eq!(actions(&boss), ["trigger", "resolve"]);
     })
     .await;
 }

@@ -15,7 +15,8 @@ use crate::{Result, Store};
 pub struct OwedPage {
     /// The page.
     pub page: Page,
-    /// The destinations that are owed, or were sent, what opened its incident; not those that were told of it in a flood.
+    /// The destinations that are owed, or were sent, what opened its incident or said more of it, before this page; not those
+    /// that were told of it in a flood.
     pub told: Vec<String>,
     /// The destinations that have a delivery of it, in whatever state.
     pub settled: Vec<String>,
@@ -99,7 +100,7 @@ impl Store {
                select o.outbox_id, o.page_key, o.incident_id as "incident_id!", o.action, o.payload::text as "payload!", o.created_at, o.flood_id,
                       array(select distinct d.destination from outbox t join delivery d using (outbox_id)
                             where t.incident_id = o.incident_id and t.action = 'trigger' and t.flood_id is null
-                              and d.state <> 'joined') as "told!",
+                              and t.outbox_id < o.outbox_id and d.state <> 'joined') as "told!",
                       array(select d.destination from delivery d where d.outbox_id = o.outbox_id) as "settled!"
                from young y join outbox o using (outbox_id)
                where o.outbox_id <> all($3) and exists (

@@ -1,0 +1,205 @@
+//! The gate that every statement of the replicas waits at: one is let through at a time, and what a transaction has done
+//! is known when it has committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+/// What becomes of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// It is run and answered.
+    Through,
+    /// Its connection is cut before it reaches the database.
+    CutBefore,
+    /// It is run, and its connection is cut before the answer is passed on.
+    CutAfter,
+}
+
+/// A statement at the gate.
+#[derive(Debug)]
+struct Waiting {
+    connection: u64,
+    replica: usize,
+    text: String,
+    parameters: Vec<u8>,
+    go: oneshot::Sender<Passage>,
+}
+
+/// What one transaction did, as far as the simulation wants to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Deeds {
+    /// Machines whose rows it locked.
+    pub(crate) locked: BTreeSet<i32>,
+    /// The number its readings bear.
+    pub(crate) commit_seq: Option<i64>,
+    /// It wrote to a journal.
+    pub(crate) journal: bool,
+}
+
+/// A transaction that is in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) replica: usize,
+    pub(crate) deeds: Deeds,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    connections: u64,
+    waiting: Vec<Waiting>,
+    /// Connections whose statement the database has, with the process that works on it.
+    under_way: BTreeSet<u64>,
+    processes: BTreeMap<u64, i32>,
+    /// Processes of the database whose connections are gone.
+    departed: Vec<i32>,
+    commits: Vec<Commit>,
+    moved: u64,
+}
+
+/// The gate. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate {
+    inner: Arc<Mutex<Inner>>,
+    answered: Arc<Notify>,
+}
+
+impl Gate {
+    fn peek(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.peek();
+        inner.moved += 1;
+        inner
+    }
+
+    /// Goes up with everything that happens here; others may count their own doings.
+    pub(crate) fn moved(&self) -> u64 {
+        self.peek().moved
+    }
+
+    /// Something happened elsewhere.
+    pub(crate) fn stir(&self) {
+        drop(self.inner());
+    }
+
+    /// A connection begins: its number.
+    pub(crate) fn open(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.connections += 1;
+        inner.connections
+    }
+
+    /// The process of the database that serves a connection.
+    pub(crate) fn served_by(&self, connection: u64, process: i32) {
+        self.inner().processes.insert(connection, process);
+    }
+
+    /// Waits until a statement may pass, or what has no text: a greeting, a ping, a statement that is only prepared.
+    pub(crate) async fn pass(&self, connection: u64, replica: usize, text: &str, parameters: &[u8]) -> Passage {
+        let (go, may) = oneshot::channel();
+        self.inner().waiting.push(Waiting {
+            connection,
+            replica,
+            text: text.to_owned(),
+            parameters: parameters.to_vec(),
+            go,
+        });
+        may.await.unwrap_or(Passage::CutBefore)
+    }
+
+    /// The database has answered.
+    pub(crate) fn answered(&self, connection: u64) {
+        self.inner().under_way.remove(&connection);
+        self.answered.notify_one();
+    }
+
+    /// A transaction is in the database.
+    pub(crate) fn committed(&self, replica: usize, deeds: Deeds) {
+        self.inner().commits.push(Commit { replica, deeds });
+    }
+
+    /// A connection is gone.
+    pub(crate) fn close(&self, connection: u64) {
+        let mut inner = self.inner();
+        inner.under_way.remove(&connection);
+        inner.waiting.retain(|waiting| waiting.connection != connection);
+        if let Some(process) = inner.processes.remove(&connection) {
+            inner.departed.push(process);
+        }
+        drop(inner);
+        self.answered.notify_one();
+    }
+
+    /// Lets the first of those without a text go, that change nothing and that nothing depends on; whether there was one.
+    pub(crate) fn let_idle_go(&self) -> bool {
+        let idle = |waiting: &&Waiting| waiting.text.is_empty();
+        let first = self.peek().waiting.iter().find(idle).map(|waiting| waiting.connection);
+        if let Some(connection) = first {
+            self.let_go(connection, Passage::Through);
+        }
+        first.is_some()
+    }
+
+    /// What waits, in an order that depends on nothing but what it says and, where that is the same, when it came.
+    pub(crate) fn waiting(&self) -> Vec<(u64, usize, String)> {
+        let inner = self.peek();
+        let mut all: Vec<&Waiting> = inner.waiting.iter().collect();
+        all.sort_by(|a, b| (a.replica, &a.text, &a.parameters).cmp(&(b.replica, &b.text, &b.parameters)));
+        all.iter()
+            .map(|waiting| (waiting.connection, waiting.replica, waiting.text.clone()))
+            .collect()
+    }
+
+    /// Lets a statement of this connection go.
+    pub(crate) fn let_go(&self, connection: u64, passage: Passage) {
+        let mut inner = self.inner();
+        let Some(place) = inner
+            .waiting
+            .iter()
+            .position(|waiting| waiting.connection == connection)
+        else {
+            return;
+        };
+        let waiting = inner.waiting.remove(place);
+        if passage != Passage::CutBefore {
+            inner.under_way.insert(connection);
+        }
+        let _ = waiting.go.send(passage);
+    }
+
+    /// Connections that wait on the database, with its process once that is known.
+    pub(crate) fn under_way(&self) -> BTreeMap<u64, Option<i32>> {
+        let inner = self.peek();
+        let process = |connection: &u64| inner.processes.get(connection).copied();
+        inner
+            .under_way
+            .iter()
+            .map(|connection| (*connection, process(connection)))
+            .collect()
+    }
+
+    /// The database's processes that serve somebody.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let inner = self.peek();
+        inner.processes.values().copied().collect()
+    }
+
+    /// Returns when the database has answered something.
+    pub(crate) async fn answer(&self) {
+        self.answered.notified().await;
+    }
+
+    /// Processes whose connections have gone since this was last asked.
+    pub(crate) fn departed(&self) -> Vec<i32> {
+        std::mem::take(&mut self.peek().departed)
+    }
+
+    /// What was committed since this was last asked.
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        std::mem::take(&mut self.peek().commits)
+    }
+}

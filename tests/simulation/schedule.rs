@@ -1,0 +1,184 @@
+//! What happens next: one statement, or one answer of a receiver, drawn by lot among all that wait, and then nothing more
+//! until everybody who can go on has done so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rand::RngExt;
+
+use crate::gate::Passage;
+use crate::receivers::{Answer, Request};
+use crate::world::{Mood, World};
+
+/// Rounds of all that can run, without anything happening, after which nothing can.
+const STILL: u32 = 16;
+/// Ticks of real time, two milliseconds each, after which the database is asked whether a statement waits for a lock.
+const PATIENCE: u32 = 2;
+/// Ticks after which something is wrong with the simulation itself.
+const STUCK: u32 = 1_500;
+
+/// One in so many statements crashes its replica, or loses its connection.
+const CRASHES: u32 = 1_200;
+
+impl World {
+    /// Returns when everybody waits: for the gate, for a receiver, for time to go by, or for somebody else's lock.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        let mut ticks = 0;
+        loop {
+            self.still().await;
+            let departed = self.gate.departed();
+            if !departed.is_empty() {
+                self.database.end(&departed).await?;
+                continue;
+            }
+            let under_way = self.gate.under_way();
+            if under_way.is_empty() {
+                if self.gate.let_idle_go() {
+                    continue;
+                }
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.gate.answer() => {
+                    ticks = 0;
+                    continue;
+                }
+                () = self.tick.notified() => ticks += 1,
+            }
+            if ticks % PATIENCE == 0 && under_way.values().all(Option::is_some) {
+                let asked: Vec<i32> = under_way.values().flatten().copied().collect();
+                let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
+                if blocked.len() == asked.len() && self.gate.under_way() == under_way {
+                    if self.gate.let_idle_go() {
+                        continue;
+                    }
+                    return Ok(());
+                }
+            }
+            if ticks > STUCK {
+                bail!(
+                    "the database has not answered for half a minute: {under_way:?} of {:?}",
+                    self.gate
+                );
+            }
+        }
+    }
+
+    async fn still(&self) {
+        let (mut quiet, mut seen) = (0, self.gate.moved());
+        while quiet < STILL {
+            tokio::task::yield_now().await;
+            let moved = self.gate.moved();
+            quiet = if moved == seen { quiet + 1 } else { 0 };
+            seen = moved;
+        }
+    }
+
+    /// Goes on until nothing waits any more but for time.
+    pub(crate) async fn quiet(&mut self) -> Result<()> {
+        let mut waited = 0;
+        loop {
+            self.settle().await?;
+            self.take_commits().await?;
+            self.hear_arrivals().await?;
+            self.finish_calls().await?;
+            if self.go_on().await? {
+                continue;
+            }
+            if self.calls.is_empty() {
+                return Ok(());
+            }
+            // Whoever still waits, waits for time: a retry, or the patience of a start.
+            self.move_time(Duration::from_millis(500)).await;
+            waited += 1;
+            if waited > 240 {
+                bail!("calls are not answered in two minutes: {:?}", self.calls);
+            }
+        }
+    }
+
+    /// Lets one thing happen; whether there was any.
+    async fn go_on(&mut self) -> Result<bool> {
+        let statements = self.gate.waiting();
+        let requests = self.requests();
+        let all = statements.len() + requests.len();
+        if all == 0 {
+            return Ok(false);
+        }
+        let drawn = self.rng.random_range(0..all);
+        match statements.get(drawn) {
+            Some((connection, replica, text)) => self.let_go(*connection, *replica, text).await?,
+            None => self.answer(&requests[drawn - statements.len()]),
+        }
+        Ok(true)
+    }
+
+    async fn let_go(&mut self, connection: u64, replica: usize, text: &str) -> Result<()> {
+        let crashes = self.is_rough && self.rng.random_ratio(1, CRASHES);
+        if !crashes {
+            let looks = text.contains("join machine_state s on");
+            self.gate.let_go(connection, Passage::Through);
+            if looks {
+                self.note_look(replica);
+            }
+            return Ok(());
+        }
+        self.report.crashes += 1;
+        let (after, kills) = (self.rng.random_bool(0.5), self.rng.random_bool(0.4));
+        self.gate
+            .let_go(connection, if after { Passage::CutAfter } else { Passage::CutBefore });
+        if kills {
+            if after {
+                self.settle().await?;
+                self.take_commits().await?;
+            }
+            self.down[replica] = self.rng.random_range(0..6);
+            self.kill(replica);
+        }
+        Ok(())
+    }
+
+    /// Requests that may be answered now. A receiver that is silent answers none.
+    fn requests(&mut self) -> Vec<Request> {
+        let mut waiting = self.receivers.waiting();
+        waiting.retain(|request| self.moods[request.destination] != Mood::Silent);
+        waiting
+    }
+
+    fn answer(&mut self, request: &Request) {
+        let draw: f64 = if self.is_rough { self.rng.random() } else { 1.0 };
+        let answer = match (self.moods[request.destination], draw) {
+            (Mood::Refusing, _) | (_, ..0.04) => Answer::NotNow,
+            (_, ..0.05) => Answer::Wait(self.rng.random_range(1..100)),
+            (_, ..0.07) => Answer::YesUnheard,
+            (_, ..0.09) => Answer::Silence,
+            _ => Answer::Yes,
+        };
+        if answer.takes() {
+            self.page_taken(request);
+        }
+        self.receivers.answer(request, answer);
+    }
+
+    /// Receivers change their moods now and then.
+    pub(crate) fn sway(&mut self) {
+        for mood in &mut self.moods {
+            let draw: f64 = self.rng.random();
+            *mood = match (*mood, draw) {
+                (Mood::Well, ..0.004) => Mood::Refusing,
+                (Mood::Well, ..0.008) => Mood::Silent,
+                (Mood::Refusing | Mood::Silent, ..0.04) => Mood::Well,
+                (mood, _) => mood,
+            };
+        }
+    }
+
+    /// Replicas that are away.
+    pub(crate) fn absent(&self) -> BTreeSet<usize> {
+        (0..self.replicas.len())
+            .filter(|place| self.replicas[*place].is_none())
+            .collect()
+    }
+}
