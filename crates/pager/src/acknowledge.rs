@@ -9,7 +9,8 @@ use tocsin_store::outbox::Page as StoredPage;
 
 use crate::hook::{Answered, Taken, pager_duty, slack};
 use crate::link::{self, Claim};
-use crate::service::{Service, Taker, newest_trigger};
+use crate::service::Service;
+use crate::taking::{Taker, newest_trigger};
 use crate::{Destination, Error, secret, wire};
 
 /// The receivers whose posts are understood.

@@ -47,6 +47,7 @@ mod sensor_alarms;
 mod service;
 mod silence;
 mod suppression;
+mod taking;
 mod target;
 pub mod watchdog;
 mod wire;
