@@ -4,6 +4,7 @@ mod access;
 mod acknowledge;
 mod alertmanager;
 mod bad_input;
+mod bearing;
 mod clock_steps;
 mod commissioning;
 mod degraded;

@@ -29,6 +29,7 @@ pub mod deviation;
 pub mod drift;
 pub mod error;
 pub mod isolation_forest;
+pub mod lines;
 pub mod log_spectrum;
 pub mod mahalanobis;
 pub mod metrics;

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use half::f16;
+use tocsin_detect::Bearing;
+use tocsin_detect::lines::{Hint, hint, known};
+use tocsin_domain::spec::Axis;
 use tocsin_domain::{
     BaselineId, Detector, IncidentId, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
     SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_judge::Judgement;
-use tocsin_judge::page::{DetectorLevel, PagePayload, PageReason, TOP_BINS, TopBin, dedup_key, top_bins};
+use tocsin_judge::page::{DetectorLevel, LineHint, PagePayload, PageReason, TOP_BINS, TopBin, dedup_key, top_bins};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
@@ -51,6 +54,7 @@ pub(crate) struct Shown {
     threshold_set: Option<ThresholdSetId>,
     scores: Scores,
     state: OperatingState,
+    rpm: Option<f32>,
     degraded: bool,
 }
 
@@ -65,6 +69,7 @@ impl Shown {
             threshold_set: assessed.row.threshold_set,
             scores: assessed.row.scores,
             state: assessed.row.state,
+            rpm: assessed.row.condition.rpm,
             degraded: assessed.row.flags.contains(ReadingFlags::DEGRADED),
         }
     }
@@ -90,6 +95,7 @@ impl Shown {
             threshold_set: found.stored.threshold_set,
             scores: found.stored.scores,
             state: found.stored.state,
+            rpm: found.condition.rpm,
             degraded: found.stored.flags.contains(ReadingFlags::DEGRADED),
         }))
     }
@@ -175,6 +181,10 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         level: draft.level,
         top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(by), &spec, most)),
         top_bins_decide: decisive.is_some(),
+        line_hint: match bins {
+            Some(shown) => line_hint(store, sensor, shown, (by, &spec)).await?,
+            None => None,
+        },
         detectors: bins.map_or_else(Vec::new, |shown| shown.detectors(draft.class)),
         threshold_set_id: draft.class.threshold_set_id(),
         bundle_digest: draft.class.limits.as_ref().map(|limits| limits.bundle.digest()),
@@ -186,6 +196,36 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         flood: None,
         dedup_key: dedup_key(draft.incident),
     })
+}
+
+/// Which known line of the machine the bins that stand out could be; none where no bins or no speed are known.
+async fn line_hint(
+    store: &Store,
+    sensor: SensorId,
+    shown: &Shown,
+    (by, spec): (Detector, &SpectrumSpec),
+) -> Result<Option<LineHint>> {
+    let bins = shown.bins_of(by);
+    let (Some(rpm), false) = (shown.rpm.filter(|rpm| *rpm > 0.0), bins.is_empty()) else {
+        return Ok(None);
+    };
+    let shaft = match spec.axis {
+        Axis::Hertz => f64::from(rpm) / 60.0,
+        Axis::Orders => 1.0,
+    };
+    let bearing = store.sensor_bearing(&Scope::All, sensor).await?;
+    // One that can't be read costs the hint of its lines, not the page.
+    let bearing: Option<Bearing> = bearing.and_then(|json| serde_json::from_str(&json).ok());
+    let width = (spec.f_max - spec.f_min) / f64::from(spec.bins);
+    let told = hint(bins, spec.f_min, width, &known(shaft, bearing.as_ref()));
+    Ok(Some(match told {
+        Hint::Named { line, harmonics, .. } => LineHint::Named {
+            line: line.as_str().to_owned(),
+            harmonics: harmonics as u8,
+        },
+        Hint::ResolutionTooLow => LineHint::ResolutionTooLow,
+        Hint::None => LineHint::NoneMatches,
+    }))
 }
 
 /// How fast an alert became a page: what its level has risen in the last 24 hours, or since it opened where that is later,
@@ -228,6 +268,7 @@ mod tests {
             threshold_set: None,
             scores: Scores::default(),
             state: OperatingState::Known,
+            rpm: None,
             degraded: false,
         }
     }

@@ -111,6 +111,23 @@ pub fn top_bins(bin_error: &[f32], most: usize) -> Vec<(usize, f32)> {
     top.map(|bin| (bin, bin_error[bin] / total)).collect()
 }
 
+/// Which known line of a machine the bins that stand out could be: a hint, not a diagnosis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineHint {
+    /// So many harmonics of this line stand out.
+    Named {
+        /// `shaft`, `FTF`, `BPFO`, `BPFI` or `BSF`.
+        line: String,
+        /// Of its first five.
+        harmonics: u8,
+    },
+    /// The bins are too wide to tell the known lines apart.
+    ResolutionTooLow,
+    /// No known line has three harmonics that stand out.
+    NoneMatches,
+}
+
 /// What kept a page from people when it was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptBy {
@@ -171,6 +188,9 @@ pub struct PagePayload {
     /// What each detector said of the reading shown, the highest level first; empty when that is not at hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detectors: Vec<DetectorLevel>,
+    /// Which known line the bins could be; none where nothing is known of any, as without a speed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_hint: Option<LineHint>,
     /// The threshold set that judged; none in a class without alarm limits, where severity alone judges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_set_id: Option<ThresholdSetId>,
@@ -265,6 +285,7 @@ mod tests {
             replay: false,
             delayed_by_ms: None,
             growth_per_day: None,
+            line_hint: None,
             kept_by: None,
             flood: None,
             dedup_key: dedup_key(IncidentId(7)),

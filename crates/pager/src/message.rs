@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tocsin_domain::{PageAction, Slug, Timestamp};
-use tocsin_judge::page::{FloodNote, TOP_BINS};
+use tocsin_judge::page::{FloodNote, LineHint, TOP_BINS};
 use tocsin_judge::{PagePayload, PageReason};
 
 use crate::Error;
@@ -94,6 +94,7 @@ impl Page {
                 format!("{}; {}", bins.join(", "), bearing_of_bins(payload)),
             ));
         }
+        told.extend(payload.line_hint.as_ref().map(|hint| ("known lines", in_words(hint))));
         let by = payload.deciding_detector;
         let others = payload.detectors.iter().filter(|said| said.detector != by);
         let others: Vec<String> = others
@@ -114,6 +115,17 @@ impl Page {
             told.push(("judged by", judged.join(", ")));
         }
         told
+    }
+}
+
+/// Which known line the bins could be, for a person.
+fn in_words(hint: &LineHint) -> String {
+    match hint {
+        LineHint::Named { line, harmonics } => {
+            format!("{harmonics} harmonics of {line} stand out: a hint, not a diagnosis")
+        }
+        LineHint::ResolutionTooLow => "resolution too low to name a line".to_owned(),
+        LineHint::NoneMatches => "none has three harmonics that stand out".to_owned(),
     }
 }
 
@@ -260,6 +272,7 @@ pub(crate) mod tests {
                 replay: false,
                 delayed_by_ms: None,
                 growth_per_day: None,
+                line_hint: None,
                 kept_by: None,
                 flood: None,
                 dedup_key: dedup_key(incident),

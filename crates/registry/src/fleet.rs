@@ -5,6 +5,7 @@
 //! another site's name is not found, whether it exists or not. A sensor is commissioned anew by an engineer of its site.
 
 mod attention;
+mod bearing;
 mod commissioning;
 mod wire;
 mod zones;
@@ -21,8 +22,9 @@ use tocsin_contracts::fleet::v1::{
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
     ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
-    Sensor as WireSensor, SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSeverityZonesRequest,
-    SetSeverityZonesResponse, Site as WireSite, Spec as WireSpec,
+    Sensor as WireSensor, SetBearingRequest, SetBearingResponse, SetCommissioningRulesRequest,
+    SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse, Site as WireSite,
+    Spec as WireSpec,
 };
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
 use tocsin_store::fleet::MachineQuery;
@@ -269,6 +271,11 @@ impl FleetService for Fleet {
         let principal = caller(&request)?;
         let sensor = self.commission(&principal, request.into_inner()).await?;
         Ok(Response::new(CommissionSensorResponse { sensor: Some(sensor) }))
+    }
+
+    async fn set_bearing(&self, request: Request<SetBearingRequest>) -> Result<Response<SetBearingResponse>, Status> {
+        let principal = caller(&request)?;
+        Ok(Response::new(self.set_bearing(&principal, request.into_inner()).await?))
     }
 
     async fn list_machines(

@@ -11,6 +11,7 @@ use crate::row::{duration, slug, time};
 use crate::{Error, Result, Store};
 
 pub mod auto_registration;
+pub mod bearing;
 pub mod machine;
 pub mod sensor;
 pub mod zones;

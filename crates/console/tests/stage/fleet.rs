@@ -4,8 +4,9 @@ use tocsin_contracts::fleet::v1::{
     CreateSensorResponse, CreateSiteRequest, CreateSiteResponse, CreateSpecRequest, CreateSpecResponse,
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
-    ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetCommissioningRulesRequest,
-    SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse, Site,
+    ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetBearingRequest, SetBearingResponse,
+    SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse,
+    Site,
 };
 use tonic::{Request, Response, Status};
 
@@ -198,6 +199,7 @@ impl FleetService for Fixture {
         list_specs, ListSpecsRequest, ListSpecsResponse;
         create_sensor, CreateSensorRequest, CreateSensorResponse;
         commission_sensor, CommissionSensorRequest, CommissionSensorResponse;
+        set_bearing, SetBearingRequest, SetBearingResponse;
         set_commissioning_rules, SetCommissioningRulesRequest, SetCommissioningRulesResponse;
         set_severity_zones, SetSeverityZonesRequest, SetSeverityZonesResponse;
         list_severity_zones, ListSeverityZonesRequest, ListSeverityZonesResponse;

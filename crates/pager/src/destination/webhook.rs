@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tocsin_domain::{Detector, Invalid, PageAction, Severity, Timestamp};
-use tocsin_judge::page::{DetectorLevel, FloodNote, KeptBy, NOTICE};
+use tocsin_judge::page::{DetectorLevel, FloodNote, KeptBy, LineHint, NOTICE};
 use tocsin_judge::{PageReason, TopBin};
 
 use super::{Address, Route};
@@ -145,6 +145,8 @@ struct Evidence<'a> {
     baseline_id: Option<i32>,
     delayed_by_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    line_hint: Option<&'a LineHint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kept_by: Option<&'a KeptBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flood: Option<&'a FloodNote>,
@@ -179,6 +181,7 @@ impl<'a> Body<'a> {
                 bundle_digest: payload.bundle_digest.map(|digest| digest.to_string()),
                 baseline_id: payload.baseline_id.map(|baseline| baseline.0),
                 delayed_by_ms: payload.delayed_by_ms,
+                line_hint: payload.line_hint.as_ref(),
                 kept_by: payload.kept_by.as_ref(),
                 flood: payload.flood.as_ref(),
             },

@@ -224,6 +224,7 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         replay: false,
         delayed_by_ms: None,
         growth_per_day: None,
+        line_hint: None,
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(incident),

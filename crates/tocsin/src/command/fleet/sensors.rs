@@ -5,9 +5,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{
-    CommissionSensorRequest, Commissioning, CreateSensorRequest, ListSensorsRequest, Sensor,
+    Bearing, CommissionSensorRequest, Commissioning, CreateSensorRequest, ListSensorsRequest, Sensor, SetBearingRequest,
 };
 use tocsin_contracts::time;
+use tocsin_transport::Channel;
 
 use super::alarms::AlarmCommand;
 use super::drift;
@@ -57,6 +58,8 @@ enum SensorCommand {
         )]
         by: String,
     },
+    /// Declare the bearing that a sensor listens to; pages name its lines as hints where they show
+    Bearing(BearingGeometry),
     /// Show where each of a site's sensors stands against what was commissioned: steady, drifting with its class, or
     /// suspected
     Drift {
@@ -91,6 +94,57 @@ enum SensorCommand {
         #[arg(long)]
         reason: String,
     },
+}
+
+#[derive(Debug, Args)]
+struct BearingGeometry {
+    /// SITE/MACHINE/SENSOR
+    path: String,
+    /// Balls or rollers
+    #[arg(long, value_name = "COUNT", required_unless_present = "none")]
+    elements: Option<u32>,
+    /// Diameter of a ball, in millimetres
+    #[arg(long, value_name = "MM", required_unless_present = "none")]
+    ball: Option<f64>,
+    /// Diameter of the circle on which they run, in millimetres
+    #[arg(long, value_name = "MM", required_unless_present = "none")]
+    pitch: Option<f64>,
+    /// Contact angle, in degrees
+    #[arg(long, value_name = "DEGREES", default_value_t = 0.0)]
+    angle: f64,
+    /// No bearing is known any more
+    #[arg(long, conflicts_with_all = ["elements", "ball", "pitch", "angle"])]
+    none: bool,
+}
+
+impl BearingGeometry {
+    async fn run(self, client: &mut FleetServiceClient<Channel>, ask: &Ask) -> Result<()> {
+        let [site, machine, sensor] = names(&self.path)?;
+        let bearing = (!self.none).then(|| Bearing {
+            rolling_elements: self.elements.unwrap_or_default(),
+            ball_diameter_mm: self.ball.unwrap_or_default(),
+            pitch_diameter_mm: self.pitch.unwrap_or_default(),
+            contact_angle_deg: self.angle,
+        });
+        let request = SetBearingRequest {
+            site,
+            machine,
+            sensor,
+            bearing,
+        };
+        let answer = client.set_bearing(request).await;
+        let orders = answer
+            .map_err(|status| explain("declaring the bearing", &status))?
+            .into_inner();
+        let view = json!({
+            "sensor": self.path,
+            "ftf_orders": orders.ftf_orders,
+            "bpfo_orders": orders.bpfo_orders,
+            "bpfi_orders": orders.bpfi_orders,
+            "bsf_orders": orders.bsf_orders,
+        });
+        ask.output.item("bearing", view)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +211,7 @@ impl Sensors {
                     .output
                     .item("sensor", sensor_view(answer.sensor.unwrap_or_default())?)
             }
+            SensorCommand::Bearing(bearing) => bearing.run(&mut client, &self.ask).await,
             SensorCommand::Drift { site } => drift::list(&self.ask, site).await,
             SensorCommand::AcceptPlateau { path, reason } => {
                 drift::accept_plateau(&self.ask, names(&path)?, reason).await
