@@ -7,7 +7,7 @@ use tocsin_domain::{IncidentId, Scope};
 use tocsin_store::incident::IncidentListing;
 use tocsin_store::outbox::Page as StoredPage;
 
-use crate::hook::{Answered, Taken, pager_duty, slack};
+use crate::hook::{Answered, Taken, What, pager_duty, slack};
 use crate::link::{self, Claim};
 use crate::service::Service;
 use crate::taking::{Taker, newest_trigger};
@@ -58,8 +58,12 @@ impl Service {
     /// # Errors
     /// [`Error::BadSignature`] when no destination's secret signed it.
     pub(crate) async fn receive_hook(&self, post: &v1::ReceiveHookRequest) -> Result<bool, Error> {
-        let Some(Taken { incident, by, answered }) = self.genuine(post)? else {
+        let Some(Taken { what, by, answered }) = self.genuine(post)? else {
             return Ok(false);
+        };
+        let incident = match self.answered_flood(what, answered).await? {
+            What::Incident(incident) => incident,
+            What::Flood(flood) => return Ok(self.take_flood((Scope::All, by), answered, flood, "").await? > 0),
         };
         let taker = Taker {
             scope: Scope::All,
@@ -76,6 +80,15 @@ impl Service {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The flood, where the page that is answered is about one.
+    async fn answered_flood(&self, what: What, answered: Answered) -> Result<What, Error> {
+        let Answered::Page(outbox_id) = answered else {
+            return Ok(what);
+        };
+        let flood = self.store.page_flood(outbox_id).await?;
+        Ok(flood.map_or(what, What::Flood))
     }
 
     /// What a post says, once its signature holds.

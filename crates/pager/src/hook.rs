@@ -6,17 +6,26 @@ pub(crate) mod slack;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tocsin_domain::{IncidentId, Timestamp};
+use tocsin_domain::{FloodId, IncidentId, Timestamp};
 
 /// What a signed post asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// The incident that was taken.
-    pub(crate) incident: IncidentId,
+    /// What was taken.
+    pub(crate) what: What,
     /// Who took it, for the journal.
     pub(crate) by: String,
     /// Which of its pages they answered.
     pub(crate) answered: Answered,
+}
+
+/// What can be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// An incident; or the flood that the page is about which is answered.
+    Incident(IncidentId),
+    /// A flood: every incident of it that is nobody's.
+    Flood(FloodId),
 }
 
 /// Which page an acknowledgement answers: one that a newer has overtaken takes nothing.

@@ -2,9 +2,11 @@
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::time;
-use tocsin_domain::{FloodId, IncidentState, Principal};
+use tocsin_domain::{FloodId, IncidentState, Principal, Scope};
 use tocsin_store::outbox::FloodListing;
 
+use crate::hook::Answered;
+use crate::taking::Taker;
 use crate::{Error, Service, wire};
 
 impl Service {
@@ -29,21 +31,42 @@ impl Service {
         })
     }
 
-    /// Takes each incident of a flood that the caller sees, is open and nobody's, one by one: what was taken stays so if the
-    /// rest fails. Its destination is told when nothing of it is nobody's any more, however that came.
+    /// Takes each incident of a flood that the caller sees, is open and nobody's; answers how many.
     pub(crate) async fn acknowledge_flood(&self, by: &Principal, id: FloodId, note: &str) -> Result<u64, Error> {
-        let scope = by.scope();
         self.one(by, id).await?;
+        self.take_flood((by.scope(), by.actor()), Answered::Newest, id, note)
+            .await
+    }
+
+    /// The same for whoever takes it, one by one: what was taken stays so if the rest fails. Its destination is told when
+    /// nothing of it is nobody's any more, however that came.
+    pub(crate) async fn take_flood(
+        &self,
+        (scope, actor): (Scope, String),
+        answered: Answered,
+        id: FloodId,
+        note: &str,
+    ) -> Result<u64, Error> {
+        // A page about a flood is none of an incident's: what was decided by then is answered, or all there is.
+        let answered = match answered {
+            Answered::Page(_) => Answered::Newest,
+            other => other,
+        };
         let mut taken = 0;
         for member in self.store.flood_members(&scope, id).await? {
             let incident = self.store.incident_get(&scope, member.incident).await?.incident;
             if incident.state != IncidentState::ActiveUnacknowledged {
                 continue;
             }
-            match self.acknowledge(by, incident.id, note.to_owned()).await {
+            let taker = Taker {
+                scope: scope.clone(),
+                actor: actor.clone(),
+                answered,
+            };
+            match self.acknowledge_as(taker, incident.id, note.to_owned()).await {
                 Ok(_) => taken += 1,
-                // It cleared, or somebody else was quicker.
-                Err(Error::Transition(_)) => {}
+                // It cleared, somebody else was quicker, or there is more to say of it than was answered.
+                Err(Error::Transition(_) | Error::Overtaken) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -5,10 +5,10 @@
 //! its `incident_key`.
 
 use serde::Deserialize;
-use tocsin_domain::{IncidentId, Timestamp};
-use tocsin_judge::page::dedup_key;
+use tocsin_domain::{FloodId, IncidentId, Timestamp};
+use tocsin_judge::page::{dedup_key, flood_key};
 
-use super::{Answered, Taken, is_signed};
+use super::{Answered, Taken, What, is_signed};
 
 /// Whether one of the header's signatures is the body's by one of the secrets.
 pub(crate) fn is_genuine<'a>(secrets: impl IntoIterator<Item = &'a str>, header: &str, body: &[u8]) -> bool {
@@ -51,16 +51,18 @@ pub(crate) fn taken(body: &[u8]) -> Option<Taken> {
         return None;
     }
     let key = event.data.incident_key?;
-    let incident = IncidentId(key.rsplit('-').next()?.parse().ok()?);
-    if key != dedup_key(incident) {
-        return None;
-    }
+    let number = key.rsplit('-').next()?.parse().ok()?;
+    let what = match (IncidentId(number), FloodId(number)) {
+        (incident, _) if key == dedup_key(incident) => What::Incident(incident),
+        (_, flood) if key == flood_key(flood) => What::Flood(flood),
+        _ => return None,
+    };
     let at = event
         .occurred_at
         .and_then(|at| Timestamp::parse("occurred_at", &at).ok());
     let who = event.agent.and_then(|agent| agent.summary);
     Some(Taken {
-        incident,
+        what,
         by: format!("{} (PagerDuty)", who.as_deref().unwrap_or("somebody")),
         answered: at.map_or(Answered::Newest, Answered::DecidedBy),
     })
@@ -103,11 +105,13 @@ mod tests {
         assert_eq!(
             told,
             Taken {
-                incident: IncidentId(7),
+                what: What::Incident(IncidentId(7)),
                 by: "Ana Lima (PagerDuty)".to_owned(),
                 answered: Answered::DecidedBy(at),
             }
         );
+        let flood = taken(&body("incident.acknowledged", "tocsin-flood-7")).unwrap();
+        assert_eq!(flood.what, What::Flood(FloodId(7)));
         assert_eq!(taken(&body("incident.triggered", "tocsin-incident-7")), None);
         for key in ["other-7", "7", "", "tocsin-incident-", "tocsin-incident-x"] {
             assert_eq!(taken(&body("incident.acknowledged", key)), None, "{key}");

@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use tocsin_domain::{IncidentId, Timestamp};
 
-use super::{Answered, Taken, is_signed};
+use super::{Answered, Taken, What, is_signed};
 
 /// The name of the button that takes an incident.
 pub(crate) const ACTION: &str = "tocsin_acknowledge";
@@ -67,7 +67,7 @@ pub(crate) fn taken(body: &[u8]) -> Option<Taken> {
     let (incident, outbox_id) = pressed.value.split_once('.')?;
     let who = user.username.or(user.name).or(user.id);
     Some(Taken {
-        incident: IncidentId(incident.parse().ok()?),
+        what: What::Incident(IncidentId(incident.parse().ok()?)),
         by: format!("{} (Slack)", who.as_deref().unwrap_or("somebody")),
         answered: Answered::Page(outbox_id.parse().ok()?),
     })
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_press_of_our_button_names_the_incident_the_page_and_who() {
         let expected = Taken {
-            incident: IncidentId(7),
+            what: What::Incident(IncidentId(7)),
             by: "ana (Slack)".to_owned(),
             answered: Answered::Page(12),
         };

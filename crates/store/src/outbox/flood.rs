@@ -290,6 +290,14 @@ impl Store {
         Ok(Some(transaction))
     }
 
+    /// The flood that a page is about, by its place in the outbox; none of other pages.
+    pub async fn page_flood(&self, outbox_id: i64) -> Result<Option<FloodId>> {
+        let flood = sqlx::query_scalar!("select flood_id from outbox where outbox_id = $1", outbox_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(flood.flatten().map(FloodId))
+    }
+
     /// Floods with an incident in `scope`, newest first; only that one when given.
     pub async fn flood_list(&self, scope: &Scope, id: Option<FloodId>, limit: u32) -> Result<Vec<FloodListing>> {
         let rows = sqlx::query_as!(
