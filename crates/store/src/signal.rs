@@ -129,14 +129,18 @@ pub async fn signals_write(conn: &mut PgConnection, signals: &[SensorSignal]) ->
     Ok(())
 }
 
-/// All sensors that were ever heard of on the wall clock, by number, without those of canaries.
+/// All sensors that were ever heard of on the wall clock, by number, without those of canaries. A machine out of service
+/// counts as one that stands still.
 pub async fn signals_placed(conn: &mut PgConnection) -> Result<Vec<PlacedSignal>> {
     let rows = sqlx::query!(
-        "select g.sensor_id, g.token_id, g.received_at, g.captured_at, g.arrival_gaps_ms, g.capture_gaps_ms, g.spectrum_hash,
-                g.same_since, g.same_count, g.stopped, s.machine_id, m.site_id, m.class_id, c.step_ms
+        r#"select g.sensor_id, g.token_id, g.received_at, g.captured_at, g.arrival_gaps_ms, g.capture_gaps_ms, g.spectrum_hash,
+                g.same_since, g.same_count,
+                case when exists (select 1 from suppression p where p.machine_id = m.machine_id
+                                  and p.kind = 'out_of_service' and p.ended_at is null)
+                     then true else g.stopped end as stopped, s.machine_id, m.site_id, m.class_id, c.step_ms
          from sensor_signal g join sensor s using (sensor_id) join machine m using (machine_id)
          join machine_class c using (class_id)
-         where m.class_id <> $1 order by g.sensor_id",
+         where m.class_id <> $1 order by g.sensor_id"#,
         ClassId::CANARY.0,
     )
     .fetch_all(conn)
