@@ -187,7 +187,8 @@ fn short(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 => format!("{value:.0}"),
         0.1.. => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
+        ..0.0001 => "below 0.0001".to_owned(),
+        _ => format!("{value:.4}").trim_end_matches('0').to_owned(),
     }
 }
 

@@ -144,7 +144,7 @@ fn waiting(waiting: &[WaitingSensor]) -> Markup {
             ul {
                 @for sensor in waiting {
                     li {
-                        a href=(machine_href(&sensor.site, &sensor.machine)) { (sensor.machine) "/" (sensor.sensor) }
+                        a href=(machine_href(&sensor.site, &sensor.machine)) { (sensor.machine) "/" (sensor.sensor) } " "
                         span.sub { (sensor.site) ", declared " (moment(view::at(sensor.created_at))) }
                     }
                 }

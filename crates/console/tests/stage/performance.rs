@@ -19,6 +19,8 @@ fn mark(name: &str, value: f64, unit: &str, target: &str, standing: &str) -> Per
         standing: standing.into(),
         source: if target.is_empty() {
             ""
+        } else if target.contains("person") {
+            "page budget"
         } else {
             "ANSI/ISA-18.2-2016, clause 16"
         }
