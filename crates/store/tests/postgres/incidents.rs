@@ -487,7 +487,8 @@ async fn a_page_is_owed_until_everybody_has_it_or_it_is_settled_and_knows_who_wa
         );
         assert_eq!(store.pages_owed(&both[..1], at(0), &[]).await.unwrap(), []);
         let owed = store.pages_owed(&both, at(0), &[]).await.unwrap();
-        assert_eq!(owed[0].told, ["hook"]);
+        assert_eq!(owed[0].settled, ["hook"]);
+        assert_eq!(owed[0].told, [""; 0], "by this page, and by none before it");
     })
     .await;
 }
