@@ -116,7 +116,9 @@ async fn a_machine_that_outgrows_its_own_past_pages_while_it_is_still_no_louder_
 async fn told_against_the_baseline(fleet: &Fleet, page: &serde_json::Value, baseline: i32) -> Result<()> {
     let told = &page["evidence"];
     assert_eq!(told["baseline_id"], baseline, "{page:#}");
-    assert_eq!(told["top_bins"].as_array().map(Vec::len), Some(5), "{page:#}");
+    // What rose in all bins takes more than five of them to be a page.
+    let bins = told["top_bins"].as_array().map_or(0, Vec::len);
+    assert!(bins == 5 || (bins > 5 && told["top_bins_decide"] == true), "{page:#}");
     let mut incidents = IncidentsServiceClient::new(fleet.stage.running.service_channel());
     let incident_id = page["incident_id"].as_i64().context("a number")?;
     let whole = incidents
