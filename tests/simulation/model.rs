@@ -54,6 +54,8 @@ pub(crate) struct Incident {
     /// What its receivers are to be told: action and reason, and the start of the step.
     pub(crate) pages: Vec<Event>,
     alarm: Alarm,
+    /// What is to be said of it once readings come from near now.
+    pub(crate) untold: Option<&'static str>,
 }
 
 impl Incident {
@@ -64,6 +66,19 @@ impl Incident {
             (Some(_), false) => "returned_unacknowledged",
             (Some(_), true) => "normal",
         }
+    }
+
+    /// The alert becomes a page; a spool's past is told when it is near now.
+    fn escalate(&mut self, step: i64, acts: bool) {
+        if acts {
+            self.untold = None;
+            self.trigger("escalated", "escalated", step);
+            return;
+        }
+        self.events.push(("escalated", "", Some(step)));
+        self.is_acknowledged = false;
+        self.alarm.raise("escalated", step);
+        self.untold = Some("escalated");
     }
 
     fn trigger(&mut self, kind: &'static str, reason: &'static str, step: i64) {
@@ -164,6 +179,7 @@ impl Machine {
             return false;
         };
         incident.is_acknowledged = true;
+        incident.untold = None;
         incident.events.push(("acknowledged", "", None));
         incident.alarm.acknowledge();
         if incident.closed_at.is_none() && !incident.pages.is_empty() {
@@ -193,23 +209,30 @@ impl Machine {
         }
         let at = |line: f32| judged(N).filter(|level| *level >= line).count() >= K;
         let quiet = |line: f32| judged(CLEAR_STEPS).take_while(|level| *level < line).count() as i64 >= CLEAR_STEPS;
-        if acts {
-            match self.open_mut() {
-                None if at(PAGE) => self.begin(true, step),
-                None if at(ALERT) => self.begin(false, step),
-                Some(open) if !open.is_page && at(PAGE) => {
-                    open.is_page = true;
-                    open.trigger("escalated", "escalated", step);
-                }
-                Some(open) if quiet(if open.is_page { 1.5 } else { 0.5 }) => {
-                    open.events.push(("cleared", "", Some(step)));
-                    open.closed_at = Some(step);
-                    if open.is_page {
-                        open.pages.push(("resolve", "cleared", Some(step)));
-                    }
-                }
-                _ => {}
+        match self.open_mut() {
+            None if at(PAGE) => self.begin(true, step, acts),
+            None if at(ALERT) => self.begin(false, step, acts),
+            Some(open) if !open.is_page && at(PAGE) => {
+                open.is_page = true;
+                open.escalate(step, acts);
             }
+            // What people were told of is not cleared by a spool's past.
+            Some(open)
+                if (acts || !open.is_page || open.untold.is_some()) && quiet(if open.is_page { 1.5 } else { 0.5 }) =>
+            {
+                open.events.push(("cleared", "", Some(step)));
+                open.closed_at = Some(step);
+                if open.is_page && open.untold.is_none() {
+                    open.pages.push(("resolve", "cleared", Some(step)));
+                }
+            }
+            Some(open) if acts && at(PAGE) => {
+                // What a spool kept back is still so.
+                if let Some(reason) = open.untold.take() {
+                    open.pages.push(("trigger", reason, Some(step)));
+                }
+            }
+            _ => {}
         }
         let kth = |levels: Vec<f32>| {
             let mut levels = levels;
@@ -233,15 +256,17 @@ impl Machine {
         }
     }
 
-    fn begin(&mut self, is_page: bool, step: i64) {
+    fn begin(&mut self, is_page: bool, step: i64, acts: bool) {
         let mut incident = Incident {
             is_page,
             opened_at: step,
             events: vec![("opened", if is_page { "page" } else { "alert" }, Some(step))],
             ..Incident::default()
         };
-        if is_page {
+        if is_page && acts {
             incident.pages.push(("trigger", "opened", Some(step)));
+        } else if is_page {
+            incident.untold = Some("opened");
         }
         self.incidents.push(incident);
     }
