@@ -222,7 +222,8 @@ impl Machine {
             {
                 open.events.push(("cleared", "", Some(step)));
                 open.closed_at = Some(step);
-                if open.is_page && open.untold.is_none() {
+                // Who was told of nothing is told of no end.
+                if open.pages.iter().any(|(action, ..)| *action == "trigger") {
                     open.pages.push(("resolve", "cleared", Some(step)));
                 }
             }
