@@ -1,5 +1,4 @@
-//! A short run of the incident simulation (`make bench-incidents` has the long one): nothing is violated, a seed reproduces
-//! its run, and each way to break the product from outside is noticed.
+//! A short run of the incident simulation (`make bench-incidents` has the long one): nothing is violated, and each way to break the product from outside is noticed.
 
 use std::process::Command;
 
@@ -19,7 +18,7 @@ fn simulate(arguments: &[&str]) -> Result<Value> {
 }
 
 #[test]
-fn nothing_is_violated_and_no_second_fault_is_missed_and_a_seed_reproduces_its_run() -> Result<()> {
+fn nothing_is_violated_and_no_second_fault_is_missed() -> Result<()> {
     let arguments = ["--steps", "2000", "--seed", "5"];
     let document = simulate(&arguments)?;
     assert_eq!(
@@ -30,7 +29,6 @@ fn nothing_is_violated_and_no_second_fault_is_missed_and_a_seed_reproduces_its_r
     for count in ["crashes", "incidents", "pages"] {
         assert!(document[count].as_u64() > Some(0), "{document:#}");
     }
-    assert_eq!(simulate(&arguments)?, document);
     Ok(())
 }
 

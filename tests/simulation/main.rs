@@ -3,7 +3,8 @@
 //! refuse and fall silent; clocks that step; and crashes between any two statements.
 //!
 //! One thread runs all of it, on a clock that is moved by hand. Every statement of a replica waits at a [`gate`], every
-//! request at its receiver, and one at a time is drawn by lot: so a seed reproduces its run, however the machine is busy.
+//! request at its receiver, and one at a time is drawn by lot: so a seed leads its run, however the machine
+//! is busy. It does not reproduce it to the last crash: the pager's timers run on the machine's clock.
 //! What should be is held in a [`model`] of its own, and what is in the database is held against it.
 //!
 //! Prints one JSON document; what was violated goes to standard error.
