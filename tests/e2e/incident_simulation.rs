@@ -19,7 +19,7 @@ fn simulate(arguments: &[&str]) -> Result<Value> {
 
 #[test]
 fn nothing_is_violated_and_no_second_fault_is_missed() -> Result<()> {
-    let arguments = ["--steps", "2000", "--seed", "5"];
+    let arguments = ["--steps", "1000", "--seed", "5"];
     let document = simulate(&arguments)?;
     assert_eq!(
         (&document["violations"], &document["missed_second_faults"]),
