@@ -258,12 +258,7 @@ fn journaled(state: &MachineState, kind: EventKind, event: &Event, at: Timestamp
 }
 
 fn entry(by: &Principal, action: &str, machine: MachineId, detail: &serde_json::Value) -> NewAuditEntry {
-    NewAuditEntry {
-        actor: by.actor(),
-        action: action.to_owned(),
-        subject: format!("machine:{machine}"),
-        detail_json: detail.to_string(),
-    }
+    NewAuditEntry::new(by.actor(), action, format!("machine:{machine}"), detail)
 }
 
 fn to_wire(listing: SuppressionListing) -> v1::Suppression {

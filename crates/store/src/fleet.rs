@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use tocsin_domain::fleet::{CommissioningRules, MachineClass, Site};
-use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
+use tocsin_domain::{ClassId, Invalid, Scope, SeverityZones, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{duration, slug, time};
 use crate::{Error, Result, Store};
@@ -49,6 +51,31 @@ pub struct NewSite {
     pub auto_register_cap: i32,
     /// The longest that a machine may be shelved at once.
     pub longest_shelf: Duration,
+}
+
+/// A class of machines as it is declared.
+#[derive(Debug, Clone)]
+pub struct NewClass {
+    /// Its name.
+    pub name: Slug,
+    /// One decision interval.
+    pub step: Duration,
+    /// When its sensors have been seen enough.
+    pub rules: CommissioningRules,
+    /// What it says of overall levels, and who says so.
+    pub zones: Option<(SeverityZones, String)>,
+}
+
+impl NewClass {
+    /// A class that is commissioned by the usual rules and says nothing of overall levels.
+    pub fn usual(name: Slug, step: Duration) -> Self {
+        Self {
+            name,
+            step,
+            rules: CommissioningRules::default(),
+            zones: None,
+        }
+    }
 }
 
 struct SiteRow {
@@ -153,7 +180,13 @@ fn count(count: impl TryInto<i64>) -> i64 {
 
 impl Store {
     /// Declares a site.
-    pub async fn site_create(&self, new: &NewSite, now: Timestamp) -> Result<Site> {
+    pub async fn site_create(
+        &self,
+        new: &NewSite,
+        now: Timestamp,
+        audit: impl FnOnce(&Site) -> NewAuditEntry,
+    ) -> Result<Site> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             SiteRow,
             "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at, longest_shelf_s)
@@ -168,10 +201,10 @@ impl Store {
             time(now),
             count(new.longest_shelf.as_secs()),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("site {}", new.name)))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// The sites in `scope`, by name.
@@ -215,20 +248,19 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format!("site {site}")))?.try_into()
     }
 
-    /// Declares a class of machines that are commissioned by the usual rules.
-    pub async fn class_create(&self, name: &Slug, step: Duration, now: Timestamp) -> Result<MachineClass> {
-        self.class_create_with(name, step, CommissioningRules::default(), now)
-            .await
-    }
-
-    /// Declares a class of machines, and when their sensors have been seen enough.
-    pub async fn class_create_with(
+    /// Declares a class of machines.
+    pub async fn class_create(
         &self,
-        name: &Slug,
-        step: Duration,
-        rules: CommissioningRules,
+        new: &NewClass,
         now: Timestamp,
+        audit: impl FnOnce(&MachineClass) -> NewAuditEntry,
     ) -> Result<MachineClass> {
+        let NewClass {
+            name,
+            step,
+            rules,
+            zones: declared,
+        } = new;
         let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             ClassRow,
@@ -246,9 +278,12 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("class {name}")))?;
+        if let Some((zones, by)) = declared {
+            let why = (by.as_str(), "declared with the class");
+            zones::insert(&mut transaction, row.class_id, zones, why, now).await?;
+        }
         Channel::Zones.notify(&mut transaction).await?;
-        transaction.commit().await?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// All classes but the canaries', by name.
@@ -292,7 +327,14 @@ impl Store {
     }
 
     /// Sets when a class's sensors have been seen enough. Baselines that are there stay.
-    pub async fn class_set_commissioning(&self, name: &Slug, rules: CommissioningRules) -> Result<MachineClass> {
+    pub async fn class_set_commissioning(
+        &self,
+        name: &Slug,
+        rules: CommissioningRules,
+        now: Timestamp,
+        audit: impl FnOnce(&MachineClass) -> NewAuditEntry,
+    ) -> Result<MachineClass> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             ClassRow,
             "update machine_class
@@ -303,13 +345,21 @@ impl Store {
             count(rules.span.as_secs()),
             i32::try_from(rules.run_in).unwrap_or(i32::MAX),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
-        row.ok_or_else(|| Error::not_found(format!("class {name}")))?.try_into()
+        let class = row.ok_or_else(|| Error::not_found(format!("class {name}")))?;
+        commit(transaction, class.try_into()?, audit, now).await
     }
 
     /// Registers a spectrum specification.
-    pub async fn spec_create(&self, name: &Slug, spec: &SpectrumSpec, now: Timestamp) -> Result<NamedSpec> {
+    pub async fn spec_create(
+        &self,
+        name: &Slug,
+        spec: &SpectrumSpec,
+        now: Timestamp,
+        audit: impl FnOnce(&NamedSpec) -> NewAuditEntry,
+    ) -> Result<NamedSpec> {
+        let mut transaction = self.begin().await?;
         let definition = definition(spec);
         let row = sqlx::query_as!(
             SpecRow,
@@ -319,10 +369,10 @@ impl Store {
             definition,
             time(now),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("spec {name}")))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// All specs but the canaries', by name.

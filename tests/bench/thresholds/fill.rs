@@ -6,6 +6,7 @@ use tocsin_domain::{
     SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
@@ -73,7 +74,11 @@ async fn commissioned(store: &Store, number: usize) -> Result<(SensorId, Baselin
         class: CLASS.parse()?,
         spec: CLASS.parse()?,
     };
-    let sensor = store.sensor_create(&Scope::All, &new, Plant::start()).await?.sensor.id;
+    let sensor = store
+        .sensor_create(&Scope::All, &new, Plant::start(), filled)
+        .await?
+        .sensor
+        .id;
     let baseline = NewBaseline {
         sensor,
         epoch: 1,
@@ -90,7 +95,9 @@ async fn commissioned(store: &Store, number: usize) -> Result<(SensorId, Baselin
         created_by: "benchmark".to_owned(),
         reason: "benchmark".to_owned(),
     };
-    let id = store.baseline_activate(&Scope::All, &baseline, Plant::start()).await?;
+    let id = store
+        .baseline_activate(&Scope::All, &baseline, Plant::start(), filled)
+        .await?;
     Ok((sensor, id.context("the baseline was not activated")?))
 }
 
@@ -149,4 +156,14 @@ fn mixed(seed: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
+}
+
+/// The entry of what was filled in.
+fn filled<T>(_: &T) -> NewAuditEntry {
+    NewAuditEntry {
+        actor: "benchmark".to_owned(),
+        action: "benchmark.fill".to_owned(),
+        subject: CLASS.to_owned(),
+        detail_json: "{}".to_owned(),
+    }
 }

@@ -42,7 +42,10 @@ impl Stage {
                 class: slug("pump"),
                 spec: slug("spec"),
             };
-            let listing = self.store.sensor_create(&Scope::All, &new, self.clock.now()).await;
+            let listing = self
+                .store
+                .sensor_create(&Scope::All, &new, self.clock.now(), tocsin_scratch::audit)
+                .await;
             sensors.push(listing.unwrap().sensor);
         }
         sensors

@@ -2,6 +2,8 @@
 
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -62,7 +64,13 @@ impl TryFrom<AccountRow> for Account {
 
 impl Store {
     /// Makes an account.
-    pub async fn account_create(&self, new: &NewAccount, now: Timestamp) -> Result<Account> {
+    pub async fn account_create(
+        &self,
+        new: &NewAccount,
+        now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
+    ) -> Result<Account> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
             "insert into account (name, password_hash, role, site_ids, created_at) values ($1, $2, $3, $4, $5)
@@ -73,10 +81,10 @@ impl Store {
             new.scope.to_filter() as _,
             time(now),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("account {}", new.name)))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// All accounts, by name.
@@ -112,7 +120,12 @@ impl Store {
     }
 
     /// Disables an account and ends its sessions; one that is disabled stays as it is.
-    pub async fn account_disable(&self, name: &str, now: Timestamp) -> Result<Account> {
+    pub async fn account_disable(
+        &self,
+        name: &str,
+        now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
+    ) -> Result<Account> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
@@ -131,7 +144,6 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 }

@@ -132,7 +132,11 @@ async fn a_canary_is_in_no_list_and_its_mark_goes_the_way_of_a_page_to_nobody_el
             class: slug("tocsin-canary"),
             spec: slug("tocsin-canary"),
         };
-        let canary = store.sensor_create(&Scope::All, &new, at(0)).await.unwrap().sensor;
+        let canary = store
+            .sensor_create(&Scope::All, &new, at(0), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .sensor;
         hear(&store, &[signal(canary.id)]).await;
         let machines = store
             .machine_overviews(&Scope::All, &MachineQuery::default())
