@@ -132,8 +132,7 @@ impl Assessor {
     ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
-            pending.severity = zones.severity(&pending.placed);
-            pending.is_stopped = zones.is_stopped(&pending.placed);
+            (pending.severity, pending.is_stopped) = zones.judge(&pending.placed);
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();

@@ -70,16 +70,14 @@ impl Placed {
         self.classes.get(&class).cloned()
     }
 
-    /// Whether a reading's overall levels say that its machine stands still.
-    pub(crate) fn is_stopped(&self, placed: &PlacedReading) -> bool {
+    /// The level of a reading's overall levels, none where its class says nothing of them; and whether they say that its
+    /// machine stands still.
+    pub(crate) fn judge(&self, placed: &PlacedReading) -> (Option<Level>, bool) {
         let zones = placed.spec.and_then(|spec| self.zones.get(&(placed.class, spec)));
-        zones.is_some_and(|zones| zones.is_stopped(&placed.reading.overall))
-    }
-
-    /// The level of a reading's overall levels; none where its class says nothing of them.
-    pub(crate) fn severity(&self, placed: &PlacedReading) -> Option<Level> {
-        let zones = self.zones.get(&(placed.class, placed.spec?))?;
-        zones.severity(&placed.reading.overall)
+        let overall = &placed.reading.overall;
+        zones.map_or((None, false), |zones| {
+            (zones.severity(overall), zones.is_stopped(overall))
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
 use tocsin_detect::deviation::{decisive_bins, shares_in_place};
-use tocsin_domain::{Detector, Level, Verdict};
+use tocsin_domain::{Detector, Level, Severity, Verdict};
 
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::baselines::{ActiveBaseline, Known};
@@ -23,11 +23,13 @@ impl Assessor {
     pub(super) async fn explain(&self, limits: &Limits, baselines: &Known, readings: &mut [Pending]) {
         let mut unlike_the_model = Vec::new();
         for (at, pending) in readings.iter_mut().enumerate() {
-            let Some(by) = pending.flagged_by(limits) else { continue };
+            let Some((severity, by)) = pending.flagged(limits) else {
+                continue;
+            };
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
                 if let Some(against) = against {
-                    pending.explain_by_deviations(by, &against, limits);
+                    pending.explain_by_deviations((severity, by), &against, limits);
                 }
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
@@ -68,24 +70,34 @@ impl Assessor {
 }
 
 impl Pending {
-    /// The detector that put it at or above a line.
-    fn flagged_by(&self, limits: &Limits) -> Option<Detector> {
+    /// At or above which line it stands, and the detector that put it there.
+    fn flagged(&self, limits: &Limits) -> Option<(Severity, Detector)> {
         match self.judgement(Some(limits)).verdict {
-            Verdict::Alert { by } | Verdict::Page { by } => Some(by),
+            Verdict::Alert { by } => Some((Severity::Alert, by)),
+            Verdict::Page { by } => Some((Severity::Page, by)),
             Verdict::Normal { .. } | Verdict::Unjudged { .. } => None,
         }
     }
 
-    fn explain_by_deviations(&mut self, by: Detector, against: &Arc<ActiveBaseline>, limits: &Limits) {
+    /// The deviations from the baseline; and, of what stands at or above the page line, how many bins decide. What stands
+    /// below it is below it without any bin, so the question has no answer there.
+    fn explain_by_deviations(
+        &mut self,
+        (severity, by): (Severity, Detector),
+        against: &Arc<ActiveBaseline>,
+        limits: &Limits,
+    ) {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
         let mut z = deviations(spectrum, reading.condition, against);
-        let members = limits.set.members(self.scored.degraded);
-        let member = members.iter().find(|member| member.detector == by);
-        self.decisive_bins = member.and_then(|member| {
-            let is_calm = |score| member.level(score) < Level::PAGE;
-            decisive_bins(by, &z, MOST_NAMED, is_calm)
-        });
+        if severity == Severity::Page {
+            let members = limits.set.members(self.scored.degraded);
+            let member = members.iter().find(|member| member.detector == by);
+            self.decisive_bins = member.and_then(|member| {
+                let is_calm = |score| member.level(score) < Level::PAGE;
+                decisive_bins(by, &z, MOST_NAMED, is_calm)
+            });
+        }
         shares_in_place(by, &mut z);
         self.bin_error = z;
     }
