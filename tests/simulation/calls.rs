@@ -105,6 +105,7 @@ impl World {
                 condition: Condition {
                     rpm: sample.is_stopped.then_some(0.0),
                     load: None,
+                    ..Condition::default()
                 },
                 overall: vec![Some(sample.velocity)],
             },
