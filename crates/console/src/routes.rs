@@ -69,6 +69,7 @@ routes! {
     Link POST "/acknowledge/{token}" => pages::acknowledge::take;
     Hook POST "/hooks/pagerduty" => hooks::pager_duty;
     Hook POST "/hooks/slack" => hooks::slack;
+    Session GET "/audit" => pages::audit::show;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
