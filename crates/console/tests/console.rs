@@ -107,6 +107,15 @@ const PAGES: [&str; 13] = [
 ];
 
 #[tokio::test]
+async fn a_machine_and_an_incident_know_the_clock_of_their_site() {
+    let console = console(Fleet::Small);
+    for path in ["/sites/porto/machines/mill-07", "/incidents/41"] {
+        let page = get(&console, path, "olga").await.text;
+        assert!(page.contains("data-zone=\"Europe/Lisbon\""), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_record_is_read_page_by_page_and_its_chain_is_verified_when_asked() {
     let console = console(Fleet::Small);
     let newest = get(&console, "/audit", "erik").await.text;
