@@ -132,8 +132,10 @@ impl Assessor {
     ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
-            pending.severity = zones.severity(&pending.placed);
-            pending.is_stopped = zones.is_stopped(&pending.placed);
+            let overall = &pending.placed.reading.overall;
+            if let Some(zones) = zones.of(&pending.placed) {
+                (pending.severity, pending.is_stopped) = (zones.severity(overall), zones.is_stopped(overall));
+            }
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();

@@ -40,12 +40,11 @@ pub(crate) struct Draft<'a> {
     pub(crate) delayed_by_ms: Option<u64>,
 }
 
-/// What the newest reading of a sensor shows; the newest flagged one where there is any.
+/// What the newest reading of a sensor shows; the newest at page level where there is any, or else at alert level.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     at: Timestamp,
-    /// The detector that decided, when the reading was flagged.
-    flagged_by: Option<Detector>,
+    verdict: Verdict,
     bin_error: Vec<f32>,
     /// How many of these explain the page.
     decisive_bins: Option<usize>,
@@ -62,7 +61,7 @@ impl Shown {
     pub(crate) fn of(assessed: &Assessed) -> Self {
         Self {
             at: assessed.row.key.captured_at,
-            flagged_by: flagged_by(assessed.row.verdict),
+            verdict: assessed.row.verdict,
             bin_error: assessed.bin_error.clone(),
             decisive_bins: assessed.decisive_bins,
             baseline: assessed.row.baseline,
@@ -76,7 +75,12 @@ impl Shown {
 
     /// Whether it goes before `other` of the same sensor.
     pub(crate) fn outranks(&self, other: &Self) -> bool {
-        (self.flagged_by.is_some(), self.at) >= (other.flagged_by.is_some(), other.at)
+        let rank = |shown: &Self| match shown.verdict {
+            Verdict::Page { .. } => 2,
+            Verdict::Alert { .. } => 1,
+            Verdict::Normal { .. } | Verdict::Unjudged { .. } => 0,
+        };
+        (rank(self), self.at) >= (rank(other), other.at)
     }
 
     /// What is stored of the sensor's newest reading at or before `at`.
@@ -88,7 +92,7 @@ impl Shown {
         let kept = store.evidence_bin_error(&Scope::All, sensor, key.captured_at).await?;
         Ok(Some(Self {
             at: key.captured_at,
-            flagged_by: flagged_by(found.stored.verdict),
+            verdict: found.stored.verdict,
             bin_error: kept.map(|bytes| half_floats(&bytes)).unwrap_or_default(),
             decisive_bins: None,
             baseline: found.stored.baseline,
@@ -103,7 +107,7 @@ impl Shown {
     /// What each bin adds to what `detector` saw; nothing when another kind of detector decided about the reading.
     fn bins_of(&self, detector: Detector) -> &[f32] {
         let is_its_kind = |by: Detector| by.needs_baseline() == detector.needs_baseline();
-        if self.flagged_by.is_some_and(is_its_kind) {
+        if flagged_by(self.verdict).is_some_and(is_its_kind) {
             &self.bin_error
         } else {
             &[]
@@ -112,7 +116,8 @@ impl Shown {
 
     /// How many bins explain that `detector` stands at the page line.
     fn decisive_bins(&self, detector: Detector) -> Option<usize> {
-        self.decisive_bins.filter(|_| self.flagged_by == Some(detector))
+        self.decisive_bins
+            .filter(|_| flagged_by(self.verdict) == Some(detector))
     }
 
     /// What each detector says of it, the highest level first; nothing when other limits than the class's present ones
@@ -258,10 +263,10 @@ fn named(bin_error: &[f32], spec: &SpectrumSpec, most: usize) -> Vec<TopBin> {
 mod tests {
     use super::*;
 
-    fn shown(second: i64, flagged_by: Option<Detector>) -> Shown {
+    fn shown(second: i64, verdict: Verdict) -> Shown {
         Shown {
             at: Timestamp::from_micros(second * 1_000_000),
-            flagged_by,
+            verdict,
             bin_error: vec![1.0],
             decisive_bins: Some(1),
             baseline: Some(BaselineId(3)),
@@ -275,22 +280,29 @@ mod tests {
 
     #[test]
     fn bins_are_shown_of_a_detector_of_the_kind_that_decided_alone() {
-        let flagged = |by| shown(1, Some(by));
+        let flagged = |by| shown(1, Verdict::Page { by });
         assert_eq!(flagged(Detector::Growth).bins_of(Detector::Narrowband), [1.0]);
         assert_eq!(flagged(Detector::Residual).bins_of(Detector::OverallLevel), [1.0]);
         assert!(flagged(Detector::Residual).bins_of(Detector::Growth).is_empty());
         assert!(flagged(Detector::Growth).bins_of(Detector::OverallLevel).is_empty());
-        assert!(shown(1, None).bins_of(Detector::Growth).is_empty());
+        let normal = Verdict::Normal { by: Detector::Growth };
+        assert!(shown(1, normal).bins_of(Detector::Growth).is_empty());
         assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Growth), Some(1));
         assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Narrowband), None);
     }
 
     #[test]
-    fn a_sensor_shows_its_newest_flagged_reading_and_without_one_its_newest() {
-        let flagged = |second| shown(second, Some(Detector::Growth));
-        assert!(flagged(2).outranks(&flagged(1)) && !flagged(1).outranks(&flagged(2)));
-        assert!(flagged(1).outranks(&shown(2, None)) && !shown(2, None).outranks(&flagged(1)));
-        assert!(shown(2, None).outranks(&shown(1, None)));
+    fn a_sensor_shows_its_worst_reading_and_of_those_its_newest() {
+        let by = Detector::Growth;
+        let rising = [Verdict::Normal { by }, Verdict::Alert { by }, Verdict::Page { by }];
+        for verdict in rising {
+            let at = |second| shown(second, verdict);
+            assert!(at(2).outranks(&at(1)) && !at(1).outranks(&at(2)));
+        }
+        for pair in rising.windows(2) {
+            let (newer, worse) = (shown(2, pair[0]), shown(1, pair[1]));
+            assert!(worse.outranks(&newer) && !newer.outranks(&worse), "{pair:?}");
+        }
     }
 
     #[test]
