@@ -48,6 +48,9 @@ struct Arguments {
     /// Breaks something, to see that it is noticed
     #[arg(long, value_enum)]
     sabotage: Option<Sabotage>,
+    /// Says on standard error what happens, one thing a line
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> Result<()> {
@@ -79,8 +82,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
 }
 
 async fn simulate(arguments: &Arguments, tick: Arc<Notify>) -> Result<Report> {
-    let mut world = World::start(arguments.seed, arguments.sabotage, tick).await?;
-    tokio::time::pause();
+    let mut world = World::start(arguments, tick).await?;
     let done = world.run(arguments.steps).await;
     tokio::time::resume();
     let report = world.stop().await?;

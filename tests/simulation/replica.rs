@@ -16,7 +16,6 @@ use tocsin_domain::{AccountId, Clock, PersonRole, Principal, Scope, Timestamp};
 use tocsin_models::BundleStore;
 use tocsin_pager::Destination;
 use tocsin_pager::destination::Webhook;
-use tocsin_store::Store;
 use tocsin_transport::{Channel, Replicas};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -83,18 +82,9 @@ fn pager(receivers: &Receivers) -> tocsin_pager::Config {
 
 impl Replica {
     /// Starts the replica at `place`, with its line's socket in `folder`; `seed` is of its pager's jitter.
-    pub(crate) async fn start(parts: &Parts, place: usize, folder: &Path, now: Timestamp, seed: u64) -> Result<Self> {
-        std::fs::create_dir_all(folder)?;
+    pub(crate) fn start(parts: &Parts, place: usize, folder: &Path, now: Timestamp, seed: u64) -> Result<Self> {
         let dead = CancellationToken::new();
-        parts.lines.open(folder, place, dead.clone())?;
-        let config = tocsin_store::Config {
-            url: format!(
-                "postgres://tocsin@localhost/tocsin?sslmode=disable&host={}",
-                folder.display()
-            ),
-            ..tocsin_store::Config::default()
-        };
-        let store = Store::connect(&config).await?;
+        let store = parts.lines.store(folder, place, dead.clone())?;
         let clock = Clock::manual(now);
         let config = tocsin_ensemble::Config {
             // Nothing here is ever judged without the network.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use rand::RngExt;
 
-use crate::gate::Passage;
+use crate::gate::{Departed, Passage};
 use crate::receivers::{Answer, Request};
 use crate::world::{Mood, World};
 
@@ -28,8 +28,9 @@ impl World {
         loop {
             self.still().await;
             let departed = self.gate.departed();
-            if !departed.is_empty() {
-                self.database.end(&departed).await?;
+            if departed != Departed::default() {
+                self.database.end(&departed.at_work).await?;
+                self.database.end(&departed.idle).await?;
                 continue;
             }
             let under_way = self.gate.under_way();
@@ -108,6 +109,10 @@ impl World {
             return Ok(false);
         }
         let drawn = self.rng.random_range(0..all);
+        self.trace(|| match statements.get(drawn) {
+            Some((_, replica, text)) => format!("{replica} {all} {}", &text[..text.len().min(90)].replace('\n', " ")),
+            None => format!("{all} {:?}", requests[drawn - statements.len()]),
+        });
         match statements.get(drawn) {
             Some((connection, replica, text)) => self.let_go(*connection, *replica, text).await?,
             None => self.answer(&requests[drawn - statements.len()]),

@@ -1,6 +1,7 @@
 //! What stands still while everything else moves: the database, the registry, and the fleet in them.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use sqlx::Row as _;
@@ -15,9 +16,12 @@ use tocsin_domain::overall::{Band, OverallQuantity, OverallSpec};
 use tocsin_domain::{Clock, SpectrumSpec, Timestamp, Unit};
 use tocsin_models::BundleStore;
 use tocsin_transport::Channel;
+use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
+use crate::gate::BYSTANDER;
 use crate::plant::{SENSORS, zone};
+use crate::proxy::Lines;
 
 /// Machines of the fleet.
 pub(crate) const MACHINES: usize = 6;
@@ -42,12 +46,12 @@ pub(crate) struct Fleet {
     pub(crate) machines: Vec<Place>,
 }
 
-/// Starts the registry on the database; its channel.
-pub(crate) async fn registry(database: &Database) -> Result<(Running, Channel)> {
+/// Starts the registry on the database, as a bystander; its channel. The gate must stand open.
+pub(crate) async fn registry(lines: &Lines, folder: &Path) -> Result<(Running, Channel)> {
     let mut config = Config::load(None, |_| None)?;
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.telemetry.metrics_listen = None;
-    let store = database.store().await?;
+    let store = lines.store(folder, BYSTANDER, CancellationToken::new())?;
     store.migrate().await?;
     let running = Platform::builder(config)
         .roles([Role::Registry])
