@@ -13,7 +13,7 @@ use crate::sabotage::Sabotage;
 
 /// What an episode leaves behind.
 const TRACES: &str = "truncate reading, incident, machine_event, machine_state, evidence, outbox, delivery, \
-                      delivery_attempt, machine_label restart identity cascade";
+                      delivery_attempt, machine_label, suppression, suppressed_page, flood, flood_incident restart identity cascade";
 
 /// The server, and a connection to it.
 #[derive(Debug)]

@@ -38,8 +38,15 @@ pub(crate) struct Deeds {
     pub(crate) locked: BTreeSet<i32>,
     /// The number its readings bear.
     pub(crate) commit_seq: Option<i64>,
-    /// It wrote to a journal.
-    pub(crate) journal: bool,
+    /// What it wrote to a journal, as it went over the line; empty when it wrote to none.
+    pub(crate) journal: Vec<u8>,
+}
+
+impl Deeds {
+    /// Whether an entry of its journal says this.
+    pub(crate) fn says(&self, what: &str) -> bool {
+        self.journal.windows(what.len()).any(|text| text == what.as_bytes())
+    }
 }
 
 /// A transaction that is in the database.
@@ -68,6 +75,8 @@ struct Inner {
     departed: Departed,
     commits: Vec<Commit>,
     moved: u64,
+    /// Statements that were answered, or whose connection has gone.
+    answers: u64,
     /// Nobody watches yet: all passes.
     is_open: bool,
 }
@@ -93,6 +102,11 @@ impl Gate {
     /// Goes up with everything that happens here; others may count their own doings.
     pub(crate) fn moved(&self) -> u64 {
         self.peek().moved
+    }
+
+    /// How often the database has answered, or can't any more.
+    pub(crate) fn answers(&self) -> u64 {
+        self.peek().answers
     }
 
     /// Something happened elsewhere.
@@ -136,7 +150,10 @@ impl Gate {
 
     /// The database has answered.
     pub(crate) fn answered(&self, connection: u64) {
-        self.inner().under_way.remove(&connection);
+        let mut inner = self.inner();
+        inner.under_way.remove(&connection);
+        inner.answers += 1;
+        drop(inner);
         self.answered.notify_one();
     }
 
@@ -148,6 +165,7 @@ impl Gate {
     /// A connection is gone.
     pub(crate) fn close(&self, connection: u64) {
         let mut inner = self.inner();
+        inner.answers += 1;
         let is_at_work = inner.under_way.remove(&connection);
         inner.waiting.retain(|waiting| waiting.connection != connection);
         if let Some(process) = inner.processes.remove(&connection) {

@@ -14,6 +14,7 @@ mod check;
 mod database;
 mod gate;
 mod model;
+mod people;
 mod plant;
 mod proxy;
 mod receivers;
@@ -70,7 +71,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
         let (tick, over) = (tick.clone(), over.clone());
         tokio::task::spawn_blocking(move || {
             while !over.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(1));
                 tick.notify_one();
             }
         })

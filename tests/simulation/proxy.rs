@@ -134,6 +134,9 @@ impl Connection<'_> {
                 return Ok(());
             }
             self.server.write_all(&bytes).await?;
+            if unit.text.starts_with("insert into machine_event") {
+                self.deeds.journal.extend(&unit.parameters);
+            }
             let answer = self.answer(&unit.text).await?;
             if passage == Passage::CutAfter {
                 return Ok(());
@@ -171,7 +174,6 @@ impl Connection<'_> {
     async fn answer(&mut self, text: &str) -> Result<Vec<u8>> {
         let locks = text.contains("from machine_state") && text.contains("for update");
         let numbers = text.contains("nextval('reading_commit_seq')");
-        self.deeds.journal |= text.starts_with("insert into machine_event");
         let (mut answer, mut tag) = (Vec::new(), String::new());
         loop {
             let frame = Frame::read(&mut self.server).await?.context("the server has gone")?;

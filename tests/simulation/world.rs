@@ -3,6 +3,7 @@
 //! A run is cut into episodes. Each begins with nothing remembered, goes on for some thousand steps under everything that
 //! may go wrong, and ends in calm: receivers answer, nobody crashes, time goes by, and then all of it is checked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub(crate) struct Unit {
     pub(crate) model: Machine,
     /// Its stream's "now" is its own newest capture time.
     pub(crate) clock_is_capture: bool,
+    /// Whatever keeps its pages from people does so until then, by the clock of who was asked.
+    pub(crate) not_over_before: Timestamp,
 }
 
 /// Everything.
@@ -78,6 +81,9 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) gate: Gate,
     pub(crate) tick: Arc<Notify>,
+    /// Connections whose statements wait for a lock, and how many answers there had been when that was found.
+    pub(crate) blocked: BTreeSet<u64>,
+    pub(crate) blocked_since: u64,
     pub(crate) parts: Parts,
     pub(crate) receivers: Receivers,
     pub(crate) moods: [Mood; DESTINATIONS.len()],
@@ -127,6 +133,8 @@ impl World {
             database,
             gate,
             tick,
+            blocked: BTreeSet::new(),
+            blocked_since: 0,
             parts: Parts {
                 lines,
                 registry,
@@ -193,6 +201,7 @@ impl World {
                 plant,
                 model: Machine::default(),
                 clock_is_capture: number % 3 == 2,
+                not_over_before: Timestamp::from_micros(START),
             });
         }
         for place in 0..REPLICAS {
