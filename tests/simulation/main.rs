@@ -14,6 +14,7 @@ mod check;
 mod database;
 mod gate;
 mod model;
+mod people;
 mod plant;
 mod proxy;
 mod receivers;
@@ -48,6 +49,9 @@ struct Arguments {
     /// Breaks something, to see that it is noticed
     #[arg(long, value_enum)]
     sabotage: Option<Sabotage>,
+    /// Says on standard error what happens, one thing a line
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> Result<()> {
@@ -67,7 +71,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
         let (tick, over) = (tick.clone(), over.clone());
         tokio::task::spawn_blocking(move || {
             while !over.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(1));
                 tick.notify_one();
             }
         })
@@ -79,8 +83,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
 }
 
 async fn simulate(arguments: &Arguments, tick: Arc<Notify>) -> Result<Report> {
-    let mut world = World::start(arguments.seed, arguments.sabotage, tick).await?;
-    tokio::time::pause();
+    let mut world = World::start(arguments, tick).await?;
     let done = world.run(arguments.steps).await;
     tokio::time::resume();
     let report = world.stop().await?;
