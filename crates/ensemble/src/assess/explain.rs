@@ -7,16 +7,13 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
-use tocsin_detect::deviation::{decisive_bins, shares_in_place};
-use tocsin_domain::{Detector, Level, Verdict};
+use tocsin_detect::deviation::shares_in_place;
+use tocsin_domain::{Detector, Verdict};
 
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::baselines::{ActiveBaseline, Known};
 use crate::bindings::Limits;
 use crate::detect::deviations;
-
-/// The most bins that a page names.
-const MOST_NAMED: usize = 128;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
@@ -80,12 +77,8 @@ impl Pending {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
         let mut z = deviations(spectrum, reading.condition, against);
-        let members = limits.set.members(self.scored.degraded);
-        let member = members.iter().find(|member| member.detector == by);
-        self.decisive_bins = member.and_then(|member| {
-            let is_calm = |score| member.level(score) < Level::PAGE;
-            decisive_bins(by, &z, MOST_NAMED, is_calm)
-        });
+        let judged = (&self.scored.scores, self.state(), self.scored.degraded);
+        self.decisive_bins = limits.set.decisive_bins(by, &z, judged);
         shares_in_place(by, &mut z);
         self.bin_error = z;
     }
