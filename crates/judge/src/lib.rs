@@ -13,6 +13,7 @@
 pub mod budget;
 pub mod compare;
 pub mod expected;
+pub mod explanation;
 pub mod fleet_replay;
 pub mod flood;
 pub mod fold;

@@ -181,8 +181,8 @@ pub struct PagePayload {
     pub level: f32,
     /// The bins that stand out, most first; empty when none are known, as without the network.
     pub top_bins: Vec<TopBin>,
-    /// With every one of `top_bins` at its baseline the deciding detector would be below its page line. False where they
-    /// are not enough, and of a detector without bins of its own, which sees the spectrum as a whole.
+    /// With every one of `top_bins` at its baseline the reading would be below the page line, by every member of the limits.
+    /// False where they are not enough, and of a detector without bins of its own, which sees the spectrum as a whole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub top_bins_decide: bool,
     /// What each detector said of the reading shown, the highest level first; empty when that is not at hand.

@@ -7,16 +7,13 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
-use tocsin_detect::deviation::{decisive_bins, shares_in_place};
-use tocsin_domain::{Detector, Level, Verdict};
+use tocsin_detect::deviation::shares_in_place;
+use tocsin_domain::{Detector, Verdict};
 
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::baselines::{ActiveBaseline, Known};
 use crate::bindings::Limits;
 use crate::detect::deviations;
-
-/// The most bins that a page names.
-const MOST_NAMED: usize = 128;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
@@ -81,12 +78,10 @@ impl Pending {
         deviations(spectrum, reading.condition, against)
     }
 
-    /// How many of its worst bins, set to their baseline, would take a page below its line.
+    /// How many of its worst bins, set to their baseline, would leave no page.
     fn decisive(&self, by: Detector, z: &[f32], limits: &Limits) -> Option<usize> {
-        let members = limits.set.members(self.scored.degraded);
-        let member = members.iter().find(|member| member.detector == by)?;
-        let is_calm = |score| member.level(score) < Level::PAGE;
-        decisive_bins(by, z, MOST_NAMED, is_calm)
+        let judged = (&self.scored.scores, self.state(), self.scored.degraded);
+        limits.set.decisive_bins(by, z, judged)
     }
 }
 

@@ -131,7 +131,7 @@ struct Evidence<'a> {
     deciding_detector: Detector,
     level: f32,
     top_bins: &'a [TopBin],
-    /// With these at the baseline the deciding detector would be below its page line.
+    /// With these at the baseline the reading would be below the page line.
     top_bins_decide: bool,
     /// What each detector said, the highest level first.
     detectors: &'a [DetectorLevel],
