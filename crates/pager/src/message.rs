@@ -87,6 +87,7 @@ impl Page {
             // What its first machine shows is not what the flood is about.
             return told;
         }
+        told.extend(payload.above_alert_since.map(|since| ("trend", trend(since, payload))));
         let bins = self.top_bins();
         if !bins.is_empty() {
             told.push((
@@ -117,6 +118,23 @@ impl Page {
         told
     }
 }
+
+/// Since when it has been so, and where it goes.
+fn trend(since: Timestamp, payload: &PagePayload) -> String {
+    let lasts = rough(payload.step.since(since));
+    let growth = payload.growth_per_day.map(|growth| match growth {
+        rising if rising >= STEADY => format!(", rising by {rising:.1} levels a day"),
+        falling if falling <= -STEADY => format!(", falling by {:.1} levels a day", -falling),
+        _ => ", steady".to_owned(),
+    });
+    format!(
+        "above the alert line since {since} (for {lasts}){}",
+        growth.unwrap_or_default()
+    )
+}
+
+/// Levels a day that are told as a change.
+const STEADY: f32 = 0.05;
 
 /// Which known line the bins could be, for a person.
 fn in_words(hint: &LineHint) -> String {
@@ -272,6 +290,8 @@ pub(crate) mod tests {
                 replay: false,
                 delayed_by_ms: None,
                 growth_per_day: None,
+                above_alert_since: None,
+                shown: None,
                 line_hint: None,
                 kept_by: None,
                 flood: None,
@@ -327,6 +347,30 @@ pub(crate) mod tests {
                 .1
                 .ends_with("decided on the spectrum as a whole")
         );
+    }
+
+    #[test]
+    fn a_page_says_since_when_it_has_been_so_and_how_fast_it_grows() {
+        let trend = |hours: u64, growth_per_day| {
+            let mut page = page(PageReason::Escalated, Severity::Page);
+            page.payload.step = Timestamp::from_micros(0) + Duration::from_hours(hours);
+            page.payload.above_alert_since = Some(Timestamp::from_micros(0));
+            page.payload.growth_per_day = growth_per_day;
+            let told = page.explained().into_iter().next().unwrap();
+            assert_eq!(told.0, "trend");
+            told.1
+        };
+        let since = "above the alert line since 1970-01-01T00:00:00Z";
+        assert_eq!(
+            trend(72, Some(0.42)),
+            format!("{since} (for 3 d), rising by 0.4 levels a day")
+        );
+        assert_eq!(
+            trend(72, Some(-1.0)),
+            format!("{since} (for 3 d), falling by 1.0 levels a day")
+        );
+        assert_eq!(trend(5, Some(0.01)), format!("{since} (for 5 h), steady"));
+        assert_eq!(trend(0, None), format!("{since} (for 0 s)"));
     }
 
     #[test]

@@ -121,6 +121,8 @@ fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
             "bundle_digest": payload.bundle_digest.map(|digest| digest.to_string()),
             "baseline_id": payload.baseline_id,
             "delayed_by_ms": payload.delayed_by_ms,
+            "above_alert_since": payload.above_alert_since,
+            "growth_per_day": payload.growth_per_day,
             "replay": payload.replay,
             "notice": NOTICE,
         },

@@ -17,6 +17,9 @@ use crate::{Error, secret};
 /// The most characters of a section's text, by the documentation of Block Kit.
 const SECTION_CHARS: usize = 3_000;
 
+/// The most fields of a section.
+const SECTION_FIELDS: usize = 10;
+
 /// The most characters of one of a section's fields.
 const FIELD_CHARS: usize = 2_000;
 
@@ -72,7 +75,9 @@ fn message(page: &Page, console_url: Option<&str>) -> Value {
     let headline = format!("{} *{summary}*", sign(page));
     let mut blocks = vec![section(&headline)];
     if page.action == PageAction::Trigger {
-        blocks.push(json!({ "type": "section", "fields": fields(page) }));
+        let fields = fields(page);
+        let sections = fields.chunks(SECTION_FIELDS);
+        blocks.extend(sections.map(|fields| json!({ "type": "section", "fields": fields })));
     }
     let mut context = NOTICE.to_owned();
     if let Some(url) = page.incident_url(console_url) {
@@ -142,7 +147,9 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::message::tests::page;
-    use tocsin_judge::{PageReason, TopBin};
+    use tocsin_domain::Detector;
+    use tocsin_judge::page::{DetectorLevel, LineHint};
+    use tocsin_judge::{PageReason, Role, TopBin};
 
     /// The limits that Block Kit's documentation gives; the error says what does not keep to them.
     fn check(message: &Value) -> Result<(), String> {
@@ -193,6 +200,14 @@ mod tests {
             let mut page = page(reason, Severity::Page);
             check(&message(&page, None)).unwrap();
             page.payload.top_bins = vec![bin.clone(); 100];
+            page.payload.above_alert_since = Some(page.payload.opened_at);
+            page.payload.line_hint = Some(LineHint::NoneMatches);
+            let said = |detector| DetectorLevel {
+                detector,
+                role: Role::Page,
+                level: 1.0,
+            };
+            page.payload.detectors = [Detector::Severity, Detector::Growth].map(said).to_vec();
             check(&message(&page, Some("https://tocsin.example.org"))).unwrap();
         }
     }
