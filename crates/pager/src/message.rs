@@ -21,6 +21,8 @@ pub(crate) struct Page {
     pub(crate) resent_after: i32,
     /// What takes its incident without signing in, for whoever it is sent to.
     pub(crate) acknowledge_url: Option<String>,
+    /// Where its picture can be seen without signing in.
+    pub(crate) picture_url: Option<String>,
 }
 
 impl Page {
@@ -33,6 +35,7 @@ impl Page {
         Ok(Self {
             outbox_id: stored.id,
             acknowledge_url: None,
+            picture_url: None,
             key: stored.page_key.clone(),
             action: stored.action,
             created_at: stored.created_at,
@@ -59,6 +62,23 @@ impl Page {
     pub(crate) fn incident_url(&self, console_url: Option<&str>) -> Option<String> {
         let id = self.payload.incident_id;
         console_url.map(|url| format!("{}/incidents/{id}", url.trim_end_matches('/')))
+    }
+
+    /// Whether there is a picture to it: it calls somebody, about one machine. What a flood's first machine shows is not
+    /// what the flood is about.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.action == PageAction::Trigger && self.payload.flood.is_none() && self.payload.shown.is_some()
+    }
+
+    /// What its picture shows, for those who don't see it.
+    pub(crate) fn picture_text(&self) -> String {
+        let PagePayload {
+            site,
+            machine,
+            deciding_sensor,
+            ..
+        } = &self.payload;
+        format!("spectrum of {site}/{machine} {deciding_sensor} against its baseline")
     }
 
     /// One line for a person who reads nothing else.
@@ -266,6 +286,7 @@ pub(crate) mod tests {
             resent_after: 0,
             outbox_id: 12,
             acknowledge_url: None,
+            picture_url: None,
             key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),

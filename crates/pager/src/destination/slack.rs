@@ -23,6 +23,9 @@ const SECTION_FIELDS: usize = 10;
 /// The most characters of one of a section's fields.
 const FIELD_CHARS: usize = 2_000;
 
+/// The most characters that stand for an image.
+const ALT_CHARS: usize = 2_000;
+
 /// Settings of an incoming webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +81,10 @@ fn message(page: &Page, console_url: Option<&str>) -> Value {
         let fields = fields(page);
         let sections = fields.chunks(SECTION_FIELDS);
         blocks.extend(sections.map(|fields| json!({ "type": "section", "fields": fields })));
+    }
+    if let Some(url) = &page.picture_url {
+        let text = at_most(&page.picture_text(), ALT_CHARS);
+        blocks.push(json!({ "type": "image", "image_url": url, "alt_text": text }));
     }
     let mut context = NOTICE.to_owned();
     if let Some(url) = page.incident_url(console_url) {
@@ -173,6 +180,10 @@ mod tests {
                         within(&block["text"]["text"], 3_000)?;
                     }
                 }
+                Some("image") => {
+                    within(&block["image_url"], 3_000)?;
+                    within(&block["alt_text"], 2_000)?;
+                }
                 Some("context") => {
                     let elements = block["elements"].as_array().ok_or("no elements")?;
                     (1..=10).contains(&elements.len()).then_some(()).ok_or("elements")?;
@@ -199,6 +210,7 @@ mod tests {
         ] {
             let mut page = page(reason, Severity::Page);
             check(&message(&page, None)).unwrap();
+            page.picture_url = Some("https://tocsin.example.org/pictures/7.12.x".to_owned());
             page.payload.top_bins = vec![bin.clone(); 100];
             page.payload.above_alert_since = Some(page.payload.opened_at);
             page.payload.line_hint = Some(LineHint::NoneMatches);

@@ -119,6 +119,9 @@ struct Body<'a> {
     console_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledge_url: Option<&'a str>,
+    /// A PNG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_url: Option<&'a str>,
     notice: &'static str,
 }
 
@@ -195,6 +198,7 @@ impl<'a> Body<'a> {
             replay: payload.replay,
             console_url: page.incident_url(console_url),
             acknowledge_url: page.acknowledge_url.as_deref(),
+            picture_url: page.picture_url.as_deref(),
             notice: NOTICE,
         }
     }
