@@ -1,28 +1,30 @@
 //! What a page carries: names instead of numbers, the deciding step, and the bins that stand out.
 
-use std::time::Duration;
-
 use half::f16;
 use tocsin_detect::Bearing;
 use tocsin_detect::lines::{Hint, hint, known};
 use tocsin_domain::spec::Axis;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
-    SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
+    BaselineId, Detector, IncidentId, Level, MachineId, OperatingState, PageAction, ReadingFlags, Scope, Scores,
+    SensorId, Severity, SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_judge::Judgement;
-use tocsin_judge::page::{DetectorLevel, LineHint, PagePayload, PageReason, TOP_BINS, TopBin, dedup_key, top_bins};
+use tocsin_judge::course::{DAY, StepLevelAt, above_alert_since, growth_per_day};
+use tocsin_judge::page::{
+    DetectorLevel, LineHint, PagePayload, PageReason, ShownReading, TOP_BINS, TopBin, dedup_key, top_bins,
+};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
 
-/// What growth is counted by.
-const DAY: Duration = Duration::from_hours(24);
+/// The most steps before an incident in which its beginning is looked for.
+const MOST_STEPS: u32 = 5_000;
 
 /// What the fold knows of the page it wants written.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
+    pub(crate) machine: MachineId,
     pub(crate) incident: IncidentId,
     pub(crate) severity: Severity,
     pub(crate) reason: PageReason,
@@ -33,6 +35,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) level: f32,
     /// What the deciding sensor showed last, if it is among the readings at hand.
     pub(crate) shown: Option<&'a Shown>,
+    /// Levels of steps that are in no journal yet.
+    pub(crate) unwritten: Vec<StepLevelAt>,
     /// Capture time of the reading that brought the page about.
     pub(crate) arrived: Timestamp,
     pub(crate) class: &'a ActiveClass,
@@ -171,7 +175,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
     let by = draft.deciding_detector;
     let decisive = bins.and_then(|shown| shown.decisive_bins(by));
     let most = decisive.unwrap_or(TOP_BINS).max(TOP_BINS);
-    let growth_per_day = growth_per_day(store, &draft).await?;
+    let (above_alert_since, growth_per_day) = course(store, &draft).await?.unzip();
     Ok(PagePayload {
         incident_id: draft.incident,
         site: listing.site,
@@ -184,6 +188,10 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         deciding_sensor: listing.name,
         deciding_detector: by,
         level: draft.level,
+        shown: bins.map(|shown| ShownReading {
+            sensor_id: sensor,
+            captured_at: shown.at,
+        }),
         top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(by), &spec, most)),
         top_bins_decide: decisive.is_some(),
         line_hint: match bins {
@@ -196,7 +204,8 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
-        growth_per_day,
+        above_alert_since,
+        growth_per_day: growth_per_day.flatten(),
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(draft.incident),
@@ -233,19 +242,23 @@ async fn line_hint(
     }))
 }
 
-/// How fast an alert became a page: what its level has risen in the last 24 hours, or since it opened where that is later,
-/// per 24 hours. None where nothing is known of its level then, and for all but an alert that became a page.
-async fn growth_per_day(store: &Store, draft: &Draft<'_>) -> Result<Option<f32>> {
-    if draft.reason != PageReason::Escalated {
+/// Since when the machine has been above the alert line, and how fast it grew in the last 24 hours, or since then where
+/// that is later; nothing for what calls nobody.
+async fn course(store: &Store, draft: &Draft<'_>) -> Result<Option<(Timestamp, Option<f32>)>> {
+    if draft.reason.action() != PageAction::Trigger {
         return Ok(None);
     }
-    let before = store.incident_level_around(draft.incident, draft.step - DAY).await?;
-    let growth = before.and_then(|(at, level)| {
-        let elapsed = draft.step.since(at);
-        (!elapsed.is_zero())
-            .then(|| (draft.level - level) * DAY.as_secs_f32() / elapsed.as_secs_f32().min(DAY.as_secs_f32()))
-    });
-    Ok(growth)
+    let mut steps = store
+        .levels_before_incident(draft.machine, draft.incident, MOST_STEPS)
+        .await?;
+    steps.extend(&draft.unwritten);
+    let (rules, step) = (draft.class.persistence(), draft.class.step);
+    let since = above_alert_since(&steps, draft.opened_at, rules.reach_back(None, step));
+    let in_incident = store.incident_level_around(draft.incident, draft.step - DAY).await?;
+    let at_first = || steps.iter().find(|(at, _)| *at == since).copied();
+    let before = in_incident.map(|(at, level)| (at, Level(level))).or_else(at_first);
+    let growth = before.and_then(|before| growth_per_day(before, (draft.step, Level(draft.level))));
+    Ok(Some((since, growth)))
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.

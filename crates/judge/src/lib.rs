@@ -12,6 +12,7 @@
 
 pub mod budget;
 pub mod compare;
+pub mod course;
 pub mod expected;
 pub mod explanation;
 pub mod fleet_replay;

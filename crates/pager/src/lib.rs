@@ -41,6 +41,7 @@ mod message;
 mod metrics;
 mod pager;
 mod people;
+mod picture;
 mod routing;
 mod secret;
 mod sensor_alarms;

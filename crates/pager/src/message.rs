@@ -21,6 +21,8 @@ pub(crate) struct Page {
     pub(crate) resent_after: i32,
     /// What takes its incident without signing in, for whoever it is sent to.
     pub(crate) acknowledge_url: Option<String>,
+    /// Where its picture can be seen without signing in.
+    pub(crate) picture_url: Option<String>,
 }
 
 impl Page {
@@ -33,6 +35,7 @@ impl Page {
         Ok(Self {
             outbox_id: stored.id,
             acknowledge_url: None,
+            picture_url: None,
             key: stored.page_key.clone(),
             action: stored.action,
             created_at: stored.created_at,
@@ -61,6 +64,23 @@ impl Page {
         console_url.map(|url| format!("{}/incidents/{id}", url.trim_end_matches('/')))
     }
 
+    /// Whether there is a picture to it: it calls somebody, about one machine. What a flood's first machine shows is not
+    /// what the flood is about.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.action == PageAction::Trigger && self.payload.flood.is_none() && self.payload.shown.is_some()
+    }
+
+    /// What its picture shows, for those who don't see it.
+    pub(crate) fn picture_text(&self) -> String {
+        let PagePayload {
+            site,
+            machine,
+            deciding_sensor,
+            ..
+        } = &self.payload;
+        format!("spectrum of {site}/{machine} {deciding_sensor} against its baseline")
+    }
+
     /// One line for a person who reads nothing else.
     pub(crate) fn summary(&self) -> String {
         summary(&self.payload)
@@ -87,6 +107,7 @@ impl Page {
             // What its first machine shows is not what the flood is about.
             return told;
         }
+        told.extend(payload.above_alert_since.map(|since| ("trend", trend(since, payload))));
         let bins = self.top_bins();
         if !bins.is_empty() {
             told.push((
@@ -117,6 +138,23 @@ impl Page {
         told
     }
 }
+
+/// Since when it has been so, and where it goes.
+fn trend(since: Timestamp, payload: &PagePayload) -> String {
+    let lasts = rough(payload.step.since(since));
+    let growth = payload.growth_per_day.map(|growth| match growth {
+        rising if rising >= STEADY => format!(", rising by {rising:.1} levels a day"),
+        falling if falling <= -STEADY => format!(", falling by {:.1} levels a day", -falling),
+        _ => ", steady".to_owned(),
+    });
+    format!(
+        "above the alert line since {since} (for {lasts}){}",
+        growth.unwrap_or_default()
+    )
+}
+
+/// Levels a day that are told as a change.
+const STEADY: f32 = 0.05;
 
 /// Which known line the bins could be, for a person.
 fn in_words(hint: &LineHint) -> String {
@@ -248,6 +286,7 @@ pub(crate) mod tests {
             resent_after: 0,
             outbox_id: 12,
             acknowledge_url: None,
+            picture_url: None,
             key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
             action: reason.action(),
             created_at: Timestamp::from_micros(60_000_000),
@@ -272,6 +311,8 @@ pub(crate) mod tests {
                 replay: false,
                 delayed_by_ms: None,
                 growth_per_day: None,
+                above_alert_since: None,
+                shown: None,
                 line_hint: None,
                 kept_by: None,
                 flood: None,
@@ -327,6 +368,30 @@ pub(crate) mod tests {
                 .1
                 .ends_with("decided on the spectrum as a whole")
         );
+    }
+
+    #[test]
+    fn a_page_says_since_when_it_has_been_so_and_how_fast_it_grows() {
+        let trend = |hours: u64, growth_per_day| {
+            let mut page = page(PageReason::Escalated, Severity::Page);
+            page.payload.step = Timestamp::from_micros(0) + Duration::from_hours(hours);
+            page.payload.above_alert_since = Some(Timestamp::from_micros(0));
+            page.payload.growth_per_day = growth_per_day;
+            let told = page.explained().into_iter().next().unwrap();
+            assert_eq!(told.0, "trend");
+            told.1
+        };
+        let since = "above the alert line since 1970-01-01T00:00:00Z";
+        assert_eq!(
+            trend(72, Some(0.42)),
+            format!("{since} (for 3 d), rising by 0.4 levels a day")
+        );
+        assert_eq!(
+            trend(72, Some(-1.0)),
+            format!("{since} (for 3 d), falling by 1.0 levels a day")
+        );
+        assert_eq!(trend(5, Some(0.01)), format!("{since} (for 5 h), steady"));
+        assert_eq!(trend(0, None), format!("{since} (for 0 s)"));
     }
 
     #[test]

@@ -224,6 +224,8 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         replay: false,
         delayed_by_ms: None,
         growth_per_day: None,
+        above_alert_since: None,
+        shown: None,
         line_hint: None,
         kept_by: None,
         flood: None,
