@@ -56,7 +56,10 @@ fn each_sabotage_is_noticed() -> Result<()> {
         };
         for (sabotage, run) in two.iter().map(run).collect::<Result<Vec<_>>>()? {
             let (document, said) = end(run)?;
-            assert!(document["violations"].as_u64() > Some(0), "{sabotage}: {document:#}: {said}");
+            assert!(
+                document["violations"].as_u64() > Some(0),
+                "{sabotage}: {document:#}: {said}"
+            );
         }
     }
     Ok(())

@@ -61,6 +61,7 @@ impl Sabotage {
     /// What a statement becomes on its way; none when it stays as it is.
     pub(crate) fn rewrite(self, text: &str) -> Option<String> {
         let locks = text.contains("from machine_state") && text.contains("for update");
-        (self == Self::SkipLock && locks).then(|| text.replace(" for update skip locked", "").replace(" for update", ""))
+        (self == Self::SkipLock && locks)
+            .then(|| text.replace(" for update skip locked", "").replace(" for update", ""))
     }
 }
