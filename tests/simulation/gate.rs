@@ -137,7 +137,11 @@ impl Gate {
         let waiting = Waiting {
             connection,
             replica,
-            text: if replica == BYSTANDER { String::new() } else { text.to_owned() },
+            text: if replica == BYSTANDER {
+                String::new()
+            } else {
+                text.to_owned()
+            },
             parameters: parameters.to_vec(),
             go,
         };
@@ -170,7 +174,11 @@ impl Gate {
         inner.waiting.retain(|waiting| waiting.connection != connection);
         if let Some(process) = inner.processes.remove(&connection) {
             let departed = &mut inner.departed;
-            let of_its_kind = if is_at_work { &mut departed.at_work } else { &mut departed.idle };
+            let of_its_kind = if is_at_work {
+                &mut departed.at_work
+            } else {
+                &mut departed.idle
+            };
             of_its_kind.push(process);
         }
         drop(inner);

@@ -1,10 +1,13 @@
 //! Incidents and pages under everything that goes wrong at once: the real ensembles and pagers, two replicas of them, on
-//! a real Postgres; readings late, repeated, out of order and contradicted; people who acknowledge; receivers that are slow,
-//! refuse and fall silent; clocks that step; and crashes between any two statements.
+//! a real Postgres; readings late, repeated, out of order and contradicted; people who acknowledge, comment, hand over,
+//! shelve machines and take them out of service; floods; receivers that are slow, refuse and fall silent; clocks that
+//! step; and crashes between any two statements.
 //!
 //! One thread runs all of it, on a clock that is moved by hand. Every statement of a replica waits at a [`gate`], every
-//! request at its receiver, and one at a time is drawn by lot: so a seed leads its run, however the machine
-//! is busy. It does not reproduce it to the last crash: the pager's timers run on the machine's clock.
+//! request at its receiver, and one at a time is drawn by lot; the next is drawn when nobody can go on without it. Nothing
+//! that decides anything goes by the machine's clock: not the timers of the replicas, not the patience of the server with
+//! them. So a seed reproduces its run, however busy the machine is.
+//!
 //! What should be is held in a [`model`] of its own, and what is in the database is held against it.
 //!
 //! Prints one JSON document; what was violated goes to standard error.

@@ -50,7 +50,11 @@ impl World {
     }
 
     fn about_the_machine(&mut self, unit: usize) -> Deed {
-        let restores = if self.units[unit].model.service().is_some() { 0.6 } else { 0.05 };
+        let restores = if self.units[unit].model.service().is_some() {
+            0.6
+        } else {
+            0.05
+        };
         if self.chance(restores) {
             return Deed::Restore;
         }

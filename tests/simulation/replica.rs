@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use tocsin_contracts::ensemble::v1::ensemble_service_client::EnsembleServiceClient;
 use tocsin_contracts::ensemble::v1::ensemble_service_server::EnsembleServiceServer;
 use tocsin_contracts::ensemble::{Assessment, ReadingOutcome};
+use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
+use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, CommentIncidentRequest, HandOverIncidentRequest, RestoreMachineRequest,
     SuppressMachineRequest,
 };
-use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
-use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
 use tocsin_domain::access::Person;
 use tocsin_domain::{AccountId, Clock, PersonRole, Principal, Scope, Timestamp};
 use tocsin_models::BundleStore;
