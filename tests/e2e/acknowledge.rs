@@ -115,7 +115,7 @@ async fn a_hundred_looks_at_a_link_take_nothing_and_one_press_takes_the_incident
     let path_of_picture = picture.strip_prefix("https://tocsin.example.org").context("ours")?;
     let seen = client.get(format!("{console}{path_of_picture}")).send().await?;
     assert_eq!(
-        (seen.status(), &seen.headers()["content-type"]),
+        (seen.status(), seen.headers()["content-type"].to_str()?),
         (StatusCode::OK, "image/png")
     );
     let png = seen.bytes().await?;
