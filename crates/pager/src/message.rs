@@ -19,6 +19,8 @@ pub(crate) struct Page {
     pub(crate) payload: PagePayload,
     /// Attempts that had been made when a person sent it again; 0 when nobody did.
     pub(crate) resent_after: i32,
+    /// Those of the destination's receivers that it is still owed to; empty for all of them.
+    pub(crate) remaining: Vec<String>,
     /// What takes its incident without signing in, for whoever it is sent to.
     pub(crate) acknowledge_url: Option<String>,
     /// Where its picture can be seen without signing in.
@@ -41,6 +43,7 @@ impl Page {
             created_at: stored.created_at,
             payload,
             resent_after: 0,
+            remaining: Vec::new(),
         })
     }
 
@@ -252,14 +255,22 @@ fn flood_summary(payload: &PagePayload, flood: &FloodNote) -> String {
     }
     let class = common.class.as_ref().map(|class| format!(", most of class {class}"));
     let minute = common.minute.map(|minute| format!(", most in the minute of {minute}"));
-    let (class, minute) = (class.unwrap_or_default(), minute.unwrap_or_default());
+    let gateway = common
+        .gateway
+        .as_ref()
+        .map(|gateway| format!(", all through gateway {gateway}"));
+    let (class, minute, gateway) = (
+        class.unwrap_or_default(),
+        minute.unwrap_or_default(),
+        gateway.unwrap_or_default(),
+    );
     let more = if machines.len() < *incidents as usize {
         ", and more"
     } else {
         ""
     };
     let named = machines.join(", ");
-    format!("flood: {incidents} machines at page level at once{class}{minute}: {named}{more}{replay}")
+    format!("flood: {incidents} machines at page level at once{class}{minute}{gateway}: {named}{more}{replay}")
 }
 
 /// A duration to two digits or so, for people.
@@ -284,6 +295,7 @@ pub(crate) mod tests {
         let incident = IncidentId(7);
         Page {
             resent_after: 0,
+            remaining: Vec::new(),
             outbox_id: 12,
             acknowledge_url: None,
             picture_url: None,

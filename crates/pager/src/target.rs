@@ -112,6 +112,7 @@ impl Target {
     async fn send(&self, sender: &Sender, leased: &LeasedDelivery) -> Result<Option<Attempt>, Error> {
         let page = Page {
             resent_after: leased.attempt - leased.attempt_since_resend,
+            remaining: leased.remaining.clone(),
             ..sender.page(&leased.page, &self.name)?
         };
         let request = match &self.destination {

@@ -51,7 +51,8 @@ pub struct Email {
     /// The sender, such as `Tocsin <tocsin@example.org>`.
     pub from: String,
     /// The receivers, each such as `duty@example.org`. The mail is delivered when the relay takes it for one of them: whom
-    /// it refused the history names. Who must be told whatever becomes of the others gets a destination of their own.
+    /// it refused for good the history names, and whom it put off (4xx, as when greylisting) gets it later, alone. Who must be told
+    /// whatever becomes of the others gets a destination of their own.
     pub to: Vec<String>,
     /// Which pages it takes; with none, all of them.
     #[serde(default)]
@@ -144,7 +145,7 @@ impl Email {
         let message = self
             .message(page, sender.console_url.as_deref(), picture)
             .map_err(Error::Setting)?;
-        smtp::send(self, &message, sender.request_timeout).await
+        smtp::send(self, (&message, &page.remaining), sender.request_timeout).await
     }
 
     /// The mail, dated when the page was decided: a repeat is the same to a byte.
