@@ -328,9 +328,8 @@ impl Stored {
                 "escalated" => is_open && !is_page,
                 "re_alarmed" => is_open && is_taken && is_page,
                 "acknowledged" => !is_taken,
-                "cleared" => is_open,
+                "cleared" | "page_suppressed" | "suppressed" => is_open,
                 "handed_over" => is_open && is_taken,
-                "page_suppressed" | "suppressed" => is_open,
                 "restored" | "commented" => true,
                 _ => false,
             };

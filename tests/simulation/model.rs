@@ -53,8 +53,6 @@ pub(crate) struct Incident {
     /// What its receivers are to be told: action and reason, and the start of the step.
     pub(crate) pages: Vec<Event>,
     alarm: Alarm,
-    /// It was decided to tell somebody, and that was done or kept.
-    is_told: bool,
     /// The newest page that was kept while the machine is suppressed, and is to go out if it is still so then.
     kept: Option<Event>,
     /// What is to be said of it once readings come from near now.
@@ -92,10 +90,14 @@ impl Incident {
         self.tell(reason, step, service);
     }
 
+    /// People were told of it.
+    fn is_told(&self) -> bool {
+        self.pages.iter().any(|(action, ..)| *action == "trigger")
+    }
+
     /// Tells people, or keeps that while the machine is suppressed.
     fn tell(&mut self, reason: &'static str, step: i64, service: Option<Service>) {
         let page = ("trigger", reason, Some(step));
-        self.is_told = true;
         if service.is_some() {
             self.events.push(("page_suppressed", reason, Some(step)));
             self.kept = Some(page);
@@ -227,7 +229,7 @@ impl Machine {
                 open.events.push(("cleared", "", Some(step)));
                 open.closed_at = Some(step);
                 // Who was told of nothing is told of no end.
-                if open.is_told {
+                if open.is_told() {
                     open.pages.push(("resolve", "cleared", Some(step)));
                 }
                 if service.is_some_and(|service| service.one_shot) {

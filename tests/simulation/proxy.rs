@@ -44,7 +44,7 @@ impl Lines {
             .ssl_mode(PgSslMode::Disable);
         let pool = PgPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(Duration::from_secs(86_400))
+            .acquire_timeout(Duration::from_hours(24))
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options);

@@ -136,10 +136,17 @@ impl Floods<'_> {
                 sorted.held.insert(stored.id);
             }
         }
+        // Of an incident that only the flood's page tells of, what follows is told by that too.
+        let mut only_in_flood: BTreeSet<IncidentId> = joining.iter().map(|first| first.stored.incident).collect();
         for page in following {
             if held.contains(&page.incident) {
                 sorted.held.insert(page.id);
-            } else {
+                continue;
+            }
+            if page.action == PageAction::Trigger {
+                only_in_flood.remove(&page.incident);
+            }
+            if !only_in_flood.contains(&page.incident) {
                 sorted.send.push((page.id, destination.to_owned()));
             }
         }

@@ -32,7 +32,7 @@ impl Machine {
         incident.kept = None;
         incident.events.push(("acknowledged", "", None));
         incident.alarm.acknowledge();
-        if incident.closed_at.is_none() && incident.pages.iter().any(|(action, ..)| *action == "trigger") {
+        if incident.closed_at.is_none() && incident.is_told() {
             incident.pages.push(("acknowledge", "acknowledged", None));
         }
         true

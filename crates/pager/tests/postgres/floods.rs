@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tocsin_contracts::incidents::v1;
 use tocsin_domain::fleet::Sensor;
-use tocsin_domain::{Clock, IncidentId, PersonRole, Scope, Timestamp};
+use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Scope, Timestamp};
 use tocsin_judge::TopBin;
 use tocsin_pager::destination::Webhook;
 use tocsin_pager::{Config, Destination};
@@ -223,6 +223,23 @@ async fn a_flood_is_taken_as_one_and_over_when_nothing_of_it_is_open() {
             .unwrap()
             .into_inner();
         assert_eq!(shown.incidents.len(), 12);
+        pager.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_became_of_an_incident_before_its_flood_is_told_is_not_told_by_itself() {
+    with_stage("flood_overtaken", noon(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        let sensors = stage.machines(12).await;
+        let incidents = stage.rise(&sensors).await;
+        stage.say(incidents[3], PageAction::Acknowledge).await;
+        stage.clear(incidents[4]).await;
+        stage.clock.advance(Duration::from_secs(16));
+        let pager = stage.pager(waiting(&receiver.url));
+        got(&receiver, 1).await;
+        assert_eq!(said(&receiver, "reason"), ["flood"]);
         pager.stop().await;
     })
     .await;
