@@ -8,11 +8,11 @@ use serde_json::Value;
 
 /// Ways to break it, with a seed and the steps in which that is noticed.
 const SABOTAGES: [(&str, &str, &str); 5] = [
-    ("double-open", "3", "1000"),
-    ("lost-page", "3", "1000"),
-    ("resurrect", "3", "1000"),
-    ("forget-outbox", "3", "1000"),
-    ("skip-lock", "3", "3000"),
+    ("double-open", "3", "600"),
+    ("lost-page", "3", "600"),
+    ("forget-outbox", "3", "600"),
+    ("skip-lock", "3", "600"),
+    ("resurrect", "3", "2400"),
 ];
 
 fn begin(arguments: &[&str]) -> Result<Child> {
