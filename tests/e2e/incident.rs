@@ -40,7 +40,7 @@ async fn a_failing_machine_pages_once_with_evidence_and_clears_when_it_is_well()
     // The fifth failing step opened it.
     let fifth = Plant::start() + std::time::Duration::from_secs(340);
     assert_eq!(page["evidence"]["step"], fifth.to_string());
-    let first = Plant::start() + std::time::Duration::from_secs(300);
+    let first = Plant::start() + std::time::Duration::from_mins(5);
     assert_eq!(page["evidence"]["above_alert_since"], first.to_string());
     let bins: Vec<u64> = page["evidence"]["top_bins"]
         .as_array()
