@@ -20,15 +20,12 @@ use tocsin_contracts::recalibrator::v1::{
 use tocsin_contracts::time;
 use tocsin_tests::Plant;
 
+use crate::fill::{self, Filling, OF_MACHINE};
 use crate::fleet::{self, CLASS, Fleet, Size};
 use crate::load;
-use crate::platform::{Platform, Settings};
+use crate::platform::Platform;
 use crate::report::Report;
 
-mod fill;
-
-/// Sensors of a machine.
-const OF_MACHINE: usize = 4;
 /// Time between readings.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// What a reading takes on disk, with room to spare for the write-ahead log.
@@ -84,10 +81,7 @@ impl Options {
 /// Runs it.
 pub(crate) async fn run(options: Options) -> Result<Report> {
     options.check(free(&std::env::temp_dir())?)?;
-    let folder = tempfile::tempdir().context("a temporary folder")?;
-    let config = folder.path().join("tocsin.toml");
-    std::fs::write(&config, "").context("the configuration")?;
-    let platform = Platform::start(&Settings::of_file(&config)?).await?;
+    let platform = Platform::alone().await?;
     let size = Size {
         sites: 1,
         machines: options.sensors / OF_MACHINE,
@@ -97,9 +91,15 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     };
     Fleet::declare(&platform, size).await?;
     let store = platform.store().await?;
-    let filling = Instant::now();
-    fill::fill(&store, options).await?;
-    let filled = filling.elapsed();
+    let began = Instant::now();
+    let filling = Filling {
+        sensors: options.sensors,
+        steps: options.steps(),
+        interval: INTERVAL,
+        from: Plant::start(),
+    };
+    fill::fill(&store, filling).await?;
+    let filled = began.elapsed();
 
     let mut report = Report::default();
     report.note("sensors", options.sensors);

@@ -12,6 +12,7 @@ mod demo;
 mod femto;
 mod femto_units;
 mod flood;
+mod grafana;
 mod incident;
 mod incident_simulation;
 mod kill;

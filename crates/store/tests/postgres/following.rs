@@ -58,12 +58,8 @@ async fn round(store: &Store, fleet: &Fleet, seconds: u64, median: f32, accepted
         class: fleet.class.id,
         spec: fleet.one.spec,
     };
-    store
-        .following_record(group, &[round], at(seconds), tocsin_scratch::audit)
-        .await
-        .unwrap()
-        .len()
-        > 0
+    let moved = store.following_record(group, &[round], at(seconds), tocsin_scratch::audit);
+    !moved.await.unwrap().is_empty()
 }
 
 async fn back(store: &Store, fleet: &Fleet, to: Option<i32>, seconds: u64) -> Result<(i32, i32), Error> {
