@@ -82,7 +82,7 @@ pub async fn audit_insert(conn: &mut PgConnection, new: &NewAuditEntry, now: Tim
 }
 
 /// Ends a change: the entry that `audit` makes of what was changed, and the commit of both, or of neither.
-pub(crate) async fn commit<T>(
+pub async fn commit<T>(
     mut transaction: Transaction,
     changed: T,
     audit: impl FnOnce(&T) -> NewAuditEntry,

@@ -58,7 +58,8 @@ async fn round(store: &Store, fleet: &Fleet, seconds: u64, median: f32, accepted
         class: fleet.class.id,
         spec: fleet.one.spec,
     };
-    let moved = store.following_record(group, &[round], at(seconds), tocsin_scratch::audit);
+    let rounds = [round];
+    let moved = store.following_record(group, &rounds, at(seconds), tocsin_scratch::audit);
     !moved.await.unwrap().is_empty()
 }
 

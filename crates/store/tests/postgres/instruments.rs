@@ -82,7 +82,7 @@ async fn an_alarm_lives_from_raised_to_acknowledged_within_its_site_and_its_even
         round(&store, 200, &[SensorAlarmChange::RaiseAgain { id, since: at(115) }]).await;
         let take = async |scope: &Scope| {
             store
-                .sensor_alarm_acknowledge(scope, id, ("ana", "cable"), at(210))
+                .sensor_alarm_acknowledge(scope, id, ("ana", "cable"), at(210), tocsin_scratch::audit)
                 .await
         };
         assert!(matches!(take(&fleet.south_only()).await, Err(Error::NotFound { .. })));
