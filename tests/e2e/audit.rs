@@ -15,7 +15,7 @@ use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
 use tocsin_contracts::fleet::v1 as fleet;
 use tocsin_contracts::ingest::StreamProperties;
 use tocsin_contracts::methods;
-use tocsin_tests::stage::{CLASS, SITE, SPEC};
+use tocsin_tests::stage::{CLASS, SPEC};
 use tocsin_tests::{Fleet, Plant};
 use tocsin_transport::auth::Token;
 
@@ -27,6 +27,9 @@ const FLEET: &str = "fleet.v1.FleetService";
 /// Who makes the calls, and with which password.
 const ANA: &str = "ana";
 const PASSWORD: &str = "a long password of ana's";
+
+/// A site that the calls make.
+const ANNEX: &str = "annex";
 
 /// They change nothing.
 const READING: [Rpc; 43] = [
@@ -159,9 +162,10 @@ async fn leave(record: &mut Record, gateway: &access::CreateTokenResponse) -> Re
 /// A site, a class, a specification and a sensor, with all that can be set of them.
 async fn declare(record: &mut Record) -> Result<()> {
     let site = fleet::Site {
-        name: "annex".into(),
+        name: ANNEX.into(),
         title: "Annex".into(),
         time_zone: "UTC".into(),
+        auto_register_cap: 10,
         ..fleet::Site::default()
     };
     let (rpc, request) = ((FLEET, "CreateSite"), fleet::CreateSiteRequest { site: Some(site) });
@@ -223,7 +227,7 @@ async fn rules(record: &mut Record) -> Result<()> {
 }
 
 async fn sensor(record: &mut Record) -> Result<()> {
-    let (site, machine, sensor) = ("annex".to_owned(), "fan-1".to_owned(), "h".to_owned());
+    let (site, machine, sensor) = (ANNEX.to_owned(), "fan-1".to_owned(), "h".to_owned());
     let new = fleet::Sensor {
         site: site.clone(),
         machine: machine.clone(),
@@ -272,7 +276,7 @@ async fn sensor(record: &mut Record) -> Result<()> {
 /// A gateway that may register sensors.
 async fn gateway(record: &mut Record) -> Result<access::CreateTokenResponse> {
     let token = access::Token {
-        site: SITE.to_owned(),
+        site: ANNEX.to_owned(),
         name: "new-sensors".to_owned(),
         may_replay: true,
         auto_register_class: CLASS.to_owned(),

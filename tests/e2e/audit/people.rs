@@ -55,6 +55,8 @@ impl Outside {
         pager.destinations.push(Destination::PagerDuty(pager_duty));
         let refuser = Webhook::new("refuser", self.refuser.url());
         pager.destinations.push(Destination::Webhook(refuser));
+        // What is refused once is given up.
+        pager.max_attempts = 1;
         pager.console_url = Some("https://tocsin.example.org".to_owned());
         pager.acknowledge_secret_file = Some(file("links"));
     }
@@ -227,10 +229,12 @@ async fn suppress(record: &mut Record) -> Result<()> {
 
 /// A page that a receiver refused goes out again.
 async fn resend(fleet: &Fleet, record: &mut Record) -> Result<()> {
-    let list = ["pages", "list", "--state", "dead"];
-    let is_dead = |said: &Value| said["deliveries"].as_array().is_some_and(|dead| !dead.is_empty());
-    let dead = fleet.stage.ask_until(&list, is_dead).await?;
-    let delivery_id = dead["deliveries"][0]["delivery_id"].as_i64().context("its number")?;
+    // A page of an open incident is tried on and never given up by itself: this one is by hand.
+    let refused = |said: &Value| said.to_string().contains("tried on");
+    fleet.stage.ask_until(&["pages", "list"], refused).await?;
+    let give_up = "update delivery set state = 'dead' where delivery_id =
+        (select min(delivery_id) from delivery where destination = 'refuser' and attempt_count = 1) returning delivery_id";
+    let delivery_id = sqlx::query_scalar(give_up).fetch_one(fleet.stage.store.pool()).await?;
     let (rpc, request) = ((INCIDENTS, "ResendDelivery"), v1::ResendDeliveryRequest { delivery_id });
     record
         .of_call::<v1::ResendDeliveryResponse>(rpc, (ANA, "page.resend"), &[request])
