@@ -27,11 +27,12 @@ impl Assessor {
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
                 let Some(against) = against else { continue };
-                let z = pending.deviations(&against);
+                let mut z = pending.deviations(&against);
                 if matches!(verdict, Verdict::Page { .. }) {
                     pending.decisive_bins = pending.decisive(by, &z, limits);
                 }
-                pending.bin_error = shares(by, z);
+                shares_in_place(by, &mut z);
+                pending.bin_error = z;
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
             }
@@ -83,10 +84,4 @@ impl Pending {
         let judged = (&self.scored.scores, self.state(), self.scored.degraded);
         limits.set.decisive_bins(by, z, judged)
     }
-}
-
-/// What each bin adds to a detector's score.
-fn shares(by: Detector, mut z: Vec<f32>) -> Vec<f32> {
-    shares_in_place(by, &mut z);
-    z
 }
