@@ -109,6 +109,7 @@ fn reading((sensor, baseline): (SensorId, BaselineId), step: u64, judged: Judged
         threshold_set: judged.threshold_set,
         bundle: Some(judged.bundle),
         baseline: Some(baseline),
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),

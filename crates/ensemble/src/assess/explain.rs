@@ -9,11 +9,12 @@ use std::sync::Arc;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
 use tocsin_detect::deviation::{decisive_bins, shares_in_place};
 use tocsin_domain::{Detector, Level, Verdict};
+use tocsin_models::SensorBaseline;
+use tocsin_models::scoring::deviations;
 
 use super::{Assessor, CHUNK_ROWS, Pending};
-use crate::baselines::{ActiveBaseline, Known};
+use crate::baselines::Known;
 use crate::bindings::Limits;
-use crate::detect::deviations;
 
 /// The most bins that a page names.
 const MOST_NAMED: usize = 128;
@@ -76,7 +77,7 @@ impl Pending {
         }
     }
 
-    fn explain_by_deviations(&mut self, by: Detector, against: &Arc<ActiveBaseline>, limits: &Limits) {
+    fn explain_by_deviations(&mut self, by: Detector, against: &Arc<SensorBaseline>, limits: &Limits) {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
         let mut z = deviations(spectrum, reading.condition, against);
