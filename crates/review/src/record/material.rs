@@ -28,7 +28,7 @@ pub(crate) struct Model {
 /// What has been read so far.
 #[derive(Debug)]
 pub(crate) struct Material {
-    pub(super) store: Store,
+    store: Store,
     bundles: BundleStore,
     sets: ThresholdSets<ThresholdSet>,
     models: HashMap<BundleId, Arc<Model>>,
