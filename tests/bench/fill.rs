@@ -157,6 +157,7 @@ fn reading(
         threshold_set: judged.threshold_set,
         bundle: Some(judged.bundle),
         baseline: Some(baseline),
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),

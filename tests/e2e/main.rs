@@ -24,6 +24,7 @@ mod onnx;
 mod otlp;
 mod publish;
 mod race;
+mod record;
 mod retraining;
 mod roles;
 mod s3;
