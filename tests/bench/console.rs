@@ -12,8 +12,7 @@ use reqwest::header::{COOKIE, HeaderMap, ORIGIN, SET_COOKIE};
 use reqwest::redirect::Policy;
 use tocsin_domain::Clock;
 
-use crate::fill::{self, Filling, OF_MACHINE};
-use crate::fleet::{self, Fleet, Size};
+use crate::fill::{self, Filling};
 use crate::platform::Platform;
 use crate::report::Report;
 
@@ -48,11 +47,7 @@ pub(crate) struct Options {
 /// Runs it.
 pub(crate) async fn run(options: Options) -> Result<Report> {
     ensure!(options.requests > 0, "--requests: at least one is needed");
-    ensure!(
-        options.sensors >= OF_MACHINE && options.sensors.is_multiple_of(OF_MACHINE),
-        "--sensors: {} is not some machines of {OF_MACHINE}",
-        options.sensors
-    );
+    fill::check_sensors(options.sensors)?;
     let platform = Platform::alone().await?;
     let mut report = Report::default();
     report.note("sensors", options.sensors);
@@ -76,14 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
 
 /// Puts the readings in; how many there are.
 async fn filled(platform: &Platform, options: Options) -> Result<u64> {
-    let size = Size {
-        sites: 1,
-        machines: options.sensors / OF_MACHINE,
-        sensors: OF_MACHINE,
-        bins: 64,
-        model: fleet::Model::Dense,
-    };
-    Fleet::declare(platform, size).await?;
+    fill::declare(platform, options.sensors).await?;
     let steps = options.days * STEPS_OF_A_DAY;
     let store = platform.store().await?;
     let filling = Filling {

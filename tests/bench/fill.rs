@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, OperatingState, ReadingFlags, ReadingKey, Scope, Scores,
     SensorId, ThresholdSetId, Timestamp, Verdict,
@@ -14,15 +14,37 @@ use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, readings_copy};
 
-use crate::fleet::{CLASS, SITE};
+use crate::fleet::{self, CLASS, Fleet, SITE, Size};
+use crate::platform::Platform;
 
 /// Sensors of a machine.
 pub(crate) const OF_MACHINE: usize = 4;
 /// Bins of a spectrum, and bytes of a latent of twelve half floats.
-const BINS: usize = 64;
+const BINS: u16 = 64;
 const LATENT_BYTES: usize = 24;
 /// Rows of a `COPY`.
 const ROWS: usize = 20_000;
+
+/// Refuses what is not some whole machines.
+pub(crate) fn check_sensors(sensors: usize) -> Result<()> {
+    ensure!(
+        sensors >= OF_MACHINE && sensors.is_multiple_of(OF_MACHINE),
+        "--sensors: {sensors} is not some machines of {OF_MACHINE}"
+    );
+    Ok(())
+}
+
+/// Declares the one site, and the class with its model.
+pub(crate) async fn declare(platform: &Platform, sensors: usize) -> Result<Fleet> {
+    let size = Size {
+        sites: 1,
+        machines: sensors / OF_MACHINE,
+        sensors: OF_MACHINE,
+        bins: BINS,
+        model: fleet::Model::Dense,
+    };
+    Fleet::declare(platform, size).await
+}
 
 /// What is filled in.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +123,9 @@ async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(
         sensor,
         epoch: 1,
         profile: Profile {
-            median: vec![3.0; BINS],
-            spread: vec![0.1; BINS],
-            scale: vec![0.1; BINS],
+            median: vec![3.0; usize::from(BINS)],
+            spread: vec![0.1; usize::from(BINS)],
+            scale: vec![0.1; usize::from(BINS)],
             trend: None,
         },
         log_energy: (-3.0, 0.1),
@@ -136,6 +158,7 @@ fn reading(
         threshold_set: judged.threshold_set,
         bundle: Some(judged.bundle),
         baseline: Some(baseline),
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),
@@ -144,7 +167,7 @@ fn reading(
         state: OperatingState::Known,
         overall: Vec::new(),
         latent: bytes(seed, LATENT_BYTES),
-        spectrum: bytes(seed + 1, BINS),
+        spectrum: bytes(seed + 1, usize::from(BINS)),
     }
 }
 

@@ -21,7 +21,7 @@ use tocsin_contracts::time;
 use tocsin_tests::Plant;
 
 use crate::fill::{self, Filling, OF_MACHINE};
-use crate::fleet::{self, CLASS, Fleet, Size};
+use crate::fleet::CLASS;
 use crate::load;
 use crate::platform::Platform;
 use crate::report::Report;
@@ -53,11 +53,7 @@ impl Options {
 
     /// Refuses what does not fit on the disk, before anything is begun.
     fn check(self, free: u64) -> Result<()> {
-        ensure!(
-            self.sensors >= OF_MACHINE && self.sensors.is_multiple_of(OF_MACHINE),
-            "--sensors: {} is not some machines of {OF_MACHINE}",
-            self.sensors
-        );
+        fill::check_sensors(self.sensors)?;
         ensure!(self.steps() >= 60, "--days: at least ten minutes are needed");
         let needed = self.readings() * BYTES;
         eprintln!(
@@ -82,14 +78,7 @@ impl Options {
 pub(crate) async fn run(options: Options) -> Result<Report> {
     options.check(free(&std::env::temp_dir())?)?;
     let platform = Platform::alone().await?;
-    let size = Size {
-        sites: 1,
-        machines: options.sensors / OF_MACHINE,
-        sensors: OF_MACHINE,
-        bins: 64,
-        model: fleet::Model::Dense,
-    };
-    Fleet::declare(&platform, size).await?;
+    fill::declare(&platform, options.sensors).await?;
     let store = platform.store().await?;
     let began = Instant::now();
     let filling = Filling {

@@ -72,6 +72,11 @@ routes! {
     Hook POST "/hooks/slack" => hooks::slack;
     Session GET "/audit" => pages::audit::show;
     Session GET "/models" => pages::models::show;
+    Session GET "/models/{class}" => pages::models::class::show;
+    Session POST "/models/{class}/promote" => pages::models::orders::promote;
+    Session POST "/models/{class}/challenger" => pages::models::orders::challenge;
+    Session POST "/models/{class}/rollback" => pages::models::orders::roll_back;
+    Session POST "/models/{class}/retrain" => pages::models::orders::retrain;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
     Session POST "/sites/{site}/machines/{machine}/suppress" => pages::machine::suppression::suppress;
@@ -79,6 +84,7 @@ routes! {
     Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
+    Session GET "/sites/{site}/machines/{machine}/verdict" => pages::verdict::show;
     Session GET "/live" => live::stream;
     // A route rather than a fallback, which the server under us would not keep.
     Session GET "/{*path}" => pages::unknown;

@@ -1,8 +1,8 @@
 //! Links that need no sign-in: one that acknowledges, and one to a page's picture. Each names a page and a destination, runs
 //! out, and carries a signature made with the pager's own secret.
 //!
-//! **Invariant:** a link to a picture takes nothing. One that acknowledges takes its incident at most once: only while the page it came with is the newest that called
-//! somebody, and nobody has taken the incident since.
+//! **Invariant:** a link to a picture takes nothing. One that acknowledges takes its incident at most once: only while the
+//! page it came with is the newest that called somebody, and nobody has taken the incident since.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -96,6 +96,7 @@ fn reading(sensor: SensorId, step: u64) -> NewReading {
         threshold_set: None,
         bundle: None,
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores: Scores::default(),
         condition: Condition::default(),

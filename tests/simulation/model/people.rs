@@ -32,7 +32,8 @@ impl Machine {
         incident.kept = None;
         incident.events.push(("acknowledged", "", None));
         incident.alarm.acknowledge();
-        if incident.closed_at.is_none() && incident.is_told() {
+        // A page that was kept is news to nobody: what people heard last is that somebody has it.
+        if incident.closed_at.is_none() && incident.pages.last().is_some_and(|(action, ..)| *action == "trigger") {
             incident.pages.push(("acknowledge", "acknowledged", None));
         }
         true

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
 use tocsin_detect::deviation::shares_in_place;
 use tocsin_domain::{Detector, Verdict};
+use tocsin_models::SensorBaseline;
+use tocsin_models::scoring::deviations;
 
 use super::{Assessor, CHUNK_ROWS, Pending};
-use crate::baselines::{ActiveBaseline, Known};
+use crate::baselines::Known;
 use crate::bindings::Limits;
-use crate::detect::deviations;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
@@ -27,11 +28,12 @@ impl Assessor {
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
                 let Some(against) = against else { continue };
-                let z = pending.deviations(&against);
+                let mut z = pending.deviations(&against);
                 if matches!(verdict, Verdict::Page { .. }) {
                     pending.decisive_bins = pending.decisive(by, &z, limits);
                 }
-                pending.bin_error = shares(by, z);
+                shares_in_place(by, &mut z);
+                pending.bin_error = z;
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
             }
@@ -72,7 +74,7 @@ impl Assessor {
 
 impl Pending {
     /// What it deviates by from its sensor's baseline, per bin.
-    fn deviations(&self, against: &Arc<ActiveBaseline>) -> Vec<f32> {
+    fn deviations(&self, against: &Arc<SensorBaseline>) -> Vec<f32> {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
         deviations(spectrum, reading.condition, against)
@@ -83,10 +85,4 @@ impl Pending {
         let judged = (&self.scored.scores, self.state(), self.scored.degraded);
         limits.set.decisive_bins(by, z, judged)
     }
-}
-
-/// What each bin adds to a detector's score.
-fn shares(by: Detector, mut z: Vec<f32>) -> Vec<f32> {
-    shares_in_place(by, &mut z);
-    z
 }

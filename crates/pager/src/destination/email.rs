@@ -315,6 +315,7 @@ pub(crate) mod tests {
         assert!(cleared.contains("Message-ID: <tocsin-incident-7-cleared-10000.resolve@example.org>"));
         assert!(cleared.contains("References: <tocsin-incident-7@example.org>"));
     }
+
     #[test]
     fn a_picture_is_in_the_mail_for_those_who_read_html_and_a_repeat_is_the_same_to_a_byte() {
         let email = email("relay.example.org", 25);

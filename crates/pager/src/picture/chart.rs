@@ -375,12 +375,4 @@ mod tests {
             prop_assert!(drawn.png().is_some());
         }
     }
-
-    /// `TOCSIN_PICTURE=/tmp/page.png cargo test -p tocsin-pager picture_to_look_at` writes one to look at.
-    #[test]
-    fn a_picture_to_look_at() {
-        if let Some(path) = std::env::var_os("TOCSIN_PICTURE") {
-            std::fs::write(path, chart(400).png().unwrap()).unwrap();
-        }
-    }
 }
