@@ -30,8 +30,18 @@ pub(super) struct Record {
     pub(super) audited: BTreeSet<String>,
 }
 
+/// A switch that closes the audit: while there is a row in it, no entry can be written.
+const SWITCH: &str = "create table audit_closed (closed bool);
+    create function audit_is_closed() returns trigger language plpgsql as $$
+    begin
+        if exists (select from audit_closed) then raise exception 'the audit is closed'; end if;
+        return new;
+    end $$;
+    create trigger audit_is_closed before insert on audit for each row execute function audit_is_closed();";
+
 impl Record {
-    pub(super) fn of(stage: &Stage) -> Result<Self> {
+    pub(super) async fn of(stage: &Stage) -> Result<Self> {
+        sqlx::raw_sql(SWITCH).execute(stage.store.pool()).await?;
         Ok(Self {
             client: grpc_client()?,
             address: format!("http://{}", stage.running.grpc_addr()),
@@ -41,7 +51,8 @@ impl Record {
         })
     }
 
-    /// Makes a call, and finds the entry that says that `actor` did `action`; the call's last answer.
+    /// Makes a call while the audit is closed, which is to fail and leave nothing that hinders the next; then makes it again,
+    /// and finds the entry that says that `actor` did `action`; the call's last answer.
     pub(super) async fn of_call<A: Message + Default>(
         &mut self,
         rpc: Rpc,
@@ -49,6 +60,12 @@ impl Record {
         requests: &[impl Message],
     ) -> Result<A> {
         let path = path(rpc);
+        self.switch("insert into audit_closed values (true)").await?;
+        let unrecorded = self.call::<A>(&path, requests).await;
+        // What says how far it is may have said so before it failed.
+        let failed = unrecorded.is_err() || path.ends_with("/RunWithProgress");
+        ensure!(failed, "{path} goes on without an entry: {unrecorded:?}");
+        self.switch("delete from audit_closed").await?;
         let before = self.newest().await?;
         let answer = self.call(&path, requests).await.with_context(|| path.clone())?;
         let entries = self.since(before).await?;
@@ -59,6 +76,11 @@ impl Record {
         );
         self.audited.insert(path);
         Ok(answer)
+    }
+
+    async fn switch(&self, statement: &'static str) -> Result<()> {
+        sqlx::query(statement).execute(self.store.pool()).await?;
+        Ok(())
     }
 
     /// Entries after the one given, newest first.
