@@ -1,10 +1,10 @@
-//! Sites, classes and specs. Machines and sensors are in [`machine`], [`sensor`] and [`auto_registration`], what classes
-//! say of overall levels is in [`zones`].
+//! Sites and classes. Specs are in [`spec`], machines and sensors in [`machine`], [`sensor`] and [`auto_registration`], what
+//! classes say of overall levels is in [`zones`].
 
 use std::time::Duration;
 
 use tocsin_domain::fleet::{CommissioningRules, MachineClass, Site};
-use tocsin_domain::{ClassId, Invalid, Scope, SeverityZones, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
+use tocsin_domain::{ClassId, Invalid, Scope, SeverityZones, SiteId, Slug, Timestamp};
 
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
@@ -16,23 +16,14 @@ pub mod auto_registration;
 pub mod bearing;
 pub mod machine;
 pub mod sensor;
+pub mod spec;
 pub mod zones;
 
 pub use auto_registration::{AutoRegistered, AutoRegistrationRefusal};
 pub use machine::{Machine, MachineOverview, MachineQuery, OpenIncidentSummary};
 pub use sensor::{NewSensor, SensorListing};
+pub use spec::NamedSpec;
 pub use zones::{ClassZones, SeverityClass};
-
-/// A registered spectrum specification.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedSpec {
-    /// Its number.
-    pub id: SpecId,
-    /// Its name.
-    pub name: Slug,
-    /// What it states.
-    pub spec: SpectrumSpec,
-}
 
 /// A site as it is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,34 +134,6 @@ impl TryFrom<ClassRow> for MachineClass {
             },
         })
     }
-}
-
-struct SpecRow {
-    spec_id: i32,
-    name: String,
-    definition: String,
-}
-
-impl TryFrom<SpecRow> for NamedSpec {
-    type Error = Error;
-
-    fn try_from(row: SpecRow) -> Result<Self> {
-        let id = row.spec_id;
-        let spec = serde_json::from_str::<SpectrumSpec>(&row.definition)
-            .map_err(|error| Invalid::new("definition", error.to_string()))
-            .and_then(SpectrumSpec::parse)
-            .map_err(Error::impossible("spectrum_spec", "definition", id))?;
-        Ok(Self {
-            id: SpecId(id),
-            name: slug("spectrum_spec", "name", id, &row.name)?,
-            spec,
-        })
-    }
-}
-
-/// A spec as its column.
-fn definition(spec: &SpectrumSpec) -> String {
-    serde_json::to_string(spec).expect("a spec is plain numbers and names")
 }
 
 /// Whole seconds or milliseconds as a column; a duration too long for it is the longest.
@@ -349,65 +312,5 @@ impl Store {
         .await?;
         let class = row.ok_or_else(|| Error::not_found(format!("class {name}")))?;
         commit(transaction, class.try_into()?, audit, now).await
-    }
-
-    /// Registers a spectrum specification.
-    pub async fn spec_create(
-        &self,
-        name: &Slug,
-        spec: &SpectrumSpec,
-        now: Timestamp,
-        audit: impl FnOnce(&NamedSpec) -> NewAuditEntry,
-    ) -> Result<NamedSpec> {
-        let mut transaction = self.begin().await?;
-        let definition = definition(spec);
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"insert into spectrum_spec (name, definition, created_at) values ($1, $2::text::jsonb, $3)
-               returning spec_id, name, definition::text as "definition!""#,
-            name.as_str(),
-            definition,
-            time(now),
-        )
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(Error::exists(|| format!("spec {name}")))?;
-        commit(transaction, row.try_into()?, audit, now).await
-    }
-
-    /// All specs but the canaries', by name.
-    pub async fn spec_list(&self) -> Result<Vec<NamedSpec>> {
-        let rows = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id <> $1 order by name"#,
-            SpecId::CANARY.0,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(NamedSpec::try_from).collect()
-    }
-
-    /// A spec by its name.
-    pub async fn spec_by_name(&self, name: &Slug) -> Result<NamedSpec> {
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where name = $1"#,
-            name.as_str()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("spec {name}")))?.try_into()
-    }
-
-    /// A spec by its number.
-    pub async fn spec_by_id(&self, spec: SpecId) -> Result<NamedSpec> {
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id = $1"#,
-            spec.0
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("spec {spec}")))?.try_into()
     }
 }
