@@ -11,6 +11,7 @@
 //! sensor and capture time), so that two replicas wait for each other but never deadlock.
 
 pub mod access;
+pub mod archive;
 pub mod baseline;
 pub mod binding;
 pub mod bundle;

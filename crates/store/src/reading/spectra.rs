@@ -1,6 +1,6 @@
 //! Reading back what was measured: one reading in full, or a sensor's spectra over time.
 
-use tocsin_domain::{CanonicalSpectrum, Condition, ReadingKey, Scope, SensorId, Timestamp};
+use tocsin_domain::{CanonicalSpectrum, Condition, ContentHash, ReadingKey, Scope, SensorId, Timestamp};
 
 use super::{Predecessors, StoredReading, StoredRow, label};
 use crate::row::{Time, time};
@@ -11,6 +11,8 @@ use crate::{Error, Result, Store};
 pub struct FullReading {
     /// What was decided, and from what.
     pub stored: StoredReading,
+    /// What tells a resend from a conflict.
+    pub content_hash: ContentHash,
     /// The operating condition, as far as known.
     pub condition: Condition,
     /// The earlier spectra it was judged with.
@@ -21,6 +23,85 @@ pub struct FullReading {
     pub latent: Vec<u8>,
     /// The canonical spectrum; none once the archive has thinned it away.
     pub spectrum: Option<CanonicalSpectrum>,
+}
+
+/// The columns of a [`FullReading`]; the queries name them one by one.
+pub(crate) struct FullRow {
+    pub(crate) sensor_id: i32,
+    pub(crate) captured_at: Time,
+    pub(crate) received_at: Time,
+    pub(crate) content_hash: i64,
+    pub(crate) commit_seq: i64,
+    pub(crate) threshold_set_id: i32,
+    pub(crate) bundle_id: i32,
+    pub(crate) baseline_id: i32,
+    pub(crate) residual: Option<f32>,
+    pub(crate) overall_level: Option<f32>,
+    pub(crate) isolation: Option<f32>,
+    pub(crate) growth: Option<f32>,
+    pub(crate) shift: Option<f32>,
+    pub(crate) narrowband: Option<f32>,
+    pub(crate) pca: Option<f32>,
+    pub(crate) mahalanobis: Option<f32>,
+    pub(crate) severity: Option<f32>,
+    pub(crate) flags: i16,
+    pub(crate) verdict: i16,
+    pub(crate) condition_cell: i16,
+    pub(crate) detector_mask: i16,
+    pub(crate) rpm: Option<f32>,
+    pub(crate) load: Option<f32>,
+    pub(crate) predecessors_from: Option<Time>,
+    pub(crate) predecessor_count: i16,
+    pub(crate) overall: Option<Vec<Option<f32>>>,
+    pub(crate) latent: Option<Vec<u8>>,
+    pub(crate) spectrum: Option<Vec<u8>>,
+}
+
+impl TryFrom<FullRow> for FullReading {
+    type Error = Error;
+
+    fn try_from(row: FullRow) -> Result<Self> {
+        let key = ReadingKey {
+            sensor: SensorId(row.sensor_id),
+            captured_at: row.captured_at.into(),
+        };
+        let condition = Condition::parse(row.rpm, row.load).map_err(Error::impossible("reading", "rpm", label(key)))?;
+        let predecessors = row.predecessors_from.map(|oldest| Predecessors {
+            oldest: oldest.into(),
+            count: row.predecessor_count,
+        });
+        let stored = StoredRow {
+            sensor_id: row.sensor_id,
+            captured_at: row.captured_at,
+            received_at: row.received_at,
+            commit_seq: row.commit_seq,
+            threshold_set_id: row.threshold_set_id,
+            bundle_id: row.bundle_id,
+            baseline_id: row.baseline_id,
+            residual: row.residual,
+            overall_level: row.overall_level,
+            isolation: row.isolation,
+            growth: row.growth,
+            shift: row.shift,
+            narrowband: row.narrowband,
+            pca: row.pca,
+            mahalanobis: row.mahalanobis,
+            severity: row.severity,
+            flags: row.flags,
+            verdict: row.verdict,
+            condition_cell: row.condition_cell,
+            detector_mask: row.detector_mask,
+        };
+        Ok(Self {
+            stored: stored.try_into()?,
+            content_hash: ContentHash(row.content_hash),
+            condition,
+            predecessors,
+            overall: row.overall.unwrap_or_default(),
+            latent: row.latent.unwrap_or_default(),
+            spectrum: row.spectrum.map(CanonicalSpectrum::from_codes),
+        })
+    }
 }
 
 /// One spectrum of a sensor over time.
@@ -61,13 +142,17 @@ impl Store {
         sensor: SensorId,
         at: Option<Timestamp>,
     ) -> Result<Option<FullReading>> {
-        let row = sqlx::query!(
-            r#"select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                      r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                      r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
-                      r.predecessors_from, r.predecessor_count, r.overall as "overall: Vec<Option<f32>>", r.latent,
-                      r.spectrum
-               from reading r
+        let row = sqlx::query_as!(
+            FullRow,
+            r#"select r.sensor_id as "sensor_id!", r.captured_at as "captured_at!", r.received_at as "received_at!",
+                      r.content_hash as "content_hash!", r.commit_seq as "commit_seq!",
+                      r.threshold_set_id as "threshold_set_id!", r.bundle_id as "bundle_id!",
+                      r.baseline_id as "baseline_id!", r.residual, r.overall_level, r.isolation, r.growth, r.shift,
+                      r.narrowband, r.pca, r.mahalanobis, r.severity, r.flags as "flags!", r.verdict as "verdict!",
+                      r.condition_cell as "condition_cell!", r.detector_mask as "detector_mask!", r.rpm, r.load,
+                      r.predecessors_from, r.predecessor_count as "predecessor_count!",
+                      r.overall as "overall: Vec<Option<f32>>", r.latent, r.spectrum
+               from reading_with_kept r
                where r.sensor_id = $1 and r.captured_at <= $2
                  and exists (select 1 from sensor s join machine m using (machine_id)
                              where s.sensor_id = $1 and ($3::int4[] is null or m.site_id = any($3)))
@@ -78,46 +163,7 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let key = ReadingKey {
-            sensor,
-            captured_at: row.captured_at.into(),
-        };
-        let condition = Condition::parse(row.rpm, row.load).map_err(Error::impossible("reading", "rpm", label(key)))?;
-        let predecessors = row.predecessors_from.map(|oldest| Predecessors {
-            oldest: oldest.into(),
-            count: row.predecessor_count,
-        });
-        let stored = StoredRow {
-            sensor_id: row.sensor_id,
-            captured_at: row.captured_at,
-            received_at: row.received_at,
-            commit_seq: row.commit_seq,
-            threshold_set_id: row.threshold_set_id,
-            bundle_id: row.bundle_id,
-            baseline_id: row.baseline_id,
-            residual: row.residual,
-            overall_level: row.overall_level,
-            isolation: row.isolation,
-            growth: row.growth,
-            shift: row.shift,
-            narrowband: row.narrowband,
-            pca: row.pca,
-            mahalanobis: row.mahalanobis,
-            severity: row.severity,
-            flags: row.flags,
-            verdict: row.verdict,
-            condition_cell: row.condition_cell,
-            detector_mask: row.detector_mask,
-        };
-        Ok(Some(FullReading {
-            stored: stored.try_into()?,
-            condition,
-            predecessors,
-            overall: row.overall.unwrap_or_default(),
-            latent: row.latent.unwrap_or_default(),
-            spectrum: row.spectrum.map(CanonicalSpectrum::from_codes),
-        }))
+        row.map(FullReading::try_from).transpose()
     }
 
     /// A sensor's spectra from `from` up to but without `to`, thinned evenly: the first of each of `columns` equal
