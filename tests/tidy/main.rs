@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corpus", &["domain"]),
     ("store", &["domain"]),
     ("models", &["domain", "detect"]),
+    ("archive", &["domain", "store", "models", "corpus"]),
     ("evaluate", &["domain", "detect", "judge", "models", "corpus"]),
     (
         "ingest",
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "transport",
             "store",
             "models",
+            "archive",
             "evaluate",
         ],
     ),
@@ -64,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "transport",
             "store",
             "models",
+            "archive",
             "evaluate",
         ],
     ),

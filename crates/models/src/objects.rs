@@ -71,7 +71,7 @@ impl Objects {
 
     /// Where `below` lies, a path of parts between slashes.
     pub fn path(&self, below: &str) -> Path {
-        below.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        below.split('/').fold(self.prefix.clone(), Path::join)
     }
 
     fn open_folder(folder: &std::path::Path, refuse: impl Fn(String) -> StoreError) -> Result<Self, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
-use tocsin_domain::{Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
+use tocsin_domain::{BaselineId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
 use super::{File, Part};
 use crate::partition::Day;
@@ -11,6 +11,9 @@ use crate::reading::FullReading;
 use crate::reading::spectra::FullRow;
 use crate::row::{slug, time};
 use crate::{Result, Store};
+
+/// Of each archived reading so much is kept, five bytes of them its time within the day.
+const KEY_BYTES: usize = 9;
 
 /// A sensor that has readings on a day, with the names that make a file tell its own story.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,21 +165,39 @@ impl Store {
         Ok(files.collect())
     }
 
-    /// Every file that belongs to a part of a day.
-    pub async fn archive_paths(&self, day: Day) -> Result<BTreeSet<String>> {
-        let paths = sqlx::query_scalar!("select path from archive_file where day = $1", day.date())
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(paths.into_iter().collect())
+    /// Capture time of a sensor's newest archived reading at or before `at`, from the keys alone.
+    pub async fn archive_newest(&self, scope: &Scope, sensor: SensorId, at: Timestamp) -> Result<Option<Timestamp>> {
+        let rows = sqlx::query!(
+            "select k.day, k.keys from archived_key k join sensor s using (sensor_id) join machine m using (machine_id)
+             where k.sensor_id = $1 and k.day in (
+                 select distinct d.day from archived_key d where d.sensor_id = $1 and d.day <= archive_day($2)
+                 order by d.day desc limit 2)
+               and exists (select 1 from archive_part p where p.day = k.day and p.part = k.part and p.state = 'archived')
+               and ($3::int4[] is null or m.site_id = any($3))",
+            sensor.0,
+            time(at),
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let newest = rows.into_iter().filter_map(|row| {
+            let start_us = Day::from_date(row.day).start().as_micros();
+            let captured = row.keys.chunks_exact(KEY_BYTES).map(|key| start_us + micros(key));
+            captured.take_while(|captured| *captured <= at.as_micros()).last()
+        });
+        Ok(newest.max().map(Timestamp::from_micros))
     }
 
-    /// The oldest reading's day that is archived in scope and may hold something before `to`: whether there is any at all.
-    pub async fn archive_any(&self) -> Result<bool> {
-        let any =
-            sqlx::query_scalar!(r#"select exists (select 1 from archive_part where state = 'archived') as "any!""#)
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(any)
+    /// The baselines of a machine's sensors' present epochs.
+    pub async fn baselines_of_epochs(&self, machine: MachineId) -> Result<BTreeSet<BaselineId>> {
+        let ids = sqlx::query_scalar!(
+            "select b.baseline_id from baseline b join commissioning k using (sensor_id, epoch)
+             join sensor s using (sensor_id) where s.machine_id = $1",
+            machine.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().map(BaselineId).collect())
     }
 
     /// The longest that any class commissions its sensors: days that may be needed for it stay hot.
@@ -219,4 +240,9 @@ impl Store {
         let old = |part: &Part| part.state == super::PartState::Archived && part.day.date() < day;
         Ok(parts.into_iter().filter(old).collect())
     }
+}
+
+/// Microseconds since the day began.
+fn micros(key: &[u8]) -> i64 {
+    key[..5].iter().fold(0, |micros, byte| micros << 8 | i64::from(*byte))
 }
