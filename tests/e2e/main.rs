@@ -3,6 +3,7 @@
 mod access;
 mod acknowledge;
 mod alertmanager;
+mod archive;
 mod bad_input;
 mod bearing;
 mod clock_steps;

@@ -13,6 +13,7 @@ use tocsin_models::Objects;
 use tocsin_store::Store;
 use tocsin_store::archive::{ArchivedSensor, Due, File, Part, PartState};
 use tocsin_store::partition::Day;
+use tocsin_store::reading::FullReading;
 use tokio_stream::StreamExt;
 
 use crate::row::to_row;
@@ -121,40 +122,12 @@ impl Archiver {
             "readings/date={}/site={}/part-{:04}-{:04}.parquet",
             part.day, first.site_name, part.part, part.attempt
         );
-        let mut specs: BTreeMap<i32, SpectrumSpec> = BTreeMap::new();
-        for SpecId(id) in sensors.iter().map(|sensor| sensor.spec) {
-            if let Entry::Vacant(unread) = specs.entry(id) {
-                unread.insert(self.store.spec_by_id(SpecId(id)).await?.spec);
-            }
-        }
-        let path = self.objects.path(&below);
-        let mut writer = ArchiveWriter::create(self.objects.store().clone(), path, &specs)?;
+        let mut file = DayFile::create(&self.store, (&self.objects, &below), sensors).await?;
         for sensor in sensors {
             self.hold(part).await?;
-            let names = SensorNames {
-                site: sensor.site_name.clone(),
-                machine: sensor.machine.clone(),
-                sensor: sensor.name.clone(),
-                class: sensor.class.clone(),
-                spec_id: sensor.spec.0,
-            };
-            let mut after = None;
-            loop {
-                let page = self.store.archive_readings(sensor.id, part.day, after, PAGE_ROWS);
-                let page = page.await?;
-                let full = page.len() == PAGE_ROWS as usize;
-                after = page.last().map(|reading| reading.stored.key.captured_at);
-                let keeping = page.into_iter().map(|reading| {
-                    let keep = thinning.keeps(&reading);
-                    to_row(reading, keep)
-                });
-                writer.write(&names, &keeping.collect::<Vec<_>>()).await?;
-                if !full {
-                    break;
-                }
-            }
+            file.write(sensor, part.day, |reading| thinning.keeps(reading)).await?;
         }
-        let written = writer.finish().await?;
+        let written = file.writer.finish().await?;
         Ok(File {
             path: below,
             site: first.site,
@@ -238,6 +211,60 @@ impl Archiver {
         match self.objects.store().delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A file of hot readings under way: one site's, of one day.
+pub(crate) struct DayFile<'a> {
+    store: &'a Store,
+    pub(crate) writer: ArchiveWriter,
+}
+
+impl<'a> DayFile<'a> {
+    /// Starts one, with what its sensors say of their spectra.
+    pub(crate) async fn create(
+        store: &'a Store,
+        (objects, below): (&Objects, &str),
+        sensors: &[ArchivedSensor],
+    ) -> Result<Self, Error> {
+        let mut specs: BTreeMap<i32, SpectrumSpec> = BTreeMap::new();
+        for SpecId(id) in sensors.iter().map(|sensor| sensor.spec) {
+            if let Entry::Vacant(unread) = specs.entry(id) {
+                unread.insert(store.spec_by_id(SpecId(id)).await?.spec);
+            }
+        }
+        let writer = ArchiveWriter::create(objects.store().clone(), objects.path(below), &specs)?;
+        Ok(Self { store, writer })
+    }
+
+    /// Writes a sensor's hot readings of a day, page by page.
+    pub(crate) async fn write(
+        &mut self,
+        sensor: &ArchivedSensor,
+        day: Day,
+        mut keeps: impl FnMut(&FullReading) -> bool,
+    ) -> Result<(), Error> {
+        let names = SensorNames {
+            site: sensor.site_name.clone(),
+            machine: sensor.machine.clone(),
+            sensor: sensor.name.clone(),
+            class: sensor.class.clone(),
+            spec_id: sensor.spec.0,
+        };
+        let mut after = None;
+        loop {
+            let page = self.store.archive_readings(sensor.id, day, after, PAGE_ROWS).await?;
+            let full = page.len() == PAGE_ROWS as usize;
+            after = page.last().map(|reading| reading.stored.key.captured_at);
+            let rows = page.into_iter().map(|reading| {
+                let keep = keeps(&reading);
+                to_row(reading, keep)
+            });
+            self.writer.write(&names, &rows.collect::<Vec<_>>()).await?;
+            if !full {
+                return Ok(());
+            }
         }
     }
 }

@@ -11,11 +11,14 @@
 //! Nothing of a row is lost but spectra that [`Thinning`] does not keep: those of flagged readings, around incidents, of
 //! commissioning, and one a sensor and hour are kept, and every score, latent and overall level.
 //!
+//! [`Export`] writes the same files of what is hot, and copies those that are archived.
+//!
 //! **Invariant:** a reading is in a hot partition, or in a file of an archived part, and never in both or in none.
 
 mod archiver;
 mod config;
 mod error;
+mod export;
 mod reader;
 mod row;
 mod run;
@@ -24,6 +27,7 @@ mod thinning;
 pub use archiver::Archiver;
 pub use config::Config;
 pub use error::Error;
+pub use export::Export;
 pub use reader::{Cold, Reader};
 pub use run::{Background, Round};
 pub use thinning::Thinning;

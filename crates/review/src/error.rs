@@ -29,6 +29,9 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
+    /// The archive can't be read.
+    #[error(transparent)]
+    Archive(tocsin_archive::Error),
     /// A stored spectrum does not fit its sensor's spec.
     #[error("stored spectrum of {sensor}: {invalid}")]
     UnreadableSpectrum {
@@ -37,6 +40,15 @@ pub enum Error {
         /// What is wrong with it.
         invalid: Invalid,
     },
+}
+
+impl From<tocsin_archive::Error> for Error {
+    fn from(error: tocsin_archive::Error) -> Self {
+        match error {
+            tocsin_archive::Error::Store(error) => Self::Store(error),
+            error => Self::Archive(error),
+        }
+    }
 }
 
 impl From<Error> for Status {
@@ -55,6 +67,7 @@ impl From<Error> for Status {
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::Archive(_)
             | Error::UnreadableSpectrum { .. } => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)

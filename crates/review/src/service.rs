@@ -29,6 +29,8 @@ mod sensor;
 pub struct Parts {
     /// Postgres.
     pub store: Store,
+    /// What is no longer in Postgres.
+    pub archive: tocsin_archive::Reader,
     /// The scorers, for reconstructions; without them there are none.
     pub scorers: Option<Replicas>,
 }
@@ -57,6 +59,7 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
     let service = Service {
         config: Arc::new(config),
         store: parts.store,
+        archive: parts.archive,
         scorers: parts.scorers,
         sets,
         watch,
@@ -100,6 +103,7 @@ impl Review {
 pub struct Service {
     config: Arc<Config>,
     store: Store,
+    archive: tocsin_archive::Reader,
     scorers: Option<Replicas>,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,

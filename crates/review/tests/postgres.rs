@@ -14,6 +14,7 @@ use tocsin_domain::{
     Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
+use tocsin_models::Objects;
 use tocsin_review::{Config, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
@@ -33,6 +34,7 @@ type Client = ReviewServiceClient<BoxCloneService<Request<Body>, http::Response<
 
 struct Stage {
     store: Store,
+    objects: Objects,
     sensor: Sensor,
     bundle: BundleId,
     set: ThresholdSetId,
@@ -77,6 +79,7 @@ async fn stage(store: Store) -> Stage {
     let set = store.threshold_set_insert(&set, at(0)).await.unwrap().id;
     Stage {
         store,
+        objects: Objects::open("memory://").unwrap(),
         sensor,
         bundle,
         set,
@@ -155,6 +158,7 @@ impl Stage {
     fn client(&self, config: Config, scope: Scope) -> (Client, tocsin_review::Review) {
         let parts = Parts {
             store: self.store.clone(),
+            archive: tocsin_archive::Reader::new(self.store.clone(), self.objects.clone()),
             scorers: None,
         };
         let (service, review) = tocsin_review::build(config, parts).unwrap();

@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod changes;
 pub mod commissioning;
 mod error;
+pub mod export;
 pub mod fleet;
 pub mod following;
 pub mod incident;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
-use tocsin_domain::{BaselineId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
+use tocsin_domain::{BaselineId, ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
 use super::{File, Part};
 use crate::partition::Day;
@@ -200,10 +200,11 @@ impl Store {
         Ok(ids.into_iter().map(BaselineId).collect())
     }
 
-    /// The longest that any class commissions its sensors: days that may be needed for it stay hot.
+    /// The longest that any class but the canaries' commissions its sensors: days that may be needed for it stay hot.
     pub async fn archive_commissioning_span(&self) -> Result<std::time::Duration> {
         let span_s = sqlx::query_scalar!(
-            r#"select coalesce(max(commissioning_span_s), 0)::int8 as "span_s!" from machine_class"#
+            r#"select coalesce(max(commissioning_span_s), 0)::int8 as "span_s!" from machine_class where class_id <> $1"#,
+            ClassId::CANARY.0,
         )
         .fetch_one(&self.pool)
         .await?;
