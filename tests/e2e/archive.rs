@@ -200,7 +200,7 @@ fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {
             load: None,
         },
         flags: ReadingFlags::default(),
-        verdict: if n % 500 == 0 {
+        verdict: if n.is_multiple_of(500) {
             Verdict::Alert { by }
         } else {
             Verdict::Normal { by }

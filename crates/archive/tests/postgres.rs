@@ -217,7 +217,7 @@ async fn a_round_archives_what_is_due_and_loses_and_doubles_nothing() {
         // A reading in four is the first of its hour, one in ten is flagged, and some are both.
         let kept = plant.readings[..2 * DAILY as usize].iter().filter(|r| {
             let n = r.latent[0];
-            n % 4 == 0 || n % 10 == 3
+            n.is_multiple_of(4) || n % 10 == 3
         });
         assert_eq!(round.archived[0].spectra as usize, kept.count());
         assert_eq!(

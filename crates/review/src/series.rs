@@ -55,7 +55,7 @@ impl Thinned {
 pub(crate) struct HighestLevels {
     period: Period,
     points: u32,
-    kept: BTreeMap<(SensorId, usize, u32), OverallPoint>,
+    kept: BTreeMap<(SensorId, usize, i64), OverallPoint>,
 }
 
 impl HighestLevels {
@@ -86,12 +86,12 @@ impl HighestLevels {
         }
     }
 
+    /// As the database thins: the highest value, at the time of the interval's first.
     fn take_one(&mut self, point: OverallPoint) {
-        let interval = self.period.interval(point.captured_at, self.points);
+        let interval = self.period.rounded_interval(point.captured_at, self.points);
         let kept = self.kept.entry((point.sensor, point.place, interval)).or_insert(point);
-        if point.value > kept.value {
-            *kept = point;
-        }
+        kept.value = kept.value.max(point.value);
+        kept.captured_at = kept.captured_at.min(point.captured_at);
     }
 
     /// By sensor, place and time.

@@ -10,7 +10,7 @@ use tocsin_domain::access::Person;
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::overall::{Band, OverallQuantity};
 use tocsin_domain::{
-    AccountId, BaselineId, BundleDigest, BundleId, Condition, ContentHash, Detector, OverallSpec, PersonRole,
+    AccountId, BaselineId, BundleDigest, BundleId, Clock, Condition, ContentHash, Detector, OverallSpec, PersonRole,
     Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
@@ -230,6 +230,49 @@ async fn a_series_keeps_the_highest_level_however_it_is_read() {
         let values: Vec<f32> = velocity.points.iter().map(|point| point.value).collect();
         assert_eq!(values, [0.5, 0.5, 0.5, 0.5, 30.0, 0.5, 0.5, 0.5, 0.5, 0.5]);
         assert!(temperature.points.is_empty(), "declared, but never sent");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archived_day_is_shown_as_it_was_when_it_was_hot() {
+    with_stage("cold", |stage| async move {
+        let mut residuals = vec![0.5; 300];
+        residuals[123] = 30.0;
+        stage.read(0, &residuals).await;
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let spectra = v1::GetSpectrogramRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            from: None,
+            to: None,
+            columns: 10,
+        };
+        let verdict = |second| v1::GetVerdictRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            at: Some(time::to_wire(at(second))),
+        };
+        let hot = client.get_machine_series(series(10)).await.unwrap().into_inner();
+        let hot_spectra = client.get_spectrogram(spectra.clone()).await.unwrap().into_inner();
+        let hot_verdict = client.get_verdict(verdict(7)).await.unwrap().into_inner();
+
+        let clock = Clock::manual(at(0) + Duration::from_hours(24 * 30));
+        let archiver = tocsin_archive::Archiver::new(
+            tocsin_archive::Config::default(),
+            stage.store.clone(),
+            stage.objects.clone(),
+            clock,
+        );
+        assert_eq!(archiver.round().await.unwrap().archived.len(), 1);
+        assert_eq!(stage.store.partitions_list().await.unwrap(), []);
+
+        assert_eq!(client.get_machine_series(series(10)).await.unwrap().into_inner(), hot);
+        // The sensor waits to be commissioned, so all its spectra are kept.
+        assert_eq!(client.get_spectrogram(spectra).await.unwrap().into_inner(), hot_spectra);
+        assert_eq!(client.get_verdict(verdict(7)).await.unwrap().into_inner(), hot_verdict);
     })
     .await;
 }

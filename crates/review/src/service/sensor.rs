@@ -104,9 +104,9 @@ impl Service {
     ) -> Result<Vec<SpectrumColumn>, Error> {
         let ends = (period.from, period.to);
         let hot = self.store.spectra_range(scope, sensor, ends, columns).await?;
-        let mut first: BTreeMap<u32, SpectrumColumn> = BTreeMap::new();
+        let mut first: BTreeMap<i64, SpectrumColumn> = BTreeMap::new();
         let mut take = |column: SpectrumColumn| {
-            let kept = first.entry(period.interval(column.captured_at, columns));
+            let kept = first.entry(period.rounded_interval(column.captured_at, columns));
             let kept = kept.or_insert_with(|| column.clone());
             if column.captured_at < kept.captured_at {
                 *kept = column;
