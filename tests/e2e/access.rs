@@ -115,6 +115,7 @@ async fn every_route_of_the_console_but_sign_in_and_assets_needs_a_session() -> 
         (&Method::POST, "/login"),
         (&Method::GET, "/acknowledge/{token}"),
         (&Method::POST, "/acknowledge/{token}"),
+        (&Method::GET, "/pictures/{token}"),
         (&Method::POST, "/hooks/pagerduty"),
         (&Method::POST, "/hooks/slack"),
         (&Method::GET, "/assets/{hash}/{name}"),

@@ -45,7 +45,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
             "models",
             "archive",
-            "archive",
             "evaluate",
         ],
     ),

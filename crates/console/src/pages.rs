@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod acknowledge;
+pub(crate) mod audit;
 pub(crate) mod fleet;
 pub(crate) mod floods;
 pub(crate) mod incident;

@@ -90,7 +90,8 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
+    "/audit?verify=yes",
     "/",
     "/incidents",
     "/incidents?show=all",
@@ -104,6 +105,38 @@ const PAGES: [&str; 12] = [
     "/account",
     "/sites/porto/machines/mill-07",
 ];
+
+#[tokio::test]
+async fn a_machine_and_an_incident_know_the_clock_of_their_site() {
+    let console = console(Fleet::Small);
+    for path in ["/sites/porto/machines/mill-07", "/incidents/41"] {
+        let page = get(&console, path, "olga").await.text;
+        assert!(page.contains("data-zone=\"Europe/Lisbon\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_record_is_read_page_by_page_and_its_chain_is_verified_when_asked() {
+    let console = console(Fleet::Small);
+    let newest = get(&console, "/audit", "erik").await.text;
+    assert!(newest.contains("id=\"entry-250\"") && !newest.contains("The chain holds"));
+    assert!(
+        newest.contains("&lt;b&gt;looked&lt;/b&gt; at it"),
+        "what people wrote is text"
+    );
+    assert!(newest.contains("href=\"/audit?before=151\""));
+    let oldest = get(&console, "/audit?before=51", "erik").await.text;
+    assert!(oldest.contains("id=\"entry-1\"") && !oldest.contains("Older"));
+    let verified = get(&console, "/audit?verify=yes", "erik").await.text;
+    assert!(verified.contains("The chain holds: 250 entries") && verified.contains("250:abababab"));
+    let broken = configured(Fleet::Hostile, &Config::default());
+    let broken = get(&broken, "/audit?verify=yes", "erik").await.text;
+    assert!(broken.contains("does not hold at entry 17"));
+    assert!(
+        !get(&console, "/", "olga").await.text.contains("href=\"/audit\""),
+        "who sees some sites alone is not sent there"
+    );
+}
 
 #[tokio::test]
 async fn every_page_and_number_needs_a_session_and_leads_back_after_signing_in() {

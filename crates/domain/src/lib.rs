@@ -38,7 +38,7 @@ pub use id::{
 pub use incident::{IncidentState, PageAction, Severity};
 pub use instrument::{OpenSensorAlarm, SensorAlarmChange, SensorAlarmKind, SensorAlarmSubject, SensorSignal};
 pub use label::Label;
-pub use operating_state::OperatingState;
+pub use operating_state::{DeclaredState, OperatingState};
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;

@@ -62,8 +62,8 @@ pub(crate) struct Assessed {
     /// What each bin adds to what the deciding detector saw of a flagged reading: its share of the deviation where that was
     /// measured against a baseline, else its squared error, as far as the network judged.
     pub(crate) bin_error: Vec<f32>,
-    /// How many of these, the greatest first, must stand at the baseline for the deciding detector to be below its page line;
-    /// none where that is not known, or not so.
+    /// How many of these, the greatest first, must stand at the baseline for the reading to be below the page line; none where
+    /// that is not known, or not so.
     pub(crate) decisive_bins: Option<usize>,
 }
 
@@ -132,8 +132,10 @@ impl Assessor {
     ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
-            pending.severity = zones.severity(&pending.placed);
-            pending.is_stopped = zones.is_stopped(&pending.placed);
+            let overall = &pending.placed.reading.overall;
+            if let Some(zones) = zones.of(&pending.placed) {
+                (pending.severity, pending.is_stopped) = (zones.severity(overall), zones.is_stopped(overall));
+            }
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();

@@ -124,6 +124,7 @@ mod tests {
         let at = |rpm: f32| Condition {
             rpm: Some(rpm),
             load: None,
+            ..Condition::default()
         };
         let seen: Vec<Condition> = (0..40_u8).map(|nth| at(1_000.0 + 25.0 * f32::from(nth))).collect();
         let slopes = [vec![2.0; 64], vec![0.0; 64]].concat();

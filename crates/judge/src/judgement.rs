@@ -220,6 +220,7 @@ mod tests {
         let stopped = Condition {
             rpm: Some(0.0),
             load: None,
+            ..Condition::default()
         };
         let judgement = set().judge(&scores(9.0, 9.0, 9.0), stopped, false);
         assert_eq!(
@@ -346,6 +347,7 @@ mod tests {
         let stopped = Condition {
             rpm: Some(0.0),
             load: None,
+            ..Condition::default()
         };
         let reason = UnjudgedReason::Stopped;
         assert_eq!(

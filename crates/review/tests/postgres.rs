@@ -139,6 +139,7 @@ impl Stage {
                     condition: Condition {
                         rpm: Some(1_500.0),
                         load: None,
+                        ..Condition::default()
                     },
                     flags: ReadingFlags::default(),
                     verdict: self.limits.judge(&scores, Condition::default(), false).verdict,

@@ -129,7 +129,11 @@ impl From<ColumnRow> for SpectrumColumn {
         Self {
             captured_at: row.captured_at.into(),
             spectrum: CanonicalSpectrum::from_codes(row.spectrum),
-            condition: Condition { rpm, load },
+            condition: Condition {
+                rpm,
+                load,
+                ..Condition::default()
+            },
         }
     }
 }

@@ -67,6 +67,7 @@ async fn a_reading_comes_back_as_it_was_stored() {
             condition: Condition {
                 rpm: None,
                 load: Some(-0.5),
+                ..Condition::default()
             },
             flags: ReadingFlags::CLIPPED.with(ReadingFlags::REPLAY),
             state: tocsin_domain::OperatingState::Transient,

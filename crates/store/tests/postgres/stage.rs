@@ -113,6 +113,7 @@ pub(crate) fn reading(sensor: SensorId, captured_at: Timestamp, content: i64) ->
         condition: Condition {
             rpm: Some(1800.0),
             load: None,
+            ..Condition::default()
         },
         flags: ReadingFlags::default(),
         verdict: Verdict::Page { by: Detector::Residual },
