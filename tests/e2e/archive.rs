@@ -1,4 +1,4 @@
-//! `kill -9` while days are archived, again and again: nothing is lost, nothing is doubled, and DuckDB reads what is there.
+//! `kill -9` while days are archived, again and again: nothing is lost, nothing is doubled, and `DuckDB` reads what is there.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -198,6 +198,7 @@ fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {
         condition: Condition {
             rpm: Some(1_480.0),
             load: None,
+            state: None,
         },
         flags: ReadingFlags::default(),
         verdict: if n.is_multiple_of(500) {

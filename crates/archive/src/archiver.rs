@@ -32,16 +32,18 @@ pub struct Archiver {
     pub(crate) objects: Objects,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
+    pub(crate) actor: String,
 }
 
 impl Archiver {
-    /// Over these.
-    pub fn new(config: Config, store: Store, objects: Objects, clock: Clock) -> Self {
+    /// Over these; `actor` is who the audit record says archived and deleted.
+    pub fn new(config: Config, store: Store, objects: Objects, clock: Clock, actor: &str) -> Self {
         Self {
             store,
             objects,
             clock,
             config,
+            actor: actor.to_owned(),
         }
     }
 
@@ -74,7 +76,7 @@ impl Archiver {
                 Some(reason) => self.again(part, &reason).await?,
             },
             PartState::Verified => self.store.archive_keyed(part, now()).await?,
-            PartState::Keyed => match self.store.archive_seal(part, now()).await? {
+            PartState::Keyed => match self.store.archive_seal(part, &self.actor, now()).await? {
                 Some(sealed) => {
                     let (day, number, rows, bytes) = (sealed.day, sealed.part, sealed.rows, sealed.bytes);
                     tracing::info!(%day, part = number, rows, bytes, "a day is archived");

@@ -65,7 +65,7 @@ impl Archiver {
             for file in self.store.archive_files(part).await? {
                 self.delete(&self.objects.path(&file.path)).await?;
             }
-            self.store.archive_expired(part, now).await?;
+            self.store.archive_expired(part, &self.actor, now).await?;
             tracing::info!(day = %part.day, part = part.part, "an archived day has expired");
         }
         Ok(parts)

@@ -48,6 +48,7 @@ fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {
         condition: Condition {
             rpm: Some(1_480.0),
             load: None,
+            state: None,
         },
         flags: ReadingFlags::default(),
         verdict: if n % 10 == 3 {
@@ -120,7 +121,12 @@ impl Plant {
             hot_days: 7,
             ..Config::default()
         };
-        Archiver::new(config, self.store.clone(), self.objects.clone(), self.clock.clone())
+        self.archiver_of(config)
+    }
+
+    fn archiver_of(&self, config: Config) -> Archiver {
+        let (store, objects) = (self.store.clone(), self.objects.clone());
+        Archiver::new(config, store, objects, self.clock.clone(), "archive")
     }
 
     async fn cold(&self) -> Vec<FullReading> {
@@ -153,12 +159,11 @@ impl Plant {
         }
         let reader = Reader::new(self.store.clone(), self.objects.clone());
         for sent in sent {
-            let found = match by_key.get(&sent.key) {
-                Some(found) => found.clone(),
-                None => {
-                    let at = Some(sent.key.captured_at);
-                    reader.reading(&Scope::All, sent.key.sensor, at).await.unwrap().unwrap()
-                }
+            let found = if let Some(found) = by_key.get(&sent.key) {
+                found.clone()
+            } else {
+                let at = Some(sent.key.captured_at);
+                reader.reading(&Scope::All, sent.key.sensor, at).await.unwrap().unwrap()
             };
             assert_eq!((found.stored.key, found.content_hash), (sent.key, sent.content_hash));
             assert_eq!((found.stored.scores, found.stored.verdict), (sent.scores, sent.verdict));
@@ -358,13 +363,25 @@ async fn days_that_are_kept_no_longer_go_files_first() {
             ..Config::default()
         };
         plant.clock.advance(22 * DAY + Duration::from_hours(1));
-        let archiver = Archiver::new(config, plant.store.clone(), plant.objects.clone(), plant.clock.clone());
+        let archiver = plant.archiver_of(config);
         let round = archiver.round().await.unwrap();
         assert_eq!((round.archived.len(), round.expired.len()), (1, 1));
         assert_eq!(plant.files().await.len(), 2);
         assert_eq!(plant.cold().await.len() as u64, 2 * 2 * DAILY);
         let parts = plant.store.archive_parts().await.unwrap();
         assert_eq!(parts[0].state, PartState::Expired);
+        let audit = plant.store.audit_list(None, 10).await.unwrap();
+        let mut audit: Vec<(&str, &str)> = audit.iter().map(|e| (e.action.as_str(), e.subject.as_str())).collect();
+        audit.sort_unstable();
+        assert_eq!(
+            audit,
+            [
+                ("archive.day", "day:2026-03-01"),
+                ("archive.day", "day:2026-03-02"),
+                ("archive.day", "day:2026-03-03"),
+                ("archive.expire", "day:2026-03-01")
+            ]
+        );
     })
     .await;
 }

@@ -266,6 +266,7 @@ async fn an_archived_day_is_shown_as_it_was_when_it_was_hot() {
             stage.store.clone(),
             stage.objects.clone(),
             clock,
+            "archive",
         );
         assert_eq!(archiver.round().await.unwrap().archived.len(), 1);
         assert_eq!(stage.store.partitions_list().await.unwrap(), []);

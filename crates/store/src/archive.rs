@@ -14,9 +14,11 @@
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use tocsin_domain::{SiteId, Timestamp};
 
+use crate::access::NewAuditEntry;
 use crate::partition::Day;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
@@ -308,4 +310,23 @@ fn taken_over(part: &Part, rows: u64) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// What the audit record says of a part.
+fn entry(part: &Part, action: &str, actor: &str) -> NewAuditEntry {
+    let digest = part.digest.iter().flatten();
+    let digest: String = digest.map(|byte| format!("{byte:02x}")).collect();
+    NewAuditEntry {
+        actor: actor.to_owned(),
+        action: action.to_owned(),
+        subject: format!("day:{}", part.day),
+        detail_json: json!({
+            "part": part.part,
+            "readings": part.rows,
+            "spectra": part.spectra,
+            "bytes": part.bytes,
+            "digest": digest,
+        })
+        .to_string(),
+    }
 }

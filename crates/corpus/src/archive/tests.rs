@@ -44,6 +44,7 @@ fn row(sensor: i32, second: i64) -> ArchiveRow {
         condition: Condition {
             rpm: (second % 3 != 0).then_some(1_480.5),
             load: None,
+            state: None,
         },
         flags: ReadingFlags(9),
         verdict: if second % 2 == 0 {

@@ -2,7 +2,8 @@
 
 use tocsin_domain::Timestamp;
 
-use super::Part;
+use super::{Part, entry};
+use crate::access::audit_insert;
 use crate::partition::Day;
 use crate::row::time;
 use crate::{Result, Store};
@@ -14,10 +15,10 @@ impl Store {
     }
 
     /// Calls a part expired, after its files are gone. A resend of its readings is stored as new from then on. Said twice it
-    /// changes nothing.
-    pub async fn archive_expired(&self, part: &Part, now: Timestamp) -> Result<()> {
+    /// changes nothing. The first time it stands in the audit record, as done by `actor`.
+    pub async fn archive_expired(&self, part: &Part, actor: &str, now: Timestamp) -> Result<()> {
         let mut transaction = self.begin().await?;
-        sqlx::query!(
+        let done = sqlx::query!(
             "update archive_part set state = 'expired', updated_at = $3
              where day = $1 and part = $2 and state = 'archived'",
             part.day.date(),
@@ -47,6 +48,9 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
+        if done.rows_affected() > 0 {
+            audit_insert(&mut transaction, &entry(part, "archive.expire", actor), now).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

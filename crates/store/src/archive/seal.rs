@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use tocsin_domain::Timestamp;
 
-use super::{Part, taken_over};
+use super::{Part, entry, taken_over};
+use crate::access::audit_insert;
 use crate::partition::{Day, MAKING_PARTITIONS};
 use crate::row::time;
 use crate::{Error, Result, Store};
@@ -52,22 +53,23 @@ impl Store {
     }
 
     /// Drops the partition and calls the part archived, in one transaction; none when the partition holds another number
-    /// of rows than the files, because something came late: the part is to be begun anew.
+    /// of rows than the files, because something came late: the part is to be begun anew. Says so in the audit record, as
+    /// done by `actor`.
     ///
     /// # Errors
     /// [`Error::Conflict`] when another has taken the part over, [`Error::Unavailable`] when no moment was found in which
     /// nobody reads.
-    pub async fn archive_seal(&self, part: &Part, now: Timestamp) -> Result<Option<Part>> {
+    pub async fn archive_seal(&self, part: &Part, actor: &str, now: Timestamp) -> Result<Option<Part>> {
         for _ in 1..TRIES {
-            match self.seal(part, now).await {
+            match self.seal(part, actor, now).await {
                 Err(Error::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
                 sealed => return sealed,
             }
         }
-        self.seal(part, now).await
+        self.seal(part, actor, now).await
     }
 
-    async fn seal(&self, part: &Part, now: Timestamp) -> Result<Option<Part>> {
+    async fn seal(&self, part: &Part, actor: &str, now: Timestamp) -> Result<Option<Part>> {
         let (from, to) = (time(part.day.start()), time(part.day.next().start()));
         let name = part.day.partition();
         let mut transaction = self.begin().await?;
@@ -115,6 +117,7 @@ impl Store {
         .await?;
         taken_over(part, done.rows_affected())?;
         drop_partition(&mut transaction, part.day).await?;
+        audit_insert(&mut transaction, &entry(part, "archive.day", actor), now).await?;
         transaction.commit().await?;
         self.days_forget();
         Ok(Some(self.archive_part(part.day, part.part).await?))

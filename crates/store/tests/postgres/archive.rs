@@ -96,7 +96,7 @@ async fn a_resend_behind_the_boundary_is_a_duplicate_or_a_conflict_and_changes_n
                 .all(|outcome| *outcome == Duplicate)
         );
         let sealed = store
-            .archive_seal(&part, now)
+            .archive_seal(&part, "archive", now)
             .await
             .unwrap()
             .expect("as many rows as there were");
@@ -137,7 +137,11 @@ async fn a_resend_behind_the_boundary_is_a_duplicate_or_a_conflict_and_changes_n
         let later = now + 9 * DAY;
         let second = to_keyed(&store, later, 3).await;
         assert_eq!((second.day, second.part), (Day::of(noon()), 2));
-        store.archive_seal(&second, later).await.unwrap().expect("three rows");
+        store
+            .archive_seal(&second, "archive", later)
+            .await
+            .unwrap()
+            .expect("three rows");
         assert_eq!(careful(&store, &late).await, [Duplicate; 3]);
         assert_eq!(hot_rows(&store).await, 0);
         assert_eq!(store.archive_take(due(later + 9 * DAY)).await.unwrap(), None);
@@ -191,12 +195,12 @@ async fn a_reading_that_comes_between_the_files_and_the_drop_is_not_lost() {
         let now = noon() + 9 * DAY;
         let part = to_keyed(&store, now, readings.len() as u64).await;
         careful(&store, &[reading(one.id, at(1), 4_711)]).await;
-        assert_eq!(store.archive_seal(&part, now).await.unwrap(), None);
+        assert_eq!(store.archive_seal(&part, "archive", now).await.unwrap(), None);
         assert_eq!(hot_rows(&store).await, readings.len() as i64 + 1);
         let again = store.archive_again(&part, "a reading came late", now).await.unwrap();
         assert_eq!(again.state, PartState::Writing);
         assert!(matches!(
-            store.archive_seal(&part, now).await,
+            store.archive_seal(&part, "archive", now).await,
             Err(Error::Conflict { .. }) | Ok(None)
         ));
         assert_eq!(hot_rows(&store).await, readings.len() as i64 + 1);
@@ -212,7 +216,7 @@ async fn a_replica_that_knows_a_partition_that_is_gone_is_told_to_try_again() {
         careful(&stale, &[reading(one.id, at(0), 1)]).await;
         let now = noon() + 9 * DAY;
         let part = to_keyed(&store, now, 1).await;
-        store.archive_seal(&part, now).await.unwrap().unwrap();
+        store.archive_seal(&part, "archive", now).await.unwrap().unwrap();
         let new = [reading(one.id, at(5), 1)];
         let refused = copy(&stale, &new).await.unwrap_err();
         assert!(matches!(refused, Error::Unavailable { .. }), "{refused}");
@@ -232,7 +236,7 @@ async fn what_pages_ask_for_is_kept_of_an_archived_day() {
         // Sensor one has spoken since; two is silent.
         careful(&store, &[reading(one.id, noon() + 8 * DAY, 1)]).await;
         let part = to_keyed(&store, now, 503).await;
-        store.archive_seal(&part, now).await.unwrap().unwrap();
+        store.archive_seal(&part, "archive", now).await.unwrap().unwrap();
         let kept: i64 = sqlx::query_scalar("select count(*) from reading_kept")
             .fetch_one(store.pool())
             .await

@@ -16,6 +16,9 @@ use tocsin_store::archive::{Part, PartState};
 use crate::Config;
 use crate::output::{Output, Section};
 
+/// Who the audit record says did it.
+const BY_HAND: &str = "tocsin archive run";
+
 #[derive(Debug, Args)]
 pub(super) struct Archive {
     #[command(flatten)]
@@ -69,7 +72,7 @@ impl Archive {
         match self.what {
             What::Status => status(self.output, &store).await,
             What::Run => {
-                let archiver = Archiver::new(config.archive.parse()?, store, objects, Clock::system());
+                let archiver = Archiver::new(config.archive.parse()?, store, objects, Clock::system(), BY_HAND);
                 let round = archiver.round().await.context("archiving")?;
                 let done = json!({
                     "archived": round.archived.iter().map(part).collect::<Vec<_>>(),

@@ -29,10 +29,6 @@ pub(super) struct Export {
     open: Open,
     /// Everything: readings, scores, models, threshold sets, baselines, incidents, labels, pages and audit entries
     #[arg(long, required = true)]
-    #[expect(
-        dead_code,
-        reason = "said so that nobody takes it for a part: there is nothing else to export yet"
-    )]
     all: bool,
     /// A folder to write to; it is made
     #[arg(long, value_name = "DIR")]

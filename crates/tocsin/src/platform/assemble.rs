@@ -230,7 +230,7 @@ impl Assembly {
     /// Archives old days in the background, where that is wanted.
     fn add_archive(&self, objects: Objects, background: &mut Supervisor) -> Result<()> {
         let config = self.config.archive.clone().parse()?;
-        let archiver = tocsin_archive::Archiver::new(config, self.store()?, objects, self.clock.clone());
+        let archiver = tocsin_archive::Archiver::new(config, self.store()?, objects, self.clock.clone(), "review");
         if let Some(archive) = tocsin_archive::Background::new(archiver) {
             background.spawn("the archive", |stop| async move {
                 archive.run(stop).await;
