@@ -19,7 +19,7 @@ use crate::platform::Platform;
 /// Sensors of a machine.
 pub(crate) const OF_MACHINE: usize = 4;
 /// Bins of a spectrum, and bytes of a latent of twelve half floats.
-const BINS: u16 = 64;
+pub(crate) const BINS: u16 = 64;
 const LATENT_BYTES: usize = 24;
 /// Rows of a `COPY`.
 const ROWS: usize = 20_000;
@@ -157,6 +157,7 @@ fn reading(
         threshold_set: judged.threshold_set,
         bundle: Some(judged.bundle),
         baseline: Some(baseline),
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),

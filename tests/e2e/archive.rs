@@ -193,6 +193,7 @@ fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {
         threshold_set: None,
         bundle: None,
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition {

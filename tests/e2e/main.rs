@@ -25,6 +25,7 @@ mod onnx;
 mod otlp;
 mod publish;
 mod race;
+mod record;
 mod retraining;
 mod roles;
 mod s3;

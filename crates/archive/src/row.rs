@@ -1,7 +1,9 @@
 //! A stored reading as a row of a file, and back.
 
 use tocsin_corpus::archive::ArchiveRow;
-use tocsin_domain::{BaselineId, BundleId, CanonicalSpectrum, Condition, Invalid, OperatingState, ThresholdSetId};
+use tocsin_domain::{
+    BaselineId, BundleId, CanonicalSpectrum, Condition, Invalid, OperatingState, ScorerBuildId, ThresholdSetId,
+};
 use tocsin_store::reading::{FullReading, Predecessors, StoredReading};
 
 /// As it goes into a file; its spectrum only when that is kept.
@@ -15,6 +17,7 @@ pub(crate) fn to_row(reading: FullReading, keep_spectrum: bool) -> ArchiveRow {
         threshold_set: stored.threshold_set.map_or(0, |set| set.0),
         bundle: stored.bundle.map_or(0, |bundle| bundle.0),
         baseline: stored.baseline.map_or(0, |baseline| baseline.0),
+        scorer_build: reading.scorer_build.map_or(0, |build| build.0),
         predecessors: reading.predecessors.map(|found| (found.oldest, found.count)),
         scores: stored.scores,
         condition: reading.condition,
@@ -48,6 +51,7 @@ pub(crate) fn from_row(row: ArchiveRow) -> Result<FullReading, Invalid> {
         },
         content_hash: row.content_hash,
         condition: row.condition,
+        scorer_build: number(row.scorer_build).map(ScorerBuildId),
         predecessors: row.predecessors.map(|(oldest, count)| Predecessors { oldest, count }),
         overall: row.overall,
         latent: row.latent,

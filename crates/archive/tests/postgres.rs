@@ -43,6 +43,7 @@ fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {
         threshold_set: None,
         bundle: Some(BundleId(3)),
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition {

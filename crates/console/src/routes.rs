@@ -79,6 +79,7 @@ routes! {
     Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
+    Session GET "/sites/{site}/machines/{machine}/verdict" => pages::verdict::show;
     Session GET "/live" => live::stream;
     // A route rather than a fallback, which the server under us would not keep.
     Session GET "/{*path}" => pages::unknown;

@@ -90,7 +90,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -104,6 +104,7 @@ const PAGES: [&str; 13] = [
     "/limits",
     "/account",
     "/sites/porto/machines/mill-07",
+    "/sites/porto/machines/mill-07/verdict?sensor=horizontal",
 ];
 
 #[tokio::test]
@@ -511,6 +512,8 @@ async fn the_fleet_and_the_alarm_limits_read_as_they_did() {
     let console = console(Fleet::Small);
     insta::assert_snapshot!("fleet", main_of(&get(&console, "/", "olga").await.text));
     insta::assert_snapshot!("limits", main_of(&get(&console, "/limits", "olga").await.text));
+    let verdict = "/sites/porto/machines/mill-07/verdict?sensor=horizontal&at=1795176000000000";
+    insta::assert_snapshot!("verdict", main_of(&get(&console, verdict, "olga").await.text));
     insta::assert_snapshot!("models", main_of(&get(&console, "/models", "olga").await.text));
 }
 

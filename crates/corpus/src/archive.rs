@@ -39,6 +39,8 @@ pub struct ArchiveRow {
     pub bundle: i32,
     /// Number of the baseline it was judged against, 0 for none.
     pub baseline: i32,
+    /// Number of the scorer's build that gave the network's score, 0 for none.
+    pub scorer_build: i32,
     /// Capture time of the oldest earlier spectrum it was judged with, and how many there were.
     pub predecessors: Option<(Timestamp, i16)>,
     /// Raw score per detector.
@@ -89,7 +91,7 @@ impl Digest {
         for number in [row.content_hash.0, row.commit_seq] {
             hash.update(number.to_le_bytes());
         }
-        for number in [row.threshold_set, row.bundle, row.baseline] {
+        for number in [row.threshold_set, row.bundle, row.baseline, row.scorer_build] {
             hash.update(number.to_le_bytes());
         }
         let (oldest, count) = row

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::review::v1::review_service_server::{ReviewService, ReviewServiceServer};
+use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::{Invalid, PersonRole, Principal, Scope, Slug};
 use tocsin_judge::ThresholdSet;
+use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_store::reading::StoredReading;
 use tocsin_store::threshold::ThresholdSets;
@@ -17,22 +19,26 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::channel::Channel;
 use crate::levels::Judged;
+use crate::record::Material;
 use crate::{Config, Error};
 
+mod explain;
 mod machine;
 mod performance;
 mod sensor;
+mod verify;
 
 /// What the review works with.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// Postgres.
     pub store: Store,
-    /// What is no longer in Postgres.
-    pub archive: tocsin_archive::Reader,
     /// The scorers, for reconstructions; without them there are none.
     pub scorers: Option<Replicas>,
+    /// Object storage, where the archive is, and the bundles from which verdicts are made again.
+    pub bundles: BundleStore,
 }
 
 /// The running side of the role: looks for new readings while somebody watches.
@@ -58,9 +64,10 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
     let sets = ThresholdSets::new(parts.store.clone());
     let service = Service {
         config: Arc::new(config),
+        archive: tocsin_archive::Reader::new(parts.store.clone(), parts.bundles.objects().clone()),
         store: parts.store,
-        archive: parts.archive,
         scorers: parts.scorers,
+        bundles: parts.bundles,
         sets,
         watch,
     };
@@ -105,6 +112,7 @@ pub struct Service {
     store: Store,
     archive: tocsin_archive::Reader,
     scorers: Option<Replicas>,
+    bundles: BundleStore,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -130,6 +138,27 @@ fn count(field: &str, asked: u32, default: u32, most: u32) -> Result<u32, Error>
 }
 
 impl Service {
+    pub(super) async fn channel(
+        &self,
+        scope: &Scope,
+        site: &str,
+        machine: &str,
+        sensor: &str,
+    ) -> Result<Channel, Error> {
+        let path = SensorPath {
+            machine: name("machine", machine)?,
+            sensor: name("sensor", sensor)?,
+        };
+        let listing = self.store.sensor_by_name(scope, &name("site", site)?, &path).await?;
+        let spec = self.store.spec_by_id(listing.sensor.spec).await?.spec;
+        Ok(Channel { listing, spec })
+    }
+
+    /// For making verdicts again: nothing read yet.
+    fn material(&self) -> Material {
+        Material::new(self.store.clone(), self.bundles.clone(), self.sets.clone())
+    }
+
     async fn judged(&self, reading: StoredReading) -> Result<Judged, Error> {
         let set = match reading.threshold_set {
             Some(id) => Some(self.sets.get(id).await?),
@@ -175,6 +204,26 @@ impl ReviewService for Service {
     ) -> Result<Response<v1::GetAlarmPerformanceResponse>, Status> {
         let scope = scope(&request, "look at the performance of alarms")?;
         Ok(Response::new(self.performance(&scope, request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn explain_verdict(
+        &self,
+        request: Request<v1::ExplainVerdictRequest>,
+    ) -> Result<Response<v1::ExplainVerdictResponse>, Status> {
+        let scope = scope(&request, "look at verdicts")?;
+        Ok(Response::new(self.explain(&scope, request.into_inner()).await?))
+    }
+
+    type VerifyVerdictsStream = ReceiverStream<Result<v1::VerifyVerdictsResponse, Status>>;
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site))]
+    async fn verify_verdicts(
+        &self,
+        request: Request<v1::VerifyVerdictsRequest>,
+    ) -> Result<Response<Self::VerifyVerdictsStream>, Status> {
+        let scope = scope(&request, "verify verdicts")?;
+        Ok(Response::new(self.verify(scope, request).await?))
     }
 
     type WatchReadingsStream = ReceiverStream<Result<v1::WatchReadingsResponse, Status>>;

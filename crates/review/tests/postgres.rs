@@ -1,5 +1,8 @@
 //! The review over stored rows in a real Postgres.
 
+#[path = "postgres/record.rs"]
+mod record;
+
 use std::time::Duration;
 
 use http::Request;
@@ -14,7 +17,7 @@ use tocsin_domain::{
     Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
-use tocsin_models::Objects;
+use tocsin_models::{BundleStore, Objects};
 use tocsin_review::{Config, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
@@ -134,6 +137,7 @@ impl Stage {
                     threshold_set: Some(self.set),
                     bundle: Some(self.bundle),
                     baseline: Some(BaselineId(5)),
+                    scorer_build: None,
                     predecessors: None,
                     scores,
                     condition: Condition {
@@ -156,11 +160,24 @@ impl Stage {
         transaction.commit().await.unwrap();
     }
 
+    /// Archives the one day that there is.
+    async fn archive(&self) {
+        let archiver = tocsin_archive::Archiver::new(
+            tocsin_archive::Config::default(),
+            self.store.clone(),
+            self.objects.clone(),
+            Clock::manual(at(0) + Duration::from_hours(24 * 30)),
+            "review",
+        );
+        assert_eq!(archiver.round().await.unwrap().archived.len(), 1);
+        assert_eq!(self.store.partitions_list().await.unwrap(), []);
+    }
+
     fn client(&self, config: Config, scope: Scope) -> (Client, tocsin_review::Review) {
         let parts = Parts {
             store: self.store.clone(),
-            archive: tocsin_archive::Reader::new(self.store.clone(), self.objects.clone()),
             scorers: None,
+            bundles: BundleStore::over(self.objects.clone()),
         };
         let (service, review) = tocsin_review::build(config, parts).unwrap();
         let person = Person {
@@ -260,17 +277,7 @@ async fn an_archived_day_is_shown_as_it_was_when_it_was_hot() {
         let hot_spectra = client.get_spectrogram(spectra.clone()).await.unwrap().into_inner();
         let hot_verdict = client.get_verdict(verdict(7)).await.unwrap().into_inner();
 
-        let clock = Clock::manual(at(0) + Duration::from_hours(24 * 30));
-        let archiver = tocsin_archive::Archiver::new(
-            tocsin_archive::Config::default(),
-            stage.store.clone(),
-            stage.objects.clone(),
-            clock,
-            "archive",
-        );
-        assert_eq!(archiver.round().await.unwrap().archived.len(), 1);
-        assert_eq!(stage.store.partitions_list().await.unwrap(), []);
-
+        stage.archive().await;
         assert_eq!(client.get_machine_series(series(10)).await.unwrap().into_inner(), hot);
         // The sensor waits to be commissioned, so all its spectra are kept.
         assert_eq!(client.get_spectrogram(spectra).await.unwrap().into_inner(), hot_spectra);

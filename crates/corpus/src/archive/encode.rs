@@ -86,6 +86,7 @@ pub(super) fn batch(names: &SensorNames, rows: &[ArchiveRow]) -> Result<RecordBa
         int(&|row| row.threshold_set),
         int(&|row| row.bundle),
         int(&|row| row.baseline),
+        int(&|row| row.scorer_build),
         time(&|row| row.predecessors.map(|(oldest, _)| oldest.as_micros())),
         short(&|row| row.predecessors.map_or(0, |(_, count)| count)),
         long(&|row| row.commit_seq),

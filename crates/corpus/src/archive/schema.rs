@@ -92,6 +92,12 @@ fn tail() -> Vec<Column> {
             "the baseline it was judged against; 0 for none",
         ),
         (
+            "scorer_build_id",
+            Int32,
+            false,
+            "the build of the scorer that gave the network's score; 0 for none",
+        ),
+        (
             "predecessors_from",
             time_type(),
             true,

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
 use tocsin_detect::deviation::shares_in_place;
 use tocsin_domain::{Detector, Verdict};
+use tocsin_models::SensorBaseline;
+use tocsin_models::scoring::deviations;
 
 use super::{Assessor, CHUNK_ROWS, Pending};
-use crate::baselines::{ActiveBaseline, Known};
+use crate::baselines::Known;
 use crate::bindings::Limits;
-use crate::detect::deviations;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
@@ -73,7 +74,7 @@ impl Assessor {
 
 impl Pending {
     /// What it deviates by from its sensor's baseline, per bin.
-    fn deviations(&self, against: &Arc<ActiveBaseline>) -> Vec<f32> {
+    fn deviations(&self, against: &Arc<SensorBaseline>) -> Vec<f32> {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
         deviations(spectrum, reading.condition, against)

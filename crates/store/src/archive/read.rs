@@ -8,7 +8,7 @@ use tocsin_domain::{BaselineId, ClassId, MachineId, Scope, SensorId, SiteId, Slu
 use super::{File, Part};
 use crate::partition::Day;
 use crate::reading::FullReading;
-use crate::reading::spectra::FullRow;
+use crate::reading::full::FullRow;
 use crate::row::{slug, time};
 use crate::{Result, Store};
 
@@ -116,7 +116,7 @@ impl Store {
         let rows = sqlx::query_as!(
             FullRow,
             r#"select sensor_id, captured_at, received_at, content_hash, commit_seq, threshold_set_id, bundle_id,
-                      baseline_id, residual, overall_level, isolation, growth, shift, narrowband, pca, mahalanobis,
+                      baseline_id, scorer_build_id, residual, overall_level, isolation, growth, shift, narrowband, pca, mahalanobis,
                       severity, flags, verdict, condition_cell, detector_mask, rpm, load, predecessors_from,
                       predecessor_count, overall as "overall: Vec<Option<f32>>", latent, spectrum
                from reading

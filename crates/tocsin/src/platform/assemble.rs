@@ -12,7 +12,7 @@ use axum::routing::get;
 use tocsin_console::Services;
 use tocsin_contracts::{FILE_DESCRIPTOR_SET, PUBLIC_METHODS};
 use tocsin_domain::{Clock, PersonRole, Principal};
-use tocsin_models::{BundleStore, Objects};
+use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_transport::auth::Auth;
 use tocsin_transport::{Channel, Replicas, Server};
@@ -187,13 +187,12 @@ impl Assembly {
                     .can_reach(Role::Scorer)
                     .then(|| self.reach(role, Role::Scorer, local))
                     .transpose()?;
-                let objects = self.bundles()?.objects().clone();
                 let parts = tocsin_review::Parts {
                     store: self.store()?,
-                    archive: tocsin_archive::Reader::new(self.store()?, objects.clone()),
                     scorers,
+                    bundles: self.bundles()?,
                 };
-                self.add_archive(objects, background)?;
+                self.add_archive(background)?;
                 let (service, review) = tocsin_review::build(config.review.clone(), parts)?;
                 background.spawn("the review", |stop| async move {
                     review.run(stop).await;
@@ -228,8 +227,9 @@ impl Assembly {
     }
 
     /// Archives old days in the background, where that is wanted.
-    fn add_archive(&self, objects: Objects, background: &mut Supervisor) -> Result<()> {
+    fn add_archive(&self, background: &mut Supervisor) -> Result<()> {
         let config = self.config.archive.clone().parse()?;
+        let objects = self.bundles()?.objects().clone();
         let archiver = tocsin_archive::Archiver::new(config, self.store()?, objects, self.clock.clone(), "review");
         if let Some(archive) = tocsin_archive::Background::new(archiver) {
             background.spawn("the archive", |stop| async move {
