@@ -1,4 +1,4 @@
-//! `kill -9` while days are archived, again and again: nothing is lost, nothing is doubled, and `DuckDB` reads what is there.
+//! `kill -9` at each step of archiving days, and at any time, again and again: nothing is lost, nothing is doubled, and `DuckDB` reads what is there.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,6 +52,10 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
     let config = config.to_str().context("the path")?;
     let run = ["archive", "--config", config, "run"];
 
+    for state in ["writing", "written", "verified", "keyed", "archived"] {
+        killed_before(&store, state, &run, &folder.path().join("log")).await?;
+        assert_eq!(counted(&store).await?, sent.len() as i64, "after a kill before {state}");
+    }
     let mut seen = BTreeSet::new();
     for kill in 1_u64.. {
         ensure!(kill < 200, "the archive does not come to an end");
@@ -63,25 +67,20 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
             .fetch_all(store.pool())
             .await?;
         seen.extend(states);
-        let (hot, archived): (i64, i64) = sqlx::query_as(
-            "select (select count(*) from reading), coalesce(sum(rows), 0)::int8 from archive_part where state = 'archived'",
-        )
-        .fetch_one(store.pool())
-        .await?;
-        assert_eq!(hot + archived, sent.len() as i64, "after kill {kill}");
-        if done && archived == sent.len() as i64 {
+        assert_eq!(counted(&store).await?, sent.len() as i64, "after kill {kill}");
+        let hot: i64 = sqlx::query_scalar("select count(*) from reading")
+            .fetch_one(store.pool())
+            .await?;
+        if done && hot == 0 {
             break;
         }
-        // As if the lease of whoever was killed had run out.
-        sqlx::query("update archive_part set leased_until = null")
-            .execute(store.pool())
-            .await?;
+        leases_run_out(&store).await?;
     }
     println!("states met: {seen:?}");
 
     let status: Value =
         serde_json::from_str(&binary::run(&["archive", "--config", config, "--format", "json", "status"], &[]).await?)?;
-    println!("{status:#}");
+    let status = &status["archive"];
     assert_eq!(status["archived_readings"], sent.len(), "{status:#}");
     let kept = status["archived_spectra"].as_u64().context("spectra")?;
     assert!(
@@ -117,6 +116,56 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
     }
     store.close().await;
     Ok(())
+}
+
+/// Readings that are hot, or in a part that is archived.
+async fn counted(store: &Store) -> Result<i64> {
+    let readings = sqlx::query_scalar(
+        "select (select count(*) from reading) + coalesce(sum(rows), 0)::int8 from archive_part where state = 'archived'",
+    );
+    Ok(readings.fetch_one(store.pool()).await?)
+}
+
+/// As if the lease of whoever was killed had run out.
+async fn leases_run_out(store: &Store) -> Result<()> {
+    sqlx::query("update archive_part set leased_until = null")
+        .execute(store.pool())
+        .await?;
+    Ok(())
+}
+
+/// Lets a process come to where it calls a part `state`: all the work of that step is done, and nobody has been told. There
+/// it is killed.
+async fn killed_before(store: &Store, state: &'static str, run: &[&str], log: &Path) -> Result<()> {
+    let trap = format!(
+        "create or replace function trap() returns trigger language plpgsql as $$ begin
+             if new.state = '{state}' then perform pg_sleep(600); end if; return new;
+         end $$;
+         create trigger trap before insert or update of state on archive_part for each row execute function trap();"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trap)).execute(store.pool()).await?;
+    let mut process = Process::start(run, log)?;
+    let asleep = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    let mut backend: Option<i32> = None;
+    for _ in 0..600 {
+        backend = sqlx::query_scalar(asleep).fetch_optional(store.pool()).await?;
+        if backend.is_some() {
+            break;
+        }
+        ensure!(process.is_alive(), "it ended before it called a part {state}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    process.kill()?;
+    let backend = backend.with_context(|| format!("nothing is called {state}"))?;
+    // Postgres would learn of the death when the sleep is over.
+    sqlx::query("select pg_terminate_backend($1, 10000)")
+        .bind(backend)
+        .execute(store.pool())
+        .await?;
+    sqlx::query("drop trigger trap on archive_part")
+        .execute(store.pool())
+        .await?;
+    leases_run_out(store).await
 }
 
 fn query(python: &Path, objects: &Path) -> Result<Vec<String>> {

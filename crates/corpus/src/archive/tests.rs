@@ -40,7 +40,6 @@ fn row(sensor: i32, second: i64) -> ArchiveRow {
         bundle: 0,
         baseline: -1,
         scorer_build: 2,
-        scorer_build: 2,
         predecessors: (second % 2 == 0).then_some((captured_at, 5)),
         scores,
         condition: Condition {
