@@ -28,7 +28,7 @@ const QUERY: &str = "
 import duckdb, json, sys
 files = sys.argv[1] + '/readings/*/*/*.parquet'
 row = duckdb.sql(f'''select count(*), count(distinct (sensor_id, captured_at)), count(spectrum), count(distinct machine),
-    sum(residual), count(distinct date), min(site), sum((verdict = 'alert')::int) from read_parquet('{files}', hive_partitioning = true)''').fetchone()
+    sum(residual), count(distinct date), min(site), sum((verdict = 'alert')::int) from read_parquet('{files}', hive_partitioning = true)''').fetchall()[0]
 print(json.dumps([str(value) for value in row]))
 ";
 
