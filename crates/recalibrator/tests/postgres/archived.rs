@@ -16,10 +16,10 @@ use crate::stage::{Stage, activate, approved, logged, noon, period, propose, wit
 const STEPS: u32 = 4_680;
 const MIDNIGHT: u32 = 4_320;
 
-fn scored(sensor: SensorId, bundle: i32, step: u32, residual: f32) -> NewReading {
+fn scored(sensor: SensorId, bundle: i32, step: u32, (residual, overall): (f32, f32)) -> NewReading {
     let mut scores = Scores::default();
     scores.set(Detector::Residual, residual);
-    scores.set(Detector::OverallLevel, 0.5);
+    scores.set(Detector::OverallLevel, overall);
     logged(sensor, bundle, step, scores)
 }
 
@@ -28,7 +28,7 @@ fn failing(sensor: SensorId, bundle: i32) -> Vec<NewReading> {
     let bad = |step| (700..715).contains(&step) || (MIDNIGHT - 3..MIDNIGHT + 12).contains(&step);
     let residual = |step| if bad(step) { 30.0 } else { 0.5 };
     (0..STEPS)
-        .map(|step| scored(sensor, bundle, step, residual(step)))
+        .map(|step| scored(sensor, bundle, step, (residual(step), 0.5)))
         .collect()
 }
 
@@ -37,7 +37,7 @@ fn restless(sensor: SensorId, bundle: i32) -> Vec<NewReading> {
     let residual = |step: u32| 6.0 * -(1.0 - f64::from(step * 177 % STEPS) / f64::from(STEPS)).ln();
     (0..STEPS)
         .map(|step| {
-            let mut reading = scored(sensor, bundle, step, residual(step) as f32);
+            let mut reading = scored(sensor, bundle, step, (residual(step) as f32, residual(step) as f32));
             if step < 1_000 {
                 reading.flags = ReadingFlags::HISTORICAL;
             }
