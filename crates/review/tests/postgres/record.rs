@@ -58,6 +58,7 @@ async fn an_archived_verdict_is_explained_and_made_again_as_when_it_was_hot() {
         residuals[1_234] = 30.0;
         stage.read(0, &residuals).await;
         without_spectra(&stage).await;
+        sql(&stage, "update reading set baseline_id = 0").await;
         // One that its scores don't give: that is told of archived rows too.
         sql(
             &stage,
