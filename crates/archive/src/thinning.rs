@@ -76,6 +76,7 @@ mod tests {
             },
             content_hash: ContentHash(1),
             condition: Condition::default(),
+            scorer_build: None,
             predecessors: None,
             overall: Vec::new(),
             latent: Vec::new(),
