@@ -20,7 +20,7 @@ use crate::platform::Platform;
 /// Sensors of a machine.
 pub(crate) const OF_MACHINE: usize = 4;
 /// Bins of a spectrum, and bytes of a latent of twelve half floats.
-const BINS: u16 = 64;
+pub(crate) const BINS: u16 = 64;
 const LATENT_BYTES: usize = 24;
 /// Rows of a `COPY`.
 const ROWS: usize = 20_000;

@@ -3,6 +3,7 @@
 mod access;
 mod acknowledge;
 mod alertmanager;
+mod archive;
 mod audit;
 mod bad_input;
 mod bearing;

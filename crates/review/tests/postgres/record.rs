@@ -52,6 +52,41 @@ async fn decisions_are_made_again_page_by_page_for_rows_whose_spectra_are_gone()
 }
 
 #[tokio::test]
+async fn an_archived_verdict_is_explained_and_made_again_as_when_it_was_hot() {
+    with_stage("record_archived", |stage| async move {
+        let mut residuals = vec![0.5; 2_500];
+        residuals[1_234] = 30.0;
+        stage.read(0, &residuals).await;
+        without_spectra(&stage).await;
+        sql(&stage, "update reading set baseline_id = 0").await;
+        // One that its scores don't give: that is told of archived rows too.
+        sql(
+            &stage,
+            "update reading set residual = 30 where captured_at = '2026-03-01 12:00:02+00'",
+        )
+        .await;
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let explain = v1::ExplainVerdictRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            at: Some(time::to_wire(at(1_234))),
+        };
+        let all = v1::VerifyVerdictsRequest::default();
+        let hot = client.explain_verdict(explain.clone()).await.unwrap().into_inner();
+        let hot_record = verified(&stage, Scope::All, all.clone()).await;
+        assert_eq!(counts(&hot_record), [2_500, 1, 0, 2_500]);
+
+        stage.archive().await;
+        let cold = client.explain_verdict(explain).await.unwrap().into_inner();
+        assert_eq!(cold, hot);
+        assert!(cold.decision_matches && cold.step.unwrap().sensors[0].readings >= 1);
+        assert_eq!(verified(&stage, Scope::All, all).await, hot_record);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_verdict_that_its_scores_do_not_give_is_told_by_its_key_and_by_what_differs() {
     with_stage("record_tampered", |stage| async move {
         stage.read(0, &[0.5, 30.0, 0.5]).await;
