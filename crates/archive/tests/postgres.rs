@@ -377,7 +377,9 @@ async fn days_that_are_kept_no_longer_go_files_first() {
         assert_eq!(parts[0].state, PartState::Expired);
         let audit = plant.store.audit_list(None, 10).await.unwrap();
         let of_the_archive = audit.iter().filter(|entry| entry.action.starts_with("archive."));
-        let mut audit: Vec<(&str, &str)> = of_the_archive.map(|e| (e.action.as_str(), e.subject.as_str())).collect();
+        let mut audit: Vec<(&str, &str)> = of_the_archive
+            .map(|e| (e.action.as_str(), e.subject.as_str()))
+            .collect();
         audit.sort_unstable();
         assert_eq!(
             audit,
