@@ -125,10 +125,10 @@ impl Verification {
     /// A sensor's archived readings, but for those that were seen when they were hot still.
     async fn archived(&mut self, channel: &Channel, seen: &HashSet<Timestamp>) -> Result<(), Error> {
         let (sensor, ends) = (&channel.listing.sensor, (self.from, self.to));
-        // Whoever asks sees the sensor, and only its own site's files hold it.
-        let site = Scope::site(sensor.site);
         let archive = &self.service.archive;
-        let mut cold = archive.readings(&site, vec![sensor.id], ends, Columns::All).await?;
+        let mut cold = archive
+            .readings(&self.scope, vec![sensor.id], ends, Columns::All)
+            .await?;
         let mut page = Vec::new();
         while let Some(readings) = cold.next().await? {
             let unseen = readings

@@ -1,6 +1,6 @@
 //! Verdicts made again from stored rows: here by their scores alone, for there is no model; with one in the end-to-end tests.
 
-use tocsin_domain::UnjudgedReason;
+use tocsin_domain::{CanonicalSpectrum, DeclaredState, Reading, UnjudgedReason};
 
 use super::*;
 
@@ -148,6 +148,45 @@ async fn rows_that_were_not_judged_or_by_other_lines_are_made_again_as_they_were
         .unwrap();
         let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
         assert_eq!(counts(&answers), [3, 0, 0, 3], "{answers:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_that_said_what_its_machine_was_doing_is_what_was_received() {
+    with_stage("record_declared", |stage| async move {
+        stage.read(0, &[0.5, 0.5]).await;
+        let declared = [DeclaredState::Running, DeclaredState::Transient];
+        for (second, (state, cell)) in (0..).zip(declared.into_iter().zip([0_i16, 2])) {
+            let received = Reading {
+                key: ReadingKey {
+                    sensor: stage.sensor.id,
+                    captured_at: at(second),
+                },
+                spectrum: CanonicalSpectrum::from_codes(vec![second as u8; 64]),
+                clipped: false,
+                condition: Condition::parse(Some(1_500.0), None).unwrap().in_state(Some(state)),
+                overall: Vec::new(),
+            };
+            let reason = UnjudgedReason::Commissioning;
+            sqlx::query(
+                "update reading set residual = null, detector_mask = 0, threshold_set_id = 0, bundle_id = 0, baseline_id = 0,
+                     overall = null, verdict = $1, condition_cell = $2, content_hash = $3
+                 where captured_at = timestamptz '2026-03-01 12:00:00+00' + make_interval(secs => $4)",
+            )
+            .bind(Verdict::Unjudged { reason }.to_code())
+            .bind(cell)
+            .bind(received.content_hash().0)
+            .bind(second as f64)
+            .execute(stage.store.pool())
+            .await
+            .unwrap();
+        }
+        let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
+        assert_eq!(counts(&answers), [2, 0, 0, 0], "{answers:#?}");
+        sql(&stage, "update reading set rpm = 1499 where condition_cell = 2").await;
+        let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
+        assert_eq!(counts(&answers), [2, 0, 1, 0], "a changed speed is found");
     })
     .await;
 }
