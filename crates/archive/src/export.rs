@@ -57,7 +57,7 @@ impl Export {
     /// If the database fails.
     pub async fn archived(&self) -> Result<Vec<(Day, File)>, Error> {
         let ever = (Timestamp::MIN, Timestamp::MAX);
-        Ok(self.store.archive_files_between(&Scope::All, ever).await?)
+        Ok(self.store.archive_files_between(&Scope::All, None, ever).await?)
     }
 
     /// Copies an archived file. A day that was hot when its own file was written, and was archived since, goes by this one.

@@ -48,7 +48,10 @@ impl Reader {
         columns: Columns,
     ) -> Result<Cold, Error> {
         sensors.sort_unstable();
-        let files = self.store.archive_files_between(scope, (from, to)).await?;
+        let files = self
+            .store
+            .archive_files_between(scope, Some(&sensors), (from, to))
+            .await?;
         Ok(Cold {
             objects: self.objects.clone(),
             wanted: Wanted {

@@ -172,6 +172,30 @@ impl TryFrom<PartRow> for Part {
     }
 }
 
+pub(crate) struct FileRow {
+    day: NaiveDate,
+    path: String,
+    site_id: i32,
+    rows: i64,
+    spectra: i64,
+    bytes: i64,
+    digest: Vec<u8>,
+}
+
+impl From<FileRow> for (Day, File) {
+    fn from(row: FileRow) -> Self {
+        let file = File {
+            path: row.path,
+            site: SiteId(row.site_id),
+            rows: row.rows as u64,
+            spectra: row.spectra as u64,
+            bytes: row.bytes as u64,
+            digest: row.digest,
+        };
+        (Day::from_date(row.day), file)
+    }
+}
+
 impl Store {
     /// Takes a part to work on: one that was begun and that nobody holds, or the oldest day that is due. None when there is
     /// nothing to do, or another replica is at it.
@@ -283,21 +307,16 @@ impl Store {
 
     /// A part's files, by path.
     pub async fn archive_files(&self, part: &Part) -> Result<Vec<File>> {
-        let rows = sqlx::query!(
-            "select path, site_id, rows, spectra, bytes, digest from archive_file where day = $1 and part = $2 order by path",
+        let rows = sqlx::query_as!(
+            FileRow,
+            "select day, path, site_id, rows, spectra, bytes, digest from archive_file where day = $1 and part = $2
+             order by path",
             part.day.date(),
             part.part,
         )
         .fetch_all(&self.pool)
         .await?;
-        let files = rows.into_iter().map(|row| File {
-            path: row.path,
-            site: SiteId(row.site_id),
-            rows: row.rows as u64,
-            spectra: row.spectra as u64,
-            bytes: row.bytes as u64,
-            digest: row.digest,
-        });
+        let files = rows.into_iter().map(|row| <(Day, File)>::from(row).1);
         Ok(files.collect())
     }
 }
@@ -316,17 +335,12 @@ fn taken_over(part: &Part, rows: u64) -> Result<()> {
 fn entry(part: &Part, action: &str, actor: &str) -> NewAuditEntry {
     let digest = part.digest.iter().flatten();
     let digest: String = digest.map(|byte| format!("{byte:02x}")).collect();
-    NewAuditEntry {
-        actor: actor.to_owned(),
-        action: action.to_owned(),
-        subject: format!("day:{}", part.day),
-        detail_json: json!({
-            "part": part.part,
-            "readings": part.rows,
-            "spectra": part.spectra,
-            "bytes": part.bytes,
-            "digest": digest,
-        })
-        .to_string(),
-    }
+    let detail = json!({
+        "part": part.part,
+        "readings": part.rows,
+        "spectra": part.spectra,
+        "bytes": part.bytes,
+        "digest": digest,
+    });
+    NewAuditEntry::new(actor, action, format!("day:{}", part.day), &detail)
 }

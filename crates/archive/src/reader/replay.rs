@@ -37,7 +37,7 @@ impl Reader {
     async fn archived_days(&self, scope: &Scope, query: &ReplayQuery) -> Result<BTreeSet<Day>, Error> {
         let files = self
             .store
-            .archive_files_between(scope, (position(query), query.to))
+            .archive_files_between(scope, None, (position(query), query.to))
             .await?;
         Ok(files.into_iter().map(|(day, _)| day).collect())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use tocsin_domain::{BaselineId, ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
-use super::{File, Part};
+use super::{File, FileRow, Part};
 use crate::partition::Day;
 use crate::reading::FullReading;
 use crate::reading::full::FullRow;
@@ -134,35 +134,31 @@ impl Store {
         rows.into_iter().map(FullReading::try_from).collect()
     }
 
-    /// The files of archived days in `scope` that can hold readings captured from `from` up to but without `to`, by day.
+    /// The files of archived days in `scope` that can hold readings captured from `from` up to but without `to`, of these
+    /// sensors or of all, by day.
     pub async fn archive_files_between(
         &self,
         scope: &Scope,
+        sensors: Option<&[SensorId]>,
         (from, to): (Timestamp, Timestamp),
     ) -> Result<Vec<(Day, File)>> {
-        let rows = sqlx::query!(
+        let sensors: Option<Vec<i32>> = sensors.map(|sensors| sensors.iter().map(|sensor| sensor.0).collect());
+        let rows = sqlx::query_as!(
+            FileRow,
             "select f.day, f.path, f.site_id, f.rows, f.spectra, f.bytes, f.digest
              from archive_file f join archive_part p using (day, part)
              where p.state = 'archived' and f.day >= $1 and f.day <= $2 and ($3::int4[] is null or f.site_id = any($3))
+               and ($4::int4[] is null or f.site_id in (
+                   select m.site_id from sensor s join machine m using (machine_id) where s.sensor_id = any($4)))
              order by f.day, f.path",
             Day::of(from).date(),
             Day::of(to).date(),
             scope.to_filter() as _,
+            sensors.as_deref() as _,
         )
         .fetch_all(&self.pool)
         .await?;
-        let files = rows.into_iter().map(|row| {
-            let file = File {
-                path: row.path,
-                site: SiteId(row.site_id),
-                rows: row.rows as u64,
-                spectra: row.spectra as u64,
-                bytes: row.bytes as u64,
-                digest: row.digest,
-            };
-            (Day::from_date(row.day), file)
-        });
-        Ok(files.collect())
+        Ok(rows.into_iter().map(Into::into).collect())
     }
 
     /// Capture time of a sensor's newest archived reading at or before `at`, from the keys alone.
