@@ -12,11 +12,11 @@ use tocsin_domain::{
     SpectrumSpec, Timestamp, Verdict,
 };
 use tocsin_store::Store;
-use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::{NewClass, NewSensor, NewSite};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{InsertOutcome, NewReading, readings_copy, readings_insert};
 use tocsin_tests::binary::{self, Process};
+use tocsin_tests::postgres::filled;
 use tocsin_tests::{Postgres, tools};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -222,16 +222,6 @@ async fn fill(store: &Store) -> Result<Vec<NewReading>> {
         transaction.commit().await?;
     }
     Ok(readings)
-}
-
-/// The entry of what was filled in.
-fn filled<T>(_: &T) -> NewAuditEntry {
-    NewAuditEntry {
-        actor: "test".to_owned(),
-        action: "test.fill".to_owned(),
-        subject: "works".to_owned(),
-        detail_json: "{}".to_owned(),
-    }
 }
 
 fn reading(sensor: SensorId, captured_at: Timestamp, n: u64) -> NewReading {

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tocsin_models::{BundleStore, Objects};
 use tocsin_store::Store;
 use tocsin_store::export::TABLES;
 
 use super::archive::Open;
+use super::corpora::bar;
 use crate::output::Output;
 
 #[derive(Debug, Args)]
@@ -47,13 +48,9 @@ impl Export {
     }
 }
 
-fn bar(length: usize, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} [{bar:40}] {pos}/{len} {msg}");
-    let bar = ProgressBar::new(length as u64).with_prefix(what);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+/// How far one kind of thing is.
+fn bar_of(length: usize, what: &str) -> ProgressBar {
+    bar(length as u64, &format!("{{pos}} of {{len}} {what} {{msg}}"))
 }
 
 /// Hot days first: one that is archived meanwhile is copied then.
@@ -66,7 +63,7 @@ async fn readings(store: &Store, objects: &Objects, out: &Path) -> Result<u64> {
     };
     let days = export.hot_days().await?;
     let mut readings = 0;
-    let progress = bar(days.len(), "hot days");
+    let progress = bar_of(days.len(), "hot days");
     for day in &days {
         progress.set_message(day.to_string());
         readings += export.hot_day(*day).await.with_context(|| format!("exporting {day}"))?;
@@ -74,7 +71,7 @@ async fn readings(store: &Store, objects: &Objects, out: &Path) -> Result<u64> {
     }
     progress.finish_and_clear();
     let archived = export.archived().await?;
-    let progress = bar(archived.len(), "archived files");
+    let progress = bar_of(archived.len(), "archived files");
     for (day, file) in &archived {
         progress.set_message(day.to_string());
         let copied = export.copy(*day, file, days.contains(day)).await;
@@ -89,7 +86,7 @@ async fn readings(store: &Store, objects: &Objects, out: &Path) -> Result<u64> {
 async fn tables(store: &Store, out: &Path) -> Result<u64> {
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     let mut snapshot = store.export_snapshot().await?;
-    let progress = bar(TABLES.len(), "tables");
+    let progress = bar_of(TABLES.len(), "tables");
     let mut rows = 0;
     for (table, what) in TABLES {
         progress.set_message(what);
@@ -121,7 +118,7 @@ async fn tables(store: &Store, out: &Path) -> Result<u64> {
 async fn models(store: &Store, objects: Objects, out: &Path) -> Result<usize> {
     let bundles = store.bundle_list(None).await?;
     let files = BundleStore::over(objects);
-    let progress = bar(bundles.len(), "models");
+    let progress = bar_of(bundles.len(), "models");
     for bundle in &bundles {
         let folder = out.join(bundle.digest.to_string());
         let archive = files.get_archive(&bundle.digest).await?;
