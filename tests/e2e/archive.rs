@@ -52,6 +52,7 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
     std::fs::write(&config, text)?;
     let config = config.to_str().context("the path")?;
     let run = ["archive", "--config", config, "run"];
+    let hot = exported(&python, config, &folder.path().join("hot")).await?;
 
     for state in ["writing", "written", "verified", "keyed", "archived"] {
         killed_before(&store, state, &run, &folder.path().join("log")).await?;
@@ -106,6 +107,16 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
     );
     assert_eq!(read[7], alerts.to_string());
 
+    let cold = exported(&python, config, &folder.path().join("cold")).await?;
+    assert_eq!(cold, read, "what is exported is what is archived");
+    let all = sent.len().to_string();
+    assert_eq!(
+        (&hot[..2], &hot[2]),
+        (&[all.clone(), all.clone()][..], &all),
+        "a hot day's spectra are all there"
+    );
+    assert_eq!((&hot[3], &hot[5..]), (&read[3], &read[5..]));
+
     store
         .partitions_ensure(sent.iter().map(|reading| Day::of(reading.key.captured_at)))
         .await?;
@@ -117,6 +128,15 @@ async fn a_kill_at_any_time_loses_and_doubles_nothing_and_duckdb_reads_it_all() 
     }
     store.close().await;
     Ok(())
+}
+
+/// Exports everything into a folder; what `DuckDB` reads there.
+async fn exported(python: &Path, config: &str, out: &Path) -> Result<Vec<String>> {
+    let out_name = out.to_str().context("the path")?;
+    binary::run(&["export", "--config", config, "--all", "--out", out_name], &[]).await?;
+    let sites = std::fs::read_to_string(out.join("tables/site.jsonl"))?;
+    ensure!(sites.contains("\"works\""), "{sites}");
+    query(python, out)
 }
 
 /// Readings that are hot, or in a part that is archived.
