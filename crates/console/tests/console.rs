@@ -5,6 +5,8 @@
 mod acknowledge;
 #[path = "stage/fixture.rs"]
 mod fixture;
+#[path = "console/limits.rs"]
+mod limits;
 #[path = "console/models.rs"]
 mod models;
 #[path = "console/sign_in.rs"]
@@ -92,7 +94,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -105,6 +107,7 @@ const PAGES: [&str; 15] = [
     "/models",
     "/models/cnc-spindle",
     "/limits",
+    "/limits/5?days=7",
     "/account",
     "/sites/porto/machines/mill-07",
     "/sites/porto/machines/mill-07/verdict?sensor=horizontal",

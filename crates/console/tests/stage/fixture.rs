@@ -3,6 +3,7 @@
 mod access;
 mod fleet;
 mod incidents;
+mod limits;
 mod models;
 mod performance;
 mod review;
