@@ -14,6 +14,7 @@ pub(crate) mod models;
 pub(crate) mod performance;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;
+pub(crate) mod system;
 pub(crate) mod verdict;
 
 use crate::failure::Failure;

@@ -83,6 +83,8 @@ routes! {
     Session POST "/limits/{id}/approve" => pages::limits::orders::approve;
     Session POST "/limits/{id}/activate" => pages::limits::orders::activate;
     Session POST "/limits/{id}/rollback" => pages::limits::orders::roll_back;
+    Session GET "/system" => pages::system::show;
+    Session POST "/system/deliveries/{id}/resend" => pages::system::resend;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
     Session POST "/sites/{site}/machines/{machine}/suppress" => pages::machine::suppression::suppress;
     Session POST "/sites/{site}/machines/{machine}/restore" => pages::machine::suppression::restore;

@@ -11,6 +11,8 @@ mod limits;
 mod models;
 #[path = "console/sign_in.rs"]
 mod sign_in;
+#[path = "console/system.rs"]
+mod system;
 
 use std::time::Duration;
 
@@ -94,7 +96,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -109,6 +111,7 @@ const PAGES: [&str; 16] = [
     "/limits",
     "/limits/5?days=7",
     "/account",
+    "/system",
     "/sites/porto/machines/mill-07",
     "/sites/porto/machines/mill-07/verdict?sensor=horizontal",
 ];
