@@ -13,6 +13,8 @@ use crate::model::{Row, STEP};
 pub(crate) const SENSORS: usize = 3;
 /// Steps of a second fault after which it must have been paged: as many as a window has.
 const LONG_ENOUGH: u32 = 8;
+/// What a sensor that went bad before another shows at least while a fault is at work.
+const STAYS: f32 = 2.2;
 
 /// The zones of the machines' class.
 pub(crate) fn zone() -> SeverityZone {
@@ -158,7 +160,7 @@ impl Plant {
         let (kind, sensor, level) = match (is_page, another) {
             (false, _) => (Kind::AlertToPage, sensor, 2.6),
             (true, Some(other)) if rng.random_bool(0.5) => (Kind::AnotherSensor, other, 2.5),
-            _ => (Kind::Rise, sensor, 1.25 * self.highest + 1.3),
+            _ => (Kind::Rise, sensor, 1.25 * self.shown() + 1.3),
         };
         (level < 16.0).then_some(Second {
             kind,
@@ -169,6 +171,15 @@ impl Plant {
             held: 0,
             newest: i64::MIN,
         })
+    }
+
+    /// The highest level that its incident can have seen.
+    fn shown(&self) -> f32 {
+        if self.used.len() > 1 {
+            self.highest.max(STAYS)
+        } else {
+            self.highest
+        }
     }
 
     /// The second fault is what there is from now on, for a while.
@@ -305,7 +316,7 @@ impl Plant {
         }
         // What went bad before stays so.
         if self.phase != Phase::Healthy && self.used.contains(&sensor) && level < 2.0 && self.used.len() > 1 {
-            level = 2.2;
+            level = STAYS;
         }
         let mut is_stopped = false;
         match &self.second {

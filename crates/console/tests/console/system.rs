@@ -3,6 +3,9 @@
 use http::header::LOCATION;
 use http::{Method, StatusCode};
 use tocsin_console::{Config, build};
+use tocsin_contracts::PUBLIC_METHODS;
+use tocsin_transport::auth::{Auth, Denied, Verifier};
+use tocsin_transport::{Channel, Server, server};
 
 use super::fixture::{Fixture, Fleet};
 use super::{clock, get, header, request, send};
@@ -28,7 +31,10 @@ async fn services_say_how_they_are_and_what_was_given_up_is_sent_again() {
 async fn a_service_that_is_gone_is_named_and_the_page_stands() {
     let fixture = Fixture::new(Fleet::Empty, clock());
     let mut services = fixture.services();
-    services.recalibrator = fixture.channel_without_recalibrator();
+    let nobody = Verifier::new(|_| async { Err::<(), _>(Denied::Unknown) });
+    let auth = Auth::new(nobody).public(PUBLIC_METHODS.iter().copied());
+    let empty = Server::new(server::Config::default(), auth).assemble();
+    services.recalibrator = Channel::in_process(empty.expect("nothing is in the way"));
     let console = build(&Config::default(), services, clock()).expect("the configuration is sound");
     let shown = get(&console, "/system", "olga").await;
     assert_eq!(shown.status, StatusCode::OK);
