@@ -113,6 +113,8 @@ async fn every_route_of_the_console_but_sign_in_and_assets_needs_a_session() -> 
     let expected = [
         (&Method::GET, "/login"),
         (&Method::POST, "/login"),
+        (&Method::GET, "/login/oidc"),
+        (&Method::GET, "/login/oidc/callback"),
         (&Method::GET, "/acknowledge/{token}"),
         (&Method::POST, "/acknowledge/{token}"),
         (&Method::POST, "/hooks/pagerduty"),

@@ -20,6 +20,7 @@ mod limits;
 mod limits_story;
 mod link_cut;
 mod methods;
+mod oidc;
 mod onnx;
 mod otlp;
 mod publish;

@@ -1,6 +1,6 @@
 //! The stage that the stories in `e2e/` play on: the real platform in this process on a real Postgres, an HTTP receiver
 //! that counts pages, a small simulated plant, a fleet at work in it, the built binary for stories that kill processes, alone or as a deployment of
-//! several, a collector of traces, and programs of others.
+//! several, a collector of traces, an identity provider, and programs of others.
 
 pub mod binary;
 pub mod collector;
@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod fleet;
 pub mod plant;
 pub mod postgres;
+pub mod provider;
 pub mod receiver;
 pub mod stage;
 pub mod tools;

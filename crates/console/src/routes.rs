@@ -49,6 +49,8 @@ routes! {
     Session GET "/" => pages::fleet::show;
     SignIn GET "/login" => pages::login::show;
     SignIn POST "/login" => pages::login::sign_in;
+    SignIn GET "/login/oidc" => pages::oidc::go;
+    SignIn GET "/login/oidc/callback" => pages::oidc::back;
     Session POST "/logout" => pages::login::sign_out;
     Session GET "/account" => pages::account::show;
     Session GET "/incidents" => pages::incidents::show;
