@@ -3,6 +3,7 @@
 mod access;
 mod acknowledge;
 mod alertmanager;
+mod api;
 mod bad_input;
 mod bearing;
 mod clock_steps;
@@ -28,6 +29,7 @@ mod race;
 mod retraining;
 mod roles;
 mod s3;
+mod scoping;
 mod second_fault;
 mod shelving;
 mod silence;

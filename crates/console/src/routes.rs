@@ -4,7 +4,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use crate::console::App;
-use crate::{assets, data, hooks, live, pages};
+use crate::{api, assets, data, hooks, live, pages};
 
 /// Whom a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Door {
     Link,
     /// Receivers of pages, whose posts carry a signature.
     Hook,
+    /// Programs that show a session or a token, in JSON.
+    Api,
     /// Anyone, with what is compiled in.
     Assets,
 }
@@ -79,6 +81,8 @@ routes! {
     Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
+    Api POST "/api/v1/{service}/{method}" => api::call;
+    Assets GET "/api/v1/openapi.json" => api::description;
     Session GET "/live" => live::stream;
     // A route rather than a fallback, which the server under us would not keep.
     Session GET "/{*path}" => pages::unknown;

@@ -154,7 +154,7 @@ pub(crate) fn keep(app: &Console, what: Kept, value: &str, seconds: u64) -> Opti
     Some(header)
 }
 
-fn cookie(app: &Console, headers: &HeaderMap) -> Option<Token> {
+pub(crate) fn cookie(app: &Console, headers: &HeaderMap) -> Option<Token> {
     Token::parse(kept(app, Kept::Session, headers)?).ok()
 }
 

@@ -92,7 +92,7 @@ pub(crate) async fn sign_in(
 
 /// A request on behalf of a client, whose address is told: so that whoever guesses there keeps nobody out who signs in from
 /// elsewhere.
-pub(super) fn speak_for<T>(client: Option<IpAddr>, message: T) -> tonic::Request<T> {
+pub(crate) fn speak_for<T>(client: Option<IpAddr>, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     if let Some(from) = client.and_then(|from| from.to_string().parse().ok()) {
         request.metadata_mut().insert(FORWARDED_FOR, from);
