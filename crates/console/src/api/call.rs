@@ -7,9 +7,9 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tocsin_transport::Channel;
 use tocsin_transport::auth::Token;
+use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::Status;
 
 use super::catalog::Call;
 use super::problem::Problem;
@@ -34,12 +34,7 @@ pub(super) async fn unary(
     let mut client = Grpc::new(channel).max_decoding_message_size(MOST_BYTES);
     let path = PathAndQuery::try_from(call.path.as_str()).map_err(|_| Problem::no_such_call(&call.path))?;
     let ready = client.ready().await;
-    ready.map_err(|error| {
-        Problem::from(Status::new(
-            Code::Unavailable,
-            format!("the service does not answer: {error}"),
-        ))
-    })?;
+    ready.map_err(|error| Status::unavailable(format!("the service does not answer: {error}")))?;
     let codec = Dynamic(call.method.output());
     Ok(client.unary(speak_for(from, message), path, codec).await?.into_inner())
 }
