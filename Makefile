@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,10 @@ bench-load: build ## readings per second at full load of 9,600 sensors, CPU and 
 bench-latency: build ## time to the ack for 2,400 sensors of 128 bins at 1 Hz, ten minutes
 	@scripts/setup postgres
 	$(BENCH) latency --bins 128 $(BENCH_ARGS)
+
+bench-console: build ## time to each page of the console for 2,400 sensors with a week of readings
+	@scripts/setup postgres
+	$(BENCH) console $(BENCH_ARGS)
 
 bench-disturbance: build ## other batches' acks while one machine is locked and one batch is poisoned
 	@scripts/setup postgres

@@ -4,9 +4,11 @@
 //! `make bench-load`, `make bench-latency`, `make bench-disturbance` and `make bench-stages` run them with their full
 //! settings.
 
+mod console;
 mod cpu;
 mod disturbance;
 mod drift;
+mod fill;
 mod fleet;
 mod harbor;
 mod latency;
@@ -38,6 +40,8 @@ enum Benchmark {
     Load(load::Options),
     /// Time from a reading's due moment to its ack, at a steady rate
     Latency(latency::Options),
+    /// Time to each page of the console for a fleet of thousands of sensors
+    Console(console::Options),
     /// Other batches' acks while one machine is locked and one batch is poisoned
     Disturbance(disturbance::Options),
     /// CPU time of each stage of a reading's path, each alone on one thread
@@ -57,6 +61,7 @@ async fn main() -> Result<()> {
     let report = match benchmark {
         Benchmark::Load(options) => load::run(options).await?,
         Benchmark::Latency(options) => latency::run(options).await?,
+        Benchmark::Console(options) => console::run(options).await?,
         Benchmark::Disturbance(options) => disturbance::run(options).await?,
         Benchmark::Stages(options) => stages::run(options).await?,
         Benchmark::Drift(options) => drift::run(&options)?,

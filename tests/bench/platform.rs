@@ -22,16 +22,6 @@ pub(crate) struct Settings {
     config: Option<String>,
 }
 
-impl Settings {
-    /// Those of a configuration file.
-    pub(crate) fn of_file(path: &Path) -> Result<Self> {
-        let path = path.to_str().context("the configuration file's name")?;
-        Ok(Self {
-            config: Some(path.to_owned()),
-        })
-    }
-}
-
 /// A platform that is stopped and forgotten at the end.
 #[derive(Debug)]
 pub(crate) struct Platform {
@@ -67,6 +57,15 @@ impl Platform {
         Ok(platform)
     }
 
+    /// Starts one with the defaults, that others of its kind don't meet on a port.
+    pub(crate) async fn alone() -> Result<Self> {
+        let folder = tempfile::tempdir().context("a temporary folder")?;
+        let config = folder.path().join("tocsin.toml");
+        std::fs::write(&config, "[telemetry]\nmetrics_listen = \"off\"\n").context("the configuration")?;
+        let config = config.to_str().context("the configuration file's name")?.to_owned();
+        Self::start(&Settings { config: Some(config) }).await
+    }
+
     async fn answers(&mut self) -> Result<()> {
         for _ in 0..600 {
             if self.folder.path().join("data/endpoint").exists() {
@@ -87,6 +86,25 @@ impl Platform {
             data_dir: Some(self.folder.path().join("data")),
             ..Target::default()
         }
+    }
+
+    /// Where its console is.
+    pub(crate) fn console(&self) -> Result<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("tocsin.log")).context("the platform's log")?;
+        let address = log
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("console "))
+            .map(str::trim);
+        Ok(address
+            .context("the platform does not say where its console is")?
+            .to_owned())
+    }
+
+    /// The password of its first account, `admin`.
+    pub(crate) fn password(&self) -> Result<String> {
+        let file = self.folder.path().join("data/admin.password");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        Ok(text.trim().to_owned())
     }
 
     /// A channel with the service credential.

@@ -20,15 +20,12 @@ use tocsin_contracts::recalibrator::v1::{
 use tocsin_contracts::time;
 use tocsin_tests::Plant;
 
-use crate::fleet::{self, CLASS, Fleet, Size};
+use crate::fill::{self, Filling, OF_MACHINE};
+use crate::fleet::CLASS;
 use crate::load;
-use crate::platform::{Platform, Settings};
+use crate::platform::Platform;
 use crate::report::Report;
 
-mod fill;
-
-/// Sensors of a machine.
-const OF_MACHINE: usize = 4;
 /// Time between readings.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// What a reading takes on disk, with room to spare for the write-ahead log.
@@ -56,11 +53,7 @@ impl Options {
 
     /// Refuses what does not fit on the disk, before anything is begun.
     fn check(self, free: u64) -> Result<()> {
-        ensure!(
-            self.sensors >= OF_MACHINE && self.sensors.is_multiple_of(OF_MACHINE),
-            "--sensors: {} is not some machines of {OF_MACHINE}",
-            self.sensors
-        );
+        fill::check_sensors(self.sensors)?;
         ensure!(self.steps() >= 60, "--days: at least ten minutes are needed");
         let needed = self.readings() * BYTES;
         eprintln!(
@@ -84,22 +77,18 @@ impl Options {
 /// Runs it.
 pub(crate) async fn run(options: Options) -> Result<Report> {
     options.check(free(&std::env::temp_dir())?)?;
-    let folder = tempfile::tempdir().context("a temporary folder")?;
-    let config = folder.path().join("tocsin.toml");
-    std::fs::write(&config, "").context("the configuration")?;
-    let platform = Platform::start(&Settings::of_file(&config)?).await?;
-    let size = Size {
-        sites: 1,
-        machines: options.sensors / OF_MACHINE,
-        sensors: OF_MACHINE,
-        bins: 64,
-        model: fleet::Model::Dense,
-    };
-    Fleet::declare(&platform, size).await?;
+    let platform = Platform::alone().await?;
+    fill::declare(&platform, options.sensors).await?;
     let store = platform.store().await?;
-    let filling = Instant::now();
-    fill::fill(&store, options).await?;
-    let filled = filling.elapsed();
+    let began = Instant::now();
+    let filling = Filling {
+        sensors: options.sensors,
+        steps: options.steps(),
+        interval: INTERVAL,
+        from: Plant::start(),
+    };
+    fill::fill(&store, filling).await?;
+    let filled = began.elapsed();
 
     let mut report = Report::default();
     report.note("sensors", options.sensors);

@@ -117,6 +117,7 @@ async fn every_route_of_the_console_but_sign_in_and_assets_needs_a_session() -> 
         (&Method::GET, "/login/oidc/callback"),
         (&Method::GET, "/acknowledge/{token}"),
         (&Method::POST, "/acknowledge/{token}"),
+        (&Method::GET, "/pictures/{token}"),
         (&Method::POST, "/hooks/pagerduty"),
         (&Method::POST, "/hooks/slack"),
         (&Method::POST, "/api/v1/{service}/{method}"),

@@ -106,11 +106,28 @@ async fn a_hundred_looks_at_a_link_take_nothing_and_one_press_takes_the_incident
         .wait_until("the page", |pages| pages.iter().any(has_link))
         .await?;
     let url = pages[0]["acknowledge_url"].as_str().context("a link")?;
+    let picture = pages[0]["picture_url"].as_str().context("a picture")?.to_owned();
     let path = url
         .strip_prefix("https://tocsin.example.org")
         .context("the console's")?;
     let console = format!("http://{}", stage.running.console_addr().context("a console")?);
     let client = Client::new();
+    let path_of_picture = picture.strip_prefix("https://tocsin.example.org").context("ours")?;
+    let seen = client.get(format!("{console}{path_of_picture}")).send().await?;
+    assert_eq!(seen.status(), StatusCode::OK);
+    assert_eq!(seen.headers()["content-type"], "image/png");
+    let png = seen.bytes().await?;
+    let size = [16, 20].map(|at| u32::from_be_bytes([png[at], png[at + 1], png[at + 2], png[at + 3]]));
+    assert_eq!((&png[1..4], size), (b"PNG".as_slice(), [960, 400]));
+    let as_acknowledgement = path_of_picture.replace("/pictures/", "/acknowledge/");
+    let refused = client
+        .post(format!("{console}{as_acknowledgement}"))
+        .header("origin", &console);
+    assert_eq!(
+        refused.send().await?.status(),
+        StatusCode::UNAUTHORIZED,
+        "a picture's link takes nothing"
+    );
     for _ in 0..100 {
         let seen = client.get(format!("{console}{path}")).send().await?;
         assert_eq!(seen.status(), StatusCode::OK);

@@ -32,6 +32,7 @@ async fn a_page_says_that_wide_bins_name_no_line_though_speed_and_bearing_are_kn
         reading.condition = Some(Condition {
             rpm: Some(1_750.0),
             load: None,
+            ..Condition::default()
         });
         gateway.publish(vec![reading]).await?;
     }

@@ -89,6 +89,13 @@ async fn seven_bearings_are_replayed_whole_and_again_adds_nothing() -> Result<()
         .await?;
     assert_eq!(triggers.len() as i64, pages);
 
+    let verify = ["verdict", "verify", "--data-dir", data_dir, "--format", "json"];
+    let verified: Value = serde_json::from_str(&binary::run(&verify, &[]).await?)?;
+    let all_as_judged = serde_json::json!({
+        "verdicts": ROWS, "decision_mismatches": 0, "score_mismatches": 0, "without_spectrum": 0
+    });
+    assert_eq!(verified, all_as_judged);
+
     let again: Value = serde_json::from_str(&binary::run(&replay, &[]).await?)?;
     assert_eq!(
         (again["stored"].as_i64(), again["duplicates"].as_i64()),

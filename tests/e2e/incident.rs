@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::Value;
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::{AcknowledgeIncidentRequest, GetIncidentRequest, ListIncidentsRequest};
+use tocsin_contracts::ingest::v1::{Condition, OperatingState};
 use tocsin_tests::{Plant, Stage};
 
 fn is_action(page: &Value, action: &str) -> bool {
@@ -39,6 +40,8 @@ async fn a_failing_machine_pages_once_with_evidence_and_clears_when_it_is_well()
     // The fifth failing step opened it.
     let fifth = Plant::start() + std::time::Duration::from_secs(340);
     assert_eq!(page["evidence"]["step"], fifth.to_string());
+    let first = Plant::start() + std::time::Duration::from_mins(5);
+    assert_eq!(page["evidence"]["above_alert_since"], first.to_string());
     let bins: Vec<u64> = page["evidence"]["top_bins"]
         .as_array()
         .unwrap()
@@ -144,6 +147,36 @@ async fn a_sensor_whose_clock_is_behind_its_neighbour_s_still_opens_an_incident(
     }
     let pages = stage.receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
     assert_eq!(pages[0]["machine"], "m1", "{:#}", pages[0]);
+    stage.stop().await
+}
+
+/// What it would page while it runs steadily.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_said_to_run_up_is_not_judged_until_it_runs_steadily() -> Result<()> {
+    let stage = Stage::judging().await?;
+    let mut publisher = stage.publisher().await?;
+    let failing = |n, state: OperatingState| {
+        let mut reading = Plant::reading("m1/h", n, Plant::failing(n));
+        reading.condition = Some(Condition {
+            state: state.into(),
+            ..Condition::default()
+        });
+        reading
+    };
+    let running_up: Vec<_> = (0..20).map(|n| failing(n, OperatingState::Transient)).collect();
+    publisher.publish(running_up).await?;
+    let judged: Vec<(i16, i16)> = sqlx::query_as("select distinct verdict, condition_cell from reading")
+        .fetch_all(stage.store.pool())
+        .await?;
+    let transient = tocsin_domain::Verdict::Unjudged {
+        reason: tocsin_domain::UnjudgedReason::Transient,
+    };
+    assert_eq!(judged, [(transient.to_code(), 2)]);
+    let running: Vec<_> = (20..30).map(|n| failing(n, OperatingState::Running)).collect();
+    publisher.publish(running).await?;
+    let pages = stage.receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
+    let fifth = Plant::start() + std::time::Duration::from_mins(4);
+    assert_eq!(pages[0]["evidence"]["step"], fifth.to_string(), "none of before counts");
     stage.stop().await
 }
 

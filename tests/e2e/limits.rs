@@ -64,6 +64,16 @@ async fn seven_bearings_are_paged_before_they_fail_and_hardly_before() -> Result
             "{narrowband}: {}",
             report["summary"]
         );
+        ensure!(
+            count(&report, "/summary/incidents_at_end_most")? <= 1 && count(&report, "/summary/re_pages_most")? <= 2,
+            "{narrowband}: {}",
+            report["summary"]
+        );
+        ensure!(
+            count(&report, "/summary/pages_explained")? == count(&report, "/summary/pages")?,
+            "{narrowband}: {}",
+            report["summary"]
+        );
         let lines = report["constants"][0]["lines"]
             .as_array()
             .context("the lines of the first fold")?;

@@ -26,6 +26,7 @@ mod onnx;
 mod otlp;
 mod publish;
 mod race;
+mod record;
 mod retraining;
 mod roles;
 mod s3;

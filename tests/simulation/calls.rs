@@ -14,9 +14,13 @@ use tokio::task::JoinHandle;
 
 use crate::gate::{Commit, Deeds};
 use crate::model::{Row, STEP};
+use crate::people::Deed;
 use crate::plant::{Batch, Sample, row};
-use crate::stage::BINS;
-use crate::world::World;
+use crate::stage::{BINS, machine_name};
+use crate::world::{Unit, World};
+
+/// What the journal's entry says of a suppression that nobody ended.
+const BY_TIME: &str = r#""by":"time""#;
 
 /// A reading's place: the machine's among the units, capture time and sensor.
 type Key = (usize, i64, i32);
@@ -34,11 +38,16 @@ pub(crate) struct Call {
 #[derive(Debug)]
 enum CallKind {
     Assess(Assess),
-    Acknowledge {
-        unit: usize,
-        nth: usize,
-        done: JoinHandle<Result<(), String>>,
-    },
+    Person(Person),
+}
+
+#[derive(Debug)]
+struct Person {
+    unit: usize,
+    deed: Deed,
+    /// It is in the database.
+    is_committed: bool,
+    done: JoinHandle<Result<(), String>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +114,7 @@ impl World {
                 condition: Condition {
                     rpm: sample.is_stopped.then_some(0.0),
                     load: None,
+                    ..Condition::default()
                 },
                 overall: vec![Some(sample.velocity)],
             },
@@ -115,17 +125,25 @@ impl World {
         }
     }
 
-    /// Somebody acknowledges an incident of a machine, by its place among those it has had. One at a time.
-    pub(crate) fn acknowledge(&mut self, place: usize, unit: usize, nth: usize, incident: i64) {
-        let busy = |call: &Call| matches!(call.kind, CallKind::Acknowledge { .. });
+    /// Somebody does something to a machine or an incident of it. One at a time.
+    pub(crate) fn ask(&mut self, place: usize, unit: usize, deed: Deed) {
+        let busy = |call: &Call| matches!(call.kind, CallKind::Person(_));
         if self.calls.iter().any(busy) {
             return;
         }
         let Some(replica) = &self.replicas[place] else { return };
-        let done = replica.acknowledge(incident);
+        let done = replica.ask(machine_name(unit), deed.clone());
+        if let Deed::Suppress(shelf) = &deed {
+            self.units[unit].not_over_before = replica.clock.now() + shelf.time;
+        }
         self.calls.push(Call {
             replica: place,
-            kind: CallKind::Acknowledge { unit, nth, done },
+            kind: CallKind::Person(Person {
+                unit,
+                deed,
+                is_committed: false,
+                done,
+            }),
         });
     }
 
@@ -151,8 +169,10 @@ impl World {
         for Commit { replica, deeds } in self.gate.commits() {
             if let Some(commit_seq) = deeds.commit_seq {
                 self.readings_committed(replica, commit_seq, &deeds).await?;
-            } else if deeds.journal {
-                self.acknowledgement_committed(replica).await?;
+            } else if deeds.says(BY_TIME) {
+                self.time_is_over(replica, &deeds).await?;
+            } else if !deeds.journal.is_empty() {
+                self.person_committed(replica).await?;
             }
         }
         Ok(())
@@ -214,18 +234,34 @@ impl World {
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    async fn acknowledgement_committed(&mut self, replica: usize) -> Result<()> {
-        let found = self.calls.iter().find_map(|call| match call.kind {
-            CallKind::Acknowledge { unit, nth, .. } if call.replica == replica => Some((unit, nth)),
-            _ => None,
+    async fn person_committed(&mut self, replica: usize) -> Result<()> {
+        let mut calls = self.calls.iter_mut().filter(|call| call.replica == replica);
+        let found = calls.find_map(Call::person).map(|person| {
+            person.is_committed = true;
+            (person.unit, person.deed.clone())
         });
         match found {
-            Some((unit, nth)) if self.units[unit].model.acknowledge(nth) => self.check(unit).await,
-            _ => {
-                self.violated(|| "something was acknowledged that could not be".to_owned());
+            Some((unit, deed)) if self.is_done(unit, &deed) => self.check(unit).await,
+            found => {
+                self.violated(|| format!("something was done that could not be: {found:?}"));
                 Ok(())
             }
         }
+    }
+
+    /// A pager ended a suppression because its time is over.
+    async fn time_is_over(&mut self, replica: usize, deeds: &Deeds) -> Result<()> {
+        let of = |unit: &Unit| deeds.locked.contains(&unit.place.machine);
+        let Some(unit) = self.units.iter().position(of) else {
+            self.violated(|| "a suppression ended without its machine's lock".to_owned());
+            return Ok(());
+        };
+        let now = self.replicas[replica].as_ref().map(|replica| replica.clock.now());
+        let was_early = now.is_some_and(|now| now < self.units[unit].not_over_before);
+        if was_early || !self.units[unit].model.restore() {
+            self.violated(|| format!("a suppression of unit {unit} ended at {now:?}, before its time or twice"));
+        }
+        self.check(unit).await
     }
 
     /// Hears what callers were told.
@@ -242,13 +278,9 @@ impl World {
                         }
                     }
                 }
-                CallKind::Acknowledge { unit, nth, done } => {
-                    // Who is told yes has acknowledged it, though something new may have been said since.
-                    let incident = self.units[unit].model.incidents.get(nth);
-                    let was =
-                        incident.is_some_and(|incident| incident.events.iter().any(|event| event.0 == "acknowledged"));
-                    if done.await?.is_ok() && !was {
-                        self.violated(|| "an acknowledgement was confirmed and is not there".to_owned());
+                CallKind::Person(person) => {
+                    if person.done.await?.is_ok() && !person.is_committed {
+                        self.violated(|| format!("{:?} was confirmed and is not there", person.deed));
                     }
                 }
             }
@@ -291,7 +323,7 @@ impl World {
             let is_lost = call.replica == place;
             match &call.kind {
                 CallKind::Assess(Assess { done, .. }) if is_lost => done.abort(),
-                CallKind::Acknowledge { done, .. } if is_lost => done.abort(),
+                CallKind::Person(Person { done, .. }) if is_lost => done.abort(),
                 _ => {}
             }
             !is_lost
@@ -303,14 +335,21 @@ impl Call {
     fn assess(&mut self) -> Option<&mut Assess> {
         match &mut self.kind {
             CallKind::Assess(assess) => Some(assess),
-            CallKind::Acknowledge { .. } => None,
+            CallKind::Person(_) => None,
+        }
+    }
+
+    fn person(&mut self) -> Option<&mut Person> {
+        match &mut self.kind {
+            CallKind::Assess(_) => None,
+            CallKind::Person(person) => Some(person),
         }
     }
 
     fn is_finished(&self) -> bool {
         match &self.kind {
             CallKind::Assess(assess) => assess.done.is_finished(),
-            CallKind::Acknowledge { done, .. } => done.is_finished(),
+            CallKind::Person(person) => person.done.is_finished(),
         }
     }
 }

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use crate::model::{Incident, STEP};
 use crate::receivers::Request;
-use crate::replica::{BOSS, DESTINATIONS};
+use crate::replica::DESTINATIONS;
 use crate::world::World;
 
 /// A page that a receiver has taken.
@@ -33,9 +33,40 @@ const INCIDENTS: &str = "
            array(select e.kind || '/' || coalesce(e.payload->>'reason', e.payload->>'severity', '') || '/' || (extract(epoch from e.at) * 1000000)::int8
                  from machine_event e where e.machine_id = n.machine_id and e.incident_id = n.incident_id and e.kind <> 'step'
                  order by e.seq) as events,
-           array(select o.action || '/' || o.page_key from outbox o where o.incident_id = n.incident_id
+           array(select o.action || '/' || o.page_key from outbox o where o.incident_id = n.incident_id and o.flood_id is null
                  order by o.outbox_id) as pages
     from incident n where n.machine_id = $1 order by n.incident_id";
+
+/// What each destination is owed, and has: `delivered`, `joined` to a flood whose page is delivered to it, or something
+/// that is neither.
+const OWED: &str = "
+    select o.page_key, o.action, w.destination,
+           case when w.destination = 'boss' and o.action = 'trigger' then exists (
+                    select from incident n
+                    where n.incident_id = o.incident_id and n.closed_at is null and n.acknowledged_at is null
+                      and o.flood_id is null
+                      and not exists (select from delivery j where j.outbox_id = o.outbox_id and j.state = 'joined')
+                      and o.outbox_id = (select max(t.outbox_id) from outbox t where t.flood_id is null
+                                         and t.incident_id = n.incident_id and t.action = 'trigger'))
+                when o.flood_id is not null then f.destination = w.destination
+                when o.action = 'trigger' then true
+                else exists (select from outbox t join delivery x using (outbox_id)
+                             where t.incident_id = o.incident_id and t.flood_id is null and t.action = 'trigger'
+                               and t.outbox_id < o.outbox_id and x.destination = w.destination and x.state <> 'joined')
+           end as is_owed,
+           case when d.state = 'joined' and not exists (
+                    select from flood_incident i join flood g using (flood_id) join outbox p using (flood_id)
+                    join delivery x on x.outbox_id = p.outbox_id and x.destination = g.destination
+                    where i.incident_id = o.incident_id and g.destination = w.destination
+                      and p.action = 'trigger' and x.state = 'delivered') then 'joined to nothing'
+                else coalesce(d.state, 'nothing') end as has
+    from outbox o cross join unnest(array['duty', 'control-room', 'boss']) w(destination)
+    left join flood f on f.flood_id = o.flood_id
+    left join delivery d on d.outbox_id = o.outbox_id and d.destination = w.destination
+    order by o.outbox_id, w.destination";
+
+/// Entries that have the time of whoever made them, and not that of a step.
+const BY_PEOPLE: [&str; 5] = ["acknowledged", "commented", "handed_over", "suppressed", "restored"];
 
 /// Whether a machine's journal is dense and ends where its state says.
 const DENSE: &str = "
@@ -113,29 +144,33 @@ impl World {
         Ok(())
     }
 
+    /// Whoever is owed a page has it, by itself or with a flood's; nobody is told of the end of what they were not told of.
     async fn check_deliveries(&mut self) -> Result<()> {
-        let query = "select o.incident_id, o.page_key, o.action, n.closed_at is null and n.acknowledged_at is null
-                            and o.outbox_id = (select max(t.outbox_id) from outbox t
-                                               where t.incident_id = o.incident_id and t.action = 'trigger') as escalates,
-                            array(select d.destination from delivery d where d.outbox_id = o.outbox_id
-                                  and d.state = 'delivered') as delivered,
-                            array(select d.destination from delivery d where d.outbox_id = o.outbox_id) as owed
-                     from outbox o join incident n using (incident_id) order by o.outbox_id";
-        for row in self.database.rows(query, None).await? {
+        let mut untold = Vec::new();
+        for row in self.database.rows(OWED, None).await? {
             let (page_key, action): (String, String) = (row.try_get("page_key")?, row.try_get("action")?);
-            let (delivered, owed): (Vec<String>, Vec<String>) = (row.try_get("delivered")?, row.try_get("owed")?);
-            let escalates: bool = row.try_get("escalates")?;
-            for (place, name) in DESTINATIONS.iter().enumerate() {
-                let is_owed = place != BOSS || escalates || owed.iter().any(|owed| owed == name);
-                let is_taken = self
-                    .taken
-                    .iter()
-                    .any(|taken| (taken.destination, &taken.page_key, &taken.action) == (place, &page_key, &action));
-                let is_delivered = delivered.iter().any(|delivered| delivered == name);
-                if is_owed && !(is_taken && is_delivered) {
-                    self.violated(|| format!("{action} of {page_key} has not reached {name}"));
-                }
+            let name: String = row.try_get("destination")?;
+            let (is_owed, has): (bool, String) = (row.try_get("is_owed")?, row.try_get("has")?);
+            let place = DESTINATIONS.iter().position(|destination| *destination == name);
+            let is_taken = self
+                .taken
+                .iter()
+                .any(|taken| (Some(taken.destination), &taken.page_key, &taken.action) == (place, &page_key, &action));
+            let is_right = match has.as_str() {
+                "delivered" => is_taken,
+                "joined" => true,
+                _ => !is_owed,
+            };
+            if !is_right {
+                untold.push(format!("{action} of {page_key} has not reached {name}: {has}"));
             }
+        }
+        for what in untold {
+            self.violated(|| what);
+        }
+        let overdue = "select 1 from suppression where ended_at is null";
+        if !self.database.rows(overdue, None).await?.is_empty() {
+            self.violated(|| "a machine is suppressed for ever".to_owned());
         }
         Ok(())
     }
@@ -207,12 +242,16 @@ impl World {
         Ok(())
     }
 
-    /// Reasons and steps (in microseconds) of the triggers of the incident that a machine has open.
+    /// Reasons and steps (in microseconds) of the triggers, sent or kept, of the incident that a machine has open.
     async fn triggers(&mut self, unit: usize) -> Result<Vec<(String, i64)>> {
         let query =
-            "select o.payload->>'reason', (extract(epoch from (o.payload->>'step')::timestamptz) * 1000000)::int8
-                     from incident n join outbox o using (incident_id)
-                     where n.machine_id = $1 and n.closed_at is null and o.action = 'trigger'";
+            "select p.payload->>'reason', (extract(epoch from (p.payload->>'step')::timestamptz) * 1000000)::int8
+                     from incident n join (
+                         select incident_id, page_key, payload from outbox where action = 'trigger' and flood_id is null
+                         union
+                         select incident_id, page_key, payload from suppressed_page
+                         where action = 'trigger' and released_at is null) p using (incident_id)
+                     where n.machine_id = $1 and n.closed_at is null";
         let machine = i64::from(self.units[unit].place.machine);
         let rows = self.database.rows(query, Some(machine)).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
@@ -236,7 +275,7 @@ impl World {
 }
 
 fn is_same_story(one: &Taken, other: &Request) -> bool {
-    (one.destination, one.incident) == (other.destination, other.incident)
+    (one.destination, &one.story) == (other.destination, &other.story)
 }
 
 fn two(text: &str) -> Option<(String, String)> {
@@ -251,7 +290,7 @@ fn of_journal(text: &str) -> (String, String, Option<i64>) {
     let at = parts
         .next()
         .and_then(|at| at.parse().ok())
-        .filter(|_| kind != "acknowledged");
+        .filter(|_| !BY_PEOPLE.contains(&kind.as_str()));
     (kind, reason, at)
 }
 
@@ -289,7 +328,9 @@ impl Stored {
                 "escalated" => is_open && !is_page,
                 "re_alarmed" => is_open && is_taken && is_page,
                 "acknowledged" => !is_taken,
-                "cleared" => is_open,
+                "handed_over" => is_open && is_taken,
+                "cleared" | "page_suppressed" | "suppressed" => is_open,
+                "restored" | "commented" => true,
                 _ => false,
             };
             if !is_legal {

@@ -8,13 +8,12 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tocsin::cluster::Cluster;
-use tocsin_store::Store;
 
 use crate::sabotage::Sabotage;
 
 /// What an episode leaves behind.
 const TRACES: &str = "truncate reading, incident, machine_event, machine_state, evidence, outbox, delivery, \
-                      delivery_attempt, machine_label restart identity cascade";
+                      delivery_attempt, machine_label, suppression, suppressed_page, flood, flood_incident restart identity cascade";
 
 /// The server, and a connection to it.
 #[derive(Debug)]
@@ -40,20 +39,14 @@ impl Database {
             "full_page_writes = off",
             "synchronous_commit = off",
             "jit = off",
+            // What runs by the machine's clock: plans that change with it, and an end to deadlocks. There are none.
+            "autovacuum = off",
+            "deadlock_timeout = '1h'",
         ] {
             database.run(&format!("alter system set {setting}")).await?;
         }
         database.run("select pg_reload_conf()").await?;
         Ok(database)
-    }
-
-    /// A store that nobody stands in between of.
-    pub(crate) async fn store(&self) -> Result<Store> {
-        let config = tocsin_store::Config {
-            url: self.cluster.url(),
-            ..tocsin_store::Config::default()
-        };
-        Ok(Store::connect(&config).await?)
     }
 
     /// The socket of the server.
@@ -103,6 +96,9 @@ impl Database {
 
     /// Ends processes whose clients have gone, and waits until all they held is free.
     pub(crate) async fn end(&mut self, processes: &[i32]) -> Result<()> {
+        if processes.is_empty() {
+            return Ok(());
+        }
         let end = "select pg_terminate_backend(pid) from pg_stat_activity where pid = any($1)";
         loop {
             let ended = sqlx::query(end).bind(processes).fetch_all(&mut self.admin).await?;

@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+/// In place of a replica: who is beside them. Its statements pass as soon as nobody else's is under way, and nothing
+/// happens to them.
+pub(crate) const BYSTANDER: usize = usize::MAX;
+
 /// What becomes of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passage {
@@ -34,8 +38,15 @@ pub(crate) struct Deeds {
     pub(crate) locked: BTreeSet<i32>,
     /// The number its readings bear.
     pub(crate) commit_seq: Option<i64>,
-    /// It wrote to a journal.
-    pub(crate) journal: bool,
+    /// What it wrote to a journal, as it went over the line; empty when it wrote to none.
+    pub(crate) journal: Vec<u8>,
+}
+
+impl Deeds {
+    /// Whether an entry of its journal says this.
+    pub(crate) fn says(&self, what: &str) -> bool {
+        self.journal.windows(what.len()).any(|text| text == what.as_bytes())
+    }
 }
 
 /// A transaction that is in the database.
@@ -45,6 +56,14 @@ pub(crate) struct Commit {
     pub(crate) deeds: Deeds,
 }
 
+/// Processes of the database that nobody is connected to any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Departed {
+    /// Those that still wait for a lock: nothing may be freed before they are gone, or they would go on.
+    pub(crate) at_work: Vec<i32>,
+    pub(crate) idle: Vec<i32>,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     connections: u64,
@@ -52,10 +71,14 @@ struct Inner {
     /// Connections whose statement the database has, with the process that works on it.
     under_way: BTreeSet<u64>,
     processes: BTreeMap<u64, i32>,
-    /// Processes of the database whose connections are gone.
-    departed: Vec<i32>,
+    /// Processes of the database whose connections are gone: those that were still at a statement, and the others.
+    departed: Departed,
     commits: Vec<Commit>,
     moved: u64,
+    /// Statements that were answered, or whose connection has gone.
+    answers: u64,
+    /// Nobody watches yet: all passes.
+    is_open: bool,
 }
 
 /// The gate. Clones are the same.
@@ -81,9 +104,19 @@ impl Gate {
         self.peek().moved
     }
 
+    /// How often the database has answered, or can't any more.
+    pub(crate) fn answers(&self) -> u64 {
+        self.peek().answers
+    }
+
     /// Something happened elsewhere.
     pub(crate) fn stir(&self) {
         drop(self.inner());
+    }
+
+    /// Lets everything through from now on, or not any more.
+    pub(crate) fn stand_open(&self, is_open: bool) {
+        self.inner().is_open = is_open;
     }
 
     /// A connection begins: its number.
@@ -101,19 +134,30 @@ impl Gate {
     /// Waits until a statement may pass, or what has no text: a greeting, a ping, a statement that is only prepared.
     pub(crate) async fn pass(&self, connection: u64, replica: usize, text: &str, parameters: &[u8]) -> Passage {
         let (go, may) = oneshot::channel();
-        self.inner().waiting.push(Waiting {
+        let waiting = Waiting {
             connection,
             replica,
-            text: text.to_owned(),
+            text: if replica == BYSTANDER {
+                String::new()
+            } else {
+                text.to_owned()
+            },
             parameters: parameters.to_vec(),
             go,
-        });
+        };
+        self.inner().waiting.push(waiting);
+        if self.peek().is_open {
+            self.let_go(connection, Passage::Through);
+        }
         may.await.unwrap_or(Passage::CutBefore)
     }
 
     /// The database has answered.
     pub(crate) fn answered(&self, connection: u64) {
-        self.inner().under_way.remove(&connection);
+        let mut inner = self.inner();
+        inner.under_way.remove(&connection);
+        inner.answers += 1;
+        drop(inner);
         self.answered.notify_one();
     }
 
@@ -125,10 +169,17 @@ impl Gate {
     /// A connection is gone.
     pub(crate) fn close(&self, connection: u64) {
         let mut inner = self.inner();
-        inner.under_way.remove(&connection);
+        inner.answers += 1;
+        let is_at_work = inner.under_way.remove(&connection);
         inner.waiting.retain(|waiting| waiting.connection != connection);
         if let Some(process) = inner.processes.remove(&connection) {
-            inner.departed.push(process);
+            let departed = &mut inner.departed;
+            let of_its_kind = if is_at_work {
+                &mut departed.at_work
+            } else {
+                &mut departed.idle
+            };
+            of_its_kind.push(process);
         }
         drop(inner);
         self.answered.notify_one();
@@ -147,7 +198,8 @@ impl Gate {
     /// What waits, in an order that depends on nothing but what it says and, where that is the same, when it came.
     pub(crate) fn waiting(&self) -> Vec<(u64, usize, String)> {
         let inner = self.peek();
-        let mut all: Vec<&Waiting> = inner.waiting.iter().collect();
+        let of_replicas = inner.waiting.iter().filter(|waiting| waiting.replica != BYSTANDER);
+        let mut all: Vec<&Waiting> = of_replicas.collect();
         all.sort_by(|a, b| (a.replica, &a.text, &a.parameters).cmp(&(b.replica, &b.text, &b.parameters)));
         all.iter()
             .map(|waiting| (waiting.connection, waiting.replica, waiting.text.clone()))
@@ -194,7 +246,7 @@ impl Gate {
     }
 
     /// Processes whose connections have gone since this was last asked.
-    pub(crate) fn departed(&self) -> Vec<i32> {
+    pub(crate) fn departed(&self) -> Departed {
         std::mem::take(&mut self.peek().departed)
     }
 

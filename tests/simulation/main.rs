@@ -1,10 +1,13 @@
 //! Incidents and pages under everything that goes wrong at once: the real ensembles and pagers, two replicas of them, on
-//! a real Postgres; readings late, repeated, out of order and contradicted; people who acknowledge; receivers that are slow,
-//! refuse and fall silent; clocks that step; and crashes between any two statements.
+//! a real Postgres; readings late, repeated, out of order and contradicted; people who acknowledge, comment, hand over,
+//! shelve machines and take them out of service; floods; receivers that are slow, refuse and fall silent; clocks that
+//! step; and crashes between any two statements.
 //!
 //! One thread runs all of it, on a clock that is moved by hand. Every statement of a replica waits at a [`gate`], every
-//! request at its receiver, and one at a time is drawn by lot: so a seed leads its run, however the machine
-//! is busy. It does not reproduce it to the last crash: the pager's timers run on the machine's clock.
+//! request at its receiver, and one at a time is drawn by lot; the next is drawn when nobody can go on without it. Nothing
+//! that decides anything goes by the machine's clock: not the timers of the replicas, not the patience of the server with
+//! them. So a seed reproduces its run, however busy the machine is.
+//!
 //! What should be is held in a [`model`] of its own, and what is in the database is held against it.
 //!
 //! Prints one JSON document; what was violated goes to standard error.
@@ -14,6 +17,7 @@ mod check;
 mod database;
 mod gate;
 mod model;
+mod people;
 mod plant;
 mod proxy;
 mod receivers;
@@ -48,6 +52,9 @@ struct Arguments {
     /// Breaks something, to see that it is noticed
     #[arg(long, value_enum)]
     sabotage: Option<Sabotage>,
+    /// Says on standard error what happens, one thing a line
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> Result<()> {
@@ -67,7 +74,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
         let (tick, over) = (tick.clone(), over.clone());
         tokio::task::spawn_blocking(move || {
             while !over.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(1));
                 tick.notify_one();
             }
         })
@@ -79,8 +86,7 @@ async fn run(arguments: Arguments) -> Result<Report> {
 }
 
 async fn simulate(arguments: &Arguments, tick: Arc<Notify>) -> Result<Report> {
-    let mut world = World::start(arguments.seed, arguments.sabotage, tick).await?;
-    tokio::time::pause();
+    let mut world = World::start(arguments, tick).await?;
     let done = world.run(arguments.steps).await;
     tokio::time::resume();
     let report = world.stop().await?;

@@ -1,15 +1,14 @@
 //! What should be: a machine's incidents and pages as they follow from its readings, in the order in which they were
 //! committed, and from what people did. Written from the documentation, the plain and slow way, without the product's
 //! own fold.
-//!
-//! There is a place for what people do beside acknowledging: an event of a machine's journal that the model must know of
-//! is a method beside [`Machine::acknowledge`], called when its transaction has committed.
 
 mod alarm;
+mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use alarm::Alarm;
+pub(crate) use people::{OUT_OF_SERVICE, SHELVED, Service};
 
 /// Microseconds of a step.
 pub(crate) const STEP: i64 = 10_000_000;
@@ -54,6 +53,8 @@ pub(crate) struct Incident {
     /// What its receivers are to be told: action and reason, and the start of the step.
     pub(crate) pages: Vec<Event>,
     alarm: Alarm,
+    /// The newest page that was kept while the machine is suppressed, and is to go out if it is still so then.
+    kept: Option<Event>,
     /// What is to be said of it once readings come from near now.
     pub(crate) untold: Option<&'static str>,
 }
@@ -69,10 +70,10 @@ impl Incident {
     }
 
     /// The alert becomes a page; a spool's past is told when it is near now.
-    fn escalate(&mut self, step: i64, acts: bool) {
+    fn escalate(&mut self, step: i64, acts: bool, service: Option<Service>) {
         if acts {
             self.untold = None;
-            self.trigger("escalated", "escalated", step);
+            self.trigger("escalated", "escalated", step, service);
             return;
         }
         self.events.push(("escalated", "", Some(step)));
@@ -81,12 +82,29 @@ impl Incident {
         self.untold = Some("escalated");
     }
 
-    fn trigger(&mut self, kind: &'static str, reason: &'static str, step: i64) {
+    fn trigger(&mut self, kind: &'static str, reason: &'static str, step: i64, service: Option<Service>) {
         self.events
             .push((kind, if kind == "re_alarmed" { reason } else { "" }, Some(step)));
         self.is_acknowledged = false;
         self.alarm.raise(reason, step);
-        self.pages.push(("trigger", reason, Some(step)));
+        self.tell(reason, step, service);
+    }
+
+    /// People were told of it.
+    fn is_told(&self) -> bool {
+        self.pages.iter().any(|(action, ..)| *action == "trigger")
+    }
+
+    /// Tells people, or keeps that while the machine is suppressed.
+    fn tell(&mut self, reason: &'static str, step: i64, service: Option<Service>) {
+        let page = ("trigger", reason, Some(step));
+        if service.is_some() {
+            self.events.push(("page_suppressed", reason, Some(step)));
+            self.kept = Some(page);
+        } else {
+            self.pages.push(page);
+            self.kept = None;
+        }
     }
 }
 
@@ -98,6 +116,8 @@ pub(crate) struct Machine {
     /// Its incidents, oldest first.
     pub(crate) incidents: Vec<Incident>,
     hot_until: Option<i64>,
+    /// What keeps its pages from people.
+    service: Option<Service>,
 }
 
 /// The level of a step and its sensors' own.
@@ -173,21 +193,6 @@ impl Machine {
             - before
     }
 
-    /// Somebody acknowledged its incident `nth`; whether that was something to do.
-    pub(crate) fn acknowledge(&mut self, nth: usize) -> bool {
-        let Some(incident) = self.incidents.get_mut(nth).filter(|incident| !incident.is_acknowledged) else {
-            return false;
-        };
-        incident.is_acknowledged = true;
-        incident.untold = None;
-        incident.events.push(("acknowledged", "", None));
-        incident.alarm.acknowledge();
-        if incident.closed_at.is_none() && !incident.pages.is_empty() {
-            incident.pages.push(("acknowledge", "acknowledged", None));
-        }
-        true
-    }
-
     fn keep_hot(&mut self, at: i64, row: Row) {
         if row.is_flagged() {
             self.hot_until = self.hot_until.max(Some(at + 2 * N * STEP));
@@ -209,12 +214,13 @@ impl Machine {
         }
         let at = |line: f32| judged(N).filter(|level| *level >= line).count() >= K;
         let quiet = |line: f32| judged(CLEAR_STEPS).take_while(|level| *level < line).count() as i64 >= CLEAR_STEPS;
+        let service = self.service;
         match self.open_mut() {
             None if at(PAGE) => self.begin(true, step, acts),
             None if at(ALERT) => self.begin(false, step, acts),
             Some(open) if !open.is_page && at(PAGE) => {
                 open.is_page = true;
-                open.escalate(step, acts);
+                open.escalate(step, acts, service);
             }
             // What people were told of is not cleared by a spool's past.
             Some(open)
@@ -223,14 +229,18 @@ impl Machine {
                 open.events.push(("cleared", "", Some(step)));
                 open.closed_at = Some(step);
                 // Who was told of nothing is told of no end.
-                if open.pages.iter().any(|(action, ..)| *action == "trigger") {
+                if open.is_told() {
                     open.pages.push(("resolve", "cleared", Some(step)));
+                }
+                if service.is_some_and(|service| service.one_shot) {
+                    open.events.push(("restored", "", None));
+                    self.service = None;
                 }
             }
             Some(open) if acts && at(PAGE) => {
                 // What a spool kept back is still so.
                 if let Some(reason) = open.untold.take() {
-                    open.pages.push(("trigger", reason, Some(step)));
+                    open.tell(reason, step, service);
                 }
             }
             _ => {}
@@ -252,7 +262,7 @@ impl Machine {
         if let Some(open) = self.open_mut().filter(|open| open.is_page) {
             open.alarm.observe(step, held, at_page);
             if acts && let Some(reason) = open.alarm.due(step) {
-                open.trigger("re_alarmed", reason, step);
+                open.trigger("re_alarmed", reason, step, service);
             }
         }
     }
@@ -265,7 +275,7 @@ impl Machine {
             ..Incident::default()
         };
         if is_page && acts {
-            incident.pages.push(("trigger", "opened", Some(step)));
+            incident.tell("opened", step, self.service);
         } else if is_page {
             incident.untold = Some("opened");
         }

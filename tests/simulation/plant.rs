@@ -252,23 +252,34 @@ impl Plant {
         }
     }
 
+    /// A load comes on that a healthy machine bears badly, at about this level.
+    pub(crate) fn bear(&mut self, level: f32, is_open: bool, rng: &mut StdRng) {
+        if self.phase == Phase::Healthy {
+            self.fail(level + rng.random_range(0.0..0.3), is_open, rng);
+            self.left = rng.random_range(12..30);
+        }
+    }
+
+    fn fail(&mut self, level: f32, is_open: bool, rng: &mut StdRng) {
+        let sensor = rng.random_range(0..SENSORS);
+        self.phase = Phase::Fault { sensor, level };
+        if !is_open {
+            // What was before is of an incident that is over.
+            (self.highest, self.used) = (0.0, BTreeSet::new());
+        }
+        self.highest = self.highest.max(level);
+        self.used.insert(sensor);
+        self.left = rng.random_range(4..45);
+    }
+
     fn turn(&mut self, is_open: bool, rng: &mut StdRng) {
         if self.phase == Phase::Healthy {
-            let sensor = rng.random_range(0..SENSORS);
-            let is_page = rng.random_bool(0.7);
-            let level = if is_page {
+            let level = if rng.random_bool(0.7) {
                 rng.random_range(2.1..3.2)
             } else {
                 rng.random_range(1.2..1.8)
             };
-            self.phase = Phase::Fault { sensor, level };
-            if !is_open {
-                // What was before is of an incident that is over.
-                (self.highest, self.used) = (0.0, BTreeSet::new());
-            }
-            self.highest = self.highest.max(level);
-            self.used.insert(sensor);
-            self.left = rng.random_range(4..45);
+            self.fail(level, is_open, rng);
         } else {
             self.phase = Phase::Healthy;
             // Now and then it fails again before the incident is over.

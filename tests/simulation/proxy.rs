@@ -5,8 +5,11 @@
 //! moves its time, and nothing else wakes it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use tocsin_store::Store;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::{Deeds, Gate, Passage};
 use crate::sabotage::Sabotage;
 use crate::wire::{Frame, Names, Unit};
+
+/// How long the server bears a transaction in which nothing is done.
+const PATIENCE: &str = "set local idle_in_transaction_session_timeout";
 
 /// What all lines share.
 #[derive(Debug, Clone)]
@@ -25,8 +31,28 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// A store at the end of a line of its own, whose socket is in `folder`. It can be reached until `dead`.
+    ///
+    /// Its pool never tires of waiting and never replaces a connection for its age: that goes by the machine's clock.
+    pub(crate) fn store(&self, folder: &Path, replica: usize, dead: CancellationToken) -> Result<Store> {
+        std::fs::create_dir_all(folder)?;
+        self.open(folder, replica, dead)?;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(folder)
+            .username("tocsin")
+            .database("tocsin")
+            .ssl_mode(PgSslMode::Disable);
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_hours(24))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options);
+        Ok(Store::from_pool(pool))
+    }
+
     /// Opens a line for a replica: the folder of its socket is `folder`, which must be there. It stays open until `dead`.
-    pub(crate) fn open(&self, folder: &Path, replica: usize, dead: CancellationToken) -> Result<()> {
+    fn open(&self, folder: &Path, replica: usize, dead: CancellationToken) -> Result<()> {
         let socket = folder.join(".s.PGSQL.5432");
         let listener = UnixListener::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
         let lines = self.clone();
@@ -43,6 +69,14 @@ impl Lines {
         Ok(())
     }
 
+    /// What a statement becomes on its way. The server's own patience runs on the machine's clock, and nothing here does.
+    fn rewrite(&self, text: &str) -> Option<String> {
+        if text.starts_with(PATIENCE) {
+            return Some(format!("{PATIENCE} = 0"));
+        }
+        self.sabotage.and_then(|sabotage| sabotage.rewrite(text))
+    }
+
     async fn serve(&self, client: UnixStream, replica: usize, dead: CancellationToken) {
         let number = self.gate.open();
         let talk = async {
@@ -54,6 +88,7 @@ impl Lines {
                 client,
                 server,
                 deeds: Deeds::default(),
+                ready: Vec::new(),
             };
             connection.talk().await
         };
@@ -71,6 +106,8 @@ struct Connection<'a> {
     server: UnixStream,
     /// Of the transaction at hand.
     deeds: Deeds,
+    /// The last "ready for query".
+    ready: Vec<u8>,
 }
 
 impl Connection<'_> {
@@ -82,7 +119,11 @@ impl Connection<'_> {
             if unit.ends {
                 return Ok(());
             }
-            let bytes = unit.bytes(|text| self.lines.sabotage.and_then(|sabotage| sabotage.rewrite(text)));
+            if unit.is_ping() {
+                self.client.write_all(&self.ready).await?;
+                continue;
+            }
+            let bytes = unit.bytes(|text| self.lines.rewrite(text));
             let text = if unit.text.starts_with("LISTEN") {
                 ""
             } else {
@@ -93,6 +134,9 @@ impl Connection<'_> {
                 return Ok(());
             }
             self.server.write_all(&bytes).await?;
+            if unit.text.starts_with("insert into machine_event") {
+                self.deeds.journal.extend(&unit.parameters);
+            }
             let answer = self.answer(&unit.text).await?;
             if passage == Passage::CutAfter {
                 return Ok(());
@@ -118,6 +162,7 @@ impl Connection<'_> {
             }
             self.client.write_all(frame.bytes()).await?;
             if frame.kind == b'Z' {
+                self.ready = frame.bytes().to_vec();
                 break;
             }
         }
@@ -129,7 +174,6 @@ impl Connection<'_> {
     async fn answer(&mut self, text: &str) -> Result<Vec<u8>> {
         let locks = text.contains("from machine_state") && text.contains("for update");
         let numbers = text.contains("nextval('reading_commit_seq')");
-        self.deeds.journal |= text.starts_with("insert into machine_event");
         let (mut answer, mut tag) = (Vec::new(), String::new());
         loop {
             let frame = Frame::read(&mut self.server).await?.context("the server has gone")?;
@@ -146,6 +190,9 @@ impl Connection<'_> {
             answer.extend(frame.bytes());
             // A copy is answered by a "go on"; what follows is a unit of its own.
             if matches!(frame.kind, b'Z' | b'G') {
+                if frame.kind == b'Z' {
+                    self.ready = frame.bytes().to_vec();
+                }
                 if frame.kind == b'Z' && frame.body() == b"I" {
                     let deeds = std::mem::take(&mut self.deeds);
                     if tag == "COMMIT" {

@@ -20,7 +20,8 @@ use crate::gate::Gate;
 pub(crate) struct Request {
     /// Place of the destination.
     pub(crate) destination: usize,
-    pub(crate) incident: i64,
+    /// What it is about: an incident, or a flood of them.
+    pub(crate) story: String,
     pub(crate) page_key: String,
     pub(crate) action: String,
     /// When it came, counted over all.
@@ -159,7 +160,7 @@ async fn take(State(door): State<Door>, headers: HeaderMap, Json(page): Json<Val
         let is_keyed = headers.contains_key("idempotency-key");
         let request = Request {
             destination: door.destination,
-            incident: page["incident_id"].as_i64().unwrap_or_default(),
+            story: text(&page["dedup_key"]),
             page_key: if is_keyed {
                 text(&page["page_key"])
             } else {

@@ -8,23 +8,27 @@ use anyhow::{Context, Result};
 use tocsin_contracts::ensemble::v1::ensemble_service_client::EnsembleServiceClient;
 use tocsin_contracts::ensemble::v1::ensemble_service_server::EnsembleServiceServer;
 use tocsin_contracts::ensemble::{Assessment, ReadingOutcome};
-use tocsin_contracts::incidents::v1::AcknowledgeIncidentRequest;
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
+use tocsin_contracts::incidents::v1::{
+    AcknowledgeIncidentRequest, CommentIncidentRequest, HandOverIncidentRequest, RestoreMachineRequest,
+    SuppressMachineRequest,
+};
 use tocsin_domain::access::Person;
 use tocsin_domain::{AccountId, Clock, PersonRole, Principal, Scope, Timestamp};
 use tocsin_models::BundleStore;
 use tocsin_pager::Destination;
 use tocsin_pager::destination::Webhook;
-use tocsin_store::Store;
 use tocsin_transport::{Channel, Replicas};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
+use crate::people::{Deed, Shelf};
 use crate::proxy::Lines;
 use crate::receivers::Receivers;
+use crate::stage::{COLLEAGUE, SITE};
 
 /// Destinations by place: two that take everything, and one that is told of what nobody acknowledges.
 pub(crate) const DESTINATIONS: [&str; 3] = ["duty", "control-room", "boss"];
@@ -83,18 +87,9 @@ fn pager(receivers: &Receivers) -> tocsin_pager::Config {
 
 impl Replica {
     /// Starts the replica at `place`, with its line's socket in `folder`; `seed` is of its pager's jitter.
-    pub(crate) async fn start(parts: &Parts, place: usize, folder: &Path, now: Timestamp, seed: u64) -> Result<Self> {
-        std::fs::create_dir_all(folder)?;
+    pub(crate) fn start(parts: &Parts, place: usize, folder: &Path, now: Timestamp, seed: u64) -> Result<Self> {
         let dead = CancellationToken::new();
-        parts.lines.open(folder, place, dead.clone())?;
-        let config = tocsin_store::Config {
-            url: format!(
-                "postgres://tocsin@localhost/tocsin?sslmode=disable&host={}",
-                folder.display()
-            ),
-            ..tocsin_store::Config::default()
-        };
-        let store = Store::connect(&config).await?;
+        let store = parts.lines.store(folder, place, dead.clone())?;
         let clock = Clock::manual(now);
         let config = tocsin_ensemble::Config {
             // Nothing here is ever judged without the network.
@@ -140,13 +135,42 @@ impl Replica {
         })
     }
 
-    /// A person acknowledges an incident; whether that was done.
-    pub(crate) fn acknowledge(&self, incident_id: i64) -> JoinHandle<Result<(), String>> {
+    /// A person does something to a machine or an incident of it; whether that was done.
+    pub(crate) fn ask(&self, machine: String, deed: Deed) -> JoinHandle<Result<(), String>> {
         let mut client = self.incidents.clone();
         tokio::spawn(async move {
-            let note = String::new();
-            let answer = client.acknowledge_incident(AcknowledgeIncidentRequest { incident_id, note });
-            answer.await.map(drop).map_err(|status| status.to_string())
+            let (site, note, text) = (SITE.to_owned(), String::new(), "heard it".to_owned());
+            let answer = match deed {
+                Deed::Acknowledge(_, incident_id) => {
+                    let asked = AcknowledgeIncidentRequest { incident_id, note };
+                    client.acknowledge_incident(asked).await.map(drop)
+                }
+                Deed::Comment(_, incident_id) => {
+                    let asked = CommentIncidentRequest { incident_id, text };
+                    client.comment_incident(asked).await.map(drop)
+                }
+                Deed::HandOver(_, incident_id) => {
+                    let to = COLLEAGUE.to_owned();
+                    let asked = HandOverIncidentRequest { incident_id, to, note };
+                    client.hand_over_incident(asked).await.map(drop)
+                }
+                Deed::Suppress(Shelf { kind, time, one_shot }) => {
+                    let asked = SuppressMachineRequest {
+                        site,
+                        machine,
+                        kind: kind.to_owned(),
+                        for_s: time.as_secs(),
+                        one_shot,
+                        reason: kind.to_owned(),
+                    };
+                    client.suppress_machine(asked).await.map(drop)
+                }
+                Deed::Restore => client
+                    .restore_machine(RestoreMachineRequest { site, machine })
+                    .await
+                    .map(drop),
+            };
+            answer.map_err(|status| status.to_string())
         })
     }
 

@@ -7,16 +7,18 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use rand::RngExt;
 
-use crate::gate::Passage;
+use crate::gate::{Departed, Passage};
 use crate::receivers::{Answer, Request};
 use crate::world::{Mood, World};
 
-/// Rounds of all that can run, without anything happening, after which nothing can.
-const STILL: u32 = 16;
-/// Ticks of real time, two milliseconds each, after which the database is asked whether a statement waits for a lock.
+/// Rounds of all that can run, without anything happening, after which nothing can: no two things that are counted are
+/// further apart. The longest way is that of a page, from the answer of the database to its receiver.
+const STILL: u32 = 12;
+/// Ticks of real time, a millisecond each, after which the database is asked whether a statement waits for a lock. What it
+/// says is exact; this only spares it the question.
 const PATIENCE: u32 = 2;
 /// Ticks after which something is wrong with the simulation itself.
-const STUCK: u32 = 1_500;
+const STUCK: u32 = 30_000;
 
 /// One in so many statements crashes its replica, or loses its connection.
 const CRASHES: u32 = 1_200;
@@ -24,38 +26,43 @@ const CRASHES: u32 = 1_200;
 impl World {
     /// Returns when everybody waits: for the gate, for a receiver, for time to go by, or for somebody else's lock.
     pub(crate) async fn settle(&mut self) -> Result<()> {
-        let mut ticks = 0;
         loop {
+            self.database_answers().await?;
             self.still().await;
             let departed = self.gate.departed();
-            if !departed.is_empty() {
-                self.database.end(&departed).await?;
+            if departed != Departed::default() {
+                self.database.end(&departed.at_work).await?;
+                self.database.end(&departed.idle).await?;
                 continue;
             }
-            let under_way = self.gate.under_way();
-            if under_way.is_empty() {
-                if self.gate.let_idle_go() {
-                    continue;
-                }
+            if !self.gate.let_idle_go() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Returns when each statement that is under way has been answered, or waits for a lock that another connection has.
+    async fn database_answers(&mut self) -> Result<()> {
+        let mut ticks = 0;
+        loop {
+            let (under_way, answers) = (self.gate.under_way(), self.gate.answers());
+            let known = under_way.keys().all(|connection| self.blocked.contains(connection));
+            if under_way.is_empty() || (known && self.blocked_since == answers) {
+                return Ok(());
+            }
+            // A lock is free before who held it has an answer: who still waits then waits for another.
+            if known || ticks >= PATIENCE {
+                let asked: Vec<i32> = under_way.values().flatten().copied().collect();
+                let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
+                if blocked.len() == under_way.len() && self.gate.under_way() == under_way {
+                    (self.blocked, self.blocked_since) = (under_way.into_keys().collect(), answers);
+                    return Ok(());
+                }
             }
             tokio::select! {
                 biased;
-                () = self.gate.answer() => {
-                    ticks = 0;
-                    continue;
-                }
+                () = self.gate.answer() => ticks = 0,
                 () = self.tick.notified() => ticks += 1,
-            }
-            if ticks % PATIENCE == 0 && under_way.values().all(Option::is_some) {
-                let asked: Vec<i32> = under_way.values().flatten().copied().collect();
-                let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
-                if blocked.len() == asked.len() && self.gate.under_way() == under_way {
-                    if self.gate.let_idle_go() {
-                        continue;
-                    }
-                    return Ok(());
-                }
             }
             if ticks > STUCK {
                 bail!(
@@ -108,6 +115,10 @@ impl World {
             return Ok(false);
         }
         let drawn = self.rng.random_range(0..all);
+        self.trace(|| match statements.get(drawn) {
+            Some((_, replica, text)) => format!("{replica} {all} {}", &text[..text.len().min(90)].replace('\n', " ")),
+            None => format!("{all} {:?}", requests[drawn - statements.len()]),
+        });
         match statements.get(drawn) {
             Some((connection, replica, text)) => self.let_go(*connection, *replica, text).await?,
             None => self.answer(&requests[drawn - statements.len()]),

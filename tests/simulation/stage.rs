@@ -1,6 +1,7 @@
 //! What stands still while everything else moves: the database, the registry, and the fleet in them.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use sqlx::Row as _;
@@ -15,17 +16,29 @@ use tocsin_domain::overall::{Band, OverallQuantity, OverallSpec};
 use tocsin_domain::{Clock, SpectrumSpec, Timestamp, Unit};
 use tocsin_models::BundleStore;
 use tocsin_transport::Channel;
+use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
+use crate::gate::BYSTANDER;
 use crate::plant::{SENSORS, zone};
+use crate::proxy::Lines;
 
 /// Machines of the fleet.
-pub(crate) const MACHINES: usize = 6;
+pub(crate) const MACHINES: usize = 12;
+/// Their site.
+pub(crate) const SITE: &str = "works";
+/// Somebody to hand incidents over to.
+pub(crate) const COLLEAGUE: &str = "bo";
 /// Bins of a spectrum that nobody looks at: severity alone judges here.
 pub(crate) const BINS: u16 = 32;
 
 /// When each episode begins, in microseconds.
 pub(crate) const START: i64 = 1_767_225_600_000_000;
+
+/// The name of a machine, by its place.
+pub(crate) fn machine_name(unit: usize) -> String {
+    format!("m{unit:02}")
+}
 
 /// The numbers of a machine and of its sensors.
 #[derive(Debug, Clone)]
@@ -42,12 +55,12 @@ pub(crate) struct Fleet {
     pub(crate) machines: Vec<Place>,
 }
 
-/// Starts the registry on the database; its channel.
-pub(crate) async fn registry(database: &Database) -> Result<(Running, Channel)> {
+/// Starts the registry on the database, as a bystander; its channel. The gate must stand open.
+pub(crate) async fn registry(lines: &Lines, folder: &Path) -> Result<(Running, Channel)> {
     let mut config = Config::load(None, |_| None)?;
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.telemetry.metrics_listen = None;
-    let store = database.store().await?;
+    let store = lines.store(folder, BYSTANDER, CancellationToken::new())?;
     store.migrate().await?;
     let running = Platform::builder(config)
         .roles([Role::Registry])
@@ -65,7 +78,7 @@ pub(crate) async fn registry(database: &Database) -> Result<(Running, Channel)> 
 pub(crate) async fn fleet(database: &mut Database, registry: Channel) -> Result<Fleet> {
     let mut client = FleetServiceClient::new(registry);
     let site = Site {
-        name: "works".to_owned(),
+        name: SITE.to_owned(),
         title: "Works".to_owned(),
         time_zone: "UTC".to_owned(),
         ..Site::default()
@@ -108,8 +121,8 @@ pub(crate) async fn fleet(database: &mut Database, registry: Channel) -> Result<
     for machine in 0..MACHINES {
         for sensor in 0..SENSORS {
             let sensor = Sensor {
-                site: "works".to_owned(),
-                machine: format!("m{machine}"),
+                site: SITE.to_owned(),
+                machine: machine_name(machine),
                 sensor: format!("s{sensor}"),
                 class: "pump".to_owned(),
                 spec: "velocity".to_owned(),
@@ -120,6 +133,10 @@ pub(crate) async fn fleet(database: &mut Database, registry: Channel) -> Result<
                 .await?;
         }
     }
+    let account = format!(
+        "insert into account (name, password_hash, role, created_at) values ('{COLLEAGUE}', 'none', 'operator', now())"
+    );
+    database.run(&account).await?;
     numbers(database).await
 }
 

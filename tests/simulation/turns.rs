@@ -1,13 +1,10 @@
 //! What happens in a turn: time goes by, a machine runs, its gateway sends, now and then in a way no gateway should, and
 //! people look after their incidents.
-//!
-//! What people may do beside acknowledging goes into [`World::people`].
 
 use std::time::Duration;
 
 use anyhow::Result;
 use rand::RngExt;
-use sqlx::Row as _;
 
 use crate::model::STEP;
 use crate::plant::Batch;
@@ -36,7 +33,7 @@ impl World {
         Ok(())
     }
 
-    fn chance(&mut self, share: f64) -> bool {
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
         self.rng.random_bool(share)
     }
 
@@ -62,6 +59,9 @@ impl World {
                 replica.clock.advance(ahead);
             }
         }
+        if self.chance(0.006) {
+            self.load_step();
+        }
         let mut steps = 1;
         let at = self.at();
         let is_held_back = |second: &crate::plant::Second| second.not_before > at;
@@ -84,6 +84,14 @@ impl World {
         }
     }
 
+    /// A load comes on that all machines bear badly: a flood of incidents.
+    fn load_step(&mut self) {
+        let level = self.rng.random_range(2.1..2.6);
+        for unit in &mut self.units {
+            unit.plant.bear(level, unit.model.open().is_some(), &mut self.rng);
+        }
+    }
+
     async fn machine_runs(&mut self, unit: usize) -> Result<()> {
         self.maybe_worsen(unit).await?;
         let at = self.at();
@@ -94,40 +102,6 @@ impl World {
             of.plant.remember(at);
         }
         Ok(())
-    }
-
-    /// People acknowledge what is open, mostly; what is over already, sometimes; and what they have acknowledged before.
-    async fn people(&mut self, unit: usize) -> Result<()> {
-        let incidents = &self.units[unit].model.incidents;
-        let Some(last) = incidents.last() else { return Ok(()) };
-        let (nth, any) = (incidents.len() - 1, incidents.len());
-        let share = match last.state() {
-            "active_unacknowledged" => 0.05,
-            "returned_unacknowledged" => 0.15,
-            _ => 0.004,
-        };
-        let is_other = self.chance(0.003);
-        if !is_other && !self.chance(share) {
-            return Ok(());
-        }
-        let nth = if is_other { self.rng.random_range(0..any) } else { nth };
-        let place = self.rng.random_range(0..self.replicas.len());
-        if let Some(incident) = self.incident_of(unit, nth).await? {
-            self.acknowledge(place, unit, nth, incident);
-        }
-        // Most wait for an answer; others act while readings come in.
-        if self.chance(0.5) {
-            self.quiet().await?;
-        }
-        Ok(())
-    }
-
-    /// The number of a machine's incident, by its place among those it has had.
-    async fn incident_of(&mut self, unit: usize, nth: usize) -> Result<Option<i64>> {
-        let machine = i64::from(self.units[unit].place.machine);
-        let query = "select incident_id from incident where machine_id = $1 order by incident_id";
-        let rows = self.database.rows(query, Some(machine)).await?;
-        Ok(rows.get(nth).map(|row| row.try_get(0)).transpose()?)
     }
 
     fn gateway_sends(&mut self, unit: usize) {
@@ -244,6 +218,7 @@ impl World {
         for place in self.absent() {
             self.bring_up(place).await?;
         }
+        self.quiet().await?;
         for unit in 0..self.units.len() {
             let plant = &mut self.units[unit].plant;
             plant.spool.extend(plant.held_up.drain(..));
@@ -259,6 +234,7 @@ impl World {
                 self.violated(|| "readings are not taken, although nothing is in the way".to_owned());
             }
         }
+        self.restore_all().await?;
         // Longer than pages take to escalate, and than the longest pause between attempts.
         for round in 0..80 {
             self.pass(Duration::from_secs(100)).await?;

@@ -117,6 +117,11 @@ impl Unit {
         }
     }
 
+    /// Whether it only asks for an answer, which is then what the server said last.
+    pub(crate) fn is_ping(&self) -> bool {
+        matches!(self.frames.as_slice(), [only] if only.kind == b'S')
+    }
+
     /// What goes to the server, with each new statement as `rewrite` has it.
     pub(crate) fn bytes(&self, rewrite: impl Fn(&str) -> Option<String>) -> Vec<u8> {
         let mut all = Vec::new();

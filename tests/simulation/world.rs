@@ -3,6 +3,7 @@
 //! A run is cut into episodes. Each begins with nothing remembered, goes on for some thousand steps under everything that
 //! may go wrong, and ends in calm: receivers answer, nobody crashes, time goes by, and then all of it is checked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tocsin::Running;
 use tocsin_domain::Timestamp;
 use tokio::sync::Notify;
 
+use crate::Arguments;
 use crate::calls::Call;
 use crate::check::Taken;
 use crate::database::Database;
@@ -23,7 +25,6 @@ use crate::plant::Plant;
 use crate::proxy::Lines;
 use crate::receivers::Receivers;
 use crate::replica::{DESTINATIONS, Parts, Replica};
-use crate::sabotage::Sabotage;
 use crate::stage::{self, Fleet, MACHINES, Place, START};
 
 /// Steps of an episode.
@@ -69,6 +70,8 @@ pub(crate) struct Unit {
     pub(crate) model: Machine,
     /// Its stream's "now" is its own newest capture time.
     pub(crate) clock_is_capture: bool,
+    /// Whatever keeps its pages from people does so until then, by the clock of who was asked.
+    pub(crate) not_over_before: Timestamp,
 }
 
 /// Everything.
@@ -78,6 +81,9 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) gate: Gate,
     pub(crate) tick: Arc<Notify>,
+    /// Connections whose statements wait for a lock, and how many answers there had been when that was found.
+    pub(crate) blocked: BTreeSet<u64>,
+    pub(crate) blocked_since: u64,
     pub(crate) parts: Parts,
     pub(crate) receivers: Receivers,
     pub(crate) moods: [Mood; DESTINATIONS.len()],
@@ -98,30 +104,37 @@ pub(crate) struct World {
     /// Something was violated in this episode: what should be is not known any more.
     pub(crate) is_lost: bool,
     pub(crate) report: Report,
+    is_traced: bool,
     registry: Running,
 }
 
 impl World {
     /// Makes it.
-    pub(crate) async fn start(seed: u64, sabotage: Option<Sabotage>, tick: Arc<Notify>) -> Result<Self> {
+    pub(crate) async fn start(arguments: &Arguments, tick: Arc<Notify>) -> Result<Self> {
+        let sabotage = arguments.sabotage;
         let mut database = Database::start().await?;
-        let (running, registry) = stage::registry(&database).await?;
-        let fleet = stage::fleet(&mut database, registry.clone()).await?;
-        if let Some(sabotage) = sabotage {
-            database.sabotage(sabotage).await?;
-        }
+        tokio::time::pause();
         let gate = Gate::default();
-        let receivers = Receivers::start(DESTINATIONS.len(), gate.clone()).await?;
         let lines = Lines {
             server: database.socket()?,
             gate: gate.clone(),
             sabotage,
         };
+        gate.stand_open(true);
+        let (running, registry) = stage::registry(&lines, &database.folder.path().join("registry")).await?;
+        let fleet = stage::fleet(&mut database, registry.clone()).await?;
+        if let Some(sabotage) = sabotage {
+            database.sabotage(sabotage).await?;
+        }
+        gate.stand_open(false);
+        let receivers = Receivers::start(DESTINATIONS.len(), gate.clone()).await?;
         Ok(Self {
-            rng: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(arguments.seed),
             database,
             gate,
             tick,
+            blocked: BTreeSet::new(),
+            blocked_since: 0,
             parts: Parts {
                 lines,
                 registry,
@@ -141,6 +154,7 @@ impl World {
             is_rough: false,
             is_lost: false,
             report: Report::default(),
+            is_traced: arguments.trace,
             registry: running,
         })
     }
@@ -187,6 +201,7 @@ impl World {
                 plant,
                 model: Machine::default(),
                 clock_is_capture: number % 3 == 2,
+                not_over_before: Timestamp::from_micros(START),
             });
         }
         for place in 0..REPLICAS {
@@ -223,13 +238,7 @@ impl World {
         };
         let now = Timestamp::from_micros(self.now + skew * 1_000_000);
         let seed = self.rng.random();
-        let parts = self.parts.clone();
-        let start = tokio::spawn(async move { Replica::start(&parts, place, &folder, now, seed).await });
-        // It greets the database, and that is for the gate to let through.
-        while !start.is_finished() {
-            self.settle().await?;
-        }
-        self.replicas[place] = Some(start.await??);
+        self.replicas[place] = Some(Replica::start(&self.parts, place, &folder, now, seed)?);
         self.quiet().await
     }
 
@@ -259,6 +268,13 @@ impl World {
     /// The start of the present step, microseconds.
     pub(crate) fn at(&self) -> i64 {
         START + self.step * STEP
+    }
+
+    /// Says what happens, when that is asked for.
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            eprintln!("{} {}", self.report.steps, what());
+        }
     }
 
     /// Takes down that something is as it must not be.

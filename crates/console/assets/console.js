@@ -18,6 +18,21 @@
     return `${Math.floor(seconds / 86400)} d ago`;
   };
 
+  // The clock of the page's site, where it is not the viewer's: a formatter, made once.
+  const siteClock = (() => {
+    const zone = $("[data-zone]")?.dataset.zone;
+    const clock = (timeZone) => new Intl.DateTimeFormat(undefined, { timeZone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+    try {
+      return zone && { site: clock(zone), viewer: clock(undefined) };
+    } catch {
+      return undefined; // a zone this browser does not know
+    }
+  })();
+  const atSite = (at) => {
+    const there = siteClock?.site.format(at);
+    return there && there !== siteClock.viewer.format(at) ? `${there} at the site` : "";
+  };
+
   const localise = (root) => {
     const now = Date.now();
     const today = new Date(now).toDateString();
@@ -28,9 +43,11 @@
       const text = (at.toDateString() === today ? sameDay : at.getFullYear() === year ? thisYear : otherYear).format(at);
       const ago = now - at;
       // An age of months is a replayed history: there the date says more.
-      const shown = time.dataset.form === "age" && ago < 30 * 86400e3 ? (ago < 86400e3 ? age(ago) : `${text} (${age(ago)})`) : text;
+      let shown = time.dataset.form === "age" && ago < 30 * 86400e3 ? (ago < 86400e3 ? age(ago) : `${text} (${age(ago)})`) : text;
+      const there = atSite(at);
+      if (there && time.dataset.form === "full") shown = `${text} · ${there}`;
       if (time.textContent !== shown) time.textContent = shown;
-      if (!time.title) time.title = whole.format(at);
+      if (!time.title) time.title = there ? `${whole.format(at)} · ${there}` : whole.format(at);
     }
   };
 

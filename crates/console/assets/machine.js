@@ -94,7 +94,9 @@
         ...reading.overall.filter(({ value }) => value !== null).map((one) => `${one.label} ${number(one.value)} ${one.unit}${one.zone ? ` (zone ${one.zone})` : ""}`),
         reading.threshold_set ? `limits #${reading.threshold_set}` : null, reading.bundle ? `model #${reading.bundle}` : null, reading.baseline ? `baseline #${reading.baseline}` : null,
       ];
-      byId("reading").replaceChildren(facts.filter(Boolean).join(" · "), ...(view.at ? [" ", back] : []));
+      const query = new URLSearchParams({ sensor: view.sensor, at: String(Math.round(reading.captured_at * 1000)) });
+      const why = h("a", { class: "button quiet", href: `${base}/verdict?${query}` }, "Explain");
+      byId("reading").replaceChildren(facts.filter(Boolean).join(" · "), " ", why, ...(view.at ? [" ", back] : []));
       const head = ["Detector", "Level", "Score", "Alert line", "Page line", "Role"].map((name, i) => h("th", { scope: "col", class: i > 0 && i < 5 ? "num" : undefined }, name));
       const rows = reading.detectors.map((one) => h("tr", {}, h("th", { scope: "row" }, one.label), ...[level(one.level), number(one.score), number(one.alert_line), number(one.page_line)].map((text) => h("td", { class: "num" }, text)), h("td", {}, one.role)));
       byId("detectors").replaceChildren(...(rows.length ? [h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows))] : []));

@@ -2,8 +2,10 @@
 
 use maud::{DOCTYPE, Markup, html};
 use tocsin_contracts::access::v1::WhoAmIResponse;
+use tocsin_domain::PersonRole;
 
 use crate::assets::href;
+use crate::session::may;
 use crate::view::{icon, sprite};
 
 /// Where in the navigation a page stands.
@@ -14,6 +16,7 @@ pub(crate) enum Nav {
     Sensors,
     Models,
     Limits,
+    Audit,
     Account,
 }
 
@@ -53,6 +56,7 @@ fn framed(title: &str, scripts: &[&str], nav: Nav, who: &WhoAmIResponse, body: &
                     @for (entry, path, name) in NAV {
                         a href=(path) aria-current=[(entry == nav).then_some("page")] { (name) }
                     }
+                    @if sees_audit(who) { a href="/audit" aria-current=[(nav == Nav::Audit).then_some("page")] { "Audit" } }
                 }
                 div.top-end {
                     span #live role="status" data-state="connecting" { "connecting…" }
@@ -65,6 +69,11 @@ fn framed(title: &str, scripts: &[&str], nav: Nav, who: &WhoAmIResponse, body: &
             main #content { (body) }
         },
     )
+}
+
+/// The record speaks of every site: who sees one alone is not sent there.
+fn sees_audit(who: &WhoAmIResponse) -> bool {
+    who.all_sites && may(who, PersonRole::Engineer)
 }
 
 /// A page for nobody in particular: signing in, errors.

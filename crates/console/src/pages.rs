@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod acknowledge;
+pub(crate) mod audit;
 pub(crate) mod fleet;
 pub(crate) mod floods;
 pub(crate) mod incident;
@@ -14,6 +15,7 @@ pub(crate) mod oidc;
 pub(crate) mod performance;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;
+pub(crate) mod verdict;
 
 use crate::failure::Failure;
 use crate::session::Session;

@@ -13,7 +13,7 @@ pub enum Door {
     Session,
     /// Anyone, with a page: the way to sign in.
     SignIn,
-    /// Whoever has a page's own link, with a page.
+    /// Whoever has a page's own link, with a page or a picture.
     Link,
     /// Receivers of pages, whose posts carry a signature.
     Hook,
@@ -71,8 +71,10 @@ routes! {
     Session POST "/sensors/alarms/{id}/acknowledge" => pages::sensors::acknowledge;
     Link GET "/acknowledge/{token}" => pages::acknowledge::show;
     Link POST "/acknowledge/{token}" => pages::acknowledge::take;
+    Link GET "/pictures/{token}" => pages::acknowledge::picture;
     Hook POST "/hooks/pagerduty" => hooks::pager_duty;
     Hook POST "/hooks/slack" => hooks::slack;
+    Session GET "/audit" => pages::audit::show;
     Session GET "/models" => pages::models::show;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
@@ -81,6 +83,7 @@ routes! {
     Session GET "/sites/{site}/machines/{machine}/series" => data::series::show;
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
+    Session GET "/sites/{site}/machines/{machine}/verdict" => pages::verdict::show;
     Api POST "/api/v1/{service}/{method}" => api::call;
     Assets GET "/api/v1/openapi.json" => api::description;
     Session GET "/live" => live::stream;

@@ -145,6 +145,15 @@ pub(crate) fn machine_href(site: &str, machine: &str) -> String {
     path
 }
 
+/// The path of the page that explains the verdict of a sensor's reading.
+pub(crate) fn verdict_href(site: &str, machine: &str, sensor: &str, at: Timestamp) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("sensor", sensor)
+        .append_pair("at", &at.as_micros().to_string())
+        .finish();
+    format!("{}/verdict?{query}", machine_href(site, machine))
+}
+
 /// Names are slugs already; whatever else comes is escaped, so that no name can leave its place in a path.
 fn path_segment(path: &mut String, segment: &str) {
     for byte in segment.bytes() {

@@ -90,7 +90,8 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
+    "/audit?verify=yes",
     "/",
     "/incidents",
     "/incidents?show=all",
@@ -103,7 +104,40 @@ const PAGES: [&str; 12] = [
     "/limits",
     "/account",
     "/sites/porto/machines/mill-07",
+    "/sites/porto/machines/mill-07/verdict?sensor=horizontal",
 ];
+
+#[tokio::test]
+async fn a_machine_and_an_incident_know_the_clock_of_their_site() {
+    let console = console(Fleet::Small);
+    for path in ["/sites/porto/machines/mill-07", "/incidents/41"] {
+        let page = get(&console, path, "olga").await.text;
+        assert!(page.contains("data-zone=\"Europe/Lisbon\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_record_is_read_page_by_page_and_its_chain_is_verified_when_asked() {
+    let console = console(Fleet::Small);
+    let newest = get(&console, "/audit", "erik").await.text;
+    assert!(newest.contains("id=\"entry-250\"") && !newest.contains("The chain holds"));
+    assert!(
+        newest.contains("&lt;b&gt;looked&lt;/b&gt; at it"),
+        "what people wrote is text"
+    );
+    assert!(newest.contains("href=\"/audit?before=151\""));
+    let oldest = get(&console, "/audit?before=51", "erik").await.text;
+    assert!(oldest.contains("id=\"entry-1\"") && !oldest.contains("Older"));
+    let verified = get(&console, "/audit?verify=yes", "erik").await.text;
+    assert!(verified.contains("The chain holds: 250 entries") && verified.contains("250:abababab"));
+    let broken = configured(Fleet::Hostile, &Config::default());
+    let broken = get(&broken, "/audit?verify=yes", "erik").await.text;
+    assert!(broken.contains("does not hold at entry 17"));
+    assert!(
+        !get(&console, "/", "olga").await.text.contains("href=\"/audit\""),
+        "who sees some sites alone is not sent there"
+    );
+}
 
 #[tokio::test]
 async fn every_page_and_number_needs_a_session_and_leads_back_after_signing_in() {
@@ -478,6 +512,8 @@ async fn the_fleet_and_the_alarm_limits_read_as_they_did() {
     let console = console(Fleet::Small);
     insta::assert_snapshot!("fleet", main_of(&get(&console, "/", "olga").await.text));
     insta::assert_snapshot!("limits", main_of(&get(&console, "/limits", "olga").await.text));
+    let verdict = "/sites/porto/machines/mill-07/verdict?sensor=horizontal&at=1795176000000000";
+    insta::assert_snapshot!("verdict", main_of(&get(&console, verdict, "olga").await.text));
     insta::assert_snapshot!("models", main_of(&get(&console, "/models", "olga").await.text));
 }
 

@@ -1,11 +1,10 @@
 //! Canonical readings between ingest and ensemble, and what became of them.
 
 use tocsin_domain::codec::CanonicalSpectrum;
-use tocsin_domain::{
-    ClassId, Condition, MachineId, Reading, ReadingKey, SensorId, SpecId, Timestamp, TokenId, Verdict,
-};
+use tocsin_domain::{ClassId, MachineId, Reading, ReadingKey, SensorId, SpecId, Timestamp, TokenId, Verdict};
 
 pub use crate::generated::ensemble::v1;
+use crate::ingest::{condition_from_wire, state_to_wire};
 use crate::{Malformed, time};
 
 /// A parsed reading and where its sensor stands.
@@ -48,7 +47,7 @@ impl TryFrom<v1::AssessReading> for PlacedReading {
             key,
             spectrum: CanonicalSpectrum::from_codes(wire.codes),
             clipped: wire.clipped,
-            condition: Condition::parse(wire.rpm, wire.load)?,
+            condition: condition_from_wire(wire.rpm, wire.load, wire.state)?,
             overall: wire
                 .overall
                 .into_iter()
@@ -85,6 +84,7 @@ impl From<PlacedReading> for v1::AssessReading {
             full_scale,
             rpm: reading.condition.rpm,
             load: reading.condition.load,
+            state: state_to_wire(reading.condition.state),
             overall: reading
                 .overall
                 .into_iter()

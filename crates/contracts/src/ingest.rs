@@ -5,7 +5,9 @@
 
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Condition, Invalid, OverallLevel, Spectrum, SpectrumSpec, Timestamp, Unit, overall};
+use tocsin_domain::{
+    Condition, DeclaredState, Invalid, OverallLevel, Spectrum, SpectrumSpec, Timestamp, Unit, overall,
+};
 
 pub use crate::generated::ingest::v1;
 use crate::{Malformed, time};
@@ -53,7 +55,7 @@ impl TryFrom<v1::Reading> for SentReading {
                 .map_or(AmplitudeScale::Linear, |reference| AmplitudeScale::Decibel {
                     reference,
                 }),
-            condition: Condition::parse(condition.rpm, condition.load)?,
+            condition: condition_from_wire(condition.rpm, condition.load, condition.state)?,
             overall: wire
                 .overall
                 .into_iter()
@@ -81,7 +83,7 @@ fn overall_level((index, wire): (usize, v1::OverallLevel)) -> Result<OverallLeve
 
 impl From<SentReading> for v1::Reading {
     fn from(reading: SentReading) -> Self {
-        let Condition { rpm, load } = reading.condition;
+        let condition = reading.condition;
         Self {
             sensor: reading.sensor.to_string(),
             captured_at: Some(time::to_wire(reading.captured_at)),
@@ -90,7 +92,7 @@ impl From<SentReading> for v1::Reading {
                 AmplitudeScale::Linear => None,
                 AmplitudeScale::Decibel { reference } => Some(reference),
             },
-            condition: (rpm.is_some() || load.is_some()).then_some(v1::Condition { rpm, load }),
+            condition: (!condition.is_untold()).then(|| condition.into()),
             overall: reading
                 .overall
                 .into_iter()
@@ -100,6 +102,44 @@ impl From<SentReading> for v1::Reading {
                     unit: level.unit.map(Unit::as_str).unwrap_or_default().to_owned(),
                 })
                 .collect(),
+        }
+    }
+}
+
+/// The operating condition of its numbers. Errors name `condition.rpm`, `condition.load` or `condition.state`.
+pub(crate) fn condition_from_wire(rpm: Option<f32>, load: Option<f32>, state: i32) -> Result<Condition, Malformed> {
+    let state = match v1::OperatingState::try_from(state) {
+        Ok(v1::OperatingState::Unspecified) => None,
+        Ok(v1::OperatingState::Running) => Some(DeclaredState::Running),
+        Ok(v1::OperatingState::Stopped) => Some(DeclaredState::Stopped),
+        Ok(v1::OperatingState::Transient) => Some(DeclaredState::Transient),
+        Err(_) => {
+            return Err(Malformed::new(
+                "condition.state",
+                format!("{state} is no operating state"),
+            ));
+        }
+    };
+    Ok(Condition::parse(rpm, load)?.in_state(state))
+}
+
+/// The number of what was declared.
+pub(crate) fn state_to_wire(state: Option<DeclaredState>) -> i32 {
+    let state = match state {
+        None => v1::OperatingState::Unspecified,
+        Some(DeclaredState::Running) => v1::OperatingState::Running,
+        Some(DeclaredState::Stopped) => v1::OperatingState::Stopped,
+        Some(DeclaredState::Transient) => v1::OperatingState::Transient,
+    };
+    state.into()
+}
+
+impl From<Condition> for v1::Condition {
+    fn from(condition: Condition) -> Self {
+        Self {
+            rpm: condition.rpm,
+            load: condition.load,
+            state: state_to_wire(condition.state),
         }
     }
 }
@@ -169,7 +209,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_reading_is_named_by_its_field() {
-        let condition = |rpm, load| Some(v1::Condition { rpm, load });
+        let condition = |rpm, load| {
+            Some(v1::Condition {
+                rpm,
+                load,
+                ..v1::Condition::default()
+            })
+        };
         let cases = [
             (
                 v1::Reading {
@@ -250,6 +296,9 @@ mod tests {
             reference in prop::option::of(1e-9f64..1.0),
             rpm in prop::option::of(0f32..1e5),
             load in prop::option::of(-1e3f32..1e3),
+            state in prop::option::of(prop::sample::select(vec![
+                DeclaredState::Running, DeclaredState::Stopped, DeclaredState::Transient,
+            ])),
             levels in prop::collection::vec(("[a-z_]{1,20}", -1e3f32..1e3, prop::option::of(0..Unit::ALL.len())), 0..4),
         ) {
             let level = |(name, value, unit): (String, f32, Option<usize>)| OverallLevel {
@@ -262,7 +311,7 @@ mod tests {
                 captured_at: Timestamp::from_micros(micros),
                 bins,
                 scale: reference.map_or(AmplitudeScale::Linear, |reference| AmplitudeScale::Decibel { reference }),
-                condition: Condition { rpm, load },
+                condition: Condition { rpm, load, state },
                 overall: levels.into_iter().map(level).collect(),
             };
             prop_assert_eq!(SentReading::try_from(v1::Reading::from(sent.clone())).unwrap(), sent);

@@ -14,6 +14,7 @@ pub const PUBLIC_METHODS: &[&str] = &[
     // What a page's link or a receiver's post says carries its own signature.
     "/tocsin.incidents.v1.IncidentsService/GetAcknowledgeLink",
     "/tocsin.incidents.v1.IncidentsService/AcknowledgeByLink",
+    "/tocsin.incidents.v1.IncidentsService/GetPagePicture",
     "/tocsin.incidents.v1.IncidentsService/ReceiveHook",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",

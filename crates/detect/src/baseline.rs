@@ -10,9 +10,9 @@
 //! **Invariant:** medians are finite and scales above zero, one of each per bin; a baseline never changes once made.
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Condition, Detector, OperatingState, Scores};
+use tocsin_domain::{Condition, OperatingState, Scores};
 
-use crate::deviation::{growth, narrowband, shift};
+use crate::deviation;
 use crate::error::{FitError, MalformedModel};
 use crate::rows::Rows;
 use crate::trend::{Conditions, Offset, Trend, fleet_slopes};
@@ -329,9 +329,7 @@ impl Baseline {
     /// If the lengths differ.
     pub fn score_into(&self, log: &[f32], offset: Offset, z: &mut [f32], scores: &mut Scores) {
         self.deviations_into(log, offset, z);
-        scores.set(Detector::Growth, growth(z));
-        scores.set(Detector::Shift, shift(z));
-        scores.set(Detector::Narrowband, narrowband(z));
+        deviation::score_into(z, scores);
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod decisive;
 
-use tocsin_domain::Detector;
+use tocsin_domain::{Detector, Scores};
 
 pub use self::decisive::decisive_bins;
 use crate::lanes::dot;
@@ -30,6 +30,13 @@ const LEAST_BAND: usize = 4;
 /// What a standard deviation of a band's mean weighs in growth. On run-to-failure bearings of 64 and 128 bins the largest
 /// 5th of 8 of healthy machines is then 1.0 and 1.1, where the root mean square reaches 1.3 and 1.1.
 const BAND_WEIGHT: f32 = 0.18;
+
+/// Scores deviations: growth, shift and narrowband.
+pub fn score_into(z: &[f32], scores: &mut Scores) {
+    scores.set(Detector::Growth, growth(z));
+    scores.set(Detector::Shift, shift(z));
+    scores.set(Detector::Narrowband, narrowband(z));
+}
 
 /// How much a spectrum grew: the greater of the one-sided root mean square of its deviations, and the rise of a band.
 pub fn growth(z: &[f32]) -> f32 {

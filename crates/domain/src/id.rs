@@ -39,6 +39,8 @@ ids! {
     ThresholdSetId(i32);
     /// What a sensor looked like in one commissioning epoch.
     BaselineId(i32);
+    /// A build of the scorer, on certain kernels.
+    ScorerBuildId(i32);
     /// A request to fit a class's models anew.
     TrainingJobId(i32);
     /// A gateway's access token.

@@ -32,13 +32,13 @@ pub use clock::Clock;
 pub use codec::{CanonicalSpectrum, Codec};
 pub use detector::{Detector, DetectorMask, Scores};
 pub use id::{
-    AccountId, BaselineId, BundleDigest, BundleId, ClassId, FloodId, IncidentId, MachineId, SensorId, SiteId, Slug,
-    SpecId, SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
+    AccountId, BaselineId, BundleDigest, BundleId, ClassId, FloodId, IncidentId, MachineId, ScorerBuildId, SensorId,
+    SiteId, Slug, SpecId, SuppressionId, ThresholdSetId, TokenId, TrainingJobId,
 };
 pub use incident::{IncidentState, PageAction, Severity};
 pub use instrument::{OpenSensorAlarm, SensorAlarmChange, SensorAlarmKind, SensorAlarmSubject, SensorSignal};
 pub use label::Label;
-pub use operating_state::OperatingState;
+pub use operating_state::{DeclaredState, OperatingState};
 pub use overall::{OverallLevel, OverallSpec};
 pub use reading::{Condition, ContentHash, Reading, ReadingFlags, ReadingKey};
 pub use spec::SpectrumSpec;

@@ -1,5 +1,7 @@
 //! What a machine was doing when a reading was taken, as far as judging it goes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Condition, Invalid};
 
 /// How a reading's operating condition stands to those its sensor is known in.
@@ -13,6 +15,33 @@ pub enum OperatingState {
     Transient,
     /// The shaft stands still: the reading is not judged.
     Stopped,
+}
+
+/// What whoever sends a reading says its machine was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeclaredState {
+    /// It ran steadily.
+    Running,
+    /// It stood still.
+    Stopped,
+    /// It ran up, ran down or changed its load.
+    Transient,
+}
+
+impl DeclaredState {
+    /// Reads `running`, `stopped` or `transient`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        match text {
+            "running" => Ok(Self::Running),
+            "stopped" => Ok(Self::Stopped),
+            "transient" => Ok(Self::Transient),
+            _ => Err(Invalid::new(
+                field,
+                format!("{text:?} is not running, stopped or transient"),
+            )),
+        }
+    }
 }
 
 impl OperatingState {
@@ -43,10 +72,10 @@ impl OperatingState {
 impl From<Condition> for OperatingState {
     /// Where nothing is known of the conditions a sensor was commissioned in.
     fn from(condition: Condition) -> Self {
-        if condition.is_stopped() {
-            Self::Stopped
-        } else {
-            Self::Known
+        match condition.state {
+            _ if condition.is_stopped() => Self::Stopped,
+            Some(DeclaredState::Transient) => Self::Transient,
+            _ => Self::Known,
         }
     }
 }
@@ -73,10 +102,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_machine_goes_before_what_its_numbers_leave_open() {
+        let turning = Condition {
+            rpm: Some(900.0),
+            ..Condition::default()
+        };
+        for (declared, state) in [
+            (None, OperatingState::Known),
+            (Some(DeclaredState::Running), OperatingState::Known),
+            (Some(DeclaredState::Transient), OperatingState::Transient),
+            (Some(DeclaredState::Stopped), OperatingState::Stopped),
+        ] {
+            assert_eq!(OperatingState::from(turning.in_state(declared)), state);
+        }
+        let still = Condition {
+            rpm: Some(0.0),
+            state: Some(DeclaredState::Transient),
+            ..Condition::default()
+        };
+        assert_eq!(OperatingState::from(still), OperatingState::Stopped);
+        assert_eq!(DeclaredState::parse("state", "off").unwrap_err().field, "state");
+    }
+
+    #[test]
     fn an_older_row_says_by_its_speed_that_the_shaft_stood_still() {
         let stopped = Condition {
             rpm: Some(0.0),
             load: None,
+            ..Condition::default()
         };
         assert_eq!(OperatingState::from_row(0, stopped), Ok(OperatingState::Stopped));
         assert_eq!(OperatingState::from(stopped), OperatingState::Stopped);

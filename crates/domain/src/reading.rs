@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{CanonicalSpectrum, Codec, Invalid, SensorId, Timestamp};
+use crate::{CanonicalSpectrum, Codec, DeclaredState, Invalid, SensorId, Timestamp};
 
 /// What makes a reading the same reading: resent with the same content it changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub struct Condition {
     pub rpm: Option<f32>,
     /// Load in the unit the class uses.
     pub load: Option<f32>,
+    /// What the machine was doing, where that was said.
+    pub state: Option<DeclaredState>,
 }
 
 impl Condition {
@@ -35,12 +37,23 @@ impl Condition {
         if let Some(load) = load.filter(|v| !v.is_finite()) {
             return Err(Invalid::new("condition.load", format!("{load} is not finite")));
         }
-        Ok(Self { rpm, load })
+        Ok(Self { rpm, load, state: None })
     }
 
-    /// A shaft known to stand still.
+    /// The same, and what the machine is said to have been doing.
+    #[must_use]
+    pub fn in_state(self, state: Option<DeclaredState>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Nothing is told.
+    pub fn is_untold(self) -> bool {
+        self == Self::default()
+    }
+
+    /// A shaft known to stand still: by its speed or by the word of whoever sends.
     pub fn is_stopped(self) -> bool {
-        self.rpm == Some(0.0)
+        self.rpm == Some(0.0) || self.state == Some(DeclaredState::Stopped)
     }
 }
 
@@ -102,6 +115,10 @@ impl Reading {
             hash.update([u8::from(value.is_some())]);
             hash.update(value.unwrap_or_default().to_le_bytes());
         }
+        // After the numbers, and nothing where nothing is said: the hashes of before there were states hold.
+        if let Some(state) = self.condition.state {
+            hash.update([0xff, state as u8]);
+        }
         for (place, level) in self.overall.iter().enumerate() {
             if let Some(level) = level {
                 hash.update((place as u16).to_le_bytes());
@@ -128,7 +145,7 @@ mod tests {
             clipped: false,
             condition: Condition {
                 rpm: Some(1800.0),
-                load: None,
+                ..Condition::default()
             },
             overall: vec![Some(1.5), None],
         }
@@ -149,9 +166,17 @@ mod tests {
             },
             Reading {
                 condition: Condition {
-                    rpm: None,
                     load: Some(1800.0),
+                    ..Condition::default()
                 },
+                ..base.clone()
+            },
+            Reading {
+                condition: base.condition.in_state(Some(DeclaredState::Running)),
+                ..base.clone()
+            },
+            Reading {
+                condition: base.condition.in_state(Some(DeclaredState::Transient)),
                 ..base.clone()
             },
             Reading {

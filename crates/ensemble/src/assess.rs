@@ -2,22 +2,23 @@
 //! the verdict under the class's threshold set.
 
 mod explain;
+mod network;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_contracts::ensemble::PlacedReading;
-use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
-use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
+use tocsin_contracts::scorer::v1::ScoreRequest;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
 use tocsin_domain::{
-    BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, Scores, Timestamp, TokenId,
-    UnjudgedReason, Verdict,
+    BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, ScorerBuildId, Scores, Timestamp,
+    TokenId, Verdict,
 };
 use tocsin_judge::fold::Effect;
 use tocsin_judge::{JudgedReading, Judgement};
 use tocsin_models::Bundle;
+use tocsin_models::scoring::{Against, detect};
 use tocsin_store::reading::NewReading;
 use tocsin_transport::Replicas;
 use tokio::task::JoinSet;
@@ -25,10 +26,12 @@ use tracing::Instrument;
 
 use crate::baselines::Known;
 use crate::bindings::{Active, ActiveClass, Limits};
-use crate::detect::{Against, detect};
 use crate::gather::Job;
+use crate::scorer_builds::ScorerBuilds;
 use crate::ticket::Place;
 use crate::zones::Placed;
+
+pub(crate) use network::{coded, split};
 
 /// Rows that one scorer call and one detector task take: enough to fill a batch, few enough to share out.
 const CHUNK_ROWS: usize = 512;
@@ -62,8 +65,8 @@ pub(crate) struct Assessed {
     /// What each bin adds to what the deciding detector saw of a flagged reading: its share of the deviation where that was
     /// measured against a baseline, else its squared error, as far as the network judged.
     pub(crate) bin_error: Vec<f32>,
-    /// How many of these, the greatest first, must stand at the baseline for the deciding detector to be below its page line;
-    /// none where that is not known, or not so.
+    /// How many of these, the greatest first, must stand at the baseline for the reading to be below the page line; none where
+    /// that is not known, or not so.
     pub(crate) decisive_bins: Option<usize>,
 }
 
@@ -110,6 +113,8 @@ struct ScoredRow {
     /// What its machine was doing, as that knows it; none without one.
     state: Option<OperatingState>,
     latent: Vec<u8>,
+    /// What scored it by the network; none where nothing did.
+    scorer_build: Option<ScorerBuildId>,
     degraded: bool,
 }
 
@@ -118,6 +123,7 @@ struct ScoredRow {
 pub(crate) struct Assessor {
     pub(crate) scorers: Replicas,
     pub(crate) deadline: Duration,
+    pub(crate) builds: ScorerBuilds,
 }
 
 impl Assessor {
@@ -132,8 +138,10 @@ impl Assessor {
     ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
-            pending.severity = zones.severity(&pending.placed);
-            pending.is_stopped = zones.is_stopped(&pending.placed);
+            let overall = &pending.placed.reading.overall;
+            if let Some(zones) = zones.of(&pending.placed) {
+                (pending.severity, pending.is_stopped) = (zones.severity(overall), zones.is_stopped(overall));
+            }
             by_class.entry(pending.placed.class).or_default().push(pending);
         }
         let mut classes = JoinSet::new();
@@ -212,7 +220,7 @@ impl Assessor {
             bin_error_rows: Vec::new(),
         });
         let baselines: Vec<_> = against.iter().map(Against::known_as).collect();
-        let detectors = tokio::task::spawn_blocking(move || detect(&bundle, &spectra, &against));
+        let detectors = tokio::task::spawn_blocking(move || detect(&bundle, coded(&spectra), &against));
         let (network, detectors) = tokio::join!(self.call(request), detectors);
         let scores = detectors.expect("a detector task neither panics nor is aborted");
         let mut scored: Vec<ScoredRow> = scores
@@ -223,14 +231,16 @@ impl Assessor {
                 baseline,
                 state,
                 latent: Vec::new(),
+                scorer_build: None,
                 degraded: true,
             })
             .collect();
         match network.and_then(|response| split(response, rows)) {
             Ok(network) => {
-                for (row, (error, latent)) in scored.iter_mut().zip(network) {
+                let build = self.builds.id(&network.build).await;
+                for (row, (error, latent)) in scored.iter_mut().zip(network.rows) {
                     row.scores.set(Detector::Residual, error);
-                    (row.latent, row.degraded) = (latent, false);
+                    (row.latent, row.scorer_build, row.degraded) = (latent, build, false);
                 }
             }
             Err(status) => {
@@ -239,22 +249,6 @@ impl Assessor {
         }
         scored
     }
-
-    /// One call to whichever scorer answers first in turn; each gets the deadline.
-    pub(crate) async fn call(&self, request: ScoreRequest) -> Result<ScoreResponse, tonic::Status> {
-        let answer = self
-            .scorers
-            .first_available(|channel| {
-                let request = request.clone();
-                let channel = channel.with_deadline(Some(self.deadline));
-                async move {
-                    let mut client = ScorerServiceClient::new(channel).max_decoding_message_size(usize::MAX);
-                    Ok(client.score(request).await?.into_inner())
-                }
-            })
-            .await?;
-        Ok(answer.value)
-    }
 }
 
 impl Limits {
@@ -262,18 +256,6 @@ impl Limits {
     pub(crate) fn bins(&self) -> usize {
         usize::from(self.bundle.manifest().bins)
     }
-}
-
-/// Error and latent of each row; a scorer that answers for another number of rows is taken as one that failed.
-pub(crate) fn split(response: ScoreResponse, rows: usize) -> Result<Vec<(f32, Vec<u8>)>, tonic::Status> {
-    let latent_bytes = 2 * response.latent_size as usize;
-    if response.error.len() != rows || response.latent.len() != rows * latent_bytes {
-        return Err(tonic::Status::internal(
-            "the scorer answered for another number of rows",
-        ));
-    }
-    let latents = (0..rows).map(|row| response.latent[row * latent_bytes..][..latent_bytes].to_vec());
-    Ok(response.error.into_iter().zip(latents).collect())
 }
 
 fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
@@ -323,11 +305,7 @@ impl Pending {
 
     fn judgement(&self, limits: Option<&Limits>) -> Judgement {
         let (scores, state) = (&self.scored.scores, self.state());
-        match limits {
-            _ if !self.is_scored() => Judgement::unjudged(UnjudgedReason::Commissioning),
-            Some(limits) => limits.set.judge(scores, state, self.scored.degraded),
-            None => Judgement::by_severity(scores, state),
-        }
+        Judgement::of_scores(limits.map(|limits| &*limits.set), scores, state, self.scored.degraded)
     }
 
     fn judge(self, active: Option<&Arc<ActiveClass>>) -> Assessed {
@@ -348,6 +326,7 @@ impl Pending {
             threshold_set: limits.map(|limits| limits.threshold_set_id),
             bundle: limits.map(|limits| limits.bundle_id),
             baseline: self.scored.baseline,
+            scorer_build: self.scored.scorer_build,
             predecessors: None,
             scores: self.scored.scores,
             condition: reading.condition,

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tocsin_detect::{Baseline, Trend};
 use tocsin_domain::{BaselineId, Scope, SensorId, SpecId};
+use tocsin_models::SensorBaseline;
 use tocsin_store::baseline::Baseline as Stored;
 use tocsin_store::{Channel, Error, Result, Store};
 use tokio::sync::watch;
@@ -24,24 +24,13 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How often to look without having heard of a change.
 const RECHECK: Duration = Duration::from_mins(1);
 
-/// A sensor's active baseline.
-#[derive(Debug)]
-pub(crate) struct ActiveBaseline {
-    /// Its number, for the row.
-    pub(crate) id: BaselineId,
-    /// Where its log transform turns from linear to logarithmic, in canonical units.
-    pub(crate) s0: f32,
-    /// Median and scale per bin, and how they go with speed and load.
-    pub(crate) baseline: Baseline,
-}
-
 /// The active baselines at one moment; clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known(Arc<HashMap<SensorId, Arc<ActiveBaseline>>>);
+pub(crate) struct Known(Arc<HashMap<SensorId, Arc<SensorBaseline>>>);
 
 impl Known {
     /// What a spectrum of so many bins is held against; nothing while its sensor is being commissioned.
-    pub(crate) fn of(&self, sensor: SensorId, bins: usize) -> Option<Arc<ActiveBaseline>> {
+    pub(crate) fn of(&self, sensor: SensorId, bins: usize) -> Option<Arc<SensorBaseline>> {
         let active = self.0.get(&sensor)?;
         (active.baseline.bins() == bins).then(|| active.clone())
     }
@@ -169,14 +158,9 @@ impl Follower {
     }
 }
 
-fn active(stored: Stored, s0: f32) -> std::result::Result<ActiveBaseline, tocsin_detect::MalformedModel> {
+fn active(stored: Stored, s0: f32) -> std::result::Result<SensorBaseline, tocsin_detect::MalformedModel> {
     let profile = stored.learned.profile;
-    let trend = profile.trend.as_deref().map(Trend::from_bytes).transpose()?;
-    Ok(ActiveBaseline {
-        id: stored.id,
-        s0,
-        baseline: Baseline::new(profile.median, profile.scale, trend)?,
-    })
+    SensorBaseline::from_stored(stored.id, s0, (profile.median, profile.scale), profile.trend.as_deref())
 }
 
 #[cfg(test)]

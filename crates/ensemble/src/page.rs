@@ -1,28 +1,30 @@
 //! What a page carries: names instead of numbers, the deciding step, and the bins that stand out.
 
-use std::time::Duration;
-
 use half::f16;
 use tocsin_detect::Bearing;
 use tocsin_detect::lines::{Hint, hint, known};
 use tocsin_domain::spec::Axis;
 use tocsin_domain::{
-    BaselineId, Detector, IncidentId, OperatingState, PageAction, ReadingFlags, Scope, Scores, SensorId, Severity,
-    SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
+    BaselineId, Detector, IncidentId, Level, MachineId, OperatingState, PageAction, ReadingFlags, Scope, Scores,
+    SensorId, Severity, SpectrumSpec, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_judge::Judgement;
-use tocsin_judge::page::{DetectorLevel, LineHint, PagePayload, PageReason, TOP_BINS, TopBin, dedup_key, top_bins};
+use tocsin_judge::course::{DAY, StepLevelAt, above_alert_since, growth_per_day};
+use tocsin_judge::page::{
+    DetectorLevel, LineHint, PagePayload, PageReason, ShownReading, TOP_BINS, TopBin, dedup_key, top_bins,
+};
 use tocsin_store::{Error, Result, Store};
 
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
 
-/// What growth is counted by.
-const DAY: Duration = Duration::from_hours(24);
+/// The most steps before an incident in which its beginning is looked for.
+const MOST_STEPS: u32 = 5_000;
 
 /// What the fold knows of the page it wants written.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
+    pub(crate) machine: MachineId,
     pub(crate) incident: IncidentId,
     pub(crate) severity: Severity,
     pub(crate) reason: PageReason,
@@ -33,6 +35,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) level: f32,
     /// What the deciding sensor showed last, if it is among the readings at hand.
     pub(crate) shown: Option<&'a Shown>,
+    /// Levels of steps that are in no journal yet.
+    pub(crate) unwritten: Vec<StepLevelAt>,
     /// Capture time of the reading that brought the page about.
     pub(crate) arrived: Timestamp,
     pub(crate) class: &'a ActiveClass,
@@ -40,12 +44,11 @@ pub(crate) struct Draft<'a> {
     pub(crate) delayed_by_ms: Option<u64>,
 }
 
-/// What the newest reading of a sensor shows; the newest flagged one where there is any.
+/// What the newest reading of a sensor shows; the newest at page level where there is any, or else at alert level.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     at: Timestamp,
-    /// The detector that decided, when the reading was flagged.
-    flagged_by: Option<Detector>,
+    verdict: Verdict,
     bin_error: Vec<f32>,
     /// How many of these explain the page.
     decisive_bins: Option<usize>,
@@ -62,7 +65,7 @@ impl Shown {
     pub(crate) fn of(assessed: &Assessed) -> Self {
         Self {
             at: assessed.row.key.captured_at,
-            flagged_by: flagged_by(assessed.row.verdict),
+            verdict: assessed.row.verdict,
             bin_error: assessed.bin_error.clone(),
             decisive_bins: assessed.decisive_bins,
             baseline: assessed.row.baseline,
@@ -76,7 +79,12 @@ impl Shown {
 
     /// Whether it goes before `other` of the same sensor.
     pub(crate) fn outranks(&self, other: &Self) -> bool {
-        (self.flagged_by.is_some(), self.at) >= (other.flagged_by.is_some(), other.at)
+        let rank = |shown: &Self| match shown.verdict {
+            Verdict::Page { .. } => 2,
+            Verdict::Alert { .. } => 1,
+            Verdict::Normal { .. } | Verdict::Unjudged { .. } => 0,
+        };
+        (rank(self), self.at) >= (rank(other), other.at)
     }
 
     /// What is stored of the sensor's newest reading at or before `at`.
@@ -88,7 +96,7 @@ impl Shown {
         let kept = store.evidence_bin_error(&Scope::All, sensor, key.captured_at).await?;
         Ok(Some(Self {
             at: key.captured_at,
-            flagged_by: flagged_by(found.stored.verdict),
+            verdict: found.stored.verdict,
             bin_error: kept.map(|bytes| half_floats(&bytes)).unwrap_or_default(),
             decisive_bins: None,
             baseline: found.stored.baseline,
@@ -103,7 +111,7 @@ impl Shown {
     /// What each bin adds to what `detector` saw; nothing when another kind of detector decided about the reading.
     fn bins_of(&self, detector: Detector) -> &[f32] {
         let is_its_kind = |by: Detector| by.needs_baseline() == detector.needs_baseline();
-        if self.flagged_by.is_some_and(is_its_kind) {
+        if flagged_by(self.verdict).is_some_and(is_its_kind) {
             &self.bin_error
         } else {
             &[]
@@ -112,7 +120,8 @@ impl Shown {
 
     /// How many bins explain that `detector` stands at the page line.
     fn decisive_bins(&self, detector: Detector) -> Option<usize> {
-        self.decisive_bins.filter(|_| self.flagged_by == Some(detector))
+        self.decisive_bins
+            .filter(|_| flagged_by(self.verdict) == Some(detector))
     }
 
     /// What each detector says of it, the highest level first; nothing when other limits than the class's present ones
@@ -166,7 +175,7 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
     let by = draft.deciding_detector;
     let decisive = bins.and_then(|shown| shown.decisive_bins(by));
     let most = decisive.unwrap_or(TOP_BINS).max(TOP_BINS);
-    let growth_per_day = growth_per_day(store, &draft).await?;
+    let (above_alert_since, growth_per_day) = course(store, &draft).await?.unzip();
     Ok(PagePayload {
         incident_id: draft.incident,
         site: listing.site,
@@ -179,6 +188,10 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         deciding_sensor: listing.name,
         deciding_detector: by,
         level: draft.level,
+        shown: bins.map(|shown| ShownReading {
+            sensor_id: sensor,
+            captured_at: shown.at,
+        }),
         top_bins: bins.map_or_else(Vec::new, |shown| named(shown.bins_of(by), &spec, most)),
         top_bins_decide: decisive.is_some(),
         line_hint: match bins {
@@ -191,7 +204,8 @@ pub(crate) async fn complete(store: &Store, draft: Draft<'_>) -> Result<PagePayl
         baseline_id: shown.and_then(|shown| shown.baseline),
         replay: draft.replay,
         delayed_by_ms: draft.delayed_by_ms,
-        growth_per_day,
+        above_alert_since,
+        growth_per_day: growth_per_day.flatten(),
         kept_by: None,
         flood: None,
         dedup_key: dedup_key(draft.incident),
@@ -228,19 +242,23 @@ async fn line_hint(
     }))
 }
 
-/// How fast an alert became a page: what its level has risen in the last 24 hours, or since it opened where that is later,
-/// per 24 hours. None where nothing is known of its level then, and for all but an alert that became a page.
-async fn growth_per_day(store: &Store, draft: &Draft<'_>) -> Result<Option<f32>> {
-    if draft.reason != PageReason::Escalated {
+/// Since when the machine has been above the alert line, and how fast it grew in the last 24 hours, or since then where
+/// that is later; nothing for what calls nobody.
+async fn course(store: &Store, draft: &Draft<'_>) -> Result<Option<(Timestamp, Option<f32>)>> {
+    if draft.reason.action() != PageAction::Trigger {
         return Ok(None);
     }
-    let before = store.incident_level_around(draft.incident, draft.step - DAY).await?;
-    let growth = before.and_then(|(at, level)| {
-        let elapsed = draft.step.since(at);
-        (!elapsed.is_zero())
-            .then(|| (draft.level - level) * DAY.as_secs_f32() / elapsed.as_secs_f32().min(DAY.as_secs_f32()))
-    });
-    Ok(growth)
+    let mut steps = store
+        .levels_before_incident(draft.machine, draft.incident, MOST_STEPS)
+        .await?;
+    steps.extend(&draft.unwritten);
+    let (rules, step) = (draft.class.persistence(), draft.class.step);
+    let since = above_alert_since(&steps, draft.opened_at, rules.reach_back(None, step));
+    let in_incident = store.incident_level_around(draft.incident, draft.step - DAY).await?;
+    let at_first = || steps.iter().find(|(at, _)| *at == since).copied();
+    let before = in_incident.map(|(at, level)| (at, Level(level))).or_else(at_first);
+    let growth = before.and_then(|before| growth_per_day(before, (draft.step, Level(draft.level))));
+    Ok(Some((since, growth)))
 }
 
 /// The bins that add most to what the deciding detector saw, most first, each with its share of the whole.
@@ -258,10 +276,10 @@ fn named(bin_error: &[f32], spec: &SpectrumSpec, most: usize) -> Vec<TopBin> {
 mod tests {
     use super::*;
 
-    fn shown(second: i64, flagged_by: Option<Detector>) -> Shown {
+    fn shown(second: i64, verdict: Verdict) -> Shown {
         Shown {
             at: Timestamp::from_micros(second * 1_000_000),
-            flagged_by,
+            verdict,
             bin_error: vec![1.0],
             decisive_bins: Some(1),
             baseline: Some(BaselineId(3)),
@@ -275,22 +293,29 @@ mod tests {
 
     #[test]
     fn bins_are_shown_of_a_detector_of_the_kind_that_decided_alone() {
-        let flagged = |by| shown(1, Some(by));
+        let flagged = |by| shown(1, Verdict::Page { by });
         assert_eq!(flagged(Detector::Growth).bins_of(Detector::Narrowband), [1.0]);
         assert_eq!(flagged(Detector::Residual).bins_of(Detector::OverallLevel), [1.0]);
         assert!(flagged(Detector::Residual).bins_of(Detector::Growth).is_empty());
         assert!(flagged(Detector::Growth).bins_of(Detector::OverallLevel).is_empty());
-        assert!(shown(1, None).bins_of(Detector::Growth).is_empty());
+        let normal = Verdict::Normal { by: Detector::Growth };
+        assert!(shown(1, normal).bins_of(Detector::Growth).is_empty());
         assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Growth), Some(1));
         assert_eq!(flagged(Detector::Growth).decisive_bins(Detector::Narrowband), None);
     }
 
     #[test]
-    fn a_sensor_shows_its_newest_flagged_reading_and_without_one_its_newest() {
-        let flagged = |second| shown(second, Some(Detector::Growth));
-        assert!(flagged(2).outranks(&flagged(1)) && !flagged(1).outranks(&flagged(2)));
-        assert!(flagged(1).outranks(&shown(2, None)) && !shown(2, None).outranks(&flagged(1)));
-        assert!(shown(2, None).outranks(&shown(1, None)));
+    fn a_sensor_shows_its_worst_reading_and_of_those_its_newest() {
+        let by = Detector::Growth;
+        let rising = [Verdict::Normal { by }, Verdict::Alert { by }, Verdict::Page { by }];
+        for verdict in rising {
+            let at = |second| shown(second, verdict);
+            assert!(at(2).outranks(&at(1)) && !at(1).outranks(&at(2)));
+        }
+        for pair in rising.windows(2) {
+            let (newer, worse) = (shown(2, pair[0]), shown(1, pair[1]));
+            assert!(worse.outranks(&newer) && !newer.outranks(&worse), "{pair:?}");
+        }
     }
 
     #[test]

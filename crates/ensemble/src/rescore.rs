@@ -109,11 +109,13 @@ impl Rescorer {
             bin_error_rows: Vec::new(),
         });
         let scored = split(self.assessor.call(request).await?, readings.len())?;
-        let rows = readings.iter().zip(scored);
+        let scorer_build = self.assessor.builds.id(&scored.build).await;
+        let rows = readings.iter().zip(scored.rows);
         Ok(rows
             .map(|(reading, (residual, latent))| Rescored {
                 key: reading.key,
                 bundle: reading.bundle,
+                scorer_build,
                 residual,
                 latent,
             })

@@ -26,6 +26,7 @@ use crate::gather::{self, Gatherer, Job, Queue};
 use crate::metrics::Metrics;
 use crate::partitions::PartitionKeeper;
 use crate::rescore::Rescorer;
+use crate::scorer_builds::ScorerBuilds;
 use crate::shadow::{self, Sampler, Shadow};
 use crate::signals::{self, Signals};
 use crate::ticket::Ticket;
@@ -86,6 +87,7 @@ pub fn build(config: &Config, parts: Parts) -> (EnsembleServiceServer<Service>, 
     let assessor = Assessor {
         scorers: parts.scorers,
         deadline: config.score_deadline(),
+        builds: ScorerBuilds::new(parts.store.clone(), parts.clock.clone()),
     };
     let signals = Signals::default();
     let committer = Committer {

@@ -13,14 +13,14 @@ use tocsin_contracts::scorer::v1::ScoreRequest;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
 use tocsin_domain::{BundleId, Clock, ContentHash, Detector, ReadingKey, Scores};
 use tocsin_models::Bundle;
+use tocsin_models::scoring::{Against, detect};
 use tocsin_store::Store;
 use tocsin_store::shadow::{OF_A_BUNDLE, ShadowScore};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::assess::{Assessed, Assessor, split};
-use crate::detect::{Against, detect};
+use crate::assess::{Assessed, Assessor, coded, split};
 use crate::metrics::Metrics;
 
 /// Groups whose chosen readings may wait; more are dropped.
@@ -222,9 +222,9 @@ async fn shadow(
         spectra: spectra.clone(),
         bin_error_rows: Vec::new(),
     });
-    let residuals = split(assessor.call(request).await?, chosen.len())?;
+    let residuals = split(assessor.call(request).await?, chosen.len())?.rows;
     let (bundle, none) = (challenger.bundle.clone(), vec![Against::default(); chosen.len()]);
-    let detected = tokio::task::spawn_blocking(move || detect(&bundle, &spectra, &none)).await?;
+    let detected = tokio::task::spawn_blocking(move || detect(&bundle, coded(&spectra), &none)).await?;
     let rows = chosen.iter().zip(residuals).zip(detected);
     let rows: Vec<ShadowScore> = rows
         .map(|((one, (residual, _)), detected)| ShadowScore {

@@ -61,7 +61,7 @@ fn heard(assessed: &Assessed) -> Heard {
         spectrum_hash: signal::spectrum_hash(&row.spectrum),
         stopped: match row.state {
             OperatingState::Stopped => Some(true),
-            _ => row.condition.rpm.map(|_| false),
+            _ => (row.condition.rpm.is_some() || row.condition.state.is_some()).then_some(false),
         },
     }
 }

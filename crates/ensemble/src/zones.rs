@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tocsin_contracts::ensemble::PlacedReading;
 use tocsin_domain::zones::PlacedZones;
-use tocsin_domain::{ClassId, Level, OverallSpec, SeverityZones, SpecId};
+use tocsin_domain::{ClassId, OverallSpec, SeverityZones, SpecId};
 use tocsin_store::fleet::SeverityClass;
 use tocsin_store::{Channel, Result, Store};
 use tokio::sync::watch;
@@ -70,16 +70,9 @@ impl Placed {
         self.classes.get(&class).cloned()
     }
 
-    /// Whether a reading's overall levels say that its machine stands still.
-    pub(crate) fn is_stopped(&self, placed: &PlacedReading) -> bool {
-        let zones = placed.spec.and_then(|spec| self.zones.get(&(placed.class, spec)));
-        zones.is_some_and(|zones| zones.is_stopped(&placed.reading.overall))
-    }
-
-    /// The level of a reading's overall levels; none where its class says nothing of them.
-    pub(crate) fn severity(&self, placed: &PlacedReading) -> Option<Level> {
-        let zones = self.zones.get(&(placed.class, placed.spec?))?;
-        zones.severity(&placed.reading.overall)
+    /// What a reading's overall levels are held against; nothing where its class says nothing of them.
+    pub(crate) fn of(&self, placed: &PlacedReading) -> Option<&PlacedZones> {
+        self.zones.get(&(placed.class, placed.spec?))
     }
 }
 

@@ -31,6 +31,6 @@ pub use run_to_failure::ablation::{ABLATIONS, Ablated, ablation};
 pub use run_to_failure::class_size::{ClassSize, Draw, Draws, class_sizes};
 pub use run_to_failure::{Method, Outcome, RunToFailure, Setting, Summary, run_to_failure};
 pub use textbook::{Stretch, Train, TrainingError};
-pub use trial::{Asset, Course, Incident, Trial, TrialError};
+pub use trial::{Asset, Course, Deciding, Incident, Trial, TrialError};
 pub use variation::{Against, Lines as LineSource, Variation};
 pub use watch::Watch;

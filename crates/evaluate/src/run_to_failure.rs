@@ -97,6 +97,14 @@ pub struct Summary {
     pub false_pages_before_35: usize,
     /// Pages opened before half of life.
     pub false_pages_before_50: usize,
+    /// Pages opened.
+    pub pages: usize,
+    /// Those that name bins without which there would have been no page; nothing where detectors have no bins.
+    pub pages_explained: Option<usize>,
+    /// Most page-level incidents of one machine that are open in the last tenth of its life.
+    pub incidents_at_end_most: usize,
+    /// Most pages of one machine after its first.
+    pub re_pages_most: usize,
     /// Share of the judged steps before half of life that stood under a page.
     pub false_page_share: f64,
     /// Median lead in steps over all machines, 0 where none was valid.
@@ -184,13 +192,17 @@ fn judge(
         }
     };
     let (course, commissioning) = (trial.fold(&judged), trial.commissioning_steps(life, &judged));
+    let explained = match method {
+        Method::Baselines(_) => Some(trial.pages_explained(life, &course)),
+        Method::Textbook(_) => None,
+    };
     let constants = Constants {
         machine: life.name.clone(),
         rules: *rules,
         lines: lines(&trial.limits),
         fleet: fleet.len(),
     };
-    Ok((Outcome::of(&life.name, &course, commissioning), constants))
+    Ok((Outcome::of(&life.name, &course, commissioning, explained), constants))
 }
 
 fn lines(limits: &ThresholdSet) -> Vec<Line> {
@@ -219,6 +231,10 @@ fn summarise(machines: &[Outcome], rules: &Rules) -> Summary {
         valid: sum(|m| usize::from(m.valid)),
         false_pages_before_35: sum(|m| m.false_pages_before_35),
         false_pages_before_50: sum(|m| m.false_pages_before_50),
+        pages: sum(|m| m.pages),
+        pages_explained: machines.iter().map(|m| m.pages_explained).sum(),
+        incidents_at_end_most: machines.iter().map(|m| m.incidents_at_end).max().unwrap_or(0),
+        re_pages_most: machines.iter().map(|m| m.re_pages).max().unwrap_or(0),
         false_page_share: sum(|m| m.false_page_readings) as f64 / judged.max(1) as f64,
         median_lead_readings: median(&leads),
         false_pages_per_machine_hour: event_rate(sum(|m| m.false_pages_before_50) as u64, hours, 0.95),

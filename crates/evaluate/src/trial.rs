@@ -3,13 +3,14 @@
 //! Commissioning, scores, levels and incidents are the code that serves; nothing of the machine itself but its first
 //! readings goes into its reference, and nothing of it at all into its limits.
 
+mod explained;
 mod limits;
 
 use std::ops::Range;
 use std::time::Duration;
 
 use tocsin_detect::{Commissioned, FitError, Fleet, MalformedModel, Offset, Reference, Rows};
-use tocsin_domain::{OperatingState, Scores, Severity, Timestamp};
+use tocsin_domain::{Detector, OperatingState, Scores, SensorId, Severity, Timestamp};
 use tocsin_judge::threshold_set::LinesError;
 use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
 use tocsin_models::NetworkError;
@@ -202,6 +203,19 @@ pub struct Course {
     pub steps: usize,
     /// Its incidents, in order.
     pub incidents: Vec<Incident>,
+    /// What brought each of its pages about, in order.
+    pub pages: Vec<Deciding>,
+}
+
+/// What decided that an incident is a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deciding {
+    /// The arrival that completed it.
+    pub arrival: usize,
+    /// The sensor with the highest level in its step.
+    pub sensor: SensorId,
+    /// The detector that decided that.
+    pub detector: Detector,
 }
 
 impl Course {
@@ -336,24 +350,36 @@ impl Trial {
     pub fn fold(&self, readings: &[JudgedReading]) -> Course {
         let mut vigil = Vigil::new(self.rules.persistence, self.rules.step());
         let mut steps = Steps::new(&self.rules);
-        let mut incidents: Vec<Incident> = Vec::new();
-        for reading in readings {
+        let (mut incidents, mut pages): (Vec<Incident>, Vec<Deciding>) = (Vec::new(), Vec::new());
+        for (arrival, reading) in readings.iter().enumerate() {
             steps.arrive(reading);
             let at = steps.count - 1;
-            match vigil.arrive(*reading).map(|(_, transition)| transition) {
-                Some(Transition::Opened(severity)) => incidents.push(Incident {
+            let Some((window, transition)) = vigil.fold(*reading) else {
+                continue;
+            };
+            if let (Transition::Opened(Severity::Page) | Transition::Escalated, Some(step)) =
+                (transition, window.step.level)
+            {
+                pages.push(Deciding {
+                    arrival,
+                    sensor: step.sensor,
+                    detector: step.detector,
+                });
+            }
+            match transition {
+                Transition::Opened(severity) => incidents.push(Incident {
                     opened: at,
                     paged: (severity == Severity::Page).then_some(at),
                     closed: None,
                 }),
-                Some(Transition::Escalated) => incidents.last_mut().expect("one is open").paged = Some(at),
-                Some(Transition::Cleared) => incidents.last_mut().expect("one is open").closed = Some(at),
-                None => {}
+                Transition::Escalated => incidents.last_mut().expect("one is open").paged = Some(at),
+                Transition::Cleared => incidents.last_mut().expect("one is open").closed = Some(at),
             }
         }
         Course {
             steps: steps.count,
             incidents,
+            pages,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"readings": [{"sensor": "press-1/spindle", "captured_at": "2026-03-01T12:00:00Z", "bins": [0.01, 0.02],
-//!                "db_reference": 1e-6, "rpm": 1480, "load": 0.6,
+//!                "db_reference": 1e-6, "rpm": 1480, "load": 0.6, "state": "running",
 //!                "overall": {"velocity_rms": 1.2, "temperature": {"value": 104, "unit": "degree_fahrenheit"}}}]}
 //! ```
 //!
@@ -26,7 +26,7 @@ use tocsin_contracts::ingest::v1::{Refusal, RefusalCode, RejectionCode};
 use tocsin_contracts::ingest::{SentReading, StreamProperties};
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Condition, OverallLevel, Principal, Timestamp, Unit, Verdict};
+use tocsin_domain::{Condition, DeclaredState, OverallLevel, Principal, Timestamp, Unit, Verdict};
 use tocsin_transport::retry;
 
 use crate::admission::{NewestCaptures, Terms};
@@ -130,6 +130,7 @@ fn sent(mut reading: Map<String, Value>) -> Result<SentReading, Malformed> {
     let db_reference: Option<f64> = optional(&mut reading, "db_reference")?;
     let rpm: Option<f32> = optional(&mut reading, "rpm")?;
     let load: Option<f32> = optional(&mut reading, "load")?;
+    let state: Option<String> = optional(&mut reading, "state")?;
     let overall: Option<BTreeMap<String, Value>> = optional(&mut reading, "overall")?;
     if let Some(name) = reading.keys().next() {
         return Err(Malformed::new(name, "is not a field of a reading"));
@@ -138,6 +139,12 @@ fn sent(mut reading: Map<String, Value>) -> Result<SentReading, Malformed> {
         .unwrap_or_default()
         .into_iter()
         .filter(|(_, value)| !value.is_null());
+    let state = state.map(|state| DeclaredState::parse("state", &state)).transpose()?;
+    let condition = Condition::parse(rpm, load).map_err(|error| Malformed {
+        // Here the condition's numbers stand in the reading itself.
+        field: error.field.trim_start_matches("condition.").to_owned(),
+        reason: error.reason,
+    })?;
     Ok(SentReading {
         sensor: SensorPath::parse(&sensor)?,
         captured_at: Timestamp::parse("captured_at", &captured_at)?,
@@ -145,11 +152,7 @@ fn sent(mut reading: Map<String, Value>) -> Result<SentReading, Malformed> {
         scale: db_reference.map_or(AmplitudeScale::Linear, |reference| AmplitudeScale::Decibel {
             reference,
         }),
-        condition: Condition::parse(rpm, load).map_err(|error| Malformed {
-            // Here the condition's numbers stand in the reading itself.
-            field: error.field.trim_start_matches("condition.").to_owned(),
-            reason: error.reason,
-        })?,
+        condition: condition.in_state(state),
         overall: overall.map(overall_level).collect::<Result<_, _>>()?,
     })
 }

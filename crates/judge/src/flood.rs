@@ -87,6 +87,8 @@ pub struct Newcomer {
     pub detector: Detector,
     /// The bins that stand out with their shares, as its page names them.
     pub bins: Vec<(u16, f32)>,
+    /// The gateway that its readings came through, `site/name`; none where that is not known.
+    pub gateway: Option<String>,
 }
 
 /// How a machine differs from the flood it is in.
@@ -206,17 +208,27 @@ pub struct CommonCause {
     /// The minute in which they began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minute: Option<Timestamp>,
+    /// The gateway that all of them came through, `site/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
 }
 
 impl CommonCause {
-    /// What four fifths of the newcomers share.
+    /// What four fifths of the newcomers share; of gateways, what all of them share: one machine that came another way clears it.
     pub fn of(newcomers: &[Newcomer]) -> Self {
         let minute = |one: &Newcomer| one.at.floor_to(Duration::from_mins(1));
         Self {
             class: common(newcomers.iter().map(|one| one.class.clone())),
             minute: common(newcomers.iter().map(minute)),
+            gateway: shared(newcomers.iter().map(|one| one.gateway.as_ref())).cloned(),
         }
     }
+}
+
+/// The value that all have, if it is known of all.
+fn shared<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> Option<T> {
+    let first = values.next()??;
+    values.all(|value| value.as_ref() == Some(&first)).then_some(first)
 }
 
 /// The value that at least [`COMMON`] of all have.
@@ -249,6 +261,7 @@ mod tests {
             level,
             detector: Detector::Growth,
             bins: bins.to_vec(),
+            gateway: None,
         }
     }
 
@@ -332,6 +345,20 @@ mod tests {
         }
         assert_eq!(CommonCause::of(&fleet), CommonCause::default());
         assert_eq!(CommonCause::of(&[]), CommonCause::default());
+    }
+
+    #[test]
+    fn a_gateway_is_named_where_every_machine_came_through_it_and_no_other() {
+        let mut fleet = load_step(12);
+        assert_eq!(CommonCause::of(&fleet).gateway, None, "nothing is known of any");
+        for one in &mut fleet {
+            one.gateway = Some("works/hall-3".to_owned());
+        }
+        assert_eq!(CommonCause::of(&fleet).gateway.as_deref(), Some("works/hall-3"));
+        for other in [None, Some("works/hall-4".to_owned())] {
+            fleet[7].gateway = other;
+            assert_eq!(CommonCause::of(&fleet).gateway, None);
+        }
     }
 
     proptest! {

@@ -38,6 +38,23 @@ impl Judgement {
         }
     }
 
+    /// Judges a reading by its scores: by the alarm limits that were in force, or, without any, by its severity. One that
+    /// nothing scored is unjudged, whatever its machine was doing. `degraded` selects the lines for "without the network".
+    ///
+    /// What is judged live and what is judged again from a stored row both come through here.
+    pub fn of_scores(
+        limits: Option<&ThresholdSet>,
+        scores: &Scores,
+        state: impl Into<OperatingState>,
+        degraded: bool,
+    ) -> Self {
+        match limits {
+            _ if scores.mask().0 == 0 => Self::unjudged(UnjudgedReason::Commissioning),
+            Some(set) => set.judge(scores, state, degraded),
+            None => Self::by_severity(scores, state),
+        }
+    }
+
     /// Judges a reading of a class without alarm limits: by its severity, whose lines are the same everywhere.
     pub fn by_severity(scores: &Scores, state: impl Into<OperatingState>) -> Self {
         Self::of(severity(scores).into_iter().collect(), state.into(), false)
@@ -220,6 +237,7 @@ mod tests {
         let stopped = Condition {
             rpm: Some(0.0),
             load: None,
+            ..Condition::default()
         };
         let judgement = set().judge(&scores(9.0, 9.0, 9.0), stopped, false);
         assert_eq!(
@@ -346,6 +364,7 @@ mod tests {
         let stopped = Condition {
             rpm: Some(0.0),
             load: None,
+            ..Condition::default()
         };
         let reason = UnjudgedReason::Stopped;
         assert_eq!(

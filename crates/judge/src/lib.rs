@@ -12,7 +12,9 @@
 
 pub mod budget;
 pub mod compare;
+pub mod course;
 pub mod expected;
+pub mod explanation;
 pub mod fleet_replay;
 pub mod flood;
 pub mod fold;

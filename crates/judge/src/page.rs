@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{
-    BaselineId, BundleDigest, Detector, FloodId, IncidentId, Level, PageAction, Severity, Slug, SuppressionKind,
-    ThresholdSetId, Timestamp,
+    BaselineId, BundleDigest, Detector, FloodId, IncidentId, Level, PageAction, SensorId, Severity, Slug,
+    SuppressionKind, ThresholdSetId, Timestamp,
 };
 
 use crate::Role;
@@ -98,6 +98,15 @@ pub struct DetectorLevel {
     pub level: f32,
 }
 
+/// The reading that a page shows, by what it is stored under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownReading {
+    /// The number of its sensor.
+    pub sensor_id: SensorId,
+    /// When it was taken.
+    pub captured_at: Timestamp,
+}
+
 /// The bins with the greatest values, greatest first, the lower bin of equals, each with its share of the sum: at most
 /// `most`.
 pub fn top_bins(bin_error: &[f32], most: usize) -> Vec<(usize, f32)> {
@@ -179,10 +188,13 @@ pub struct PagePayload {
     pub deciding_detector: Detector,
     /// The step's level: 1 is the alert line, 2 the page line.
     pub level: f32,
+    /// The reading shown, of the deciding sensor; none where none is at hand, and in what says that it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<ShownReading>,
     /// The bins that stand out, most first; empty when none are known, as without the network.
     pub top_bins: Vec<TopBin>,
-    /// With every one of `top_bins` at its baseline the deciding detector would be below its page line. False where they
-    /// are not enough, and of a detector without bins of its own, which sees the spectrum as a whole.
+    /// With every one of `top_bins` at its baseline the reading would be below the page line, by every member of the limits.
+    /// False where they are not enough, and of a detector without bins of its own, which sees the spectrum as a whole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub top_bins_decide: bool,
     /// What each detector said of the reading shown, the highest level first; empty when that is not at hand.
@@ -205,8 +217,12 @@ pub struct PagePayload {
     /// How late the page is, when a spool was catching up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delayed_by_ms: Option<u64>,
-    /// How much the level rose in the 24 hours before an alert became a page, or how fast since it opened where that is
-    /// later, in levels per 24 hours.
+    /// Since when the machine has been above the alert line: from the first of the steps that led up to the incident. Of
+    /// what calls somebody alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above_alert_since: Option<Timestamp>,
+    /// How much the level rose in the last 24 hours, or how fast since the beginning where that is later, in levels per 24
+    /// hours; none of less than an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth_per_day: Option<f32>,
     /// What kept it from people until now.
@@ -285,6 +301,8 @@ mod tests {
             replay: false,
             delayed_by_ms: None,
             growth_per_day: None,
+            above_alert_since: None,
+            shown: None,
             line_hint: None,
             kept_by: None,
             flood: None,

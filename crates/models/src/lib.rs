@@ -4,8 +4,8 @@
 //! autoencoder and its decoder as ONNX, the other detectors of the class ([`ClassDetectors`]) and the healthy scores it
 //! gave to readings it was not trained on ([`HeldOut`]). On the wire and in storage they travel as one deterministic
 //! tar, a [`BundleArchive`]; once read and checked they are a [`Bundle`]. [`BundleStore`] keeps archives in object
-//! storage. [`Network`] and [`Session`] run the autoencoder, [`Decoder`] turns a latent back into a spectrum, and
-//! [`verify`] decides whether bytes from outside may become a bundle at all.
+//! storage. [`Network`] and [`Session`] run the autoencoder, [`scoring`] all that judges beside it, [`Decoder`] turns a
+//! latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
 //!
 //! This is the only crate that knows tract.
 //!
@@ -14,6 +14,7 @@
 //! **Invariant:** a spectrum scored alone, or at any place in any batch, gives the same bits on one host.
 
 pub mod archive;
+mod build;
 pub mod bundle;
 pub mod decoder;
 pub mod detectors;
@@ -24,17 +25,20 @@ pub mod held_out;
 pub mod manifest;
 pub mod onnx;
 mod plan;
+pub mod scoring;
 pub mod session;
 pub mod store;
 pub mod verify;
 
 pub use archive::{ArchiveLimits, BundleArchive};
+pub use build::build;
 pub use bundle::Bundle;
 pub use decoder::Decoder;
 pub use detectors::{ClassDetectors, DetectorScratch};
 pub use error::{BundleError, NetworkError, StoreError};
 pub use held_out::{HeldOut, HeldOutRow};
 pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Variant};
+pub use scoring::{Against, CodedRows, SensorBaseline};
 pub use session::{Network, Scored, Session};
 pub use store::BundleStore;
 pub use verify::{VerifyError, VerifyLimits, VerifyReport, verify};

@@ -8,10 +8,11 @@ use tocsin_store::incident::IncidentListing;
 use tocsin_store::outbox::Page as StoredPage;
 
 use crate::hook::{Answered, Taken, What, pager_duty, slack};
-use crate::link::{self, Claim};
+use crate::link::{self, Claim, Purpose};
+use crate::message::Page;
 use crate::service::Service;
 use crate::taking::{Taker, newest_trigger};
-use crate::{Destination, Error, secret, wire};
+use crate::{Destination, Error, picture, secret, wire};
 
 /// The receivers whose posts are understood.
 const PAGER_DUTY: &str = "pagerduty";
@@ -20,12 +21,12 @@ const SLACK: &str = "slack";
 impl Service {
     /// What a link leads to. Changes nothing: scanners of mail follow links.
     pub(crate) async fn look_at_link(&self, token: &str) -> Result<v1::GetAcknowledgeLinkResponse, Error> {
-        let claim = self.claim(token)?;
+        let claim = self.claim(Purpose::Acknowledge, token)?;
         let listing = self.store.incident_get(&Scope::All, claim.incident).await?;
         let pages = self.store.pages_by_incident(&Scope::All, claim.incident).await?;
         let newest = newest_trigger(&pages);
         let is_newest = newest.is_some_and(|page| page.id == claim.outbox_id);
-        let summary = newest.map(crate::message::Page::parse).transpose()?;
+        let summary = newest.map(Page::parse).transpose()?;
         let state = listing.incident.state.clone();
         Ok(v1::GetAcknowledgeLinkResponse {
             may_acknowledge: is_newest && state.acknowledge(String::new(), self.clock.now()).is_ok(),
@@ -36,7 +37,7 @@ impl Service {
 
     /// Takes the incident a link's page is about. The journal says by which destination's link.
     pub(crate) async fn acknowledge_by_link(&self, token: &str) -> Result<IncidentListing, Error> {
-        let claim = self.claim(token)?;
+        let claim = self.claim(Purpose::Acknowledge, token)?;
         let taker = Taker {
             scope: Scope::All,
             actor: format!("acknowledge link sent to {}", claim.destination),
@@ -45,11 +46,24 @@ impl Service {
         self.acknowledge_as(taker, claim.incident, String::new()).await
     }
 
-    fn claim(&self, token: &str) -> Result<Claim, Error> {
+    /// The picture that a link leads to, PNG. Changes nothing.
+    pub(crate) async fn look_at_picture(&self, token: &str) -> Result<Vec<u8>, Error> {
+        let claim = self.claim(Purpose::Picture, token)?;
+        let pages = self.store.pages_by_incident(&Scope::All, claim.incident).await?;
+        let page = pages.iter().find(|delivery| delivery.page.id == claim.outbox_id);
+        let page = page.map(|delivery| Page::parse(&delivery.page)).transpose()?;
+        let picture = match &page {
+            Some(page) => picture::of(&self.store, &page.payload).await?,
+            None => None,
+        };
+        picture.ok_or(Error::NoPicture)
+    }
+
+    fn claim(&self, purpose: Purpose, token: &str) -> Result<Claim, Error> {
         // Without a secret no link was ever signed.
         let path = self.config.acknowledge_secret_file.as_deref();
         let secret = link::read(path.ok_or(Error::BadSignature)?).map_err(Error::Setting)?;
-        Claim::parse(token, &secret, self.clock.now())
+        Claim::parse(purpose, token, &secret, self.clock.now())
     }
 
     /// Heeds a receiver's post. What it says of something else, or too late, is heard and changes nothing: the receiver

@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     /// It did not take it: it said so, or was never reached. `wait` is how long it asks us to wait; `permanent` that
     /// the page itself is no good to it.
     Refused { permanent: bool, wait: Option<Duration> },
+    /// It took the page for some of its receivers, and put these off: the next attempt is for them alone.
+    Partial { remaining: Vec<String> },
     /// The page may have arrived: no answer came. A repeat may double it.
     Unknown,
 }
@@ -78,11 +80,13 @@ impl Attempt {
     /// What follows from this attempt, the `number`th. A page that must arrive outlives every refusal: from the last
     /// attempt that others get, it is tried on at the longest pause.
     pub(crate) fn next(&self, number: u32, must_arrive: bool, config: &Config, rng: &mut impl Rng) -> Next {
-        let (limit, wait) = match self.outcome {
+        let (limit, wait) = match &self.outcome {
             Outcome::Delivered => return Next::Delivered,
-            Outcome::Refused { permanent: true, wait } => (config.max_rejections.min(config.max_attempts), wait),
-            Outcome::Refused { permanent: false, wait } => (config.max_attempts, wait),
-            Outcome::Unknown => (config.max_attempts, None),
+            // Somebody was told: whoever is put off for good is given up on, the page is not.
+            Outcome::Partial { .. } if number >= config.max_attempts => return Next::Delivered,
+            Outcome::Refused { permanent: true, wait } => (config.max_rejections.min(config.max_attempts), *wait),
+            Outcome::Refused { permanent: false, wait } => (config.max_attempts, *wait),
+            Outcome::Partial { .. } | Outcome::Unknown => (config.max_attempts, None),
         };
         let longest = config.backoff_limit();
         let asked = wait.unwrap_or_default().min(longest);

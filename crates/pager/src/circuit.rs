@@ -56,7 +56,9 @@ impl Circuit {
     /// Takes note of how an attempt ended.
     pub(crate) fn note(&mut self, outcome: &Outcome, now: Timestamp, config: &Config, rng: &mut impl Rng) -> Change {
         let asked = match outcome {
-            Outcome::Delivered | Outcome::Refused { permanent: true, .. } => return self.answered(),
+            Outcome::Delivered | Outcome::Partial { .. } | Outcome::Refused { permanent: true, .. } => {
+                return self.answered();
+            }
             Outcome::Refused { permanent: false, wait } => *wait,
             Outcome::Unknown => None,
         };

@@ -33,7 +33,7 @@ pub struct Config {
     /// Address of the console, for links in pages, such as `https://tocsin.example.org`.
     pub console_url: Option<String>,
     /// File with a secret of the pager's own, the same for all of its replicas: with it and `console_url`, every page carries a
-    /// link that acknowledges without signing in, once, for 12 hours.
+    /// link that acknowledges without signing in, once, for 12 hours, and one to its picture, for 7 days.
     pub acknowledge_secret_file: Option<PathBuf>,
     /// Pages older than this, in milliseconds, are not sent to a destination that was never told of them: what a new
     /// destination is spared, and what a pager that was gone for longer leaves unsent. What opened an incident that is

@@ -39,8 +39,11 @@ pub enum Error {
     #[error("the signature is not one of ours")]
     BadSignature,
     /// A link that has run out.
-    #[error("the link has run out: a page's link is good for 12 hours")]
+    #[error("the link has run out")]
     LinkExpired,
+    /// The page shows no reading, or it is not stored any more.
+    #[error("the page has no picture, or its reading is not stored any more")]
+    NoPicture,
     /// A newer page has been sent since.
     #[error("a newer page of the incident has been sent since: what it says is not yet known to whom this one went")]
     Overtaken,
@@ -83,7 +86,7 @@ impl From<Error> for Status {
                 tracing::warn!(error = message, "work could not be ordered");
                 Self::unavailable(message)
             }
-            Error::Store(Store::NotFound { .. }) => Self::not_found(message),
+            Error::NoPicture | Error::Store(Store::NotFound { .. }) => Self::not_found(message),
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
             Error::Store(Store::Unavailable { .. }) => {
                 tracing::warn!(error = message, "a call failed for now");

@@ -14,7 +14,7 @@ use tocsin_judge::page::{FloodNote, PagePayload, PageReason, flood_key, flood_pa
 use tocsin_store::Transaction;
 use tocsin_store::outbox::flood::{
     flood_begin, flood_end, flood_is_taken, flood_join, flood_open, flood_page, flood_page_insert, floods_acknowledge,
-    floods_open, floods_resolve, newcomers_since,
+    floods_open, floods_resolve, incidents_gateways, newcomers_since,
 };
 use tocsin_store::outbox::{NewPage, OwedPage};
 
@@ -74,6 +74,7 @@ impl First {
                 .iter()
                 .map(|bin| (bin.index, bin.error_share))
                 .collect(),
+            gateway: None,
         }
     }
 }
@@ -136,10 +137,17 @@ impl Floods<'_> {
                 sorted.held.insert(stored.id);
             }
         }
+        // Of an incident that only the flood's page tells of, what follows is told by that too.
+        let mut only_in_flood: BTreeSet<IncidentId> = joining.iter().map(|first| first.stored.incident).collect();
         for page in following {
             if held.contains(&page.incident) {
                 sorted.held.insert(page.id);
-            } else {
+                continue;
+            }
+            if page.action == PageAction::Trigger {
+                only_in_flood.remove(&page.incident);
+            }
+            if !only_in_flood.contains(&page.incident) {
                 sorted.send.push((page.id, destination.to_owned()));
             }
         }
@@ -207,7 +215,8 @@ impl Floods<'_> {
             return Ok(0);
         }
         tracing::warn!(%flood, destination, incidents = joining.len(), "a flood: its machines are paged together");
-        let page = opening(flood, joining);
+        let incidents: Vec<IncidentId> = joining.iter().map(|first| first.stored.incident).collect();
+        let page = opening(flood, joining, &incidents_gateways(tx, &incidents).await?);
         flood_page_insert(tx, (flood, destination), &page, self.now).await?;
         Ok(1)
     }
@@ -271,8 +280,12 @@ fn readable(stored: &Stored) -> Option<First> {
 }
 
 /// What tells of a flood that begins with some pages.
-fn opening(flood: FloodId, joining: &[First]) -> NewPage {
-    let newcomers: Vec<Newcomer> = joining.iter().map(First::newcomer).collect();
+fn opening(flood: FloodId, joining: &[First], gateways: &BTreeMap<IncidentId, String>) -> NewPage {
+    let newcomer = |first: &First| Newcomer {
+        gateway: gateways.get(&first.stored.incident).cloned(),
+        ..first.newcomer()
+    };
+    let newcomers: Vec<Newcomer> = joining.iter().map(newcomer).collect();
     let machine = |first: &First| format!("{}/{}", first.page.payload.site, first.page.payload.machine);
     let note = FloodNote {
         flood_id: flood,

@@ -22,7 +22,8 @@
 //! Beside that, alarms about the instruments: one pager at a time watches for sensors and gateways that are silent, and for
 //! sensors that are stuck. These have a list of their own, and nobody is paged about them.
 //!
-//! **Invariant:** a receiver hears an incident's pages in the order they were decided.
+//! **Invariant:** a receiver hears an incident's pages in the order they were decided; but for a mailbox that a relay put off,
+//! while it took the mail for others.
 
 mod acknowledge;
 mod attempt;
@@ -41,6 +42,7 @@ mod message;
 mod metrics;
 mod pager;
 mod people;
+mod picture;
 mod routing;
 mod secret;
 mod sensor_alarms;

@@ -19,8 +19,12 @@ pub(crate) struct Page {
     pub(crate) payload: PagePayload,
     /// Attempts that had been made when a person sent it again; 0 when nobody did.
     pub(crate) resent_after: i32,
+    /// Those of the destination's receivers that it is still owed to; empty for all of them.
+    pub(crate) remaining: Vec<String>,
     /// What takes its incident without signing in, for whoever it is sent to.
     pub(crate) acknowledge_url: Option<String>,
+    /// Where its picture can be seen without signing in.
+    pub(crate) picture_url: Option<String>,
 }
 
 impl Page {
@@ -33,11 +37,13 @@ impl Page {
         Ok(Self {
             outbox_id: stored.id,
             acknowledge_url: None,
+            picture_url: None,
             key: stored.page_key.clone(),
             action: stored.action,
             created_at: stored.created_at,
             payload,
             resent_after: 0,
+            remaining: Vec::new(),
         })
     }
 
@@ -59,6 +65,23 @@ impl Page {
     pub(crate) fn incident_url(&self, console_url: Option<&str>) -> Option<String> {
         let id = self.payload.incident_id;
         console_url.map(|url| format!("{}/incidents/{id}", url.trim_end_matches('/')))
+    }
+
+    /// Whether there is a picture to it: it calls somebody, about one machine. What a flood's first machine shows is not
+    /// what the flood is about.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.action == PageAction::Trigger && self.payload.flood.is_none() && self.payload.shown.is_some()
+    }
+
+    /// What its picture shows, for those who don't see it.
+    pub(crate) fn picture_text(&self) -> String {
+        let PagePayload {
+            site,
+            machine,
+            deciding_sensor,
+            ..
+        } = &self.payload;
+        format!("spectrum of {site}/{machine} {deciding_sensor} against its baseline")
     }
 
     /// One line for a person who reads nothing else.
@@ -87,6 +110,7 @@ impl Page {
             // What its first machine shows is not what the flood is about.
             return told;
         }
+        told.extend(payload.above_alert_since.map(|since| ("trend", trend(since, payload))));
         let bins = self.top_bins();
         if !bins.is_empty() {
             told.push((
@@ -117,6 +141,23 @@ impl Page {
         told
     }
 }
+
+/// Since when it has been so, and where it goes.
+fn trend(since: Timestamp, payload: &PagePayload) -> String {
+    let lasts = rough(payload.step.since(since));
+    let growth = payload.growth_per_day.map(|growth| match growth {
+        rising if rising >= STEADY => format!(", rising by {rising:.1} levels a day"),
+        falling if falling <= -STEADY => format!(", falling by {:.1} levels a day", -falling),
+        _ => ", steady".to_owned(),
+    });
+    format!(
+        "above the alert line since {since} (for {lasts}){}",
+        growth.unwrap_or_default()
+    )
+}
+
+/// Levels a day that are told as a change.
+const STEADY: f32 = 0.05;
 
 /// Which known line the bins could be, for a person.
 fn in_words(hint: &LineHint) -> String {
@@ -214,14 +255,22 @@ fn flood_summary(payload: &PagePayload, flood: &FloodNote) -> String {
     }
     let class = common.class.as_ref().map(|class| format!(", most of class {class}"));
     let minute = common.minute.map(|minute| format!(", most in the minute of {minute}"));
-    let (class, minute) = (class.unwrap_or_default(), minute.unwrap_or_default());
+    let gateway = common
+        .gateway
+        .as_ref()
+        .map(|gateway| format!(", all through gateway {gateway}"));
+    let (class, minute, gateway) = (
+        class.unwrap_or_default(),
+        minute.unwrap_or_default(),
+        gateway.unwrap_or_default(),
+    );
     let more = if machines.len() < *incidents as usize {
         ", and more"
     } else {
         ""
     };
     let named = machines.join(", ");
-    format!("flood: {incidents} machines at page level at once{class}{minute}: {named}{more}{replay}")
+    format!("flood: {incidents} machines at page level at once{class}{minute}{gateway}: {named}{more}{replay}")
 }
 
 /// A duration to two digits or so, for people.
@@ -235,126 +284,4 @@ fn rough(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use tocsin_domain::{BaselineId, BundleDigest, Detector, IncidentId, Severity, ThresholdSetId};
-    use tocsin_judge::page::{DetectorLevel, dedup_key, page_key};
-    use tocsin_judge::{Role, TopBin};
-
-    pub(crate) fn page(reason: PageReason, severity: Severity) -> Page {
-        let slug = |text: &str| Slug::parse("name", text).unwrap();
-        let incident = IncidentId(7);
-        Page {
-            resent_after: 0,
-            outbox_id: 12,
-            acknowledge_url: None,
-            key: page_key(incident, reason, Timestamp::from_micros(10_000_000)),
-            action: reason.action(),
-            created_at: Timestamp::from_micros(60_000_000),
-            payload: PagePayload {
-                incident_id: incident,
-                site: slug("lisbon"),
-                machine: slug("cnc-1"),
-                class: slug("cnc"),
-                severity,
-                opened_at: Timestamp::from_micros(0),
-                reason,
-                step: Timestamp::from_micros(10_000_000),
-                deciding_sensor: slug("spindle"),
-                deciding_detector: Detector::OverallLevel,
-                level: 2.54,
-                top_bins: Vec::new(),
-                top_bins_decide: false,
-                detectors: Vec::new(),
-                threshold_set_id: Some(ThresholdSetId(2)),
-                bundle_digest: Some(BundleDigest([1; 32])),
-                baseline_id: Some(BaselineId(9)),
-                replay: false,
-                delayed_by_ms: None,
-                growth_per_day: None,
-                line_hint: None,
-                kept_by: None,
-                flood: None,
-                dedup_key: dedup_key(incident),
-            },
-        }
-    }
-
-    /// What is said of a page by `by`, with `bins` named bins and two other detectors.
-    fn explained(by: Detector, bins: usize, decide: bool) -> Vec<(&'static str, String)> {
-        let mut page = page(PageReason::Opened, Severity::Page);
-        let bin = TopBin {
-            index: 1,
-            centre: 120.0,
-            axis_unit: "Hz".into(),
-            error_share: 0.1,
-        };
-        page.payload.deciding_detector = by;
-        page.payload.top_bins = vec![bin; bins];
-        page.payload.top_bins_decide = decide;
-        let said = [(by, 2.5), (Detector::Severity, 1.2), (Detector::Isolation, 0.34)];
-        page.payload.detectors = said
-            .map(|(detector, level)| DetectorLevel {
-                detector,
-                role: Role::Page,
-                level,
-            })
-            .to_vec();
-        page.explained()
-    }
-
-    #[test]
-    fn a_page_says_which_bins_decide_what_the_others_say_and_by_what_it_was_judged() {
-        let told = explained(Detector::Growth, 7, true);
-        let bin = "120.0 Hz (10 %), ".repeat(5);
-        let expected = [
-            (
-                "stands out",
-                format!("{bin}and 2 more; without these it would be below the page line"),
-            ),
-            ("other detectors", "severity 1.2, isolation 0.3".to_owned()),
-            ("severity zone", "C".to_owned()),
-            ("judged by", "limits 2, model 010101010101".to_owned()),
-        ];
-        assert_eq!(told, expected);
-        assert!(
-            explained(Detector::Growth, 1, false)[0]
-                .1
-                .ends_with("not known to decide alone")
-        );
-        assert!(
-            explained(Detector::Isolation, 1, false)[0]
-                .1
-                .ends_with("decided on the spectrum as a whole")
-        );
-    }
-
-    #[test]
-    fn where_and_what_are_within_the_first_120_characters_however_long_the_names() {
-        for reason in [
-            PageReason::Opened,
-            PageReason::LevelRose,
-            PageReason::AnotherSensor,
-            PageReason::Cleared,
-        ] {
-            let mut page = page(reason, Severity::Page);
-            let longest = Slug::parse("name", &"x".repeat(63)).unwrap();
-            (page.payload.site, page.payload.machine) = (longest.clone(), longest);
-            let summary = page.summary();
-            let what = match reason {
-                PageReason::LevelRose => "risen since it was acknowledged",
-                PageReason::AnotherSensor => "another sensor",
-                PageReason::Cleared => "cleared",
-                _ => "page: overall_level of spindle",
-            };
-            let end = summary.find(what).unwrap() + what.len();
-            assert!(summary[..end].chars().count() <= 120, "{summary}");
-        }
-    }
-
-    #[test]
-    fn a_text_that_is_too_long_is_cut_between_characters_and_says_so() {
-        assert_eq!(at_most("äöü", 3), "äöü");
-        assert_eq!(at_most("äöüß", 3), "äö…");
-    }
-}
+pub(crate) mod tests;

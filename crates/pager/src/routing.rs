@@ -56,9 +56,8 @@ pub(crate) fn route(config: &Config, pages: &[OwedPage]) -> Routed {
     {
         let told = told.entry(page.incident).or_default();
         told.extend(before.iter().cloned());
-        let owed = if page.action == PageAction::Trigger {
+        let mut owed: BTreeSet<String> = if page.action == PageAction::Trigger {
             let takers = config.takers(page);
-            told.extend(takers.iter().cloned());
             if takers.is_empty() {
                 routed.untaken.push(page.page_key.clone());
             }
@@ -66,8 +65,12 @@ pub(crate) fn route(config: &Config, pages: &[OwedPage]) -> Routed {
         } else {
             told.intersection(&names).cloned().collect()
         };
-        let owed = owed.into_iter().filter(|name| !settled.contains(name));
-        routed.owed.extend(owed.map(|name| (page.id, name)));
+        // Whoever has a settled delivery of a trigger and isn't among `before` had it in a flood alone.
+        owed.retain(|name| !settled.contains(name));
+        if page.action == PageAction::Trigger {
+            told.extend(owed.iter().cloned());
+        }
+        routed.owed.extend(owed.into_iter().map(|name| (page.id, name)));
     }
     routed
 }
@@ -178,6 +181,15 @@ mod tests {
         assert_eq!(names(&route(&config(), &alone)), [(3, "alerts")]);
         let never = [owed(3, PageReason::Cleared, Severity::Page, &[])];
         assert_eq!(route(&config(), &never), Routed::default());
+    }
+
+    /// As another pager finds it, or the same after a restart.
+    #[test]
+    fn who_has_an_opening_in_a_flood_alone_is_not_told_that_it_is_over() {
+        let mut opened = owed(1, PageReason::Opened, Severity::Page, &[]);
+        opened.settled = vec!["pages".to_owned()];
+        let over = owed(2, PageReason::Cleared, Severity::Page, &[]);
+        assert_eq!(route(&config(), &[opened, over]), Routed::default());
     }
 
     #[test]

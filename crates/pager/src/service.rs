@@ -284,6 +284,15 @@ impl IncidentsService for Service {
     }
 
     #[tracing::instrument(skip_all)]
+    async fn get_page_picture(
+        &self,
+        request: Request<v1::GetPagePictureRequest>,
+    ) -> Result<Response<v1::GetPagePictureResponse>, Status> {
+        let png = self.look_at_picture(&request.into_inner().token).await?;
+        Ok(Response::new(v1::GetPagePictureResponse { png }))
+    }
+
+    #[tracing::instrument(skip_all)]
     async fn acknowledge_by_link(
         &self,
         request: Request<v1::AcknowledgeByLinkRequest>,

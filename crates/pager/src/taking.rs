@@ -108,6 +108,8 @@ fn acknowledged_page(
         level: incident.latest_level.0,
         delayed_by_ms: None,
         growth_per_day: None,
+        above_alert_since: None,
+        shown: None,
         kept_by: None,
         flood: None,
         ..said.payload

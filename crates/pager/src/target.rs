@@ -9,7 +9,7 @@ use tocsin_store::outbox::{LeasedDelivery, Page as Stored};
 
 use crate::attempt::{Attempt, Outcome};
 use crate::destination::{Alertmanager, Destination};
-use crate::link::Links;
+use crate::link::{Links, Purpose};
 use crate::message::Page;
 use crate::{BuildError, Config, Error};
 
@@ -43,13 +43,20 @@ impl Sender {
         })
     }
 
-    /// Reads a page out of the outbox, with the link that takes its incident for whoever gets it at a destination.
+    /// Reads a page out of the outbox, with the links for whoever gets it at a destination.
     pub(crate) fn page(&self, stored: &Stored, destination: &str) -> Result<Page, Error> {
         let mut page = Page::parse(stored)?;
         // A flood is many incidents, and a link takes one: floods are taken in the console.
         if let Some(links) = self.links.as_ref().filter(|_| page.payload.flood.is_none()) {
-            let url = links.url(&page, destination, self.clock.now());
-            page.acknowledge_url = url.map_err(Error::Setting)?;
+            let now = self.clock.now();
+            let url = |purpose| links.url(purpose, &page, destination, now).map_err(Error::Setting);
+            let acknowledge = url(Purpose::Acknowledge)?;
+            let picture = if page.has_picture() {
+                url(Purpose::Picture)?
+            } else {
+                None
+            };
+            (page.acknowledge_url, page.picture_url) = (acknowledge, picture);
         }
         Ok(page)
     }
@@ -105,11 +112,20 @@ impl Target {
     async fn send(&self, sender: &Sender, leased: &LeasedDelivery) -> Result<Option<Attempt>, Error> {
         let page = Page {
             resent_after: leased.attempt - leased.attempt_since_resend,
+            remaining: leased.remaining.clone(),
             ..sender.page(&leased.page, &self.name)?
         };
         let request = match &self.destination {
             Destination::Webhook(webhook) => webhook.request(sender, &page)?,
             Destination::PagerDuty(pager_duty) => return pager_duty.send(sender, &page).await.map(Some),
+            // Slack fetches the picture, and refuses a message whose picture it can't get: what is repeated goes without.
+            Destination::Slack(slack) if leased.attempt_since_resend > 1 => {
+                let plain = Page {
+                    picture_url: None,
+                    ..page
+                };
+                slack.request(sender, &plain)?
+            }
             Destination::Slack(slack) => slack.request(sender, &page)?,
             Destination::Email(email) => return email.send(sender, &page).await.map(Some),
             Destination::Alertmanager(alertmanager) => match alertmanager.request(sender, leased).await? {

@@ -110,6 +110,7 @@ impl Watchdog {
             received_at,
         } = leased;
         let finished = |outcome, answer: &str, after| FinishedAttempt {
+            remaining: Vec::new(),
             delivery: id,
             attempt,
             at: now,

@@ -177,10 +177,23 @@ impl Worker {
             }
         };
         let number = u32::try_from(leased.attempt_since_resend).unwrap_or(u32::MAX);
-        let next = attempt.next(number, leased.must_arrive, &self.config, &mut self.rng);
+        // Where some of its receivers have it, somebody was told: it is never dead, and not tried on for good.
+        let is_told = !leased.remaining.is_empty();
+        let next = match attempt.next(number, leased.must_arrive && !is_told, &self.config, &mut self.rng) {
+            Next::Dead if is_told => {
+                let (page, missing) = (&leased.page.page_key, leased.remaining.join(", "));
+                tracing::error!(
+                    page,
+                    missing,
+                    "given up on receivers that were put off: the others have the page"
+                );
+                Next::Delivered
+            }
+            next => next,
+        };
         let now = self.sender.clock.now();
         let outcome = match attempt.outcome {
-            Outcome::Delivered => AttemptOutcome::Delivered,
+            Outcome::Delivered | Outcome::Partial { .. } => AttemptOutcome::Delivered,
             Outcome::Refused { .. } => AttemptOutcome::Refused,
             Outcome::Unknown => AttemptOutcome::Unknown,
         };
@@ -188,6 +201,10 @@ impl Worker {
         self.metrics.attempt(&self.target.name, outcome.as_str());
         let (page, attempt_number) = (&leased.page, leased.attempt);
         let mut answer = attempt.answer;
+        let remaining = match attempt.outcome {
+            Outcome::Partial { remaining } => remaining,
+            _ => Vec::new(),
+        };
         let (after, retry_in) = match next {
             Next::Delivered => {
                 tracing::info!(
@@ -238,6 +255,7 @@ impl Worker {
             outcome,
             answer,
             after,
+            remaining,
         };
         self.record(&finished, leased_until).await;
         retry_in

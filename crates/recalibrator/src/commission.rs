@@ -301,6 +301,7 @@ mod tests {
             column.condition = Condition {
                 rpm: Some(1_000.0 + 10.0 * nth as f32),
                 load: Some(0.5),
+                ..Condition::default()
             };
         }
         let fitted = fit(fitted(1, 2).ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap();

@@ -78,6 +78,7 @@ fn reading(sensor: SensorId, step: u64) -> NewReading {
         threshold_set: None,
         bundle: None,
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores: Scores::default(),
         condition: Condition::default(),

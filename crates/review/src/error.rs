@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tocsin_contracts::Malformed;
-use tocsin_domain::Invalid;
 use tocsin_domain::access::Forbidden;
+use tocsin_domain::{BaselineId, Invalid};
 use tocsin_transport::retry;
 use tonic::Status;
 
@@ -29,6 +29,24 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
+    /// A row names a baseline that is not there.
+    #[error("baseline {id}: named by a reading and not there")]
+    NoBaseline {
+        /// Its number.
+        id: BaselineId,
+    },
+    /// A row's bundle can't be had.
+    #[error(transparent)]
+    Bundle(#[from] tocsin_models::StoreError),
+    /// A row's network can't be run.
+    #[error(transparent)]
+    Network(#[from] tocsin_models::NetworkError),
+    /// A row's baseline makes no sense.
+    #[error(transparent)]
+    Baseline(#[from] tocsin_detect::MalformedModel),
+    /// Scoring again panicked.
+    #[error("making verdicts again: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
     /// A stored spectrum does not fit its sensor's spec.
     #[error("stored spectrum of {sensor}: {invalid}")]
     UnreadableSpectrum {
@@ -54,8 +72,20 @@ impl From<Error> for Status {
                 tracing::warn!(error = message, "a call failed for now");
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
             }
+            Error::Bundle(tocsin_models::StoreError::ObjectStore { .. }) => {
+                tracing::warn!(error = message, "a call failed for now");
+                retry::hint(Self::unavailable(message), Duration::from_secs(1))
+            }
+            Error::Bundle(_) => {
+                tracing::error!(error = message, "a bundle that judged can't be had");
+                Self::failed_precondition(message)
+            }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
-            | Error::UnreadableSpectrum { .. } => {
+            | Error::UnreadableSpectrum { .. }
+            | Error::NoBaseline { .. }
+            | Error::Network(_)
+            | Error::Baseline(_)
+            | Error::Panicked(_) => {
                 tracing::error!(error = message, "a call failed");
                 Self::internal(message)
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::review::v1;
 use tocsin_domain::{Detector, Level, ReadingFlags, Verdict};
-use tocsin_judge::{Judgement, ThresholdSet};
+use tocsin_judge::{JudgedReading, Judgement, ThresholdSet};
 use tocsin_store::reading::StoredReading;
 
 /// A stored reading with what its own threshold set says of it.
@@ -19,10 +19,7 @@ pub(crate) struct Judged {
 impl Judged {
     pub(crate) fn new(reading: StoredReading, set: Option<Arc<ThresholdSet>>) -> Self {
         // Whether the machine stood still is in the stored verdict.
-        let judgement = match &set {
-            Some(set) => set.judge(&reading.scores, reading.state, is_degraded(&reading)),
-            None => Judgement::by_severity(&reading.scores, reading.state),
-        };
+        let judgement = Judgement::of_scores(set.as_deref(), &reading.scores, reading.state, is_degraded(&reading));
         Self {
             reading,
             set,
@@ -36,6 +33,11 @@ impl Judged {
             return None;
         }
         self.judgement.level
+    }
+
+    /// As the fold sees it.
+    pub(crate) fn seen(&self) -> JudgedReading {
+        JudgedReading::new(self.reading.key, &self.judgement)
     }
 
     pub(crate) fn is_degraded(&self) -> bool {

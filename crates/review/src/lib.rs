@@ -1,16 +1,19 @@
 //! What did we know, when, under which model and which limits: series, spectra and verdicts for people.
 //!
 //! Everything is derived from stored rows. A level is not stored, for the row names the threshold set that judged it, and
-//! that set gives the level again, exactly, by the code that judged live. Only the reconstruction needs a model: it is
-//! asked of a scorer, and left out when none answers.
+//! that set gives the level again, exactly, by the code that judged live. The reconstruction is asked of a
+//! scorer, and left out when none answers. To explain a verdict, or to verify a period's, scores are made again as well, from
+//! the stored spectra, by the models and baselines that the rows name: here, so that it costs those who judge nothing.
 //!
 //! **Invariant:** what is shown of a reading is what was decided about it then, whatever limits are in force now.
 
+mod channel;
 mod config;
 mod error;
 mod levels;
 mod overall;
 mod period;
+mod record;
 mod series;
 mod service;
 

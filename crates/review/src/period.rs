@@ -31,6 +31,11 @@ impl Asked {
         Ok(Self { from, to })
     }
 
+    /// The whole period: all of the past, and all that is to come, where an end is missing.
+    pub(crate) fn or_all(self) -> (Timestamp, Timestamp) {
+        (self.from.unwrap_or(Timestamp::MIN), self.to.unwrap_or(Timestamp::MAX))
+    }
+
     /// The whole period: what is missing ends with the newest reading, or begins `default` before the end. None when
     /// there is no reading to end with.
     pub(crate) fn complete(self, newest: Option<Timestamp>, default: Duration) -> Option<Period> {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::review::v1::review_service_server::{ReviewService, ReviewServiceServer};
+use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::{Invalid, PersonRole, Principal, Scope, Slug};
 use tocsin_judge::ThresholdSet;
+use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_store::reading::StoredReading;
 use tocsin_store::threshold::ThresholdSets;
@@ -17,12 +19,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::channel::Channel;
 use crate::levels::Judged;
+use crate::record::Material;
 use crate::{Config, Error};
 
+mod explain;
 mod machine;
 mod performance;
 mod sensor;
+mod verify;
 
 /// What the review works with.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub struct Parts {
     pub store: Store,
     /// The scorers, for reconstructions; without them there are none.
     pub scorers: Option<Replicas>,
+    /// Object storage, where the bundles are from which verdicts are made again.
+    pub bundles: BundleStore,
 }
 
 /// The running side of the role: looks for new readings while somebody watches.
@@ -58,6 +66,7 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
         config: Arc::new(config),
         store: parts.store,
         scorers: parts.scorers,
+        bundles: parts.bundles,
         sets,
         watch,
     };
@@ -101,6 +110,7 @@ pub struct Service {
     config: Arc<Config>,
     store: Store,
     scorers: Option<Replicas>,
+    bundles: BundleStore,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -126,6 +136,27 @@ fn count(field: &str, asked: u32, default: u32, most: u32) -> Result<u32, Error>
 }
 
 impl Service {
+    pub(super) async fn channel(
+        &self,
+        scope: &Scope,
+        site: &str,
+        machine: &str,
+        sensor: &str,
+    ) -> Result<Channel, Error> {
+        let path = SensorPath {
+            machine: name("machine", machine)?,
+            sensor: name("sensor", sensor)?,
+        };
+        let listing = self.store.sensor_by_name(scope, &name("site", site)?, &path).await?;
+        let spec = self.store.spec_by_id(listing.sensor.spec).await?.spec;
+        Ok(Channel { listing, spec })
+    }
+
+    /// For making verdicts again: nothing read yet.
+    fn material(&self) -> Material {
+        Material::new(self.store.clone(), self.bundles.clone(), self.sets.clone())
+    }
+
     async fn judged(&self, reading: StoredReading) -> Result<Judged, Error> {
         let set = match reading.threshold_set {
             Some(id) => Some(self.sets.get(id).await?),
@@ -171,6 +202,26 @@ impl ReviewService for Service {
     ) -> Result<Response<v1::GetAlarmPerformanceResponse>, Status> {
         let scope = scope(&request, "look at the performance of alarms")?;
         Ok(Response::new(self.performance(&scope, request.into_inner()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site, machine = request.get_ref().machine))]
+    async fn explain_verdict(
+        &self,
+        request: Request<v1::ExplainVerdictRequest>,
+    ) -> Result<Response<v1::ExplainVerdictResponse>, Status> {
+        let scope = scope(&request, "look at verdicts")?;
+        Ok(Response::new(self.explain(&scope, request.into_inner()).await?))
+    }
+
+    type VerifyVerdictsStream = ReceiverStream<Result<v1::VerifyVerdictsResponse, Status>>;
+
+    #[tracing::instrument(skip_all, fields(site = request.get_ref().site))]
+    async fn verify_verdicts(
+        &self,
+        request: Request<v1::VerifyVerdictsRequest>,
+    ) -> Result<Response<Self::VerifyVerdictsStream>, Status> {
+        let scope = scope(&request, "verify verdicts")?;
+        Ok(Response::new(self.verify(scope, request).await?))
     }
 
     type WatchReadingsStream = ReceiverStream<Result<v1::WatchReadingsResponse, Status>>;

@@ -1,5 +1,8 @@
 //! The review over stored rows in a real Postgres.
 
+#[path = "postgres/record.rs"]
+mod record;
+
 use std::time::Duration;
 
 use http::Request;
@@ -14,6 +17,7 @@ use tocsin_domain::{
     Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
+use tocsin_models::BundleStore;
 use tocsin_review::{Config, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
@@ -131,11 +135,13 @@ impl Stage {
                     threshold_set: Some(self.set),
                     bundle: Some(self.bundle),
                     baseline: Some(BaselineId(5)),
+                    scorer_build: None,
                     predecessors: None,
                     scores,
                     condition: Condition {
                         rpm: Some(1_500.0),
                         load: None,
+                        ..Condition::default()
                     },
                     flags: ReadingFlags::default(),
                     verdict: self.limits.judge(&scores, Condition::default(), false).verdict,
@@ -156,6 +162,7 @@ impl Stage {
         let parts = Parts {
             store: self.store.clone(),
             scorers: None,
+            bundles: BundleStore::open("memory://").unwrap(),
         };
         let (service, review) = tocsin_review::build(config, parts).unwrap();
         let person = Person {

@@ -1,6 +1,6 @@
 //! The gRPC service: requests to pieces, scores to answers.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_contracts::Malformed;
@@ -20,9 +20,6 @@ use crate::worker::{Failed, Workers};
 
 /// Spectra that are reconstructed in one call at most: it is for people to look at.
 const RECONSTRUCTED_ROWS: usize = 256;
-
-/// The build that scores: this crate's version, and the kernels the engine picks by the processor.
-static BUILD: LazyLock<String> = LazyLock::new(|| format!("{}+{}", env!("CARGO_PKG_VERSION"), kernels()));
 
 /// The scorer's gRPC service. Clones share everything.
 #[derive(Debug, Clone)]
@@ -140,7 +137,7 @@ impl ScorerService for Service {
             latent: scored.latents.iter().flat_map(|value| value.to_le_bytes()).collect(),
             latent_size: scored.latent_size as u32,
             bin_error: scored.bin_errors,
-            scorer_build: BUILD.clone(),
+            scorer_build: tocsin_models::build().to_owned(),
         }))
     }
 
@@ -192,27 +189,5 @@ fn join(mut parts: Vec<Scored>, batch: &ScoreBatch, latent_size: usize) -> Score
         latents: parts.iter().flat_map(|part| &part.latents).copied().collect(),
         latent_size,
         bin_errors,
-    }
-}
-
-/// The instruction set by which the engine picks its kernels: two hosts with the same one give the same bits.
-fn kernels() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            "tract-avx512f"
-        } else if std::arch::is_x86_feature_detected!("fma") {
-            "tract-fma"
-        } else {
-            "tract-generic"
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        "tract-arm64"
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        "tract-generic"
     }
 }

@@ -56,6 +56,8 @@ pub struct Baseline {
     pub id: BaselineId,
     /// The sensor's spec.
     pub spec: SpecId,
+    /// Counts up within its epoch from 1, the one that was commissioned or accepted.
+    pub version: i32,
     /// When it was made.
     pub created_at: Timestamp,
     /// What was learned.
@@ -78,6 +80,7 @@ struct BaselineRow {
     sensor_id: i32,
     spec_id: i32,
     epoch: i32,
+    version: i32,
     median: Vec<u8>,
     spread: Vec<u8>,
     scale: Vec<u8>,
@@ -106,6 +109,7 @@ impl TryFrom<BaselineRow> for Baseline {
         Ok(Self {
             id: BaselineId(id),
             spec: SpecId(row.spec_id),
+            version: row.version,
             created_at: row.created_at.into(),
             learned: NewBaseline {
                 sensor: SensorId(row.sensor_id),
@@ -245,8 +249,8 @@ impl Store {
             let ids: Vec<i32> = some.iter().map(|baseline| baseline.0).collect();
             let rows = sqlx::query_as!(
                 BaselineRow,
-                "select b.baseline_id, b.sensor_id, s.spec_id, b.epoch, b.median, b.spread, b.scale, b.trend,
-                        b.log_energy_mean, b.log_energy_sd, b.pooled_machines, b.readings, b.first_at, b.last_at,
+                "select b.baseline_id, b.sensor_id, s.spec_id, b.epoch, b.version, b.median, b.spread, b.scale,
+                        b.trend, b.log_energy_mean, b.log_energy_sd, b.pooled_machines, b.readings, b.first_at, b.last_at,
                         b.created_at, b.created_by, b.reason
                  from baseline b join sensor s using (sensor_id) join machine m using (machine_id)
                  where b.baseline_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",

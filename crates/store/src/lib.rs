@@ -29,6 +29,7 @@ mod pool;
 pub mod reading;
 mod row;
 mod schema;
+pub mod scorer_build;
 pub mod sensor_alarm;
 pub mod shadow;
 pub mod signal;

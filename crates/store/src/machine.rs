@@ -9,6 +9,8 @@ use tocsin_domain::{IncidentId, Invalid, MachineId, Scope, SuppressionId, Timest
 use crate::row::{Time, time, time_opt};
 use crate::{Error, Result, Store};
 
+mod course;
+
 /// A machine's state, as its lock's holder sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MachineState {
@@ -331,25 +333,6 @@ async fn journals_insert(conn: &mut PgConnection, changes: &[MachineChange]) -> 
 }
 
 impl Store {
-    /// The median level of the last steps of an incident before a time, or of its first steps where it has none before, and
-    /// when the last of them was; none where its journal has no judged step.
-    pub async fn incident_level_around(&self, incident: IncidentId, at: Timestamp) -> Result<Option<(Timestamp, f32)>> {
-        let row = sqlx::query!(
-            r#"with steps as (
-                   select at, (payload->>'level')::real as level from machine_event
-                   where incident_id = $1 and kind = 'step' and payload->>'level' is not null),
-               before as (select * from steps where at <= $2 order by at desc limit 9),
-               first as (select * from steps order by at limit 9),
-               taken as (select * from before union all select * from first where not exists (select 1 from before))
-               select max(at) as "at?", percentile_disc(0.5) within group (order by level) as "level?" from taken"#,
-            incident.0,
-            time(at),
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(row.at.map(Timestamp::from).zip(row.level))
-    }
-
     /// The journal's entries about an incident: what happened to it whole, however long it is, and the newest `steps`
     /// steps.
     pub async fn journal_by_incident(

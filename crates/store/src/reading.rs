@@ -1,9 +1,9 @@
-//! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`series`],
-//! [`overall`], [`spectra`], [`in_order`] and [`against_baseline`], what the network adds later in [`rescore`].
+//! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`full`],
+//! [`series`], [`overall`], [`spectra`], [`in_order`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, OperatingState, ReadingFlags,
-    ReadingKey, Scores, SensorId, ThresholdSetId, Timestamp, Verdict,
+    ReadingKey, ScorerBuildId, Scores, SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 
 use crate::row::{Time, none_if_zero};
@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 pub mod against_baseline;
 pub mod copy;
+pub mod full;
 pub mod in_order;
 pub mod insert;
 pub mod overall;
@@ -20,12 +21,13 @@ pub mod spectra;
 
 pub use against_baseline::MachineScoresQuery;
 pub use copy::readings_copy;
+pub use full::{FullReading, FullReadingsQuery};
 pub use in_order::ReplayQuery;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
 pub use rescore::{DegradedReading, Rescored};
 pub use series::{LoggedScores, LoggedScoresQuery, readings_newest_since, readings_windows};
-pub use spectra::{FullReading, SpectrumColumn};
+pub use spectra::SpectrumColumn;
 
 /// The earlier spectra a smoothing or temporal detector used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct NewReading {
     pub bundle: Option<BundleId>,
     /// The number of the baseline it was judged against.
     pub baseline: Option<BaselineId>,
+    /// The build of the scorer that gave the network's score; none when the network did not judge.
+    pub scorer_build: Option<ScorerBuildId>,
     /// The earlier spectra it was judged with.
     pub predecessors: Option<Predecessors>,
     /// Raw score per detector.

@@ -128,13 +128,16 @@ pub async fn page_suppress(
 }
 
 /// Takes out the newest page that asked for attention to an incident and was kept, to be sent now; none when nothing was
-/// kept, or all of it went out. Those before it say less, and stay.
+/// kept, all of it went out, or people have been told of a later step since. Those before it say less, and stay.
 pub async fn page_release(conn: &mut PgConnection, incident: IncidentId, now: Timestamp) -> Result<Option<NewPage>> {
     let row = sqlx::query!(
-        r#"update suppressed_page set released_at = $2
+        r#"update suppressed_page p set released_at = $2
            where suppressed_page_id = (
                select suppressed_page_id from suppressed_page where incident_id = $1 and action = 'trigger'
                order by suppressed_page_id desc limit 1) and released_at is null
+             and not exists (
+               select from outbox o where o.incident_id = $1 and o.action = 'trigger' and o.flood_id is null
+                 and (o.payload->>'step')::timestamptz > (p.payload->>'step')::timestamptz)
            returning page_key, payload::text as "payload!""#,
         incident.0,
         time(now),

@@ -29,6 +29,7 @@ mod tokens;
 #[cfg(feature = "trainer")]
 mod train;
 mod up;
+mod verdict;
 
 use std::io;
 use std::process::ExitCode;
@@ -123,6 +124,8 @@ enum Command {
     Incidents(incidents::Incidents),
     /// Deliveries of pages
     Pages(pages::Pages),
+    /// Verdicts: what they were made from, and made again
+    Verdict(verdict::VerdictCommand),
     /// Try one bundle within limits; the registry starts this
     #[command(hide = true)]
     VerifyBundle,
@@ -188,6 +191,7 @@ async fn ask(command: Command) -> Result<()> {
         Command::Thresholds(command) => command.run().await,
         Command::Incidents(command) => command.run().await,
         Command::Pages(command) => command.run().await,
+        Command::Verdict(command) => command.run().await,
         #[cfg(feature = "trainer")]
         Command::Evaluate(_) | Command::Simulate(_) | Command::Demo(_) => {
             unreachable!("these are run without asking anybody")

@@ -143,7 +143,24 @@ fn cell(value: Option<&Value>) -> String {
         Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
         Some(Value::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(","),
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(value) if number.is_f64() => readable(value),
+            _ => number.to_string(),
+        },
         Some(other) => other.to_string(),
+    }
+}
+
+/// Six significant digits, or as many as stand before the point: no more is measured, and none of them is read.
+fn readable(value: f64) -> String {
+    const DIGITS: i32 = 6;
+    let before_point = value.abs().log10().floor() as i32 + 1;
+    let decimals = DIGITS.saturating_sub(before_point).clamp(0, 12) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }
 
@@ -168,6 +185,13 @@ mod tests {
         machine  pages
         m1       3
         ");
+    }
+
+    #[test]
+    fn a_number_has_as_many_digits_as_people_read() {
+        let shown = |value: f64| cell(Some(&json!(value)));
+        let read = [5.415_215_163_934_427, 0.1, 0.0, -0.000_123_456_78, 1_234_567.89, 12.0].map(shown);
+        assert_eq!(read, ["5.41522", "0.1", "0", "-0.000123457", "1234568", "12"]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Role {
     pub fn needs_objects(self) -> bool {
         matches!(
             self,
-            Self::Scorer | Self::Ensemble | Self::Recalibrator | Self::Registry
+            Self::Scorer | Self::Ensemble | Self::Recalibrator | Self::Registry | Self::Review
         )
     }
 }

@@ -4,16 +4,18 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use maud::{Markup, html};
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
 use tocsin_contracts::incidents::v1::{
-    AcknowledgeByLinkRequest, GetAcknowledgeLinkRequest, GetAcknowledgeLinkResponse, Incident,
+    AcknowledgeByLinkRequest, GetAcknowledgeLinkRequest, GetAcknowledgeLinkResponse, GetPagePictureRequest, Incident,
 };
 use tonic::{Code, Status};
 
 use crate::console::App;
 use crate::failure::{Failure, Part};
 use crate::layout;
+use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::view::{at, moment};
 
 /// `GET /acknowledge/{token}`.
@@ -34,6 +36,22 @@ pub(crate) async fn take(State(app): State<App>, Path(token): Path<String>) -> R
             let id = answer.into_inner().incident_id;
             let text = "It is yours: nobody else is called about it, unless it goes further.";
             said("Acknowledged", text, Some(id)).into_response()
+        }
+        Err(status) => refused(&status),
+    }
+}
+
+/// `GET /pictures/{token}`: the picture on a page. Receivers of pages show it on pages of their own.
+pub(crate) async fn picture(State(app): State<App>, Path(token): Path<String>) -> Response {
+    let mut client = IncidentsServiceClient::new(app.services.incidents.clone());
+    match client.get_page_picture(GetPagePictureRequest { token }).await {
+        Ok(answer) => {
+            let headers = [
+                (CONTENT_TYPE, "image/png"),
+                (CACHE_CONTROL, "private, max-age=86400, immutable"),
+                (CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"),
+            ];
+            (headers, answer.into_inner().png).into_response()
         }
         Err(status) => refused(&status),
     }
@@ -94,7 +112,10 @@ fn refused(status: &Status) -> Response {
             StatusCode::CONFLICT,
             format!("Nothing was changed: {}.", status.message()),
         ),
-        Code::NotFound => (StatusCode::NOT_FOUND, "The incident is not there any more.".to_owned()),
+        Code::NotFound => (
+            StatusCode::NOT_FOUND,
+            "What the link is about is not there any more.".to_owned(),
+        ),
         _ => return Failure::from_public(Part::Incidents, status).into_response(),
     };
     (code, said("Not acknowledged", &text, None)).into_response()

@@ -9,6 +9,7 @@ use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 use tocsin_contracts::access::v1::WhoAmIResponse;
+use tocsin_contracts::fleet::v1::ListSitesRequest;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeIncidentRequest, Evidence, GetIncidentRequest, GetIncidentResponse, Incident,
 };
@@ -47,9 +48,13 @@ pub(crate) async fn show(
         incident_id: number(&id)?,
     };
     let mut client = session.incidents();
-    let (who, answer) = tokio::try_join!(session.who(), async {
-        client.get_incident(request).await.map_err(Part::Incidents.failed())
-    })?;
+    let mut fleet = session.fleet();
+    let (who, sites, answer) = tokio::try_join!(
+        session.who(),
+        // An incident is shown without its site's clock rather than not at all.
+        async { Ok(fleet.list_sites(ListSitesRequest {}).await.ok()) },
+        async { client.get_incident(request).await.map_err(Part::Incidents.failed()) },
+    )?;
     let answer = answer.into_inner();
     let incident = answer
         .incident
@@ -61,7 +66,13 @@ pub(crate) async fn show(
         None => None,
     };
     let title = format!("Incident {} · {}", incident.incident_id, incident.machine);
-    let body = body(&who, &incident, &answer, chosen, verdict.as_ref());
+    let sites = sites.map(|answer| answer.into_inner().sites).unwrap_or_default();
+    let its_site = sites.into_iter().find(|site| site.name == incident.site);
+    let zone = its_site.map(|site| site.time_zone);
+    let body = html! {
+        div data-zone=[zone] hidden {}
+        (body(&who, &incident, &answer, chosen, verdict.as_ref()))
+    };
     Ok(page_with_charts(&title, Nav::Incidents, &who, &body))
 }
 

@@ -35,6 +35,8 @@ struct Machine {
     overview: MachineOverview,
     attention: Attention,
     site: String,
+    /// The site's time zone.
+    zone: String,
     sensors: Vec<Sensor>,
     incidents: Vec<Incident>,
     suppression: Option<Suppression>,
@@ -98,13 +100,15 @@ pub(crate) async fn show(
         .ok_or_else(|| Failure::NotFound(format!("machine {machine} on site {site}")))?;
     let silence = silence_by_class(&app, &classes.into_inner().classes);
     let silent_after = silence.get(&overview.class).copied().unwrap_or(app.silent_after);
-    let site_title = sites.into_inner().sites.into_iter().find(|other| other.name == site);
+    let its_site = sites.into_inner().sites.into_iter().find(|other| other.name == site);
+    let zone = its_site.as_ref().map(|site| site.time_zone.clone()).unwrap_or_default();
     let machine = Machine {
         attention: Attention::of(&overview, silent_after, app.clock.now()),
-        site: site_title
+        site: its_site
             .map(|site| site.title)
             .filter(|title| !title.is_empty())
             .unwrap_or(site),
+        zone,
         overview,
         sensors: sensors.into_inner().sensors,
         incidents: incidents.into_inner().incidents,
@@ -123,7 +127,7 @@ fn body(who: &WhoAmIResponse, machine: &Machine, range: Range) -> Markup {
     let overview = &machine.overview;
     let base = machine_href(&overview.site, &overview.machine);
     html! {
-        div.heading {
+        div.heading data-zone=(machine.zone) {
             p.crumbs { a href="/" { "Fleet" } " / " (machine.site) }
             h1 { (overview.machine) }
             div.state-line #state data-live { (state_line(machine)) }

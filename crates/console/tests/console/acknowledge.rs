@@ -31,6 +31,18 @@ async fn a_link_shows_its_incident_to_whoever_has_it_and_takes_it_once_when_aske
 }
 
 #[tokio::test]
+async fn a_page_s_picture_is_for_whoever_has_its_link_on_any_page_and_for_nobody_else() {
+    let console = console(Fleet::Small);
+    let seen = send(&console, request(&Method::GET, "/pictures/41.7.good", None, "")).await;
+    assert_eq!(seen.status, StatusCode::OK);
+    assert_eq!(seen.headers["content-type"], "image/png");
+    assert_eq!(seen.headers["cross-origin-resource-policy"], "cross-origin");
+    let refused = send(&console, request(&Method::GET, "/pictures/41.7.bad", None, "")).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.headers["cross-origin-resource-policy"], "same-origin");
+}
+
+#[tokio::test]
 async fn a_link_of_nobody_s_and_a_form_of_another_site_change_nothing() {
     let console = console(Fleet::Small);
     for method in [Method::GET, Method::POST] {

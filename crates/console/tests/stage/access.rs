@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use tocsin_contracts::access::v1::access_service_server::AccessService;
 use tocsin_contracts::access::v1::{
-    BeginOidcSignInRequest, BeginOidcSignInResponse, CompleteOidcSignInRequest, CompleteOidcSignInResponse,
-    CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
-    DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
-    ListSignInMethodsRequest, ListSignInMethodsResponse, ListTokensRequest, ListTokensResponse, RevokeTokenRequest,
-    RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, VerifyAuditRequest,
-    VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
+    AuditBreak, AuditEntry, AuditHead, BeginOidcSignInRequest, BeginOidcSignInResponse, CompleteOidcSignInRequest,
+    CompleteOidcSignInResponse, CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse,
+    DisableAccountRequest, DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest,
+    ListAuditResponse, ListSignInMethodsRequest, ListSignInMethodsResponse, ListTokensRequest, ListTokensResponse,
+    RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
+    VerifyAuditRequest, VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tocsin_contracts::time::to_wire;
 use tonic::{Request, Response, Status};
 
-use super::{Caller, Fixture, PEOPLE, refuse};
+use super::{Caller, Fixture, Fleet, PEOPLE, refuse};
 
 fn who(caller: &Caller) -> WhoAmIResponse {
     WhoAmIResponse {
@@ -59,6 +59,52 @@ impl AccessService for Fixture {
         Ok(Response::new(who(caller)))
     }
 
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
+        let newest = 250;
+        let asked = request.into_inner();
+        let before = if asked.before_audit_id == 0 {
+            newest + 1
+        } else {
+            asked.before_audit_id
+        };
+        let entry = |nth: i64| AuditEntry {
+            audit_id: nth,
+            at: self.ago((newest - nth) as u64 * 600),
+            actor: if nth % 3 == 0 { "recalibrator" } else { "erik" }.into(),
+            action: if nth % 3 == 0 {
+                "baseline.follow"
+            } else {
+                "incident.acknowledge"
+            }
+            .into(),
+            subject: if self.fleet == Fleet::Hostile {
+                "<script>alert(1)</script>"
+            } else {
+                "porto/mill-07"
+            }
+            .into(),
+            detail_json: r#"{"note":"<b>looked</b> at it","risen_db":0.4,"label":null}"#.into(),
+        };
+        let entries = (1..before).rev().take(asked.limit as usize).map(entry).collect();
+        Ok(Response::new(ListAuditResponse { entries }))
+    }
+
+    async fn verify_audit(&self, _: Request<VerifyAuditRequest>) -> Result<Response<VerifyAuditResponse>, Status> {
+        let broken = (self.fleet == Fleet::Hostile).then(|| AuditBreak {
+            link: 17,
+            reason: "its hash is not that of what it says".into(),
+        });
+        let head = AuditHead {
+            link: 250,
+            hash: vec![0xab; 32],
+        };
+        Ok(Response::new(VerifyAuditResponse {
+            entries: 250,
+            head: Some(head),
+            broken,
+        }))
+    }
+
     refuse! {
         list_sign_in_methods, ListSignInMethodsRequest, ListSignInMethodsResponse;
         begin_oidc_sign_in, BeginOidcSignInRequest, BeginOidcSignInResponse;
@@ -67,8 +113,6 @@ impl AccessService for Fixture {
         list_accounts, ListAccountsRequest, ListAccountsResponse;
         disable_account, DisableAccountRequest, DisableAccountResponse;
         create_token, CreateTokenRequest, CreateTokenResponse;
-        list_audit, ListAuditRequest, ListAuditResponse;
-        verify_audit, VerifyAuditRequest, VerifyAuditResponse;
         list_tokens, ListTokensRequest, ListTokensResponse;
         revoke_token, RevokeTokenRequest, RevokeTokenResponse;
     }

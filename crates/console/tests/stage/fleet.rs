@@ -19,7 +19,7 @@ impl Fixture {
         let site = |name: &str, title: &str| Site {
             name: name.into(),
             title: title.into(),
-            time_zone: "UTC".into(),
+            time_zone: "Europe/Lisbon".into(),
             ..Site::default()
         };
         match self.fleet {

@@ -5,10 +5,10 @@ use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeByLinkRequest, AcknowledgeByLinkResponse, AcknowledgeIncidentRequest, AcknowledgeIncidentResponse,
     AddLabelRequest, AddLabelResponse, DeliveryAttempt, Evidence, GetAcknowledgeLinkRequest,
-    GetAcknowledgeLinkResponse, GetIncidentRequest, GetIncidentResponse, Incident, JournalEvent, ListDeliveriesRequest,
-    ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse, ListLabelsRequest, ListLabelsResponse, Page,
-    ReceiveHookRequest, ReceiveHookResponse, ResendDeliveryRequest, ResendDeliveryResponse, WatchIncidentsRequest,
-    WatchIncidentsResponse,
+    GetAcknowledgeLinkResponse, GetIncidentRequest, GetIncidentResponse, GetPagePictureRequest, GetPagePictureResponse,
+    Incident, JournalEvent, ListDeliveriesRequest, ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse,
+    ListLabelsRequest, ListLabelsResponse, Page, ReceiveHookRequest, ReceiveHookResponse, ResendDeliveryRequest,
+    ResendDeliveryResponse, WatchIncidentsRequest, WatchIncidentsResponse,
 };
 use tocsin_contracts::incidents::v1::{
     AcknowledgeFloodRequest, AcknowledgeFloodResponse, CommentIncidentRequest, CommentIncidentResponse, Flood,
@@ -392,6 +392,15 @@ impl IncidentsService for Fixture {
             summary: "porto/mill-07 page: residual of horizontal at level 3.8".into(),
             incident,
         }))
+    }
+
+    async fn get_page_picture(
+        &self,
+        request: Request<GetPagePictureRequest>,
+    ) -> Result<Response<GetPagePictureResponse>, Status> {
+        known(&request.into_inner().token)?;
+        let png = b"\x89PNG\r\n\x1a\n".to_vec();
+        Ok(Response::new(GetPagePictureResponse { png }))
     }
 
     async fn acknowledge_by_link(

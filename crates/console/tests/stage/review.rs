@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use tocsin_contracts::review::v1::review_service_server::ReviewService;
 use tocsin_contracts::review::v1::{
-    DetectorLevel, GetAlarmPerformanceRequest, GetAlarmPerformanceResponse, GetMachineSeriesRequest,
-    GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse, GetVerdictRequest, GetVerdictResponse,
-    OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries, SeriesPoint, WatchReadingsRequest,
+    BaselineUse, BundleUse, CanonicalReading, Decision, DerivedDetector, DerivedStep, DetectorLevel,
+    ExplainVerdictRequest, ExplainVerdictResponse, GetAlarmPerformanceRequest, GetAlarmPerformanceResponse,
+    GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse,
+    GetVerdictRequest, GetVerdictResponse, OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries,
+    SeriesPoint, StepSensor, ThresholdSetUse, VerifyVerdictsRequest, VerifyVerdictsResponse, WatchReadingsRequest,
     WatchReadingsResponse,
 };
 use tocsin_contracts::time::{from_wire, to_wire};
@@ -13,7 +15,7 @@ use tocsin_domain::Timestamp;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{Fixture, noise};
+use super::{Fixture, Fleet, noise};
 
 const BINS: usize = 128;
 /// A reading every five minutes, for nine days.
@@ -193,6 +195,79 @@ fn series(points: &[Point], sensor: u64, name: &str) -> SensorSeries {
     }
 }
 
+fn explained(point: &Point) -> ExplainVerdictResponse {
+    let verdict = if point.fault > 0.2 { "page" } else { "normal" };
+    let decision = Decision {
+        verdict: verdict.into(),
+        decided_by: "residual".into(),
+        level: Some(detectors(point, 0)[0].level),
+    };
+    let derived = |one: DetectorLevel| DerivedDetector {
+        decides: one.detector == "residual",
+        detector: one.detector,
+        score: Some(one.score),
+        derived_score: Some(one.score),
+        role: one.role,
+        alert_line: Some(one.alert_line),
+        page_line: Some(one.page_line),
+        level: Some(one.level),
+    };
+    let sensor = |sensor: &str, number| StepSensor {
+        sensor: sensor.into(),
+        readings: 1,
+        level: detectors(point, number).iter().map(|one| one.level).reduce(f32::max),
+    };
+    let build = "0.1.0+tract-avx512f";
+    ExplainVerdictResponse {
+        captured_at: Some(to_wire(point.at)),
+        received_at: Some(to_wire(point.at + Duration::from_millis(180))),
+        reading: Some(CanonicalReading {
+            bins: BINS as u32,
+            full_scale: 100.0,
+            unit: "g".into(),
+            content_hash: "5f0c88a1e2b94d37".into(),
+            content_hash_found: "5f0c88a1e2b94d37".into(),
+            rpm: Some(18_000.0),
+            load: Some(0.62),
+            ..CanonicalReading::default()
+        }),
+        condition_cell: "known".into(),
+        baseline: Some(BaselineUse {
+            id: 3,
+            epoch: 2,
+            version: 5,
+            readings: 412,
+            created_at: Some(to_wire(point.at - Duration::from_hours(90))),
+        }),
+        bundle: Some(BundleUse {
+            id: 12,
+            digest: "9f".repeat(32),
+        }),
+        threshold_set: Some(ThresholdSetUse {
+            version: 4,
+            created_by: "olga".into(),
+            created_at: Some(to_wire(point.at - Duration::from_hours(40))),
+        }),
+        detector_mask: 0b0100_0111,
+        detectors: detectors(point, 0).into_iter().map(derived).collect(),
+        step: Some(DerivedStep {
+            start: Some(to_wire(point.at)),
+            interval_s: 300.0,
+            sensors: vec![sensor("horizontal", 0), sensor("vertical", 1)],
+            level: sensor("horizontal", 0).level,
+            sensor: "horizontal".into(),
+            detector: "residual".into(),
+        }),
+        stored: Some(decision.clone()),
+        derived: Some(decision),
+        decision_matches: true,
+        scores_match: Some(true),
+        scorer_build: build.into(),
+        deriving_build: build.into(),
+        ..ExplainVerdictResponse::default()
+    }
+}
+
 #[tonic::async_trait]
 impl ReviewService for Fixture {
     async fn get_machine_series(
@@ -269,6 +344,28 @@ impl ReviewService for Fixture {
         request: Request<GetAlarmPerformanceRequest>,
     ) -> Result<Response<GetAlarmPerformanceResponse>, Status> {
         Ok(Response::new(self.performance(&request.into_inner())))
+    }
+
+    async fn explain_verdict(
+        &self,
+        request: Request<ExplainVerdictRequest>,
+    ) -> Result<Response<ExplainVerdictResponse>, Status> {
+        let asked = request.into_inner();
+        if asked.site != "porto" || self.fleet == Fleet::Empty {
+            return Err(Status::not_found("sensor not found"));
+        }
+        let (points, _, _) = self.within(None, asked.at);
+        let point = points.last().ok_or_else(|| Status::not_found("no reading by then"))?;
+        Ok(Response::new(explained(point)))
+    }
+
+    type VerifyVerdictsStream = tokio_stream::Empty<Result<VerifyVerdictsResponse, Status>>;
+
+    async fn verify_verdicts(
+        &self,
+        _: Request<VerifyVerdictsRequest>,
+    ) -> Result<Response<Self::VerifyVerdictsStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
     }
 
     type WatchReadingsStream = Pin<Box<dyn Stream<Item = Result<WatchReadingsResponse, Status>> + Send>>;

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tocsin_domain::{Detector, UnjudgedReason};
+use tocsin_domain::{Condition, DeclaredState, Detector, UnjudgedReason};
 
 use super::*;
 
@@ -7,10 +7,12 @@ fn placed() -> impl Strategy<Value = PlacedReading> {
     let place = (any::<i32>(), any::<i32>(), any::<i32>(), 1e-3f32..1e3);
     let micros = Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros();
     let codes = prop::collection::vec(any::<u8>(), 1..128);
-    let condition = (prop::option::of(0f32..1e5), prop::option::of(-1e3f32..1e3));
+    let states = vec![DeclaredState::Running, DeclaredState::Stopped, DeclaredState::Transient];
+    let state = prop::option::of(prop::sample::select(states));
+    let condition = (prop::option::of(0f32..1e5), prop::option::of(-1e3f32..1e3), state);
     let overall = prop::collection::vec(prop::option::of(-1e3f32..1e3), 0..4);
     (place, micros, codes, any::<bool>(), condition, overall).prop_map(
-        |((sensor, machine, class, full_scale), micros, codes, clipped, (rpm, load), overall)| PlacedReading {
+        |((sensor, machine, class, full_scale), micros, codes, clipped, (rpm, load, state), overall)| PlacedReading {
             reading: Reading {
                 key: ReadingKey {
                     sensor: SensorId(sensor),
@@ -18,7 +20,7 @@ fn placed() -> impl Strategy<Value = PlacedReading> {
                 },
                 spectrum: CanonicalSpectrum::from_codes(codes),
                 clipped,
-                condition: Condition { rpm, load },
+                condition: Condition { rpm, load, state },
                 overall,
             },
             machine: MachineId(machine),

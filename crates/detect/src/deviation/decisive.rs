@@ -1,22 +1,20 @@
-//! Which bins decide: the fewest, by what they add, without which a detector would have said less.
+//! Which bins decide: the fewest, by what they add to what a detector saw, without which a reading would have been calm.
 
 use tocsin_domain::Detector;
 
-use super::{growth, narrowband, shares_in_place, shift};
+use super::shares_in_place;
 
 /// Bins that are tried at first, and the factor by which more are.
 const FIRST: usize = 5;
 
 /// How many of the bins with the greatest shares (as by [`shares_in_place`], greatest first, the lower bin of equals) must
-/// stand at the baseline (deviation 0) for `by` to score what `is_calm` says is no cause for a page: 5 times a power of two,
-/// at most `most`. Nothing when `most` are not enough, or when `by` is no detector of deviations.
-pub fn decisive_bins(by: Detector, z: &[f32], most: usize, is_calm: impl Fn(f32) -> bool) -> Option<usize> {
-    let score = match by {
-        Detector::Growth => growth,
-        Detector::Shift => shift,
-        Detector::Narrowband => narrowband,
-        _ => return None,
-    };
+/// stand at the baseline (deviation 0) for `is_calm` to say of the deviations that are left that they are no cause for a
+/// page: 5 times a power of two, at most `most`. Nothing when `most` are not enough, or when `by` is no detector of
+/// deviations.
+pub fn decisive_bins(by: Detector, z: &[f32], most: usize, is_calm: impl Fn(&[f32]) -> bool) -> Option<usize> {
+    if !by.needs_baseline() {
+        return None;
+    }
     let order = by_share(by, z);
     let mut calmed = z.to_vec();
     let (mut done, mut count, most) = (0, FIRST.min(most), most.min(z.len()));
@@ -25,7 +23,7 @@ pub fn decisive_bins(by: Detector, z: &[f32], most: usize, is_calm: impl Fn(f32)
         for bin in &order[done..count] {
             calmed[*bin] = 0.0;
         }
-        if is_calm(score(&calmed)) {
+        if is_calm(&calmed) {
             return Some(count);
         }
         if count == most {
@@ -46,6 +44,7 @@ fn by_share(by: Detector, z: &[f32]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{growth, narrowband, shift};
     use super::*;
     use proptest::prelude::*;
 
@@ -53,7 +52,7 @@ mod tests {
     fn a_line_is_decided_by_its_bin_and_a_rise_of_everything_by_most_bins() {
         let mut line = vec![0.1; 64];
         line[20] = 30.0;
-        let calm = |score: f32| score < 3.0;
+        let calm = |z: &[f32]| growth(z) < 3.0;
         assert_eq!(decisive_bins(Detector::Growth, &line, 64, calm), Some(5));
         assert_eq!(decisive_bins(Detector::Growth, &[4.0; 64], 64, calm), Some(40));
         assert_eq!(decisive_bins(Detector::Growth, &[40.0; 64], 20, calm), None);
@@ -67,15 +66,12 @@ mod tests {
             z in prop::collection::vec(-5.0_f32..40.0, 32..300), line in 0.5_f32..20.0,
         ) {
             for by in [Detector::Growth, Detector::Shift, Detector::Narrowband] {
-                let count = decisive_bins(by, &z, z.len(), |score| score < line);
-                let count = count.expect("without any deviation the score is zero");
+                let greatest = |z: &[f32]| growth(z).max(shift(z)).max(narrowband(z));
+                let count = decisive_bins(by, &z, z.len(), |z| greatest(z) < line);
+                let count = count.expect("without any deviation every score is zero");
                 let mut calmed = z.clone();
                 by_share(by, &z)[..count].iter().for_each(|bin| calmed[*bin] = 0.0);
-                let score = match by {
-                    Detector::Growth => growth(&calmed),
-                    Detector::Shift => shift(&calmed),
-                    _ => narrowband(&calmed),
-                };
+                let score = greatest(&calmed);
                 prop_assert!(score < line, "{by}: {score} of {count} bins");
             }
         }

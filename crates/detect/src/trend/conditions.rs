@@ -127,6 +127,7 @@ impl Conditions {
         Condition {
             rpm: self.centre[0].map(f32::exp),
             load: self.centre[1],
+            ..Condition::default()
         }
     }
 

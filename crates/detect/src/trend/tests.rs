@@ -25,6 +25,7 @@ fn condition(rpm: f32, load: f32) -> Condition {
     Condition {
         rpm: Some(rpm),
         load: Some(load),
+        ..Condition::default()
     }
 }
 
@@ -113,8 +114,8 @@ fn a_condition_far_from_those_seen_is_unknown_and_one_between_them_is_not() {
         assert!(!seen.know(far), "{far:?}");
     }
     let untold = Condition {
-        rpm: None,
         load: Some(0.6),
+        ..Condition::default()
     };
     assert!(!seen.know(untold), "a speed that is not told is not one that was seen");
     let steady = *commissioned(5, 2.0, steady).trend().unwrap().conditions();
@@ -163,7 +164,7 @@ proptest! {
     fn whatever_conditions_come_every_slope_is_finite_and_the_centre_moves_nothing(
         told in prop::collection::vec((prop::option::of(0.0_f32..1e6), prop::option::of(-1e4_f32..1e4)), 20..60),
     ) {
-        let conditions: Vec<Condition> = told.iter().map(|(rpm, load)| Condition { rpm: *rpm, load: *load }).collect();
+        let conditions: Vec<Condition> = told.iter().map(|(rpm, load)| Condition { rpm: *rpm, load: *load, ..Condition::default() }).collect();
         let logs: Vec<f32> = (0..conditions.len() * 2).map(|at| (at as f32 * 0.7).sin()).collect();
         let rows = Rows::new(&logs, 2).unwrap();
         if let Some(seen) = Conditions::of(&conditions) {

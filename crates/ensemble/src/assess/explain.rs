@@ -7,28 +7,33 @@
 use std::sync::Arc;
 
 use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
-use tocsin_detect::deviation::{decisive_bins, shares_in_place};
-use tocsin_domain::{Detector, Level, Verdict};
+use tocsin_detect::deviation::shares_in_place;
+use tocsin_domain::{Detector, Verdict};
+use tocsin_models::SensorBaseline;
+use tocsin_models::scoring::deviations;
 
 use super::{Assessor, CHUNK_ROWS, Pending};
-use crate::baselines::{ActiveBaseline, Known};
+use crate::baselines::Known;
 use crate::bindings::Limits;
-use crate::detect::deviations;
-
-/// The most bins that a page names.
-const MOST_NAMED: usize = 128;
 
 impl Assessor {
     /// Finds what each bin adds to the readings that stand at or above a line: the evidence to keep.
     pub(super) async fn explain(&self, limits: &Limits, baselines: &Known, readings: &mut [Pending]) {
         let mut unlike_the_model = Vec::new();
         for (at, pending) in readings.iter_mut().enumerate() {
-            let Some(by) = pending.flagged_by(limits) else { continue };
+            let verdict = pending.judgement(Some(limits)).verdict;
+            let (Verdict::Alert { by } | Verdict::Page { by }) = verdict else {
+                continue;
+            };
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
-                if let Some(against) = against {
-                    pending.explain_by_deviations(by, &against, limits);
+                let Some(against) = against else { continue };
+                let mut z = pending.deviations(&against);
+                if matches!(verdict, Verdict::Page { .. }) {
+                    pending.decisive_bins = pending.decisive(by, &z, limits);
                 }
+                shares_in_place(by, &mut z);
+                pending.bin_error = z;
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
             }
@@ -68,25 +73,16 @@ impl Assessor {
 }
 
 impl Pending {
-    /// The detector that put it at or above a line.
-    fn flagged_by(&self, limits: &Limits) -> Option<Detector> {
-        match self.judgement(Some(limits)).verdict {
-            Verdict::Alert { by } | Verdict::Page { by } => Some(by),
-            Verdict::Normal { .. } | Verdict::Unjudged { .. } => None,
-        }
-    }
-
-    fn explain_by_deviations(&mut self, by: Detector, against: &Arc<ActiveBaseline>, limits: &Limits) {
+    /// What it deviates by from its sensor's baseline, per bin.
+    fn deviations(&self, against: &Arc<SensorBaseline>) -> Vec<f32> {
         let reading = &self.placed.reading;
         let spectrum = (reading.spectrum.codes(), self.placed.full_scale);
-        let mut z = deviations(spectrum, reading.condition, against);
-        let members = limits.set.members(self.scored.degraded);
-        let member = members.iter().find(|member| member.detector == by);
-        self.decisive_bins = member.and_then(|member| {
-            let is_calm = |score| member.level(score) < Level::PAGE;
-            decisive_bins(by, &z, MOST_NAMED, is_calm)
-        });
-        shares_in_place(by, &mut z);
-        self.bin_error = z;
+        deviations(spectrum, reading.condition, against)
+    }
+
+    /// How many of its worst bins, set to their baseline, would leave no page.
+    fn decisive(&self, by: Detector, z: &[f32], limits: &Limits) -> Option<usize> {
+        let judged = (&self.scored.scores, self.state(), self.scored.degraded);
+        limits.set.decisive_bins(by, z, judged)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use half::f16;
 use tocsin_domain::{Detector, IncidentState, Level, ReadingFlags, SensorId, Severity, Timestamp};
 use tocsin_judge::ReAlarm;
+use tocsin_judge::course::StepLevelAt;
 use tocsin_judge::fold::{Arrival, Effect, Transition, Window};
 use tocsin_judge::journal::{Event, StepEvent};
 use tocsin_judge::page::{PageReason, page_key};
@@ -38,6 +39,8 @@ pub(crate) struct FoldedMachine {
     /// The incident has changed since it was read.
     pub(super) changed: bool,
     events: Vec<NewEvent>,
+    /// Levels of the steps among `events`.
+    unwritten: Vec<StepLevelAt>,
     evidence: Vec<NewEvidence>,
     /// What each sensor's readings show, of those at hand.
     shown: BTreeMap<SensorId, Shown>,
@@ -69,6 +72,7 @@ impl FoldedMachine {
             alarm: alarm.unwrap_or_default(),
             changed: false,
             events: Vec::new(),
+            unwritten: Vec::new(),
             evidence: Vec::new(),
             shown: BTreeMap::new(),
         })
@@ -246,6 +250,8 @@ impl FoldedMachine {
 
     fn journal_step(&mut self, assessed: &Assessed, window: &Window) {
         let key = assessed.row.key;
+        let level = window.step.level.map(|level| (window.step.start, level.level));
+        self.unwritten.extend(level);
         let step = StepEvent::new(key.sensor, key.captured_at, window, self.class.threshold_set_id());
         self.journal(key.captured_at, &Event::Step(step));
     }
@@ -305,6 +311,7 @@ impl FoldedMachine {
     ) -> Result<()> {
         let Some(incident) = &self.incident else { return Ok(()) };
         let draft = Draft {
+            machine: self.state.machine,
             incident: incident.id,
             severity: incident.severity,
             reason,
@@ -314,6 +321,7 @@ impl FoldedMachine {
             deciding_detector: decision.detector,
             level: decision.level.0,
             shown: self.shown.get(&decision.sensor),
+            unwritten: self.unwritten.clone(),
             arrived: assessed.row.key.captured_at,
             class: &self.class,
             replay: is_replay(assessed),

@@ -30,6 +30,16 @@ pub struct Outcome {
     pub false_pages_before_50: usize,
     /// Steps under a page before half.
     pub false_page_readings: usize,
+    /// Incidents in all, at alert or above.
+    pub incidents: usize,
+    /// Those at page level that are open in the last tenth of life.
+    pub incidents_at_end: usize,
+    /// Pages after the first: an earlier one had cleared.
+    pub re_pages: usize,
+    /// Pages in all.
+    pub pages: usize,
+    /// Those that name bins without which there would have been no page; nothing where detectors have no bins.
+    pub pages_explained: Option<usize>,
     /// Steps judged before half, commissioning not counted.
     pub judged_before_50: usize,
     /// The same of incidents at alert or above.
@@ -64,6 +74,7 @@ struct Periods {
     before_35: usize,
     before_50: usize,
     under_before_50: usize,
+    open_at_the_end: usize,
 }
 
 impl Periods {
@@ -84,13 +95,15 @@ impl Periods {
             before_35: opened_before(at(STRICT)),
             before_50: opened_before(half),
             under_before_50: periods.iter().map(under).sum(),
+            open_at_the_end: periods.iter().filter(open_at_the_end).count(),
         }
     }
 }
 
 impl Outcome {
-    /// Of a course in whose first `commissioning` steps sensors were still being commissioned.
-    pub(crate) fn of(machine: &str, course: &Course, commissioning: usize) -> Self {
+    /// Of a course in whose first `commissioning` steps sensors were still being commissioned, and of whose pages so many
+    /// are explained.
+    pub(crate) fn of(machine: &str, course: &Course, commissioning: usize, pages_explained: Option<usize>) -> Self {
         let pages: Vec<_> = course
             .incidents
             .iter()
@@ -112,6 +125,11 @@ impl Outcome {
             false_pages_before_35: pages.before_35,
             false_pages_before_50: pages.before_50,
             false_page_readings: pages.under_before_50,
+            incidents: course.incidents.len(),
+            incidents_at_end: pages.open_at_the_end,
+            re_pages: course.pages.len().saturating_sub(1),
+            pages: course.pages.len(),
+            pages_explained,
             judged_before_50: ((HEALTHY * course.steps as f64) as usize).saturating_sub(commissioning),
             alert: AlertOutcome {
                 detected: alerts.detected,
@@ -129,6 +147,16 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trial::Deciding;
+    use tocsin_domain::{Detector, SensorId};
+
+    fn page(arrival: usize) -> Deciding {
+        Deciding {
+            arrival,
+            sensor: SensorId(1),
+            detector: Detector::Growth,
+        }
+    }
 
     fn outcome(incidents: &[(usize, Option<usize>, Option<usize>)]) -> Outcome {
         let incident = |(opened, paged, closed): &(usize, Option<usize>, Option<usize>)| Incident {
@@ -139,8 +167,12 @@ mod tests {
         let course = Course {
             steps: 1000,
             incidents: incidents.iter().map(incident).collect(),
+            pages: incidents
+                .iter()
+                .filter_map(|(_, paged, _)| Some(page((*paged)?)))
+                .collect(),
         };
-        Outcome::of("site/machine", &course, 110)
+        Outcome::of("site/machine", &course, 110, None)
     }
 
     #[test]
@@ -151,6 +183,8 @@ mod tests {
         assert_eq!((found.false_pages_before_35, found.false_pages_before_50), (0, 1));
         assert_eq!((found.false_page_readings, found.judged_before_50), (50, 390));
         assert_eq!(found.alert.lead_readings, 310);
+        assert_eq!((found.incidents, found.incidents_at_end), (2, 1));
+        assert_eq!((found.pages, found.re_pages), (2, 1));
     }
 
     #[test]

@@ -48,6 +48,9 @@ fn failing_machines_are_paged_in_time_and_healthy_ones_never() {
         "{:?}",
         failing.summary
     );
+    let summary = &failing.summary;
+    assert_eq!(summary.pages_explained, Some(summary.pages), "{summary:?}");
+    assert!(failing.machines.iter().all(|m| m.pages > 0 && m.incidents_at_end == 1));
     let lead = failing.summary.median_lead_readings;
     assert!(
         (60.0..120.0).contains(&lead),

@@ -38,7 +38,11 @@ fn with_bin(value: f32) -> v1::Reading {
 
 fn with_condition(rpm: Option<f32>, load: Option<f32>) -> v1::Reading {
     v1::Reading {
-        condition: Some(v1::Condition { rpm, load }),
+        condition: Some(v1::Condition {
+            rpm,
+            load,
+            ..v1::Condition::default()
+        }),
         ..good()
     }
 }

@@ -184,6 +184,7 @@ async fn each_outcome_has_its_place_in_the_ack() {
         let condition = Some(Condition {
             rpm: Some(rpm),
             load: None,
+            ..Condition::default()
         });
         // Older with every reading: the ensemble sees them in capture order, the ack speaks of the order sent.
         let ago = Duration::from_secs(100 + rpm as u64);

@@ -57,6 +57,7 @@ async fn readings_are_acknowledged_with_verdicts_and_bad_ones_are_named() {
         with(reading("m1/s0", 4), "bin", json!([])),
         with(reading("m1/s0", 4), "overall", json!({"undeclared": 1.2})),
         json!({"sensor": "m1/s0"}),
+        with(reading("m1/s0", 4), "state", json!("off")),
         reading("m0/gone", 3),
         with(reading("m1/s0", 3), "rpm", json!(1)),
         with(
@@ -77,11 +78,12 @@ async fn readings_are_acknowledged_with_verdicts_and_bad_ones_are_named() {
         [4, "malformed", "bin"],
         [5, "malformed", "overall.undeclared"],
         [6, "malformed", "captured_at"],
-        [7, "unknown_sensor", "sensor"],
+        [7, "malformed", "state"],
+        [8, "unknown_sensor", "sensor"],
     ]);
     assert_eq!(Value::from(rejections), expected);
     let normal = |index| json!({"index": index, "verdict": "normal", "by": "residual"});
-    assert_eq!(ack["verdicts"], json!([normal(0), normal(9)]));
+    assert_eq!(ack["verdicts"], json!([normal(0), normal(10)]));
     let call = &ensemble.called(1).await[0];
     assert!(!call.clock_is_capture && !call.historical);
     assert_eq!((call.readings[0].rpm, call.readings[0].load), (Some(1480.0), Some(0.5)));

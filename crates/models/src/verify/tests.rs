@@ -146,7 +146,8 @@ fn what_would_grow_while_loading_is_refused() {
         graph
             .initializer
             .push(fixture::tensor("column", &[1 << 20, 1, 1], &vec![1.0; 1 << 20]));
-        graph.node[3].output[0] = "small".to_owned();
+        "small".clone_into(&mut graph.node[3].output[0]);
+        "small".clone_into(&mut graph.node[3].name);
         graph.node.insert(4, fixture::node("Mul", &["column", "small"], "bomb"));
         graph.node.insert(5, over_rows("ReduceMean", "bomb", "projected"));
     });

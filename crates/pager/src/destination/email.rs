@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use serde::{Deserialize, Serialize};
 use tocsin_domain::{Invalid, PageAction};
 use tocsin_judge::page::NOTICE;
@@ -15,9 +15,12 @@ use super::Route;
 use crate::attempt::Attempt;
 use crate::message::Page;
 use crate::target::Sender;
-use crate::{Error, secret};
+use crate::{Error, picture, secret};
 
 mod smtp;
+
+/// What the mail calls its picture.
+const PICTURE: &str = "spectrum";
 
 /// How long the end of a connection is waited for: what is sent is sent.
 pub(super) const CLOSING: Duration = Duration::from_secs(1);
@@ -48,7 +51,8 @@ pub struct Email {
     /// The sender, such as `Tocsin <tocsin@example.org>`.
     pub from: String,
     /// The receivers, each such as `duty@example.org`. The mail is delivered when the relay takes it for one of them: whom
-    /// it refused the history names. Who must be told whatever becomes of the others gets a destination of their own.
+    /// it refused for good the history names, and whom it put off (4xx, as when greylisting) gets it later, alone. Who must be told
+    /// whatever becomes of the others gets a destination of their own.
     pub to: Vec<String>,
     /// Which pages it takes; with none, all of them.
     #[serde(default)]
@@ -129,14 +133,23 @@ impl Email {
 
     /// Sends the mail that tells of a page.
     pub(crate) async fn send(&self, sender: &Sender, page: &Page) -> Result<Attempt, Error> {
+        let picture = if page.has_picture() {
+            picture::of(&sender.store, &page.payload).await
+        } else {
+            Ok(None)
+        };
+        let picture = picture.unwrap_or_else(|error| {
+            tracing::warn!(page = page.key, %error, "a page goes without its picture");
+            None
+        });
         let message = self
-            .message(page, sender.console_url.as_deref())
+            .message(page, sender.console_url.as_deref(), picture)
             .map_err(Error::Setting)?;
-        smtp::send(self, &message, sender.request_timeout).await
+        smtp::send(self, (&message, &page.remaining), sender.request_timeout).await
     }
 
     /// The mail, dated when the page was decided: a repeat is the same to a byte.
-    fn message(&self, page: &Page, console_url: Option<&str>) -> Result<Message, Invalid> {
+    fn message(&self, page: &Page, console_url: Option<&str>, picture: Option<Vec<u8>>) -> Result<Message, Invalid> {
         let (from, to) = self.mailboxes()?;
         let domain = from.email.domain().to_owned();
         let thread = format!("<{}@{domain}>", page.payload.dedup_key);
@@ -155,10 +168,51 @@ impl Email {
         for mailbox in to {
             builder = builder.to(mailbox);
         }
-        builder
-            .singlepart(SinglePart::plain(text(page, console_url)))
-            .map_err(|error| Invalid::new("pager.destinations.to", error.to_string()))
+        let text = text(page, console_url);
+        let message = match picture {
+            Some(picture) => builder.multipart(illustrated(page, text, picture)),
+            None => builder.singlepart(SinglePart::plain(text)),
+        };
+        message.map_err(|error| Invalid::new("pager.destinations.to", error.to_string()))
     }
+}
+
+/// The text, and the same with the picture for those who read HTML. The boundaries follow from the page, as all else does.
+fn illustrated(page: &Page, text: String, picture: Vec<u8>) -> MultiPart {
+    let boundary = |kind: &str| format!("{kind}-{:x}-{}", page.outbox_id, page.action.as_str());
+    let markup = markup(page, &text);
+    let inline = Attachment::new_inline_with_name(PICTURE.to_owned(), "spectrum.png".to_owned());
+    let png = ContentType::parse("image/png").expect("a type of its own");
+    MultiPart::alternative()
+        .boundary(boundary("either"))
+        .singlepart(SinglePart::plain(text))
+        .multipart(
+            MultiPart::related()
+                .boundary(boundary("with"))
+                .singlepart(SinglePart::html(markup))
+                .singlepart(inline.body(picture, png)),
+        )
+}
+
+/// The text as HTML, with the picture under its first line.
+fn markup(page: &Page, text: &str) -> String {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let (width, height) = (picture::SIZE.0 / 2, picture::SIZE.1 / 2);
+    let (first, rest, alt) = (
+        escaped(first),
+        escaped(rest.trim_start()),
+        escaped(&page.picture_text()),
+    );
+    format!(
+        "<p><strong>{first}</strong></p>\n<p><img src=\"cid:{PICTURE}\" width=\"{width}\" height=\"{height}\" \
+         alt=\"{alt}\"></p>\n<div style=\"white-space: pre-line\">{rest}</div>\n"
+    )
+}
+
+/// Text in which nothing is taken for markup.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;")
 }
 
 /// What the mail says: the summary first.
@@ -242,7 +296,7 @@ pub(crate) mod tests {
         let email = email("relay.example.org", 25);
         let mail = |reason| {
             let page = page(reason, Severity::Page);
-            let message = email.message(&page, Some("https://tocsin.example.org")).unwrap();
+            let message = email.message(&page, Some("https://tocsin.example.org"), None).unwrap();
             String::from_utf8(message.formatted()).unwrap()
         };
         let opened = mail(PageReason::Opened);
@@ -260,5 +314,32 @@ pub(crate) mod tests {
         let cleared = mail(PageReason::Cleared);
         assert!(cleared.contains("Message-ID: <tocsin-incident-7-cleared-10000.resolve@example.org>"));
         assert!(cleared.contains("References: <tocsin-incident-7@example.org>"));
+    }
+
+    #[test]
+    fn a_picture_is_in_the_mail_for_those_who_read_html_and_a_repeat_is_the_same_to_a_byte() {
+        let email = email("relay.example.org", 25);
+        let mail = || {
+            let page = page(PageReason::Opened, Severity::Page);
+            let message = email.message(&page, Some("https://t.example.org"), Some(vec![7; 300]));
+            String::from_utf8(message.unwrap().formatted()).unwrap()
+        };
+        let told = mail();
+        for line in [
+            "Content-Type: multipart/alternative;",
+            "Content-Type: multipart/related;",
+            "Content-Type: text/plain; charset=utf-8\r\n",
+            "Content-ID: <spectrum>\r\n",
+            "Content-Disposition: inline; filename=\"spectrum.png\"\r\n",
+            "src=3D\"cid:spectrum\" width=3D\"480\" height=3D\"200\"",
+        ] {
+            assert!(told.contains(line), "{line:?} is not in {told}");
+        }
+        assert_eq!(told, mail());
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_taken_for_markup() {
+        assert_eq!(escaped("<b a=\"1\"> & co"), "&lt;b a=&quot;1&quot;&gt; &amp; co");
     }
 }

@@ -121,6 +121,8 @@ fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
             "bundle_digest": payload.bundle_digest.map(|digest| digest.to_string()),
             "baseline_id": payload.baseline_id,
             "delayed_by_ms": payload.delayed_by_ms,
+            "above_alert_since": payload.above_alert_since,
+            "growth_per_day": payload.growth_per_day,
             "replay": payload.replay,
             "notice": NOTICE,
         },
@@ -133,6 +135,10 @@ fn event(page: &Page, routing_key: &str, console_url: Option<&str>) -> Value {
         && let Some(links) = event["links"].as_array_mut()
     {
         links.push(json!({ "href": url, "text": "acknowledge without signing in" }));
+    }
+    // By the API's documentation an image must be served over HTTPS.
+    if let Some(url) = page.picture_url.as_ref().filter(|url| url.starts_with("https://")) {
+        event["images"] = json!([{ "src": url, "alt": page.picture_text() }]);
     }
     event
 }
@@ -180,6 +186,9 @@ mod tests {
             text(payload, "summary", 1_024)?;
             text(payload, "source", usize::MAX)?;
             one_of(payload, "severity", &["critical", "warning", "error", "info"])?;
+            for image in event["images"].as_array().into_iter().flatten() {
+                text(image, "src", usize::MAX)?;
+            }
             for link in event["links"].as_array().into_iter().flatten() {
                 text(link, "href", usize::MAX)?;
             }
@@ -210,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_is_an_image_where_it_is_served_over_https() {
+        let mut page = page(PageReason::Opened, Severity::Page);
+        page.picture_url = Some("https://t.example.org/pictures/x".to_owned());
+        let told = event(&page, "key", None);
+        assert_eq!(told["images"][0]["src"], "https://t.example.org/pictures/x");
+        assert_eq!(
+            told["images"][0]["alt"],
+            "spectrum of lisbon/cnc-1 spindle against its baseline"
+        );
+        page.picture_url = Some("http://t.example.org/pictures/x".to_owned());
+        assert_eq!(event(&page, "key", None)["images"], Value::Null);
+    }
+
+    #[test]
     fn a_trigger_says_who_what_and_how_bad_and_what_follows_only_names_it() {
         let told = event(
             &page(PageReason::Opened, Severity::Alert),
@@ -220,6 +243,7 @@ mod tests {
         assert_eq!(told["payload"]["source"], "lisbon/cnc-1");
         assert_eq!(told["payload"]["custom_details"]["detector"], "overall_level");
         assert_eq!(told["links"][0]["href"], "https://t.example.org/incidents/7");
+        assert_eq!(told["images"], Value::Null, "an image without an address is none");
         let raised = event(&page(PageReason::Escalated, Severity::Page), "key", None);
         assert_eq!(raised["payload"]["severity"], "critical");
         assert_eq!(raised["dedup_key"], told["dedup_key"]);

@@ -17,8 +17,14 @@ use crate::{Error, secret};
 /// The most characters of a section's text, by the documentation of Block Kit.
 const SECTION_CHARS: usize = 3_000;
 
+/// The most fields of a section.
+const SECTION_FIELDS: usize = 10;
+
 /// The most characters of one of a section's fields.
 const FIELD_CHARS: usize = 2_000;
+
+/// The most characters that stand for an image.
+const ALT_CHARS: usize = 2_000;
 
 /// Settings of an incoming webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +78,13 @@ fn message(page: &Page, console_url: Option<&str>) -> Value {
     let headline = format!("{} *{summary}*", sign(page));
     let mut blocks = vec![section(&headline)];
     if page.action == PageAction::Trigger {
-        blocks.push(json!({ "type": "section", "fields": fields(page) }));
+        let fields = fields(page);
+        let sections = fields.chunks(SECTION_FIELDS);
+        blocks.extend(sections.map(|fields| json!({ "type": "section", "fields": fields })));
+    }
+    if let Some(url) = &page.picture_url {
+        let text = at_most(&page.picture_text(), ALT_CHARS);
+        blocks.push(json!({ "type": "image", "image_url": url, "alt_text": text }));
     }
     let mut context = NOTICE.to_owned();
     if let Some(url) = page.incident_url(console_url) {
@@ -142,7 +154,9 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::message::tests::page;
-    use tocsin_judge::{PageReason, TopBin};
+    use tocsin_domain::Detector;
+    use tocsin_judge::page::{DetectorLevel, LineHint};
+    use tocsin_judge::{PageReason, Role, TopBin};
 
     /// The limits that Block Kit's documentation gives; the error says what does not keep to them.
     fn check(message: &Value) -> Result<(), String> {
@@ -165,6 +179,10 @@ mod tests {
                     } else {
                         within(&block["text"]["text"], 3_000)?;
                     }
+                }
+                Some("image") => {
+                    within(&block["image_url"], 3_000)?;
+                    within(&block["alt_text"], 2_000)?;
                 }
                 Some("context") => {
                     let elements = block["elements"].as_array().ok_or("no elements")?;
@@ -192,7 +210,16 @@ mod tests {
         ] {
             let mut page = page(reason, Severity::Page);
             check(&message(&page, None)).unwrap();
+            page.picture_url = Some("https://tocsin.example.org/pictures/7.12.x".to_owned());
             page.payload.top_bins = vec![bin.clone(); 100];
+            page.payload.above_alert_since = Some(page.payload.opened_at);
+            page.payload.line_hint = Some(LineHint::NoneMatches);
+            let said = |detector| DetectorLevel {
+                detector,
+                role: Role::Page,
+                level: 1.0,
+            };
+            page.payload.detectors = [Detector::Severity, Detector::Growth].map(said).to_vec();
             check(&message(&page, Some("https://tocsin.example.org"))).unwrap();
         }
     }

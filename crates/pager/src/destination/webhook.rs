@@ -119,6 +119,9 @@ struct Body<'a> {
     console_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledge_url: Option<&'a str>,
+    /// A PNG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture_url: Option<&'a str>,
     notice: &'static str,
 }
 
@@ -131,7 +134,7 @@ struct Evidence<'a> {
     deciding_detector: Detector,
     level: f32,
     top_bins: &'a [TopBin],
-    /// With these at the baseline the deciding detector would be below its page line.
+    /// With these at the baseline the reading would be below the page line.
     top_bins_decide: bool,
     /// What each detector said, the highest level first.
     detectors: &'a [DetectorLevel],
@@ -144,6 +147,11 @@ struct Evidence<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline_id: Option<i32>,
     delayed_by_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above_alert_since: Option<Timestamp>,
+    /// In levels per 24 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth_per_day: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line_hint: Option<&'a LineHint>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +189,8 @@ impl<'a> Body<'a> {
                 bundle_digest: payload.bundle_digest.map(|digest| digest.to_string()),
                 baseline_id: payload.baseline_id.map(|baseline| baseline.0),
                 delayed_by_ms: payload.delayed_by_ms,
+                above_alert_since: payload.above_alert_since,
+                growth_per_day: payload.growth_per_day,
                 line_hint: payload.line_hint.as_ref(),
                 kept_by: payload.kept_by.as_ref(),
                 flood: payload.flood.as_ref(),
@@ -188,6 +198,7 @@ impl<'a> Body<'a> {
             replay: payload.replay,
             console_url: page.incident_url(console_url),
             acknowledge_url: page.acknowledge_url.as_deref(),
+            picture_url: page.picture_url.as_deref(),
             notice: NOTICE,
         }
     }

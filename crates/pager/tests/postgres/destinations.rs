@@ -266,3 +266,30 @@ async fn a_mailbox_that_is_gone_keeps_nobody_else_s_mail_and_the_history_names_i
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_mailbox_that_is_put_off_gets_its_mail_later_alone_and_the_others_get_no_second_one() {
+    with_stage("grey", Clock::system(), |stage| async move {
+        let relay = Relay::start([]).await;
+        let both = Email {
+            to: vec!["duty@example.org".to_owned(), "grey@example.org".to_owned()],
+            ..email(&relay, Security::None)
+        };
+        let pager = stage.pager(only(Destination::Email(both)));
+        let incident = stage.open().await;
+        let is_done = |pages: &[tocsin_store::outbox::PageDelivery]| pages[0].state == DeliveryState::Delivered;
+        let pages = stage.pages_when(incident, is_done).await;
+        pager.stop().await;
+        let answers: Vec<&str> = pages[0].attempts.iter().map(|one| one.answer.as_str()).collect();
+        assert_eq!(answers.len(), 2, "{answers:?}");
+        assert!(
+            answers[0].starts_with("250 queued as 1, but not for grey@example.org: transient error (451)"),
+            "{answers:?}"
+        );
+        let to: Vec<Vec<String>> = relay.mails().into_iter().map(|mail| mail.to).collect();
+        assert_eq!(to, [["RCPT TO:<duty@example.org>"], ["RCPT TO:<grey@example.org>"]]);
+        let mails = relay.mails();
+        assert_eq!(mails[0].text, mails[1].text, "the same mail, under the same Message-ID");
+    })
+    .await;
+}

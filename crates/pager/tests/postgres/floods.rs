@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tocsin_contracts::incidents::v1;
 use tocsin_domain::fleet::Sensor;
-use tocsin_domain::{Clock, IncidentId, PersonRole, Scope, Timestamp};
+use tocsin_domain::{Clock, IncidentId, PageAction, PersonRole, Scope, SensorSignal, Timestamp};
 use tocsin_judge::TopBin;
 use tocsin_pager::destination::Webhook;
 use tocsin_pager::{Config, Destination};
 use tocsin_scratch::slug;
+use tocsin_store::access::NewToken;
 use tocsin_store::fleet::NewSensor;
+use tocsin_store::signal::signals_write;
 
 use crate::incidents::{client_with, person};
 use crate::receiver::Receiver;
@@ -46,6 +48,38 @@ impl Stage {
             sensors.push(listing.unwrap().sensor);
         }
         sensors
+    }
+
+    /// The sensors are heard of through one gateway.
+    async fn heard_through(&self, gateway: &str, sensors: &[Sensor]) {
+        let now = self.clock.now();
+        let token = NewToken {
+            site: self.store.site_list(&Scope::All).await.unwrap()[0].id,
+            name: gateway.to_owned(),
+            secret_hash: [7; 32],
+            may_replay: false,
+            may_send_historical: false,
+            auto_registration: None,
+            created_by: "test".to_owned(),
+            expires_at: now + MINUTE * 60,
+        };
+        let token = self.store.token_create(&Scope::All, &token, now).await.unwrap();
+        let signal = |sensor: &Sensor| SensorSignal {
+            sensor: sensor.id,
+            gateway: Some(token.id),
+            received_at: now,
+            captured_at: now,
+            arrival_gaps_ms: Vec::new(),
+            capture_gaps_ms: Vec::new(),
+            spectrum_hash: 0,
+            same_since: now,
+            same_count: 1,
+            stopped: None,
+        };
+        let signals: Vec<SensorSignal> = sensors.iter().map(signal).collect();
+        let mut tx = self.store.begin().await.unwrap();
+        signals_write(&mut tx, &signals).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Opens an incident of each, in the same bins, a second after the other.
@@ -102,6 +136,7 @@ async fn a_flood_is_one_page_that_names_its_machines_and_those_that_differ_are_p
         let receiver = Receiver::start([]).await;
         let pager = stage.pager(waiting(&receiver.url));
         let sensors = stage.machines(16).await;
+        stage.heard_through("hall-3", &sensors).await;
         let incidents = stage.rise(&sensors[..12]).await;
         stage.rises(&sensors[12], 12, (6.0, 20)).await;
         stage.rises(&sensors[13], 13, (2.5, 50)).await;
@@ -130,7 +165,10 @@ async fn a_flood_is_one_page_that_names_its_machines_and_those_that_differ_are_p
             summary.starts_with("flood: 12 machines at page level at once, most of class pump"),
             "{summary}"
         );
-        assert!(summary.contains("north/m-0, north/m-1"), "{summary}");
+        assert!(
+            summary.contains(", all through gateway north/hall-3: north/m-0, north/m-1"),
+            "{summary}"
+        );
 
         // Another of the same joins, after a restart as well; what goes further than was known is said.
         pager.stop().await;
@@ -223,6 +261,23 @@ async fn a_flood_is_taken_as_one_and_over_when_nothing_of_it_is_open() {
             .unwrap()
             .into_inner();
         assert_eq!(shown.incidents.len(), 12);
+        pager.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_became_of_an_incident_before_its_flood_is_told_is_not_told_by_itself() {
+    with_stage("flood_overtaken", noon(), |stage| async move {
+        let receiver = Receiver::start([]).await;
+        let sensors = stage.machines(12).await;
+        let incidents = stage.rise(&sensors).await;
+        stage.say(incidents[3], PageAction::Acknowledge).await;
+        stage.clear(incidents[4]).await;
+        stage.clock.advance(Duration::from_secs(16));
+        let pager = stage.pager(waiting(&receiver.url));
+        got(&receiver, 1).await;
+        assert_eq!(said(&receiver, "reason"), ["flood"]);
         pager.stop().await;
     })
     .await;

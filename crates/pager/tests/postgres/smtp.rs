@@ -1,8 +1,9 @@
 //! A real SMTP relay on loopback, as small as they come: RFC 5321 with `STARTTLS` and `AUTH PLAIN`. It knows no mailbox
-//! `gone`.
+//! `gone`, and puts off `grey` the first time.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -29,6 +30,8 @@ struct Shared {
     mails: Mutex<Vec<Mail>>,
     /// What the next mails are answered at their end; `None` is no answer: the connection ends.
     answers: Mutex<VecDeque<Option<&'static str>>>,
+    /// `grey` was asked for before.
+    is_known: AtomicBool,
 }
 
 /// The relay; ends with the test's runtime. It calls itself `localhost`.
@@ -128,6 +131,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, shar
                 "250 ok\r\n"
             }
             "RCPT" if said.contains("<gone@") => "550 5.1.1 no such mailbox\r\n",
+            "RCPT" if said.contains("<grey@") && !shared.is_known.swap(true, Ordering::Relaxed) => {
+                "451 4.7.1 greylisted, try again later\r\n"
+            }
             "RCPT" => {
                 mail.to.push(said.to_owned());
                 "250 ok\r\n"

@@ -99,6 +99,16 @@ impl Stage {
         tx.commit().await.unwrap();
     }
 
+    /// Something new is to be said of an incident: nobody has taken that.
+    pub(crate) async fn untake(&self, incident: IncidentId) {
+        let mut tx = self.store.begin().await.unwrap();
+        let (_, mut listing) = incident_lock(&mut tx, &Scope::All, incident).await.unwrap();
+        listing.incident.state = IncidentState::re_alarm(listing.incident.state).unwrap();
+        listing.incident.acknowledged_at = None;
+        incident_update(&mut tx, &listing.incident).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Clears an incident, with its page.
     pub(crate) async fn clear(&self, incident: IncidentId) {
         let now = self.clock.now();
@@ -224,6 +234,8 @@ pub(crate) fn page(incident: IncidentId, reason: PageReason, now: Timestamp) -> 
         replay: false,
         delayed_by_ms: None,
         growth_per_day: None,
+        above_alert_since: None,
+        shown: None,
         line_hint: None,
         kept_by: None,
         flood: None,

@@ -150,6 +150,31 @@ async fn what_somebody_took_or_what_has_cleared_is_not_sent_when_the_machine_is_
 }
 
 #[tokio::test]
+async fn what_was_kept_and_taken_is_not_sent_after_something_newer_was() {
+    with_stage("kept_overtaken", noon(), |stage| async move {
+        let incident = stage.open().await;
+        let first = stage.shelve(HOUR).await;
+        stage.clock.advance(Duration::from_secs(10));
+        stage.keep(first, incident, PageReason::LevelRose).await;
+        let taken = acknowledge(incident);
+        operator(&stage).acknowledge_incident(taken).await.unwrap();
+        let back = v1::RestoreMachineRequest {
+            site: "north".into(),
+            machine: "p-1".into(),
+        };
+        operator(&stage).restore_machine(back.clone()).await.unwrap();
+        // Another sensor: that is said, and nobody takes it.
+        stage.clock.advance(Duration::from_secs(10));
+        stage.untake(incident).await;
+        stage.say_for(incident, PageReason::AnotherSensor).await;
+        stage.shelve(HOUR).await;
+        let answer = operator(&stage).restore_machine(back).await.unwrap().into_inner();
+        assert_eq!(answer.released_page_key, "");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_page_does_not_escalate_while_its_machine_is_shelved() {
     with_stage("shelf_escalates", noon(), |stage| async move {
         let (duty, boss) = (Receiver::start([]).await, Receiver::start([]).await);

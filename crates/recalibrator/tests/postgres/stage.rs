@@ -249,6 +249,7 @@ pub(crate) fn logged(sensor: SensorId, bundle: i32, step: u32, scores: Scores) -
         threshold_set: Some(ThresholdSetId(1)),
         bundle: Some(BundleId(bundle)),
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),

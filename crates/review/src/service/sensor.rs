@@ -6,16 +6,14 @@ use tocsin_contracts::scorer::Spectra;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
-use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{
-    BundleId, CanonicalSpectrum, Codec, OperatingState, Scope, SensorId, SeverityZones, SpectrumSpec, Verdict, codec,
-};
-use tocsin_store::fleet::SensorListing;
+use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, OperatingState, Scope, SensorId, SeverityZones, Verdict};
 use tocsin_store::reading::{FullReading, StoredReading};
 use tonic::{Response, Status};
 
-use super::{Service, count, name};
+use super::{Service, count};
+use crate::channel::Channel;
 use crate::period::{Asked, Period};
+use crate::record::decided_by;
 use crate::{Error, overall};
 
 const DEFAULT_COLUMNS: u32 = 200;
@@ -24,43 +22,7 @@ const MAX_COLUMNS: u32 = 1_000;
 /// The most amplitudes in one answer: 8 MB of them.
 const MAX_AMPLITUDES: u32 = 2_000_000;
 
-/// A sensor with its spec.
-struct Channel {
-    listing: SensorListing,
-    spec: SpectrumSpec,
-}
-
-impl Channel {
-    fn path(&self) -> String {
-        format!("{}/{}/{}", self.listing.site, self.listing.machine, self.listing.name)
-    }
-
-    fn decode(&self, codec: &Codec, spectrum: &CanonicalSpectrum) -> Result<Vec<f32>, Error> {
-        codec::check_length(spectrum.codes(), &self.spec).map_err(|invalid| Error::UnreadableSpectrum {
-            sensor: self.path(),
-            invalid,
-        })?;
-        Ok(codec.decode(spectrum.codes()))
-    }
-
-    fn bin_centres(&self) -> Vec<f64> {
-        (0..usize::from(self.spec.bins))
-            .map(|bin| self.spec.bin_centre(bin))
-            .collect()
-    }
-}
-
 impl Service {
-    async fn channel(&self, scope: &Scope, site: &str, machine: &str, sensor: &str) -> Result<Channel, Error> {
-        let path = SensorPath {
-            machine: name("machine", machine)?,
-            sensor: name("sensor", sensor)?,
-        };
-        let listing = self.store.sensor_by_name(scope, &name("site", site)?, &path).await?;
-        let spec = self.store.spec_by_id(listing.sensor.spec).await?.spec;
-        Ok(Channel { listing, spec })
-    }
-
     pub(super) async fn spectrogram(
         &self,
         scope: &Scope,
@@ -131,10 +93,7 @@ impl Service {
             self.zones(channel.listing.sensor.class).await?
         };
         let judged = self.judged(stored).await?;
-        let decided_by = match judged.reading.verdict {
-            Verdict::Normal { by } | Verdict::Alert { by } | Verdict::Page { by } => by.as_str().to_owned(),
-            Verdict::Unjudged { reason } => reason.to_string(),
-        };
+        let decided_by = decided_by(judged.reading.verdict);
         Ok(v1::GetVerdictResponse {
             captured_at: Some(time::to_wire(judged.reading.key.captured_at)),
             received_at: Some(time::to_wire(judged.reading.received_at)),

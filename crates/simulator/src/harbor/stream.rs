@@ -93,6 +93,7 @@ impl<'a> Stream<'a> {
         let condition = Condition {
             rpm: Some(rpm * (1.0 + 0.002 * speed)),
             load: Some((asked + 0.01 * load).max(0.0)),
+            ..Condition::default()
         };
         Some(Reading {
             captured_at: config.start + Duration::from_micros(since_us),

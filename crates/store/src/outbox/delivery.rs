@@ -96,6 +96,8 @@ pub struct LeasedDelivery {
     pub attempt_since_resend: i32,
     /// What to deliver.
     pub page: Page,
+    /// Those of the destination's receivers that it is still owed to; empty for all of them.
+    pub remaining: Vec<String>,
     /// It opened an incident that was still open at the lease: it must not be given up. Incidents don't open again, so
     /// what was over at the lease stays so.
     pub must_arrive: bool,
@@ -127,6 +129,9 @@ pub struct FinishedAttempt {
     pub answer: String,
     /// What happens next.
     pub after: AfterAttempt,
+    /// Those of the receivers that it is still owed to, where others have it: the next attempt is for them alone. Empty where
+    /// nothing has changed about that.
+    pub remaining: Vec<String>,
 }
 
 /// One attempt, in the history.
@@ -171,7 +176,7 @@ impl Store {
 
     /// Takes the deliveries of one destination that are due and nobody else has, until `now + lease`; at most `limit`,
     /// so that a destination that is slow takes no other's place. An incident's pages go to a destination one after the
-    /// other. Each attempt is on record, outcome unknown, when this returns.
+    /// other; what some of its receivers were put off for holds up nobody else. Each attempt is on record, outcome unknown, when this returns.
     pub async fn deliveries_lease(
         &self,
         destination: &str,
@@ -187,18 +192,18 @@ impl Store {
                      and not exists (
                          select 1 from delivery e join outbox p using (outbox_id)
                          where p.incident_id = o.incident_id and p.outbox_id < o.outbox_id
-                           and e.destination = d.destination and e.state = 'waiting')
+                           and e.destination = d.destination and e.state = 'waiting' and e.remaining is null)
                    order by d.next_at, d.outbox_id limit $3 for update of d skip locked
                ), leased as (
                    update delivery d set leased_until = $2, attempt_count = d.attempt_count + 1 from due
                    where d.delivery_id = due.delivery_id
-                   returning d.delivery_id, d.outbox_id, d.destination, d.attempt_count, d.attempts_before
+                   returning d.delivery_id, d.outbox_id, d.destination, d.attempt_count, d.attempts_before, d.remaining
                ), recorded as (
                    insert into delivery_attempt (delivery_id, attempt, at, outcome, answer)
                    select delivery_id, attempt_count, $1, 'unknown', 'no answer on record' from leased
                )
                select l.delivery_id as "delivery_id!", l.destination as "destination!",
-                      l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", o.outbox_id, o.page_key, n.incident_id, o.action,
+                      l.attempt_count as "attempt_count!", l.attempts_before as "attempts_before!", l.remaining, o.outbox_id, o.page_key, n.incident_id, o.action,
                       o.payload::text as "payload!", o.created_at, o.flood_id,
                       o.action = 'trigger' and (n.closed_at is null or exists (
                           select 1 from flood_incident j join incident m on m.incident_id = j.incident_id
@@ -228,6 +233,7 @@ impl Store {
                 attempt: row.attempt_count,
                 attempt_since_resend: row.attempt_count - row.attempts_before,
                 page: page.try_into()?,
+                remaining: row.remaining.unwrap_or_default(),
                 must_arrive: row.must_arrive,
             })
         });
@@ -258,12 +264,14 @@ impl Store {
             return Err(Error::not_found(what));
         }
         sqlx::query!(
-            "update delivery set state = $3, next_at = $4, leased_until = null
+            "update delivery set state = $3, next_at = $4, leased_until = null,
+                    remaining = coalesce(nullif($5::text[], '{}'), remaining)
              where delivery_id = $1 and state = 'waiting' and (attempt_count = $2 or $3 = 'delivered')",
             attempt.delivery.0,
             attempt.attempt,
             state.as_str(),
             time(next_at),
+            &attempt.remaining,
         )
         .execute(&mut *transaction)
         .await?;

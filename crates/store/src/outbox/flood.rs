@@ -3,6 +3,8 @@
 //! **Invariant:** at most one flood is open per destination, held by a unique index. Whoever begins, fills or ends one
 //! holds the fan-out's lock.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use tocsin_domain::{FloodId, IncidentId, Scope, Slug, Timestamp};
 
@@ -37,6 +39,26 @@ pub struct FloodMember {
     pub site_name: Slug,
     /// The machine's name.
     pub machine_name: Slug,
+}
+
+/// The gateways, `site/name`, that the sensors which decided about incidents were heard through last; incidents of whose
+/// none is known are missing.
+pub async fn incidents_gateways(
+    conn: &mut PgConnection,
+    incidents: &[IncidentId],
+) -> Result<BTreeMap<IncidentId, String>> {
+    let numbers: Vec<i64> = incidents.iter().map(|incident| incident.0).collect();
+    let rows = sqlx::query!(
+        r#"select n.incident_id, i.name || '/' || t.name as "gateway!"
+           from incident n join sensor_signal g on g.sensor_id = n.deciding_sensor_id
+           join gateway_token t on t.token_id = g.token_id join site i on i.site_id = t.site_id
+           where n.incident_id = any($1)"#,
+        &numbers,
+    )
+    .fetch_all(conn)
+    .await?;
+    let gateways = rows.into_iter().map(|row| (IncidentId(row.incident_id), row.gateway));
+    Ok(gateways.collect())
 }
 
 struct MemberRow {

@@ -162,7 +162,8 @@ impl Store {
         self.delivery_get(scope, id).await?;
         let mut transaction = self.begin().await?;
         let done = sqlx::query!(
-            "update delivery d set state = 'waiting', next_at = $2, leased_until = null, attempts_before = d.attempt_count
+            "update delivery d set state = 'waiting', next_at = $2, leased_until = null, attempts_before = d.attempt_count,
+                    remaining = null
              from delivery dead join outbox p using (outbox_id) join outbox o using (incident_id)
              where dead.delivery_id = $1 and dead.state = 'dead' and o.outbox_id >= p.outbox_id
                and d.outbox_id = o.outbox_id and d.destination = dead.destination and d.state <> 'waiting'",

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 /// Not checked at compile time: the macros don't know COPY. The columns are in the order of [`Row::fields`].
 const STATEMENT: &str = "copy reading (captured_at, received_at, content_hash, commit_seq, predecessors_from, sensor_id,
-     threshold_set_id, bundle_id, baseline_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
+     threshold_set_id, bundle_id, baseline_id, scorer_build_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
      mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall, latent, spectrum)
      from stdin (format binary)";
 

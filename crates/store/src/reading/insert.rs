@@ -27,8 +27,8 @@ pub enum InsertOutcome {
     Conflict,
 }
 
-/// One row of a batch, in the columns of the composite type `new_reading_2`. An array of these is one parameter and one
-/// `unnest`; an array per column would be kept apart and read side by side 28 times over.
+/// One row of a batch, in the columns of the composite type `new_reading_3`. An array of these is one parameter and one
+/// `unnest`; an array per column would be kept apart and read side by side 29 times over.
 #[derive(sqlx::Encode)]
 pub(super) struct Row<'a> {
     captured_at: Time,
@@ -40,6 +40,7 @@ pub(super) struct Row<'a> {
     threshold_set_id: i32,
     bundle_id: i32,
     baseline_id: i32,
+    scorer_build_id: i32,
     residual: Option<f32>,
     overall_level: Option<f32>,
     isolation: Option<f32>,
@@ -63,19 +64,19 @@ pub(super) struct Row<'a> {
 
 impl Type<Postgres> for Row<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("new_reading_2")
+        PgTypeInfo::with_name("new_reading_3")
     }
 }
 
 impl PgHasArrayType for Row<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::array_of("new_reading_2")
+        PgTypeInfo::array_of("new_reading_3")
     }
 }
 
 impl<'a> Row<'a> {
     /// The columns in their order, for [`super::copy`].
-    pub(super) fn fields(&self) -> [&dyn Field; 28] {
+    pub(super) fn fields(&self) -> [&dyn Field; 29] {
         [
             &self.captured_at,
             &self.received_at,
@@ -86,6 +87,7 @@ impl<'a> Row<'a> {
             &self.threshold_set_id,
             &self.bundle_id,
             &self.baseline_id,
+            &self.scorer_build_id,
             &self.residual,
             &self.overall_level,
             &self.isolation,
@@ -120,6 +122,7 @@ impl<'a> Row<'a> {
             threshold_set_id: reading.threshold_set.map_or(0, |set| set.0),
             bundle_id: reading.bundle.map_or(0, |bundle| bundle.0),
             baseline_id: reading.baseline.map_or(0, |baseline| baseline.0),
+            scorer_build_id: reading.scorer_build.map_or(0, |build| build.0),
             residual: score(Detector::Residual),
             overall_level: score(Detector::OverallLevel),
             isolation: score(Detector::Isolation),
@@ -203,14 +206,14 @@ where
 async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<u64> {
     let done = sqlx::query!(
         "insert into reading (captured_at, received_at, content_hash, commit_seq, predecessors_from, sensor_id,
-             threshold_set_id, bundle_id, baseline_id, residual, overall_level, isolation, growth, shift, narrowband,
-             pca, mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
+             threshold_set_id, bundle_id, baseline_id, scorer_build_id, residual, overall_level, isolation, growth, shift,
+             narrowband, pca, mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
              latent, spectrum)
          select captured_at, received_at, content_hash, commit_seq, predecessors_from, sensor_id, threshold_set_id,
-                bundle_id, baseline_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
+                bundle_id, baseline_id, scorer_build_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
                 mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
                 latent, spectrum
-         from unnest($1::new_reading_2[]) on conflict do nothing",
+         from unnest($1::new_reading_3[]) on conflict do nothing",
         rows as _,
     )
     .execute(conn)

@@ -1,6 +1,6 @@
 //! Scores the network gave later to readings that were judged without it.
 
-use tocsin_domain::{BundleId, ReadingKey, Scope, SensorId, Timestamp};
+use tocsin_domain::{BundleId, ReadingKey, Scope, ScorerBuildId, SensorId, Timestamp};
 
 use crate::row::{Time, time};
 use crate::{Result, Store};
@@ -23,6 +23,8 @@ pub struct Rescored {
     pub key: ReadingKey,
     /// The bundle that scored it.
     pub bundle: BundleId,
+    /// The build of the scorer; none where it could not be named.
+    pub scorer_build: Option<ScorerBuildId>,
     /// Its reconstruction error.
     pub residual: f32,
     /// Little-endian half floats.
@@ -72,12 +74,16 @@ impl Store {
         let captured: Vec<Time> = rescored.iter().map(|row| time(row.key.captured_at)).collect();
         let bundles: Vec<i32> = rescored.iter().map(|row| row.bundle.0).collect();
         let residuals: Vec<f32> = rescored.iter().map(|row| row.residual).collect();
+        let builds: Vec<i32> = rescored
+            .iter()
+            .map(|row| row.scorer_build.map_or(0, |build| build.0))
+            .collect();
         let latents: Vec<&[u8]> = rescored.iter().map(|row| row.latent.as_slice()).collect();
         let done = sqlx::query!(
-            "insert into reading_rescored (sensor_id, captured_at, bundle_id, residual, latent, rescored_at)
-             select u.sensor_id, u.captured_at, u.bundle_id, u.residual, u.latent, $6
-             from unnest($1::int4[], $2::timestamptz[], $3::int4[], $4::real[], $5::bytea[])
-                  u(sensor_id, captured_at, bundle_id, residual, latent)
+            "insert into reading_rescored (sensor_id, captured_at, bundle_id, residual, latent, rescored_at, scorer_build_id)
+             select u.sensor_id, u.captured_at, u.bundle_id, u.residual, u.latent, $6, u.scorer_build_id
+             from unnest($1::int4[], $2::timestamptz[], $3::int4[], $4::real[], $5::bytea[], $7::int4[])
+                  u(sensor_id, captured_at, bundle_id, residual, latent, scorer_build_id)
              order by 1, 2, 3 on conflict do nothing",
             &sensors,
             &captured,
@@ -85,6 +91,7 @@ impl Store {
             &residuals,
             &latents as _,
             time(now),
+            &builds,
         )
         .execute(&self.pool)
         .await?;

@@ -1,27 +1,9 @@
-//! Reading back what was measured: one reading in full, or a sensor's spectra over time.
+//! Reading back what was measured: a sensor's spectra over time.
 
-use tocsin_domain::{CanonicalSpectrum, Condition, ReadingKey, Scope, SensorId, Timestamp};
+use tocsin_domain::{CanonicalSpectrum, Condition, Scope, SensorId, Timestamp};
 
-use super::{Predecessors, StoredReading, StoredRow, label};
 use crate::row::{Time, time};
-use crate::{Error, Result, Store};
-
-/// A reading with everything that is kept of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FullReading {
-    /// What was decided, and from what.
-    pub stored: StoredReading,
-    /// The operating condition, as far as known.
-    pub condition: Condition,
-    /// The earlier spectra it was judged with.
-    pub predecessors: Option<Predecessors>,
-    /// Canonical overall levels in the spec's order, none where absent; empty when the reading has none at all.
-    pub overall: Vec<Option<f32>>,
-    /// Little-endian half floats; empty when the network did not judge.
-    pub latent: Vec<u8>,
-    /// The canonical spectrum; none once the archive has thinned it away.
-    pub spectrum: Option<CanonicalSpectrum>,
-}
+use crate::{Result, Store};
 
 /// One spectrum of a sensor over time.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,78 +30,16 @@ impl From<ColumnRow> for SpectrumColumn {
         Self {
             captured_at: row.captured_at.into(),
             spectrum: CanonicalSpectrum::from_codes(row.spectrum),
-            condition: Condition { rpm, load },
+            condition: Condition {
+                rpm,
+                load,
+                ..Condition::default()
+            },
         }
     }
 }
 
 impl Store {
-    /// A sensor's newest reading at or before `at`; its newest of all when that is not given.
-    pub async fn reading_get(
-        &self,
-        scope: &Scope,
-        sensor: SensorId,
-        at: Option<Timestamp>,
-    ) -> Result<Option<FullReading>> {
-        let row = sqlx::query!(
-            r#"select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                      r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                      r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask, r.rpm, r.load,
-                      r.predecessors_from, r.predecessor_count, r.overall as "overall: Vec<Option<f32>>", r.latent,
-                      r.spectrum
-               from reading r
-               where r.sensor_id = $1 and r.captured_at <= $2
-                 and exists (select 1 from sensor s join machine m using (machine_id)
-                             where s.sensor_id = $1 and ($3::int4[] is null or m.site_id = any($3)))
-               order by r.captured_at desc limit 1"#,
-            sensor.0,
-            time(at.unwrap_or(Timestamp::MAX)),
-            scope.to_filter() as _,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let key = ReadingKey {
-            sensor,
-            captured_at: row.captured_at.into(),
-        };
-        let condition = Condition::parse(row.rpm, row.load).map_err(Error::impossible("reading", "rpm", label(key)))?;
-        let predecessors = row.predecessors_from.map(|oldest| Predecessors {
-            oldest: oldest.into(),
-            count: row.predecessor_count,
-        });
-        let stored = StoredRow {
-            sensor_id: row.sensor_id,
-            captured_at: row.captured_at,
-            received_at: row.received_at,
-            commit_seq: row.commit_seq,
-            threshold_set_id: row.threshold_set_id,
-            bundle_id: row.bundle_id,
-            baseline_id: row.baseline_id,
-            residual: row.residual,
-            overall_level: row.overall_level,
-            isolation: row.isolation,
-            growth: row.growth,
-            shift: row.shift,
-            narrowband: row.narrowband,
-            pca: row.pca,
-            mahalanobis: row.mahalanobis,
-            severity: row.severity,
-            flags: row.flags,
-            verdict: row.verdict,
-            condition_cell: row.condition_cell,
-            detector_mask: row.detector_mask,
-        };
-        Ok(Some(FullReading {
-            stored: stored.try_into()?,
-            condition,
-            predecessors,
-            overall: row.overall.unwrap_or_default(),
-            latent: row.latent.unwrap_or_default(),
-            spectrum: row.spectrum.map(CanonicalSpectrum::from_codes),
-        }))
-    }
-
     /// A sensor's spectra from `from` up to but without `to`, thinned evenly: the first of each of `columns` equal
     /// intervals that has one.
     pub async fn spectra_range(

@@ -406,6 +406,7 @@ async fn a_page_is_owed_until_it_is_delivered_and_every_attempt_is_on_record() {
         let second = store.deliveries_lease("hook", at(51), lease, 9).await.unwrap();
         assert_eq!((second[0].id, second[0].attempt), (first[0].id, 2));
         let mut attempt = FinishedAttempt {
+            remaining: Vec::new(),
             delivery: second[0].id,
             attempt: 2,
             at: at(52),

@@ -193,6 +193,7 @@ async fn a_canary_is_in_no_list_and_its_mark_goes_the_way_of_a_page_to_nobody_el
         );
         assert!(store.canaries_lease(at(4), lease).await.unwrap().is_empty());
         let finished = FinishedAttempt {
+            remaining: Vec::new(),
             delivery: leased.id,
             attempt: leased.attempt,
             at: at(4),

@@ -3,8 +3,8 @@ use std::time::Duration;
 use tocsin_domain::{BaselineId, Condition, Detector, ReadingFlags, ReadingKey, Scope, Scores, Timestamp};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{
-    InsertOutcome, LoggedScoresQuery, NewReading, Rescored, StoredReading, readings_copy, readings_insert,
-    readings_windows,
+    FullReadingsQuery, InsertOutcome, LoggedScoresQuery, NewReading, Rescored, StoredReading, readings_copy,
+    readings_insert, readings_windows,
 };
 use tocsin_store::{Error, Store, reading};
 
@@ -55,6 +55,51 @@ async fn a_batch_tells_new_readings_from_repeats_and_conflicts() {
 }
 
 #[tokio::test]
+async fn a_row_names_the_build_that_scored_it_and_a_build_has_one_number() {
+    with_store("builds", async |store| {
+        let fleet = fleet(&store).await;
+        let (one, far) = (&fleet.one, &fleet.far);
+        let build = store.scorer_build_id("1.0.0+avx", at(0)).await.unwrap();
+        let again = store.scorer_build_id("1.0.0+avx", at(5)).await.unwrap();
+        let other = store.scorer_build_id("1.0.0+generic", at(5)).await.unwrap();
+        assert!(build == again && build != other);
+        assert_eq!(store.scorer_build_by_id(other).await.unwrap(), "1.0.0+generic");
+        let by = |sensor, second, scorer_build| NewReading {
+            scorer_build,
+            ..reading(sensor, at(second), second as i64)
+        };
+        store_all(&store, &[by(one.id, 1, Some(build)), by(one.id, 2, None)]).await;
+        let mut transaction = store.begin().await.unwrap();
+        let copied = [by(one.id, 3, Some(other)), by(far.id, 3, Some(other))];
+        readings_copy(&mut transaction, &copied).await.unwrap();
+        transaction.commit().await.unwrap();
+        let query = FullReadingsQuery {
+            sensor: one.id,
+            from: at(0),
+            to: at(10),
+            limit: 2,
+        };
+        let page = store.readings_full(&Scope::All, &query).await.unwrap();
+        let builds: Vec<_> = page.iter().map(|row| row.scorer_build).collect();
+        assert_eq!(builds, [Some(build), None]);
+        let next = FullReadingsQuery {
+            from: at(2) + Duration::from_micros(1),
+            ..query
+        };
+        let page = store.readings_full(&Scope::All, &next).await.unwrap();
+        assert_eq!((page.len(), page[0].scorer_build), (1, Some(other)));
+        assert_eq!(page[0].content_hash, copied[0].content_hash);
+        let of_far = FullReadingsQuery {
+            sensor: far.id,
+            ..query
+        };
+        let seen = store.readings_full(&fleet.north_only(), &of_far).await.unwrap();
+        assert!(seen.is_empty(), "another site's readings are not there");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_reading_comes_back_as_it_was_stored() {
     with_store("roundtrip", async |store| {
         let Fleet { one, .. } = fleet(&store).await;
@@ -67,6 +112,7 @@ async fn a_reading_comes_back_as_it_was_stored() {
             condition: Condition {
                 rpm: None,
                 load: Some(-0.5),
+                ..Condition::default()
             },
             flags: ReadingFlags::CLIPPED.with(ReadingFlags::REPLAY),
             state: tocsin_domain::OperatingState::Transient,
@@ -391,6 +437,7 @@ async fn a_rescored_reading_is_no_longer_owed() {
         let later = Rescored {
             key: owed[0].key,
             bundle: owed[0].bundle,
+            scorer_build: Some(store.scorer_build_id("1.0.0+kernels", at(9)).await.unwrap()),
             residual: 0.5,
             latent: vec![0; 24],
         };
@@ -401,7 +448,21 @@ async fn a_rescored_reading_is_no_longer_owed() {
                 .unwrap(),
             1
         );
-        assert_eq!(store.rescored_insert(&[later], at(9)).await.unwrap(), 0);
+        assert_eq!(
+            store
+                .rescored_insert(std::slice::from_ref(&later), at(9))
+                .await
+                .unwrap(),
+            0
+        );
+        let said = async |from, last| {
+            store
+                .rescored_range(&Scope::All, one.id, (at(from), at(last)))
+                .await
+                .unwrap()
+        };
+        assert_eq!(said(0, 2).await, [later]);
+        assert_eq!((said(0, 1).await, said(3, 9).await), (Vec::new(), Vec::new()));
         assert!(store.readings_degraded(&Scope::All, None, 10).await.unwrap().is_empty());
         let row = store.reading_get(&Scope::All, one.id, None).await.unwrap().unwrap();
         assert_eq!(row.stored.scores.get(Detector::Residual), Some(0.25));

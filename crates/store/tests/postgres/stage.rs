@@ -108,11 +108,13 @@ pub(crate) fn reading(sensor: SensorId, captured_at: Timestamp, content: i64) ->
         threshold_set: Some(ThresholdSetId(7)),
         bundle: Some(BundleId(3)),
         baseline: None,
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition {
             rpm: Some(1800.0),
             load: None,
+            ..Condition::default()
         },
         flags: ReadingFlags::default(),
         verdict: Verdict::Page { by: Detector::Residual },

@@ -311,6 +311,7 @@ fn reading(row: &Row) -> Reading {
         condition: Some(Condition {
             rpm: row.rpm,
             load: row.load,
+            ..Condition::default()
         }),
         overall: Vec::new(),
     }

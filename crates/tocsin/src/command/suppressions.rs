@@ -80,7 +80,7 @@ impl Order {
         let mut client = IncidentsServiceClient::new(ask.target.channel()?);
         let answer = client.suppress_machine(request).await;
         let answer = answer
-            .map_err(|status| explain("keeping the machine's pages", &status))?
+            .map_err(|status| explain("keeping the machine's pages from people", &status))?
             .into_inner();
         let suppression = answer.suppression.context("the answer holds no suppression")?;
         ask.output.item("suppression", view(suppression)?)

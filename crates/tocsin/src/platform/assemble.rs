@@ -190,6 +190,7 @@ impl Assembly {
                 let parts = tocsin_review::Parts {
                     store: self.store()?,
                     scorers,
+                    bundles: self.bundles()?,
                 };
                 let (service, review) = tocsin_review::build(config.review.clone(), parts)?;
                 background.spawn("the review", |stop| async move {

@@ -5,7 +5,7 @@ use tocsin_contracts::incidents::v1::{Evidence, Incident};
 use tocsin_contracts::review::v1::GetVerdictResponse;
 use tocsin_domain::Detector;
 
-use crate::view::{self, badge, bar, detector, level, machine_href, moment};
+use crate::view::{self, badge, bar, detector, level, machine_href, moment, verdict_href};
 
 /// Bins in the bar chart.
 const TOP_BINS: usize = 8;
@@ -44,6 +44,9 @@ fn reading(incident: &Incident, chosen: &Evidence, verdict: Option<&GetVerdictRe
             (badge(&chosen.verdict)) " " strong { (chosen.sensor) } ", " (moment(at)) ": "
             (detector(&chosen.detector)) " at level " strong { (level(chosen.level)) }
             @if chosen.baseline_id != 0 { ", held against baseline #" (chosen.baseline_id) }
+            @if let Some(at) = at {
+                " " a href=(verdict_href(&incident.site, &incident.machine, &chosen.sensor, at)) { "Explain" }
+            }
         }
         @let against = Against::of(&chosen.detector);
         @if chosen.bin_error.is_empty() {

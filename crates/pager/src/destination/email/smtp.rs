@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lettre::Message;
-use lettre::address::Envelope;
+use lettre::address::{Address, Envelope};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
@@ -20,8 +20,13 @@ use crate::attempt::{Attempt, Outcome, truncated};
 /// How a password may be told, over TLS alone.
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
-/// Sends a mail; the error is a setting that can't be used.
-pub(super) async fn send(email: &Email, message: &Message, patience: Duration) -> Result<Attempt, Error> {
+/// Sends a mail to those of its receivers that it is still owed to, all where none is named; the error is a setting that
+/// can't be used.
+pub(super) async fn send(
+    email: &Email,
+    (message, remaining): (&Message, &[String]),
+    patience: Duration,
+) -> Result<Attempt, Error> {
     let credentials = email.credentials().map_err(Error::Setting)?;
     let tls = match email.security {
         Security::None => None,
@@ -32,7 +37,7 @@ pub(super) async fn send(email: &Email, message: &Message, patience: Duration) -
         Ok(Err(error)) => return Ok(unsent(&error)),
         Err(_) => return Ok(refused(false, "not reached: the relay took too long".to_owned())),
     };
-    let (envelope, bytes) = (message.envelope().clone(), message.formatted());
+    let (envelope, bytes) = (narrowed(message.envelope(), remaining), message.formatted());
     let attempt = match timeout(patience, hand_over(&mut connection, &envelope, &bytes)).await {
         Ok(Ok(attempt)) => attempt,
         Ok(Err(error)) => handed_over(&error),
@@ -59,13 +64,15 @@ async fn hand_over(
     connection
         .command(Mail::new(envelope.from().cloned(), parameters))
         .await?;
-    let (mut permanent, mut refusals) = (true, Vec::new());
+    let (mut refusals, mut put_off) = (Vec::new(), Vec::new());
     for mailbox in envelope.to() {
         match connection.command(Rcpt::new(mailbox.clone(), Vec::new())).await {
             Ok(_) => {}
             Err(error) if error.is_permanent() || error.is_transient() => {
-                permanent &= error.is_permanent();
                 refusals.push(format!("{mailbox}: {error}"));
+                if error.is_transient() {
+                    put_off.push(mailbox.to_string());
+                }
             }
             Err(error) => return Err(error),
         }
@@ -73,20 +80,35 @@ async fn hand_over(
     let nobody = refusals.len() == envelope.to().len();
     let refusals = refusals.join("; ");
     if nobody {
-        return Ok(refused(permanent, refusals));
+        return Ok(refused(put_off.is_empty(), refusals));
     }
     connection.command(Data).await?;
     let response = connection.message(bytes).await?;
     let said = response.message().collect::<Vec<_>>().join(" ");
     let mut answer = format!("{} {said}", response.code());
     if !refusals.is_empty() {
-        tracing::error!(refusals, "the relay took a mail for some of its receivers only");
+        tracing::error!(
+            refusals,
+            "the relay took a mail for some of its receivers only: whom it put off gets it later"
+        );
         answer = format!("{answer}, but not for {refusals}");
     }
+    let outcome = match put_off {
+        none if none.is_empty() => Outcome::Delivered,
+        remaining => Outcome::Partial { remaining },
+    };
     Ok(Attempt {
-        outcome: Outcome::Delivered,
+        outcome,
         answer: truncated(&answer),
     })
+}
+
+/// The envelope for those of the receivers that are named. Settings may have changed since they were put off: where none of
+/// them is left, all are meant.
+fn narrowed(envelope: &Envelope, remaining: &[String]) -> Envelope {
+    let is_left = |mailbox: &&Address| remaining.contains(&mailbox.to_string());
+    let left: Vec<Address> = envelope.to().iter().filter(is_left).cloned().collect();
+    Envelope::new(envelope.from().cloned(), left).unwrap_or_else(|_| envelope.clone())
 }
 
 /// What a relay must know of a mail that is not all ASCII (RFC 6152, RFC 6531), or why it can't take it.

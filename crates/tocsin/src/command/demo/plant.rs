@@ -209,6 +209,7 @@ fn reading(fleet: &Fleet, schedule: &Schedule, place: usize, name: &str, at: Tim
         condition: Some(Condition {
             rpm: Some(simulated.point.rpm),
             load: Some(simulated.point.load),
+            ..Condition::default()
         }),
         overall: Vec::new(),
     }

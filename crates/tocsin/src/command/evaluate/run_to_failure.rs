@@ -137,6 +137,10 @@ fn table(report: &RunToFailure, output: Output) -> Result<()> {
             "false_before_35": machine.false_pages_before_35,
             "false_before_50": machine.false_pages_before_50,
             "false_steps": machine.false_page_readings,
+            "re_pages": machine.re_pages,
+            "pages": machine.pages,
+            "explained": machine.pages_explained,
+            "at_end": machine.incidents_at_end,
             "alert_lead": machine.alert.lead_readings,
             "false_alerts_before_50": machine.alert.false_alerts_before_50,
         })
@@ -152,6 +156,10 @@ fn table(report: &RunToFailure, output: Output) -> Result<()> {
         "false_before_35",
         "false_before_50",
         "false_steps",
+        "at_end",
+        "pages",
+        "re_pages",
+        "explained",
         "alert_lead",
         "false_alerts_before_50",
     ];

@@ -6,9 +6,9 @@ use std::io::Read;
 use anyhow::{Context, Result, bail};
 use csv::StringRecord;
 use serde::Serialize;
-use tocsin_contracts::ingest::v1::{Condition, OverallLevel, Reading};
+use tocsin_contracts::ingest::v1::{OverallLevel, Reading};
 use tocsin_contracts::time;
-use tocsin_domain::Timestamp;
+use tocsin_domain::{Condition, DeclaredState, Timestamp};
 
 /// A reading and where it stands.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ struct Columns {
     /// In the order of their numbers.
     bins: Vec<usize>,
     rpm: Option<usize>,
+    state: Option<usize>,
     load: Option<usize>,
     overall: Vec<(String, usize)>,
 }
@@ -82,6 +83,7 @@ impl Columns {
             captured_at: needed("captured_at")?,
             rpm: place("rpm"),
             load: place("load"),
+            state: place("state"),
             overall: header
                 .iter()
                 .enumerate()
@@ -93,7 +95,7 @@ impl Columns {
             bail!("line 1: there is no column \"bin_0\"; the bins are bin_0, bin_1 and so on");
         }
         let known = |name: &str| {
-            matches!(name, "sensor" | "captured_at" | "rpm" | "load")
+            matches!(name, "sensor" | "captured_at" | "rpm" | "load" | "state")
                 || name.starts_with("overall.")
                 || name
                     .strip_prefix("bin_")
@@ -102,7 +104,7 @@ impl Columns {
         };
         match header.iter().find(|name| !known(name)) {
             Some(name) => bail!(
-                "line 1: {name:?} is not a column of readings (sensor, captured_at, bin_0, bin_1 ... without a gap, rpm, load, overall.NAME)"
+                "line 1: {name:?} is not a column of readings (sensor, captured_at, bin_0, bin_1 ... without a gap, rpm, load, state, overall.NAME)"
             ),
             None => Ok(columns),
         }
@@ -136,6 +138,13 @@ impl Columns {
             .enumerate()
             .map(|(bin, column)| number(&format!("bin_{bin}"), *column));
         let (rpm, load) = (optional("rpm", self.rpm)?, optional("load", self.load)?);
+        let state = self
+            .state
+            .and_then(|column| record.get(column))
+            .filter(|text| !text.is_empty());
+        let state = state.map(|text| DeclaredState::parse("state", text)).transpose();
+        let state = state.map_err(|invalid| problem("state", invalid.reason))?;
+        let condition = Condition { rpm, load, state };
         let mut overall = Vec::new();
         for (name, column) in &self.overall {
             if let Some(value) = optional(&format!("overall.{name}"), Some(*column))? {
@@ -151,7 +160,7 @@ impl Columns {
             captured_at: Some(time::to_wire(captured_at)),
             bins: bins.collect::<Result<_, _>>()?,
             db_reference,
-            condition: (rpm.is_some() || load.is_some()).then_some(Condition { rpm, load }),
+            condition: (!condition.is_untold()).then(|| condition.into()),
             overall,
         };
         Ok(Row {
@@ -168,9 +177,9 @@ mod tests {
 
     #[test]
     fn readings_are_read_by_the_names_of_their_columns() {
-        let text = "captured_at,sensor,rpm,bin_1,bin_0,overall.v_rms\n\
-                    2026-03-01T12:00:00Z, cnc-1/spindle ,1500,0.2,0.1,3.5\n\
-                    2026-03-01T12:00:10Z,cnc-1/spindle,,0.4,0.3,\n";
+        let text = "captured_at,sensor,rpm,state,bin_1,bin_0,overall.v_rms\n\
+                    2026-03-01T12:00:00Z, cnc-1/spindle ,1500,transient,0.2,0.1,3.5\n\
+                    2026-03-01T12:00:10Z,cnc-1/spindle,,,0.4,0.3,\n";
         let (rows, problems) = read(text.as_bytes(), None).expect("a good file");
         assert_eq!(problems, []);
         let [first, second] = &rows[..] else { panic!("two rows") };
@@ -178,10 +187,14 @@ mod tests {
         assert_eq!(first.reading.bins, [0.1, 0.2]);
         assert_eq!(
             first.reading.condition,
-            Some(Condition {
-                rpm: Some(1500.0),
-                load: None
-            })
+            Some(
+                Condition {
+                    rpm: Some(1500.0),
+                    state: Some(DeclaredState::Transient),
+                    ..Condition::default()
+                }
+                .into()
+            )
         );
         assert_eq!(first.reading.overall[0].name, "v_rms");
         assert_eq!(

@@ -1,24 +1,82 @@
 //! The scores of everything but the network: the class's detectors, and the sensor's own baseline where it has one.
+//! Readings are scored live by this, and again by this when their record is verified.
 
 use std::sync::Arc;
 
-use tocsin_contracts::scorer::Spectra;
-use tocsin_detect::log_spectrum_into;
+use tocsin_detect::{Baseline, MalformedModel, Trend, log_spectrum_into};
 use tocsin_domain::{BaselineId, Codec, Condition, OperatingState, Scores};
-use tocsin_models::{Bundle, DetectorScratch};
 
-use crate::baselines::ActiveBaseline;
+use crate::bundle::Bundle;
+use crate::detectors::DetectorScratch;
+
+/// Canonical spectra of as many bins each, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct CodedRows<'a> {
+    /// The codes of all rows: `full_scale.len()` x `bins`.
+    pub codes: &'a [u8],
+    /// Bins of a row.
+    pub bins: usize,
+    /// The full scale of each row in canonical units.
+    pub full_scale: &'a [f32],
+}
+
+impl CodedRows<'_> {
+    /// Linear amplitudes in canonical units, in the same order.
+    pub fn decode(&self) -> Vec<f32> {
+        let mut linear = vec![0.0; self.codes.len()];
+        let mut codec: Option<(f32, Codec)> = None;
+        let rows = self.codes.chunks(self.bins).zip(linear.chunks_mut(self.bins));
+        for ((codes, amplitudes), full_scale) in rows.zip(self.full_scale) {
+            let (_, codec) = match &codec {
+                Some(known) if known.0.to_bits() == full_scale.to_bits() => known,
+                _ => codec.insert((*full_scale, Codec::with_full_scale(*full_scale))),
+            };
+            codec.decode_into(codes, amplitudes);
+        }
+        linear
+    }
+}
+
+/// A sensor's baseline, ready to hold spectra against.
+#[derive(Debug)]
+pub struct SensorBaseline {
+    /// Its number, for the row.
+    pub id: BaselineId,
+    /// Where its log transform turns from linear to logarithmic, in canonical units.
+    pub s0: f32,
+    /// Median and scale per bin, and how they go with speed and load.
+    pub baseline: Baseline,
+}
+
+impl SensorBaseline {
+    /// From what is stored: median and scale per bin, and the trend as the detectors write it.
+    ///
+    /// # Errors
+    /// If they do not fit each other.
+    pub fn from_stored(
+        id: BaselineId,
+        s0: f32,
+        (median, scale): (Vec<f32>, Vec<f32>),
+        trend: Option<&[u8]>,
+    ) -> Result<Self, MalformedModel> {
+        let trend = trend.map(Trend::from_bytes).transpose()?;
+        let baseline = Baseline::new(median, scale, trend)?;
+        Ok(Self { id, s0, baseline })
+    }
+}
 
 /// What a row is held against, and the condition it was read in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Against {
-    pub(crate) active: Option<Arc<ActiveBaseline>>,
-    pub(crate) condition: Condition,
+pub struct Against {
+    /// The baseline; none while the sensor is being commissioned.
+    pub active: Option<Arc<SensorBaseline>>,
+    /// The condition.
+    pub condition: Condition,
 }
 
 impl Against {
     /// The baseline's number, and what the machine was doing as it knows it.
-    pub(crate) fn known_as(&self) -> (Option<BaselineId>, Option<OperatingState>) {
+    pub fn known_as(&self) -> (Option<BaselineId>, Option<OperatingState>) {
         let active = self.active.as_ref();
         (
             active.map(|one| one.id),
@@ -27,19 +85,13 @@ impl Against {
     }
 }
 
-/// Scores rows, each against the baseline given for it.
-pub(crate) fn detect(bundle: &Bundle, spectra: &Spectra, against: &[Against]) -> Vec<Scores> {
-    let mut linear = vec![0.0; spectra.codes.len()];
-    let mut codec: Option<(f32, Codec)> = None;
-    let rows = spectra.codes.chunks(spectra.bins).zip(linear.chunks_mut(spectra.bins));
-    for ((codes, amplitudes), full_scale) in rows.zip(&spectra.full_scale) {
-        let (_, codec) = match &codec {
-            Some(known) if known.0.to_bits() == full_scale.to_bits() => known,
-            _ => codec.insert((*full_scale, Codec::with_full_scale(*full_scale))),
-        };
-        codec.decode_into(codes, amplitudes);
-    }
-    let mut scores = vec![Scores::default(); spectra.rows()];
+/// Scores rows by everything but the network, each against the baseline given for it.
+///
+/// # Panics
+/// If the rows do not have the bundle's bins.
+pub fn detect(bundle: &Bundle, rows: CodedRows<'_>, against: &[Against]) -> Vec<Scores> {
+    let linear = rows.decode();
+    let mut scores = vec![Scores::default(); rows.full_scale.len()];
     bundle
         .detectors()
         .score_batch(&linear, &mut DetectorScratch::default(), &mut scores);
@@ -61,11 +113,7 @@ fn hold_against(linear: &[f32], against: &[Against], scores: &mut [Scores]) {
 }
 
 /// How far each bin of one spectrum, read in a condition, deviates from its baseline, which must have as many bins.
-pub(crate) fn deviations(
-    (codes, full_scale): (&[u8], f32),
-    condition: Condition,
-    against: &ActiveBaseline,
-) -> Vec<f32> {
+pub fn deviations((codes, full_scale): (&[u8], f32), condition: Condition, against: &SensorBaseline) -> Vec<f32> {
     let (mut linear, mut log) = (vec![0.0; codes.len()], vec![0.0; codes.len()]);
     Codec::with_full_scale(full_scale).decode_into(codes, &mut linear);
     log_spectrum_into(&linear, against.s0, &mut log);
@@ -86,7 +134,7 @@ mod tests {
         by: Detector,
         spectrum: (&[u8], f32),
         condition: Condition,
-        against: &ActiveBaseline,
+        against: &SensorBaseline,
     ) -> Vec<f32> {
         let mut z = deviations(spectrum, condition, against);
         shares_in_place(by, &mut z);
@@ -99,7 +147,7 @@ mod tests {
         let healthy = [0.05_f32; 64];
         let mut median = vec![0.0; 64];
         log_spectrum_into(&healthy, s0, &mut median);
-        let active = Arc::new(ActiveBaseline {
+        let active = Arc::new(SensorBaseline {
             id: BaselineId(1),
             s0,
             baseline: Baseline::new(median, vec![0.1; 64], None).unwrap(),
@@ -124,6 +172,7 @@ mod tests {
         let at = |rpm: f32| Condition {
             rpm: Some(rpm),
             load: None,
+            ..Condition::default()
         };
         let seen: Vec<Condition> = (0..40_u8).map(|nth| at(1_000.0 + 25.0 * f32::from(nth))).collect();
         let slopes = [vec![2.0; 64], vec![0.0; 64]].concat();
@@ -131,7 +180,7 @@ mod tests {
         let usual = trend.conditions().usual().rpm.unwrap();
         let (s0, amplitude) = (1e-3, 0.5_f32);
         let median = vec![(1.0 + amplitude / s0).ln(); 64];
-        let active = Arc::new(ActiveBaseline {
+        let active = Arc::new(SensorBaseline {
             id: BaselineId(1),
             s0,
             baseline: Baseline::new(median, vec![0.1; 64], Some(trend)).unwrap(),
@@ -168,7 +217,7 @@ mod tests {
             log_spectrum_into(&linear, s0, &mut log);
             log
         };
-        let active = ActiveBaseline {
+        let active = SensorBaseline {
             id: BaselineId(1),
             s0,
             baseline: Baseline::new(log_of(&codes), vec![0.1; 64], None).unwrap(),

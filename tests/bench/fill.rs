@@ -1,6 +1,8 @@
 //! Days of healthy readings of a commissioned class, put into the store as fast as it takes them.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, OperatingState, ReadingFlags, ReadingKey, Scope, Scores,
     SensorId, ThresholdSetId, Timestamp, Verdict,
@@ -10,16 +12,57 @@ use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, readings_copy};
-use tocsin_tests::Plant;
 
-use super::{INTERVAL, OF_MACHINE, Options};
-use crate::fleet::{CLASS, SITE};
+use crate::fleet::{self, CLASS, Fleet, SITE, Size};
+use crate::platform::Platform;
 
+/// Sensors of a machine.
+pub(crate) const OF_MACHINE: usize = 4;
 /// Bins of a spectrum, and bytes of a latent of twelve half floats.
-const BINS: usize = 64;
+const BINS: u16 = 64;
 const LATENT_BYTES: usize = 24;
 /// Rows of a `COPY`.
 const ROWS: usize = 20_000;
+
+/// Refuses what is not some whole machines.
+pub(crate) fn check_sensors(sensors: usize) -> Result<()> {
+    ensure!(
+        sensors >= OF_MACHINE && sensors.is_multiple_of(OF_MACHINE),
+        "--sensors: {sensors} is not some machines of {OF_MACHINE}"
+    );
+    Ok(())
+}
+
+/// Declares the one site, and the class with its model.
+pub(crate) async fn declare(platform: &Platform, sensors: usize) -> Result<Fleet> {
+    let size = Size {
+        sites: 1,
+        machines: sensors / OF_MACHINE,
+        sensors: OF_MACHINE,
+        bins: BINS,
+        model: fleet::Model::Dense,
+    };
+    Fleet::declare(platform, size).await
+}
+
+/// What is filled in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filling {
+    /// Sensors, [`OF_MACHINE`] on each machine.
+    pub(crate) sensors: usize,
+    /// Readings of each.
+    pub(crate) steps: u64,
+    /// Time between them.
+    pub(crate) interval: Duration,
+    /// When the first is.
+    pub(crate) from: Timestamp,
+}
+
+impl Filling {
+    fn at(self, step: u64) -> Timestamp {
+        self.from + self.interval * step as u32
+    }
+}
 
 /// What every reading was judged by.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +72,7 @@ struct Judged {
 }
 
 /// Declares and commissions the sensors, and fills in their readings, time after time.
-pub(super) async fn fill(store: &Store, options: Options) -> Result<()> {
+pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
     let class = store.class_by_name(&CLASS.parse()?).await?.id;
     let binding = store.binding_current(class).await?.context("the class has no bundle")?;
     let (bundle, _) = binding.champion.context("the class has no champion")?;
@@ -37,17 +80,23 @@ pub(super) async fn fill(store: &Store, options: Options) -> Result<()> {
         bundle,
         threshold_set: binding.threshold_set,
     };
-    let mut sensors = Vec::with_capacity(options.sensors);
-    for number in 0..options.sensors {
-        sensors.push(commissioned(store, number).await?);
+    let mut sensors = Vec::with_capacity(filling.sensors);
+    for number in 0..filling.sensors {
+        sensors.push(commissioned(store, number, filling.from).await?);
     }
     let steps_at_once = (ROWS / sensors.len()).max(1) as u64;
     let mut step = 0;
-    while step < options.steps() {
-        let until = (step + steps_at_once).min(options.steps());
-        store.partitions_ensure([Day::of(at(step)), Day::of(at(until))]).await?;
+    while step < filling.steps {
+        let until = (step + steps_at_once).min(filling.steps);
+        store
+            .partitions_ensure([Day::of(filling.at(step)), Day::of(filling.at(until))])
+            .await?;
         let rows: Vec<NewReading> = (step..until)
-            .flat_map(|step| sensors.iter().map(move |sensor| reading(*sensor, step, judged)))
+            .flat_map(|step| {
+                sensors
+                    .iter()
+                    .map(move |sensor| reading(*sensor, step, filling.at(step), judged))
+            })
             .collect();
         let mut transaction = store.begin().await?;
         readings_copy(&mut transaction, &rows).await?;
@@ -58,13 +107,8 @@ pub(super) async fn fill(store: &Store, options: Options) -> Result<()> {
     Ok(())
 }
 
-/// When a step is.
-fn at(step: u64) -> Timestamp {
-    Plant::start() + INTERVAL * step as u32
-}
-
 /// A sensor with a baseline.
-async fn commissioned(store: &Store, number: usize) -> Result<(SensorId, BaselineId)> {
+async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(SensorId, BaselineId)> {
     let new = NewSensor {
         site: SITE.parse()?,
         machine: format!("m{}", number / OF_MACHINE).parse()?,
@@ -73,35 +117,39 @@ async fn commissioned(store: &Store, number: usize) -> Result<(SensorId, Baselin
         class: CLASS.parse()?,
         spec: CLASS.parse()?,
     };
-    let sensor = store.sensor_create(&Scope::All, &new, Plant::start()).await?.sensor.id;
+    let sensor = store.sensor_create(&Scope::All, &new, from).await?.sensor.id;
     let baseline = NewBaseline {
         sensor,
         epoch: 1,
         profile: Profile {
-            median: vec![3.0; BINS],
-            spread: vec![0.1; BINS],
-            scale: vec![0.1; BINS],
+            median: vec![3.0; usize::from(BINS)],
+            spread: vec![0.1; usize::from(BINS)],
+            scale: vec![0.1; usize::from(BINS)],
             trend: None,
         },
         log_energy: (-3.0, 0.1),
         pooled_machines: 0,
         readings: 100,
-        window: (Plant::start(), Plant::start()),
+        window: (from, from),
         created_by: "benchmark".to_owned(),
         reason: "benchmark".to_owned(),
     };
-    let id = store.baseline_activate(&Scope::All, &baseline, Plant::start()).await?;
+    let id = store.baseline_activate(&Scope::All, &baseline, from).await?;
     Ok((sensor, id.context("the baseline was not activated")?))
 }
 
 /// A healthy reading with a score of every detector.
-fn reading((sensor, baseline): (SensorId, BaselineId), step: u64, judged: Judged) -> NewReading {
+fn reading(
+    (sensor, baseline): (SensorId, BaselineId),
+    step: u64,
+    captured_at: Timestamp,
+    judged: Judged,
+) -> NewReading {
     let seed = (step << 20) ^ u64::from(sensor.0.unsigned_abs());
     let mut scores = Scores::default();
     for (place, detector) in SCORED.into_iter().enumerate() {
         scores.set(detector, 1.0 + noise(seed.wrapping_add((place as u64) << 56)));
     }
-    let captured_at = at(step);
     NewReading {
         key: ReadingKey { sensor, captured_at },
         received_at: captured_at,
@@ -109,6 +157,7 @@ fn reading((sensor, baseline): (SensorId, BaselineId), step: u64, judged: Judged
         threshold_set: judged.threshold_set,
         bundle: Some(judged.bundle),
         baseline: Some(baseline),
+        scorer_build: None,
         predecessors: None,
         scores,
         condition: Condition::default(),
@@ -117,7 +166,7 @@ fn reading((sensor, baseline): (SensorId, BaselineId), step: u64, judged: Judged
         state: OperatingState::Known,
         overall: Vec::new(),
         latent: bytes(seed, LATENT_BYTES),
-        spectrum: bytes(seed + 1, BINS),
+        spectrum: bytes(seed + 1, usize::from(BINS)),
     }
 }
 
