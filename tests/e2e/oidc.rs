@@ -107,7 +107,7 @@ impl Browser {
     }
 
     /// From the button to the address that the provider sends back to.
-    async fn to_the_provider_and_back(&mut self, next: &str) -> Result<String> {
+    async fn go_and_come_back(&mut self, next: &str) -> Result<String> {
         let button = format!("{}/login/oidc?next={next}", self.console);
         let provider = location(&self.get(&button).await?)?;
         let back = location(&self.get(&provider).await?)?;
@@ -120,7 +120,7 @@ impl Browser {
 
     /// The whole way. Answers the status, and where it leads or what the page says.
     async fn sign_in(&mut self) -> Result<(StatusCode, String)> {
-        let back = self.to_the_provider_and_back("%2Faccount").await?;
+        let back = self.go_and_come_back("%2Faccount").await?;
         self.comes_back(&back).await
     }
 
@@ -258,19 +258,19 @@ async fn a_code_is_of_use_once_and_in_the_browser_it_was_asked_for_in() -> Resul
     let plant = Plant::start().await?;
     plant.provider.sign_in(ana(&["bells"]));
     let mut browser = plant.browser()?;
-    let back = browser.to_the_provider_and_back("%2F").await?;
+    let back = browser.go_and_come_back("%2F").await?;
 
     // Somebody else has the address.
     let mut thief = plant.browser()?;
     let (status, page) = thief.comes_back(&back).await?;
     assert_eq!((status, thief.session()), (StatusCode::UNAUTHORIZED, None), "{page}");
     // The same with a sign-in of their own: the state is another one's.
-    thief.to_the_provider_and_back("%2F").await?;
+    thief.go_and_come_back("%2F").await?;
     let (status, page) = thief.comes_back(&back).await?;
     assert_eq!((status, thief.session()), (StatusCode::UNAUTHORIZED, None), "{page}");
     assert!(page.contains("belongs to another sign-in"), "{page}");
     // The same with the state of their own: the code is bound to the challenge of the other.
-    let own = thief.to_the_provider_and_back("%2F").await?;
+    let own = thief.go_and_come_back("%2F").await?;
     let state = |address: &str| address.rsplit_once("state=").map(|(_, state)| state.to_owned());
     let mixed = back.replace(&state(&back).context("a state")?, &state(&own).context("a state")?);
     let (status, page) = thief.comes_back(&mixed).await?;
@@ -278,7 +278,7 @@ async fn a_code_is_of_use_once_and_in_the_browser_it_was_asked_for_in() -> Resul
     assert!(page.contains("does not accept its own answer"), "{page}");
 
     // Its own browser, once.
-    let back = browser.to_the_provider_and_back("%2F").await?;
+    let back = browser.go_and_come_back("%2F").await?;
     let cookies = browser.cookies.clone();
     assert_eq!(
         browser.comes_back(&back).await?,

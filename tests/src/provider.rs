@@ -1,10 +1,9 @@
-//! A small real identity provider (OpenID Connect) on loopback: discovery, keys, authorization code with PKCE, and ID tokens
+//! A small real identity provider (`OpenID` Connect) on loopback: discovery, keys, authorization code with PKCE, and ID tokens
 //! signed with ES256. It signs in whomever the story says, and can be made to lie.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use axum::extract::{Form, Query, State};
@@ -18,6 +17,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tocsin_domain::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -137,7 +137,8 @@ impl Inner {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn id_token(&self, asked: &Fields, now: Duration) -> Option<String> {
+    fn id_token(&self, asked: &Fields, now: Timestamp) -> Option<String> {
+        let now = now.as_micros() / 1_000_000;
         let told = self.told();
         let other = |field: &str, lie: Lie, honest: &str| {
             if told.lie == lie {
@@ -147,9 +148,9 @@ impl Inner {
             }
         };
         let issued = match told.lie {
-            Lie::Expired => now.as_secs() - 3_600,
-            Lie::Future => now.as_secs() + 3_600,
-            _ => now.as_secs(),
+            Lie::Expired => now - 3_600,
+            Lie::Future => now + 3_600,
+            _ => now,
         };
         let mut claims = told.person.clone();
         claims["iss"] = if told.lie == Lie::Issuer {
@@ -267,7 +268,7 @@ async fn token(
     let ours = asked.get("code_challenge") == Some(&challenge)
         && asked.get("redirect_uri").map(String::as_str) == Some(field("redirect_uri"))
         && field("grant_type") == "authorization_code";
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Clock::system().now();
     let token = ours.then(|| inner.id_token(&asked, now)).flatten();
     let token = token.ok_or_else(|| refuse("invalid_grant"))?;
     Ok(Json(

@@ -12,8 +12,11 @@ use crate::console::Services;
 /// All of them.
 pub(super) static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::read);
 
+/// Picks a service's channel.
+pub(super) type Way = fn(&Services) -> &Channel;
+
 /// The packages whose services the console reaches, and by which channel.
-const PACKAGES: [(&str, fn(&Services) -> &Channel); 7] = [
+const PACKAGES: [(&str, Way); 7] = [
     ("tocsin.access.v1", |services| &services.access),
     ("tocsin.fleet.v1", |services| &services.fleet),
     ("tocsin.incidents.v1", |services| &services.incidents),
@@ -32,7 +35,7 @@ pub(super) struct Call {
     /// As gRPC has it: `/package.Service/Method`.
     pub(super) path: String,
     pub(super) method: MethodDescriptor,
-    pub(super) channel: fn(&Services) -> &Channel,
+    pub(super) channel: Way,
     /// Needs no credential.
     pub(super) public: bool,
 }

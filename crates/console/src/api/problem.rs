@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 /// Why a call has no result.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     #[serde(skip)]
     status: StatusCode,
     #[serde(skip)]

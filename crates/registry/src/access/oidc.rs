@@ -1,4 +1,4 @@
-//! Sign-in by an identity provider: OpenID Connect, authorization code with PKCE, state and nonce.
+//! Sign-in by an identity provider: `OpenID` Connect, authorization code with PKCE, state and nonce.
 //!
 //! The browser is sent to the provider with a state, a nonce and a challenge, and with a secret of its own (the flow). It
 //! comes back with a code, which is traded for an ID token whose claims say who the person is and what they may do. From

@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::Refusal;
 
-/// An identity provider (OpenID Connect).
+/// An identity provider (`OpenID` Connect).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -90,7 +90,7 @@ impl Config {
             return Err(setting("grants", "is empty: nobody could sign in"));
         }
         for (index, grant) in self.grants.iter().enumerate() {
-            if grant.all_sites == !grant.sites.is_empty() {
+            if grant.all_sites != grant.sites.is_empty() {
                 return Err(setting(
                     format!("grants[{index}].sites"),
                     "name at least one, or set all_sites, and not both",
