@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,10 @@ bench-thresholds: build ## time, memory and disk of setting limits over days of 
 bench-incidents: build ## incidents and pages under crashes, two replicas and bad receivers, 200,000 steps (BENCH_ARGS="--seed 7")
 	@scripts/setup postgres
 	$(CARGO_TARGET_DIR)/release/incident-simulation --steps 200000 $(BENCH_ARGS)
+
+bench-watchdog: build ## seconds the heartbeat goes on after ingest, ensemble, pager and Postgres are killed, 18 minutes
+	@scripts/setup postgres
+	$(BENCH) watchdog $(BENCH_ARGS)
 
 proto-release: ## makes the present contracts the ones that later changes must not break
 	@scripts/setup check

@@ -8,6 +8,7 @@ use tocsin_domain::{
     SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
@@ -117,7 +118,7 @@ async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(
         class: CLASS.parse()?,
         spec: CLASS.parse()?,
     };
-    let sensor = store.sensor_create(&Scope::All, &new, from).await?.sensor.id;
+    let sensor = store.sensor_create(&Scope::All, &new, from, filled).await?.sensor.id;
     let baseline = NewBaseline {
         sensor,
         epoch: 1,
@@ -134,7 +135,7 @@ async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(
         created_by: "benchmark".to_owned(),
         reason: "benchmark".to_owned(),
     };
-    let id = store.baseline_activate(&Scope::All, &baseline, from).await?;
+    let id = store.baseline_activate(&Scope::All, &baseline, from, filled).await?;
     Ok((sensor, id.context("the baseline was not activated")?))
 }
 
@@ -198,4 +199,14 @@ fn mixed(seed: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
+}
+
+/// The entry of what was filled in.
+fn filled<T>(_: &T) -> NewAuditEntry {
+    NewAuditEntry {
+        actor: "benchmark".to_owned(),
+        action: "benchmark.fill".to_owned(),
+        subject: CLASS.to_owned(),
+        detail_json: "{}".to_owned(),
+    }
 }

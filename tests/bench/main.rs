@@ -18,6 +18,7 @@ mod report;
 mod sender;
 mod stages;
 mod thresholds;
+mod watchdog;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -52,6 +53,8 @@ enum Benchmark {
     Harbor(harbor::Options),
     /// Time, memory and disk of setting limits by fleet replay over days of readings
     Thresholds(thresholds::Options),
+    /// How long the heartbeat goes on after a part of the platform is killed
+    Watchdog(watchdog::Options),
 }
 
 #[tokio::main]
@@ -67,6 +70,7 @@ async fn main() -> Result<()> {
         Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,
         Benchmark::Thresholds(options) => thresholds::run(options).await?,
+        Benchmark::Watchdog(options) => watchdog::run(options).await?,
     };
     report.print(format)
 }

@@ -39,7 +39,7 @@ async fn refusal(client: &Client, stage: &Stage, method: &str, token: Option<&To
     Ok(status.and_then(|value| value.to_str().ok()?.parse().ok()))
 }
 
-fn grpc_client() -> Result<Client> {
+pub(crate) fn grpc_client() -> Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Client::builder().http2_prior_knowledge().build()?)
 }

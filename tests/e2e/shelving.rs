@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::Value;
 use tocsin::publish::Publisher;
 use tocsin_domain::Clock;
+use tocsin_store::access::AuditEntry;
 use tocsin_tests::{Plant, Stage};
 
 /// A platform whose time is the story's, and what happens on it.
@@ -123,6 +124,14 @@ async fn a_shelved_machine_pages_nobody_until_its_time_is_over_or_its_incident_i
     let pages = story.stage.receiver.wait_until("the shelf is over", of_m1).await?;
     let summary = of(&pages, "m1")["summary"].as_str().unwrap_or_default();
     assert!(summary.contains("kept while the machine was shelved by"), "{summary}");
+    let restored_by = |actor| {
+        let entries = story.stage.store.audit_list(None, 1_000);
+        async move {
+            let restores = |entry: &AuditEntry| entry.action == "machine.restore" && entry.actor == actor;
+            anyhow::Ok(entries.await?.into_iter().filter(restores).count())
+        }
+    };
+    assert_eq!((restored_by("incident").await?, restored_by("time").await?), (1, 1));
     let key = of(&pages, "m1")["page_key"].clone();
     assert_eq!(key, kept["pages"][0]["page_key"], "under the key it had from the first");
 

@@ -45,6 +45,8 @@ enum CallKind {
 struct Person {
     unit: usize,
     deed: Deed,
+    /// Of a suppression: when its time is over.
+    until: Option<Timestamp>,
     /// It is in the database.
     is_committed: bool,
     done: JoinHandle<Result<(), String>>,
@@ -133,14 +135,16 @@ impl World {
         }
         let Some(replica) = &self.replicas[place] else { return };
         let done = replica.ask(machine_name(unit), deed.clone());
-        if let Deed::Suppress(shelf) = &deed {
-            self.units[unit].not_over_before = replica.clock.now() + shelf.time;
-        }
+        let until = match &deed {
+            Deed::Suppress(shelf) => Some(replica.clock.now() + shelf.time),
+            _ => None,
+        };
         self.calls.push(Call {
             replica: place,
             kind: CallKind::Person(Person {
                 unit,
                 deed,
+                until,
                 is_committed: false,
                 done,
             }),
@@ -238,10 +242,14 @@ impl World {
         let mut calls = self.calls.iter_mut().filter(|call| call.replica == replica);
         let found = calls.find_map(Call::person).map(|person| {
             person.is_committed = true;
-            (person.unit, person.deed.clone())
+            (person.unit, person.deed.clone(), person.until)
         });
         match found {
-            Some((unit, deed)) if self.is_done(unit, &deed) => self.check(unit).await,
+            Some((unit, deed, until)) if self.is_done(unit, &deed) => {
+                let not_over_before = &mut self.units[unit].not_over_before;
+                *not_over_before = until.unwrap_or(*not_over_before);
+                self.check(unit).await
+            }
             found => {
                 self.violated(|| format!("something was done that could not be: {found:?}"));
                 Ok(())

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rand::RngExt;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::gate::{Departed, Passage};
 use crate::receivers::{Answer, Request};
@@ -31,8 +32,13 @@ impl World {
             self.still().await;
             let departed = self.gate.departed();
             if departed != Departed::default() {
+                self.wake_departed(&departed)?;
                 self.database.end(&departed.at_work).await?;
                 self.database.end(&departed.idle).await?;
+                continue;
+            }
+            if let Some((_, process)) = self.asleep.pop_first() {
+                signal(process, Signal::CONT)?;
                 continue;
             }
             if !self.gate.let_idle_go() {
@@ -41,11 +47,43 @@ impl World {
         }
     }
 
+    /// To be called before anything that may free locks. Where several statements wait for one, those that get it would
+    /// race each other within the database: their processes stand still until [`Self::settle`] wakes them one after the
+    /// other, each when all before it have gone as far as they can.
+    pub(crate) fn hold_waiters(&mut self) -> Result<()> {
+        let waiters: Vec<(u64, i32)> = self
+            .gate
+            .under_way()
+            .into_iter()
+            .filter_map(|(connection, process)| Some((connection, process?)))
+            .collect();
+        if waiters.len() > 1 {
+            for (connection, process) in waiters {
+                signal(process, Signal::STOP)?;
+                self.asleep.insert(connection, process);
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that stands still can't be ended.
+    fn wake_departed(&mut self, departed: &Departed) -> Result<()> {
+        for process in departed.at_work.iter().chain(&departed.idle) {
+            if self.asleep.values().any(|asleep| asleep == process) {
+                self.asleep.retain(|_, asleep| asleep != process);
+                signal(*process, Signal::TERM)?;
+                signal(*process, Signal::CONT)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns when each statement that is under way has been answered, or waits for a lock that another connection has.
     async fn database_answers(&mut self) -> Result<()> {
         let mut ticks = 0;
         loop {
-            let (under_way, answers) = (self.gate.under_way(), self.gate.answers());
+            let (mut under_way, answers) = (self.gate.under_way(), self.gate.answers());
+            under_way.retain(|connection, _| !self.asleep.contains_key(connection));
             let known = under_way.keys().all(|connection| self.blocked.contains(connection));
             if under_way.is_empty() || (known && self.blocked_since == answers) {
                 return Ok(());
@@ -54,7 +92,9 @@ impl World {
             if known || ticks >= PATIENCE {
                 let asked: Vec<i32> = under_way.values().flatten().copied().collect();
                 let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
-                if blocked.len() == under_way.len() && self.gate.under_way() == under_way {
+                let mut now = self.gate.under_way();
+                now.retain(|connection, _| !self.asleep.contains_key(connection));
+                if blocked.len() == under_way.len() && now == under_way {
                     (self.blocked, self.blocked_since) = (under_way.into_keys().collect(), answers);
                     return Ok(());
                 }
@@ -128,6 +168,7 @@ impl World {
 
     async fn let_go(&mut self, connection: u64, replica: usize, text: &str) -> Result<()> {
         let crashes = self.is_rough && self.rng.random_ratio(1, CRASHES);
+        self.hold_waiters()?;
         if !crashes {
             let looks = text.contains("join machine_state s on");
             self.gate.let_go(connection, Passage::Through);
@@ -146,7 +187,7 @@ impl World {
                 self.take_commits().await?;
             }
             self.down[replica] = self.rng.random_range(0..6);
-            self.kill(replica);
+            self.kill(replica)?;
         }
         Ok(())
     }
@@ -192,4 +233,9 @@ impl World {
             .filter(|place| self.replicas[*place].is_none())
             .collect()
     }
+}
+
+fn signal(process: i32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(process).context("a process of the database has a number")?;
+    kill_process(pid, signal).with_context(|| format!("{signal:?} for the database's process {process}"))
 }

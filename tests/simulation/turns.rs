@@ -49,7 +49,7 @@ impl World {
         if self.chance(0.003) {
             self.report.crashes += 1;
             let place = self.rng.random_range(0..self.replicas.len());
-            self.kill(place);
+            self.kill(place)?;
         }
         if self.chance(0.002) {
             // A clock is set, by minutes.

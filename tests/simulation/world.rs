@@ -3,7 +3,7 @@
 //! A run is cut into episodes. Each begins with nothing remembered, goes on for some thousand steps under everything that
 //! may go wrong, and ends in calm: receivers answer, nobody crashes, time goes by, and then all of it is checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub(crate) struct World {
     /// Connections whose statements wait for a lock, and how many answers there had been when that was found.
     pub(crate) blocked: BTreeSet<u64>,
     pub(crate) blocked_since: u64,
+    /// Connections that waited for a lock and are to get it in turn: their processes in the database stand still.
+    pub(crate) asleep: BTreeMap<u64, i32>,
     pub(crate) parts: Parts,
     pub(crate) receivers: Receivers,
     pub(crate) moods: [Mood; DESTINATIONS.len()],
@@ -135,6 +137,7 @@ impl World {
             tick,
             blocked: BTreeSet::new(),
             blocked_since: 0,
+            asleep: BTreeMap::new(),
             parts: Parts {
                 lines,
                 registry,
@@ -180,7 +183,7 @@ impl World {
     /// Ends it; what it has to say.
     pub(crate) async fn stop(mut self) -> Result<Report> {
         for place in 0..REPLICAS {
-            self.kill(place);
+            self.kill(place)?;
         }
         self.settle().await?;
         self.registry.shutdown().await;
@@ -214,7 +217,7 @@ impl World {
     async fn end(&mut self) -> Result<()> {
         self.is_rough = false;
         for place in 0..REPLICAS {
-            self.kill(place);
+            self.kill(place)?;
         }
         self.calls.clear();
         self.settle().await?;
@@ -243,11 +246,13 @@ impl World {
     }
 
     /// Kills a replica; its calls are never answered.
-    pub(crate) fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) -> Result<()> {
+        self.hold_waiters()?;
         if let Some(replica) = self.replicas[place].take() {
             replica.kill();
         }
         self.drop_calls(place);
+        Ok(())
     }
 
     /// Lets time go by, and whatever follows from that alone.

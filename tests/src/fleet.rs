@@ -48,7 +48,12 @@ pub struct Fleet {
 impl Fleet {
     /// On the capture clock. Sensors are commissioned on little.
     pub async fn start() -> Result<Self> {
-        let stage = Stage::start().await?;
+        Self::start_with(|_| ()).await
+    }
+
+    /// The same, with settings of the story's own.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        let stage = Stage::start_with(Role::ALL, change).await?;
         let publisher = stage.publisher().await?;
         Self::of(stage, publisher).await
     }

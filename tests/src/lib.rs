@@ -1,12 +1,13 @@
 //! The stage that the stories in `e2e/` play on: the real platform in this process on a real Postgres, an HTTP receiver
 //! that counts pages, a small simulated plant, a fleet at work in it, the built binary for stories that kill processes, alone or as a deployment of
-//! several, a collector of traces, an identity provider, and programs of others.
+//! several, a collector of traces, an identity provider, programs of others, and what is heard of a heartbeat.
 
 pub mod binary;
 pub mod collector;
 pub mod data;
 pub mod deployment;
 pub mod fleet;
+pub mod outside;
 pub mod plant;
 pub mod postgres;
 pub mod provider;

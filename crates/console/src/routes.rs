@@ -76,6 +76,11 @@ routes! {
     Hook POST "/hooks/slack" => hooks::slack;
     Session GET "/audit" => pages::audit::show;
     Session GET "/models" => pages::models::show;
+    Session GET "/models/{class}" => pages::models::class::show;
+    Session POST "/models/{class}/promote" => pages::models::orders::promote;
+    Session POST "/models/{class}/challenger" => pages::models::orders::challenge;
+    Session POST "/models/{class}/rollback" => pages::models::orders::roll_back;
+    Session POST "/models/{class}/retrain" => pages::models::orders::retrain;
     Session GET "/limits" => pages::limits::show;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
     Session POST "/sites/{site}/machines/{machine}/suppress" => pages::machine::suppression::suppress;

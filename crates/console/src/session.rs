@@ -17,6 +17,7 @@ use tocsin_contracts::incidents::v1::sensor_alarms_service_client::SensorAlarmsS
 use tocsin_contracts::recalibrator::v1::recalibrator_service_client::RecalibratorServiceClient;
 use tocsin_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tocsin_contracts::review::v1::review_service_client::ReviewServiceClient;
+use tocsin_contracts::training::v1::training_service_client::TrainingServiceClient;
 use tocsin_domain::PersonRole;
 use tocsin_transport::Channel;
 use tocsin_transport::auth::Token;
@@ -64,6 +65,10 @@ impl Session {
 
     pub(crate) fn recalibrator(&self) -> RecalibratorServiceClient<Channel> {
         RecalibratorServiceClient::new(self.channel(&self.services.recalibrator)).max_decoding_message_size(16 << 20)
+    }
+
+    pub(crate) fn training(&self) -> TrainingServiceClient<Channel> {
+        TrainingServiceClient::new(self.channel(&self.services.recalibrator))
     }
 
     /// Name and role, for the top of every page.
@@ -200,6 +205,10 @@ fn way_back(method: &Method, uri: &Uri) -> String {
             .strip_suffix("/acknowledge")
             .filter(|page| page.starts_with("/incidents/"))
             .or_else(|| uri.path().starts_with("/sensors/").then_some("/sensors"))
+            .or_else(|| {
+                let class = uri.path().starts_with("/models/").then(|| uri.path().rsplit_once('/'));
+                class.flatten().map(|(class, _)| class)
+            })
             .unwrap_or("/")
             .to_owned(),
     }
@@ -236,11 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_acknowledgement_leads_back_to_its_incident() {
+    fn what_was_posted_without_a_session_leads_back_to_its_page() {
         let uri = Uri::from_static("/incidents/7/acknowledge");
         assert_eq!(way_back(&Method::POST, &uri), "/incidents/7");
         let alarm = Uri::from_static("/sensors/alarms/7/acknowledge");
         assert_eq!(way_back(&Method::POST, &alarm), "/sensors");
+        let promotion = Uri::from_static("/models/cnc-spindle/promote");
+        assert_eq!(way_back(&Method::POST, &promotion), "/models/cnc-spindle");
         assert_eq!(way_back(&Method::POST, &Uri::from_static("/logout")), "/");
     }
 }

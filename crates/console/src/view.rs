@@ -145,6 +145,13 @@ pub(crate) fn machine_href(site: &str, machine: &str) -> String {
     path
 }
 
+/// The path of a class's models.
+pub(crate) fn class_href(class: &str) -> String {
+    let mut path = "/models/".to_owned();
+    path_segment(&mut path, class);
+    path
+}
+
 /// The path of the page that explains the verdict of a sensor's reading.
 pub(crate) fn verdict_href(site: &str, machine: &str, sensor: &str, at: Timestamp) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())

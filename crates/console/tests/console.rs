@@ -5,6 +5,8 @@
 mod acknowledge;
 #[path = "stage/fixture.rs"]
 mod fixture;
+#[path = "console/models.rs"]
+mod models;
 #[path = "console/sign_in.rs"]
 mod sign_in;
 
@@ -90,7 +92,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -101,6 +103,7 @@ const PAGES: [&str; 14] = [
     "/incidents/performance",
     "/sensors",
     "/models",
+    "/models/cnc-spindle",
     "/limits",
     "/account",
     "/sites/porto/machines/mill-07",
@@ -166,7 +169,7 @@ async fn every_page_renders_for_who_is_signed_in() {
         let console = console(fleet);
         for path in PAGES {
             let answer = get(&console, path, "vera").await;
-            let missing = fleet == Fleet::Empty && path.starts_with("/sites");
+            let missing = fleet == Fleet::Empty && (path.starts_with("/sites") || path.starts_with("/models/"));
             let expected = if missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
             assert_eq!(answer.status, expected, "{fleet:?} {path}: {}", answer.text);
         }
@@ -515,6 +518,8 @@ async fn the_fleet_and_the_alarm_limits_read_as_they_did() {
     let verdict = "/sites/porto/machines/mill-07/verdict?sensor=horizontal&at=1795176000000000";
     insta::assert_snapshot!("verdict", main_of(&get(&console, verdict, "olga").await.text));
     insta::assert_snapshot!("models", main_of(&get(&console, "/models", "olga").await.text));
+    let class = get(&console, "/models/cnc-spindle", "olga").await.text;
+    insta::assert_snapshot!("class", main_of(&class));
 }
 
 #[tokio::test]

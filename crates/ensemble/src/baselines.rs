@@ -196,7 +196,10 @@ mod tests {
             let now = Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap();
             let spec = SpectrumSpec::corpus_default(64);
             let near = pump(&store, &spec, now).await.id;
-            store.spec_create(&slug("other"), &spec, now).await.unwrap();
+            store
+                .spec_create(&slug("other"), &spec, now, tocsin_scratch::audit)
+                .await
+                .unwrap();
             let far = NewSensor {
                 site: slug("north"),
                 machine: slug("p-1"),
@@ -205,9 +208,17 @@ mod tests {
                 class: slug("pump"),
                 spec: slug("other"),
             };
-            let far = store.sensor_create(&Scope::All, &far, now).await.unwrap().sensor.id;
+            let far = store
+                .sensor_create(&Scope::All, &far, now, tocsin_scratch::audit)
+                .await
+                .unwrap()
+                .sensor
+                .id;
             for sensor in [near, far] {
-                let active = store.baseline_activate(&Scope::All, &new(sensor), now).await.unwrap();
+                let active = store
+                    .baseline_activate(&Scope::All, &new(sensor), now, tocsin_scratch::audit)
+                    .await
+                    .unwrap();
                 assert!(active.is_some());
             }
             let wrong = sqlx::query("update spectrum_spec set definition = '{}' where name = 'other'");

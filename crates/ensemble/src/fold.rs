@@ -25,6 +25,7 @@ use crate::bindings::ActiveClass;
 use crate::commit::{ByMachine, Committer};
 use crate::write::Way;
 use machine::FoldedMachine;
+use suppression::Over;
 
 /// Outcomes of the machines that were folded, in the order of their readings.
 pub(crate) type Outcomes = BTreeMap<MachineId, Vec<InsertOutcome>>;
@@ -135,7 +136,12 @@ impl Committer {
             }
             folded.push(machine);
         }
-        machine::save(tx, folded).await
+        let over: Vec<Over> = folded.iter_mut().filter_map(|machine| machine.over.take()).collect();
+        machine::save(tx, folded).await?;
+        for over in over {
+            over.put_on_record(tx).await?;
+        }
+        Ok(())
     }
 
     /// What a machine's window held before `current` arrived, judged again.

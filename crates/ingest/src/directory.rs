@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde_json::json;
 use tocsin_domain::access::Gateway;
 use tocsin_domain::fleet::{Sensor, SensorPath, Site};
 use tocsin_domain::{Codec, Scope, SiteId, SpecId, SpectrumSpec, Timestamp, TokenId};
 use tocsin_store::Store;
-use tocsin_store::fleet::AutoRegistrationRefusal;
+use tocsin_store::access::NewAuditEntry;
+use tocsin_store::fleet::{AutoRegistered, AutoRegistrationRefusal};
 use tokio::time::Instant;
 
 use crate::Config;
@@ -128,14 +130,20 @@ impl Directory {
         if let Some(auto) = gateway.auto_registration
             && !unfound.is_empty()
         {
+            let audit = |answer: &AutoRegistered| {
+                let sensors: Vec<String> = answer.new.iter().map(SensorPath::to_string).collect();
+                let actor = format!("gateway:{}", gateway.name);
+                let subject = format!("site:{}", site.site.name);
+                NewAuditEntry::new(actor, "sensors.auto_register", subject, &json!({ "sensors": sensors }))
+            };
             let store = &self.store;
             let answer = store
-                .sensor_auto_register(gateway.site, auto.class, auto.spec, &unfound, now)
+                .sensor_auto_register(gateway.site, auto.class, auto.spec, &unfound, now, audit)
                 .await?;
             tracing::info!(
                 site = %site.site.name,
                 gateway = gateway.name,
-                registered = answer.sensors.len(),
+                registered = answer.new.len(),
                 refused = answer.refused.len(),
                 "unknown sensors registered"
             );

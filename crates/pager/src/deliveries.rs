@@ -28,17 +28,14 @@ impl Service {
             return Err(Error::NoDestination(before.destination));
         }
         let now = self.clock.now();
-        let entry = |count| NewAuditEntry {
-            actor: by.actor(),
-            action: "page.resend".to_owned(),
-            subject: format!("delivery:{}", id.0),
-            detail_json: json!({
+        let audit = |count: &u64| {
+            let detail = json!({
                 "incident": before.incident.0, "page_key": before.page_key, "action": before.action.as_str(),
                 "destination": before.destination, "deliveries": count,
-            })
-            .to_string(),
+            });
+            NewAuditEntry::new(by.actor(), "page.resend", format!("delivery:{}", id.0), &detail)
         };
-        let count = self.store.delivery_resend(&scope, id, now, entry).await?;
+        let count = self.store.delivery_resend(&scope, id, now, audit).await?;
         Ok(v1::ResendDeliveryResponse {
             delivery: Some(to_wire(self.store.delivery_get(&scope, id).await?)),
             deliveries: count,

@@ -55,18 +55,20 @@ impl Service {
             by: by.actor(),
         };
         let now = self.clock.now();
-        let entry = |label: &MachineLabel| NewAuditEntry {
-            actor: label.by.clone(),
-            action: "machine.label".to_owned(),
-            subject: format!("machine:{}", named.machine),
-            detail_json: json!({
+        let audit = |label: &MachineLabel| {
+            let detail = json!({
                 "label_id": label.id, "label": label.label, "mode": label.mode, "note": label.note,
                 "incident": label.incident.map(|incident| incident.0),
                 "from": label.from.to_string(), "to": label.to.map(|to| to.to_string()),
-            })
-            .to_string(),
+            });
+            NewAuditEntry::new(
+                &label.by,
+                "machine.label",
+                format!("machine:{}", named.machine),
+                &detail,
+            )
         };
-        let label = self.store.label_append(&by.scope(), &new, now, entry).await?;
+        let label = self.store.label_append(&by.scope(), &new, now, audit).await?;
         Ok(to_wire(&named, label))
     }
 

@@ -1,9 +1,13 @@
 //! What people do with an incident beside taking it: they say something about it, and hand it over.
+//!
+//! **Invariant:** the incident, its journal and the audit entry are one transaction under the machine's lock.
 
+use serde_json::{Value, json};
 use tocsin_contracts::Malformed;
 use tocsin_contracts::incidents::v1;
 use tocsin_domain::{IncidentId, PersonRole, Principal, SiteId};
 use tocsin_judge::journal::Event;
+use tocsin_store::access::{NewAuditEntry, audit_commit};
 use tocsin_store::incident::{incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, NewEvent, machines_update};
 
@@ -20,11 +24,12 @@ impl Service {
         let id = IncidentId(asked.incident_id);
         let mut tx = self.store.begin().await?;
         let (state, _) = incident_lock(&mut tx, &by.scope(), id).await?;
+        let entry = incident_entry(&by.actor(), "incident.comment", id, &json!({ "text": text }));
         let said = Event::Commented { by: by.actor(), text };
         let events = vec![self.journaled(id, EventKind::Commented, &said)];
         machines_update(&mut tx, &[MachineChange { state, events }]).await?;
         tocsin_store::Channel::Incident.notify(&mut tx).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        audit_commit(tx, (), |()| entry, self.clock.now()).await?;
         Ok(())
     }
 
@@ -43,6 +48,8 @@ impl Service {
         incident.state = incident.state.clone().hand_over(to.clone(), self.clock.now())?;
         incident.acknowledged_at = Some(self.clock.now());
         incident_update(&mut tx, incident).await?;
+        let detail = json!({ "to": to, "note": note });
+        let entry = incident_entry(&by.actor(), "incident.hand_over", id, &detail);
         let handed = Event::HandedOver {
             by: by.actor(),
             to,
@@ -50,7 +57,7 @@ impl Service {
         };
         let events = vec![self.journaled(id, EventKind::HandedOver, &handed)];
         machines_update(&mut tx, &[MachineChange { state, events }]).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        let listing = audit_commit(tx, listing, |_| entry, self.clock.now()).await?;
         Ok(wire::incident(listing))
     }
 
@@ -75,4 +82,9 @@ impl Service {
             payload_json: serde_json::to_string(event).expect("names and notes have a JSON form"),
         }
     }
+}
+
+/// The audit entry of what was done with an incident.
+pub(crate) fn incident_entry(actor: &str, action: &str, id: IncidentId, detail: &Value) -> NewAuditEntry {
+    NewAuditEntry::new(actor, action, format!("incident:{id}"), detail)
 }

@@ -1,10 +1,12 @@
 //! Alarms about instruments over gRPC. No destination is told of them.
 
+use serde_json::json;
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::sensor_alarms_service_server::SensorAlarmsService;
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::{Clock, PersonRole, Principal};
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::sensor_alarm::{SensorAlarm, SensorAlarmEvent, SensorAlarmQuery, WaitingSensor};
 use tonic::{Request, Response, Status};
 
@@ -65,7 +67,19 @@ impl SensorAlarms {
         let now = self.clock.now();
         let (scope, actor) = (by.scope(), by.actor());
         let words = (actor.as_str(), note.trim());
-        Ok(self.store.sensor_alarm_acknowledge(&scope, id, words, now).await?)
+        let audit = |id: &i64| {
+            let detail = json!({ "note": note.trim() });
+            NewAuditEntry::new(
+                &actor,
+                "sensor_alarm.acknowledge",
+                format!("sensor_alarm:{id}"),
+                &detail,
+            )
+        };
+        Ok(self
+            .store
+            .sensor_alarm_acknowledge(&scope, id, words, now, audit)
+            .await?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Machines that are shelved or out of service: begun and ended by people, ended by time, and listed with the pages that
 //! were kept meanwhile.
 //!
-//! **Invariant:** beginning and ending one is one transaction under the machine's lock, with its entry in the journal and
-//! in the audit. A page that was kept goes out when its suppression ends, if nobody has taken the incident and it is still
+//! **Invariant:** beginning and ending one, whoever does, is one transaction under the machine's lock, with its entry in the journal
+//! and in the audit. A page that was kept goes out when its suppression ends, if nobody has taken the incident and it is still
 //! open; there is one such page at most, the newest, for it says the most.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tocsin_judge::PagePayload;
 use tocsin_judge::journal::Event;
 use tocsin_judge::page::KeptBy;
 use tocsin_store::Transaction;
-use tocsin_store::access::{NewAuditEntry, audit_insert};
+use tocsin_store::access::{NewAuditEntry, audit_commit};
 use tocsin_store::fleet::Machine;
 use tocsin_store::incident::incidents_open;
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_lock, machines_update};
@@ -86,8 +86,8 @@ impl Service {
         machines_update(&mut tx, &[MachineChange { state, events }]).await?;
         let detail = json!({ "suppression_id": id, "kind": order.kind, "until": order.until, "one_shot": order.one_shot,
             "reason": order.reason });
-        audit_insert(&mut tx, &entry(by, "machine.suppress", machine.id, &detail), now).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        let entry = entry(&by.actor(), "machine.suppress", machine.id, &detail);
+        audit_commit(tx, (), |()| entry, now).await?;
         Ok(to_wire(self.store.suppression_get(&by.scope(), id).await?))
     }
 
@@ -102,10 +102,7 @@ impl Service {
         let mut tx = self.store.begin().await?;
         let state = lock(&mut tx, machine.id).await?;
         let over = machine_service(&mut tx, machine.id).await?.restore()?;
-        let restored = end(&mut tx, state, &over, &by.actor(), now).await?;
-        let detail = json!({ "suppression_id": restored.suppression, "released": restored.released });
-        audit_insert(&mut tx, &entry(by, "machine.restore", machine.id, &detail), now).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        let restored = end(tx, state, &over, &by.actor(), now).await?;
         let listing = self.store.suppression_get(&by.scope(), restored.suppression).await?;
         Ok(v1::RestoreMachineResponse {
             suppression: Some(to_wire(listing)),
@@ -168,27 +165,30 @@ async fn lock(tx: &mut Transaction, machine: MachineId) -> Result<MachineState, 
     })
 }
 
-/// Ends the suppression of a locked machine, and sends what was kept and is still so.
+/// Ends the suppression of a locked machine, sends what was kept and is still so, and commits that with its audit entry.
 async fn end(
-    tx: &mut Transaction,
+    mut tx: Transaction,
     state: MachineState,
     over: &Suppression,
     by: &str,
     now: Timestamp,
 ) -> Result<Restored, Error> {
-    suppression_end(tx, over.id, by, now).await?;
-    let released = release(tx, state.machine, over, now).await?;
+    suppression_end(&mut tx, over.id, by, now).await?;
+    let released = release(&mut tx, state.machine, over, now).await?;
     let event = restored(&state, over, by, released.clone(), now);
     let state = MachineState {
         suppression: None,
         ..state
     };
     let events = vec![event];
-    machines_update(tx, &[MachineChange { state, events }]).await?;
-    Ok(Restored {
+    machines_update(&mut tx, &[MachineChange { state, events }]).await?;
+    let restored = Restored {
         suppression: over.id,
         released,
-    })
+    };
+    let detail = json!({ "suppression_id": restored.suppression, "released": restored.released });
+    let entry = entry(by, "machine.restore", state.machine, &detail);
+    Ok(audit_commit(tx, restored, |_| entry, now).await?)
 }
 
 /// Sends the newest page that was kept, if its incident is open, at page level and nobody's; answers with its key.
@@ -257,13 +257,8 @@ fn journaled(state: &MachineState, kind: EventKind, event: &Event, at: Timestamp
     }
 }
 
-fn entry(by: &Principal, action: &str, machine: MachineId, detail: &serde_json::Value) -> NewAuditEntry {
-    NewAuditEntry {
-        actor: by.actor(),
-        action: action.to_owned(),
-        subject: format!("machine:{machine}"),
-        detail_json: detail.to_string(),
-    }
+fn entry(by: &str, action: &str, machine: MachineId, detail: &serde_json::Value) -> NewAuditEntry {
+    NewAuditEntry::new(by, action, format!("machine:{machine}"), detail)
 }
 
 fn to_wire(listing: SuppressionListing) -> v1::Suppression {

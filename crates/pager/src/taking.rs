@@ -1,12 +1,14 @@
 //! Taking an incident, whoever does and by what road: a person in the console, a link, a receiver's own button.
 //!
-//! **Invariant:** the incident, its journal and the page that says so are one transaction under the machine's lock.
+//! **Invariant:** the incident, its journal, the page that says so and the audit entry are one transaction under the machine's lock.
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use tocsin_domain::{IncidentId, PageAction, Principal, Scope};
 use tocsin_judge::journal::Event;
 use tocsin_judge::{PagePayload, PageReason, ReAlarm};
+use tocsin_store::access::audit_commit;
 use tocsin_store::incident::{IncidentListing, incident_lock, incident_update};
 use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, machines_update};
 use tocsin_store::outbox::{NewPage, PageDelivery, page_insert};
@@ -14,6 +16,7 @@ use tocsin_store::outbox::{NewPage, PageDelivery, page_insert};
 use crate::acknowledge::is_current;
 use crate::hook::Answered;
 use crate::message::Page;
+use crate::people::incident_entry;
 use crate::service::NOTE_CHARS;
 use crate::{Error, Service};
 
@@ -29,7 +32,7 @@ pub(crate) struct Taker {
 }
 
 impl Service {
-    /// One transaction: the machine's lock, the incident, its journal and the page that says so.
+    /// One transaction: the machine's lock, the incident, its journal, the page that says so and the audit entry.
     pub(crate) async fn acknowledge(
         &self,
         by: &Principal,
@@ -69,6 +72,7 @@ impl Service {
         alarm.acknowledge();
         incident.set_re_alarm(&alarm);
         incident_update(&mut transaction, incident).await?;
+        let entry = incident_entry(&actor, "incident.acknowledge", id, &json!({ "note": note }));
         let event = NewEvent {
             incident: Some(id),
             at: now,
@@ -86,8 +90,7 @@ impl Service {
         {
             page_insert(&mut transaction, &page, now).await?;
         }
-        transaction.commit().await.map_err(tocsin_store::Error::from)?;
-        Ok(listing)
+        Ok(audit_commit(transaction, listing, |_| entry, now).await?)
     }
 }
 

@@ -16,10 +16,12 @@ use tocsin_contracts::{Malformed, time};
 use tocsin_domain::{IncidentId, Invalid, Principal};
 use tocsin_judge::journal::Event;
 use tocsin_judge::page::{NOTICE, dedup_key};
+use tocsin_store::access::audit_commit;
 use tocsin_store::incident::{IncidentListing, WorkOrder, incident_lock, work_order_set};
 use tocsin_store::machine::{EventKind, MachineChange, NewEvent, machines_update};
 
 use crate::destination::{Address, Webhook};
+use crate::people::incident_entry;
 use crate::service::NOTE_CHARS;
 use crate::target::Sender;
 use crate::{Error, Service, wire};
@@ -170,6 +172,8 @@ impl Service {
         let mut tx = self.store.begin().await?;
         let (state, _) = incident_lock(&mut tx, &by.scope(), id).await?;
         work_order_set(&mut tx, id, order).await?;
+        let detail = json!({ "reference": order.reference, "note": note });
+        let entry = incident_entry(&order.by, "incident.order_work", id, &detail);
         let event = Event::WorkOrdered {
             by: order.by.clone(),
             reference: order.reference.clone(),
@@ -183,7 +187,7 @@ impl Service {
         };
         let events = vec![event];
         machines_update(&mut tx, &[MachineChange { state, events }]).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        audit_commit(tx, (), |()| entry, order.at).await?;
         Ok(())
     }
 }

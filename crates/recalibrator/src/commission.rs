@@ -15,9 +15,10 @@ mod pool;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
 use tocsin_detect::baseline::KAPPA;
 use tocsin_detect::{Commissioned, OverallLevel, Rows, Trend, log_spectrum_into};
-use tocsin_domain::{ClassId, Clock, Codec, Condition, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
+use tocsin_domain::{BaselineId, ClassId, Clock, Codec, Condition, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::ReadySensor;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use pool::{OtherMachines, pool};
 
 use crate::Error;
+use crate::drift::sensor_entry;
 use crate::zone_check::refusal;
 
 /// Sensors taken at a time.
@@ -117,8 +119,12 @@ impl Commissioner {
         let spec = self.store.spec_by_id(ready.spec).await?.spec;
         if let Some((version, reason)) = self.refusal(&ready, &spec).await? {
             tracing::warn!(sensor = %ready.sensor, reason, "a sensor is refused");
+            let audit = |(): &()| {
+                let detail = json!({ "epoch": ready.epoch, "zones_version": version, "reason": reason });
+                sensor_entry("recalibrator", "sensor.refuse", ready.sensor, &detail)
+            };
             self.store
-                .commissioning_refuse(&ready, (version, &reason), self.clock.now())
+                .commissioning_refuse(&ready, (version, &reason), self.clock.now(), audit)
                 .await?;
             return Ok(None);
         }
@@ -155,9 +161,13 @@ impl Commissioner {
         };
         let mut commissioned = 0;
         for new in &baselines {
+            let audit = |baseline: &BaselineId| {
+                let detail = json!({ "epoch": new.epoch, "baseline": baseline, "reason": new.reason });
+                sensor_entry(by, "sensor.commissioned", new.sensor, &detail)
+            };
             let activated = self
                 .store
-                .baseline_activate(&Scope::All, new, self.clock.now())
+                .baseline_activate(&Scope::All, new, self.clock.now(), audit)
                 .await
                 .map_err(Error::from);
             let activated = passed_over(activated, &format!("sensor {}", new.sensor))?.flatten();

@@ -1,12 +1,13 @@
 //! Drift as it is asked for and answered: a site's sensors, a plateau that a person accepts, a baseline taken back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::{Principal, Scope, SensorId, Slug};
 use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::SensorListing;
+use tocsin_store::following::RolledBack;
 
 use crate::{Error, Service};
 
@@ -58,10 +59,9 @@ impl Service {
     ) -> Result<Option<v1::SensorDrift>, Error> {
         let (scope, names) = (by.scope(), [&request.site, &request.machine, &request.sensor]);
         let (listing, reason) = self.asked(&scope, names, &request.reason).await?;
-        let (actor, sensor) = (by.actor(), listing.sensor.id);
-        self.follower.accept_plateau(&scope, sensor, (&actor, &reason)).await?;
-        self.on_record(by, ("sensor.accept_plateau", sensor), json!({ "reason": reason }))
-            .await;
+        self.follower
+            .accept_plateau(&scope, listing.sensor.id, (&by.actor(), &reason))
+            .await?;
         Ok(self.drift(&scope, &[listing]).await?.pop())
     }
 
@@ -80,16 +80,17 @@ impl Service {
         let (actor, sensor) = (by.actor(), listing.sensor.id);
         let which = (sensor, (request.version != 0).then_some(request.version));
         let now = self.parts.clock.now();
-        let done = self
-            .parts
+        let audit = |done: &RolledBack| {
+            let detail = json!({
+                "reason": reason, "from_version": done.from.1, "from_baseline": done.from.0.0,
+                "to_version": done.to.1, "to_baseline": done.to.0.0,
+            });
+            sensor_entry(&actor, "sensor.rollback_baseline", sensor, &detail)
+        };
+        self.parts
             .store
-            .following_rollback(&scope, which, (&actor, &reason), now)
+            .following_rollback(&scope, which, (&actor, &reason), now, audit)
             .await?;
-        let detail = json!({
-            "reason": reason, "from_version": done.from.1, "from_baseline": done.from.0.0, "to_version": done.to.1,
-            "to_baseline": done.to.0.0,
-        });
-        self.on_record(by, ("sensor.rollback_baseline", sensor), detail).await;
         Ok(self.drift(&scope, &[listing]).await?.pop())
     }
 
@@ -102,23 +103,23 @@ impl Service {
         let (scope, names) = (by.scope(), [&request.site, &request.machine, &request.sensor]);
         let (listing, reason) = self.asked(&scope, names, &request.reason).await?;
         let sensor = listing.sensor.id;
-        self.parts.store.following_release(&scope, sensor).await?;
-        self.on_record(by, ("sensor.release_baseline", sensor), json!({ "reason": reason }))
-            .await;
+        let audit = |(): &()| {
+            sensor_entry(
+                &by.actor(),
+                "sensor.release_baseline",
+                sensor,
+                &json!({ "reason": reason }),
+            )
+        };
+        let now = self.parts.clock.now();
+        self.parts.store.following_release(&scope, sensor, now, audit).await?;
         Ok(self.drift(&scope, &[listing]).await?.pop())
     }
 
     /// Lets every baseline follow now; answers how many moved.
     pub(crate) async fn do_follow(&self, by: &Principal) -> Result<u32, Error> {
-        let activated = self.follower.round(None, &by.actor()).await?;
-        let entry = NewAuditEntry {
-            actor: by.actor(),
-            action: "sensors.follow".to_owned(),
-            subject: "sensors".to_owned(),
-            detail_json: json!({ "activated": activated }).to_string(),
-        };
-        self.record(&entry).await;
-        Ok(activated)
+        self.asked_for(by, "sensors.follow").await?;
+        self.follower.round(None, &by.actor()).await
     }
 
     /// The sensor a person means, and why.
@@ -142,16 +143,11 @@ impl Service {
         let listing = store.sensor_by_name(scope, &site, &path).await?;
         Ok((listing, reason.to_owned()))
     }
+}
 
-    async fn on_record(&self, by: &Principal, (action, sensor): (&str, SensorId), detail: serde_json::Value) {
-        let entry = NewAuditEntry {
-            actor: by.actor(),
-            action: action.to_owned(),
-            subject: format!("sensor:{sensor}"),
-            detail_json: detail.to_string(),
-        };
-        self.record(&entry).await;
-    }
+/// The entry of what was done to a sensor.
+pub(crate) fn sensor_entry(actor: &str, action: &str, sensor: SensorId, detail: &Value) -> NewAuditEntry {
+    NewAuditEntry::new(actor, action, format!("sensor:{sensor}"), detail)
 }
 
 fn slug(field: &'static str, text: &str) -> Result<Slug, Error> {

@@ -11,15 +11,18 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tocsin_detect::baseline::MIN_READINGS;
 use tocsin_detect::drift::{Cusum, Finding, FollowRule, Followed, Standing, Suspected, follow_class};
 use tocsin_detect::{Baseline, Commissioned, MalformedModel, OverallLevel, Reference, Rows, Trend, log_spectrum_into};
-use tocsin_domain::{Clock, Codec, Scope, SensorId, SpectrumSpec, Timestamp};
+use tocsin_domain::{BaselineId, Clock, Codec, Scope, SensorId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::following::{FollowingSensor, Group, NewRound, NextVersion, RecentSpectra};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::drift::sensor_entry;
 
 /// Most readings of a period a median is taken of: of more, every so-manieth.
 const MOST_READINGS: u32 = 500;
@@ -98,12 +101,27 @@ impl Follower {
             looked.extend(self.look(sensor, &spec).await?);
         }
         if looked.is_empty() {
-            return Ok(self.store.following_record(group, &[], self.clock.now()).await?);
+            return self.record(group, &[], by).await;
         }
-        let (rule, by) = (self.rule, by.to_owned());
-        let rounds = tokio::task::spawn_blocking(move || rounds(&looked, rule, &by)).await?;
+        let (rule, who) = (self.rule, by.to_owned());
+        let rounds = tokio::task::spawn_blocking(move || rounds(&looked, rule, &who)).await?;
         let rounds = rounds.map_err(|error| Error::NoBaseline(error.to_string()))?;
-        Ok(self.store.following_record(group, &rounds, self.clock.now()).await?)
+        self.record(group, &rounds, by).await
+    }
+
+    /// Records a round; answers how many baselines moved.
+    async fn record(&self, group: Group, rounds: &[NewRound], by: &str) -> Result<u32, Error> {
+        let audit = |moved: &Vec<(SensorId, BaselineId)>| {
+            let subject = format!("class:{}, spec:{}", group.class, group.spec);
+            let moved: Vec<Value> = moved
+                .iter()
+                .map(|(sensor, baseline)| json!({ "sensor": sensor, "baseline": baseline }))
+                .collect();
+            NewAuditEntry::new(by, "baselines.follow", subject, &json!({ "moved": moved }))
+        };
+        let now = self.clock.now();
+        let moved = self.store.following_record(group, rounds, now, audit).await?;
+        Ok(u32::try_from(moved.len()).unwrap_or(u32::MAX))
     }
 
     /// Nothing of a sensor that has sent nothing since the last round, or whose baseline makes no sense.
@@ -157,7 +175,11 @@ impl Follower {
         };
         let round = looked.round(&followed, (Some(median), None), (by, reason, true));
         let round = round.map_err(|error| Error::NoBaseline(error.to_string()))?;
-        if !self.store.following_accept(&round, self.clock.now()).await? {
+        let audit = |(sensor, baseline): &(SensorId, BaselineId)| {
+            let detail = json!({ "reason": reason, "baseline": baseline });
+            sensor_entry(by, "sensor.accept_plateau", *sensor, &detail)
+        };
+        if !self.store.following_accept(&round, self.clock.now(), audit).await? {
             return Err(Error::Overtaken);
         }
         Ok(())
@@ -299,7 +321,7 @@ fn rise_db(from: &[f32], to: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tocsin_domain::{BaselineId, MachineId};
+    use tocsin_domain::MachineId;
     use tocsin_store::baseline::Profile;
 
     const BINS: usize = 64;

@@ -26,6 +26,7 @@ use tocsin_store::label::LabelQuery;
 use tocsin_store::threshold::ThresholdSetRecord;
 use tokio_util::sync::CancellationToken;
 
+use crate::service::in_force_entry;
 use crate::stored_set::{definition, provenance};
 use crate::what_if::{Candidate, Replayed, WhatIf};
 use crate::{Approval, Error, MethodKind, Provenance, Service};
@@ -260,11 +261,11 @@ impl Service {
         let store = &self.parts.store;
         let approved = self.advance(BY, tested, ThresholdState::Approved, &provenance).await?;
         let (by, now) = (BY.actor(), self.parts.clock.now());
+        let audit = |binding: &Binding| in_force_entry(BY, "threshold_set.activate", binding, &reason);
+        let sets = (approved.id, in_force);
         store
-            .threshold_activate_instead_of(approved.id, in_force, (&by, &reason), now)
+            .threshold_activate_instead_of(sets, (&by, &reason), now, audit)
             .await?;
-        let active = store.threshold_set_get(approved.id).await?;
-        self.audit(BY, "threshold_set.activate", &active).await;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
 use crate::fleet_limits::{ExpectedPages, FleetLimits};
 use crate::provenance::{Lines, Proposal};
-use crate::service::class_name;
+use crate::service::{class_name, set_entry};
 use crate::what_if::Replayed;
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
@@ -63,9 +63,8 @@ impl Service {
             reason: request.reason,
             created_by: by.actor(),
         };
-        let record = self.parts.store.threshold_set_insert(&new, now).await?;
-        self.audit(by, "threshold_set.propose", &record).await;
-        Ok(record)
+        let audit = |record: &ThresholdSetRecord| set_entry(by, "threshold_set.propose", record);
+        Ok(self.parts.store.threshold_set_insert(&new, now, audit).await?)
     }
 
     async fn percentiles(

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
+use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Clock, PersonRole, Principal, Scope, Slug, ThresholdSetId};
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
 use tocsin_store::access::NewAuditEntry;
+use tocsin_store::binding::Binding;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::threshold::ThresholdSetRecord;
 use tokio_util::sync::CancellationToken;
@@ -169,39 +172,35 @@ impl Service {
     }
 
     async fn do_commission(&self, by: &Principal) -> Result<u32, Error> {
-        let commissioned = self.commissioner.round(&by.actor()).await?;
-        let entry = NewAuditEntry {
-            actor: by.actor(),
-            action: "sensors.commission_ready".to_owned(),
-            subject: "sensors".to_owned(),
-            detail_json: serde_json::json!({ "commissioned": commissioned }).to_string(),
-        };
-        self.record(&entry).await;
-        Ok(commissioned)
+        self.asked_for(by, "sensors.commission_ready").await?;
+        self.commissioner.round(&by.actor()).await
     }
 
-    /// Puts what was done to a set on record.
-    pub(crate) async fn audit(&self, by: &Principal, action: &str, record: &ThresholdSetRecord) {
-        let detail = serde_json::json!({ "class": record.class_name, "state": record.state, "bundle": record.bundle });
-        let entry = NewAuditEntry {
-            actor: by.actor(),
-            action: action.to_owned(),
-            subject: format!("threshold_set:{}", record.id),
-            detail_json: detail.to_string(),
-        };
-        self.record(&entry).await;
+    /// Puts on record that somebody asks for a round over all sensors, before it begins: what it then changes is put on
+    /// record sensor by sensor.
+    pub(crate) async fn asked_for(&self, by: &Principal, action: &str) -> Result<(), Error> {
+        let entry = NewAuditEntry::new(by.actor(), action, "sensors", &json!({}));
+        Ok(self.parts.store.audit_append(&entry, self.parts.clock.now()).await?)
     }
+}
 
-    /// Puts what was done on record. It has been done, and the history of bindings, or the baseline, names the actor as
-    /// well, so a record that can't be written doesn't fail the call.
-    pub(crate) async fn record(&self, entry: &NewAuditEntry) {
-        if let Err(error) = self.parts.store.audit_append(entry, self.parts.clock.now()).await {
-            let NewAuditEntry {
-                actor, action, subject, ..
-            } = entry;
-            tracing::error!(%error, action, subject, actor, "audit entry lost");
-        }
-    }
+/// The entry of what `by` did to a set.
+pub(crate) fn set_entry(by: &Principal, action: &str, record: &ThresholdSetRecord) -> NewAuditEntry {
+    let detail = json!({ "class": record.class_name, "state": record.state, "bundle": record.bundle });
+    NewAuditEntry::new(by.actor(), action, format!("threshold_set:{}", record.id), &detail)
+}
+
+/// The entry of a set that came into force as `by` did `action`.
+pub(crate) fn in_force_entry(by: &Principal, action: &str, binding: &Binding, reason: &str) -> NewAuditEntry {
+    let set = binding
+        .threshold_set
+        .map_or_else(|| "none".to_owned(), |set| set.to_string());
+    let bundle = binding.champion.as_ref().map(|(bundle, _)| bundle);
+    let detail = json!({
+        "class": binding.class_name, "state": ThresholdState::Active, "bundle": bundle, "version": binding.version,
+        "reason": reason,
+    });
+    NewAuditEntry::new(by.actor(), action, format!("threshold_set:{set}"), &detail)
 }
 
 #[tonic::async_trait]

@@ -3,9 +3,10 @@
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Principal, ThresholdSetId};
+use tocsin_store::binding::Binding;
 use tocsin_store::threshold::ThresholdSetRecord;
 
-use crate::service::class_name;
+use crate::service::{class_name, in_force_entry, set_entry};
 use crate::stored_set::{definition, expect_state, provenance};
 use crate::{Approval, Error, Provenance, Service, Trial};
 
@@ -56,14 +57,15 @@ impl Service {
         to: ThresholdState,
         provenance: &Provenance,
     ) -> Result<ThresholdSetRecord, Error> {
-        let json = provenance.to_json();
-        let moved = self
-            .parts
-            .store
-            .threshold_set_set_state(record.id, record.state, to, Some(&json))
-            .await?;
-        self.audit(by, &format!("threshold_set.{}", to.as_str()), &moved).await;
-        Ok(moved)
+        let audit = |moved: &ThresholdSetRecord| {
+            let action = format!("threshold_set.{}", moved.state.as_str());
+            set_entry(by, &action, moved)
+        };
+        let (json, step, now) = (provenance.to_json(), (record.state, to), self.parts.clock.now());
+        let store = &self.parts.store;
+        Ok(store
+            .threshold_set_set_state(record.id, step, Some(&json), now, audit)
+            .await?)
     }
 
     pub(crate) async fn do_activate(
@@ -73,12 +75,12 @@ impl Service {
     ) -> Result<ThresholdSetRecord, Error> {
         let store = &self.parts.store;
         let set = ThresholdSetId(request.threshold_set_id);
+        let (actor, now) = (by.actor(), self.parts.clock.now());
+        let audit = |binding: &Binding| in_force_entry(by, "threshold_set.activate", binding, &request.reason);
         store
-            .threshold_activate(set, &by.actor(), &request.reason, self.parts.clock.now())
+            .threshold_activate(set, (&actor, &request.reason), now, audit)
             .await?;
-        let record = store.threshold_set_get(set).await?;
-        self.audit(by, "threshold_set.activate", &record).await;
-        Ok(record)
+        Ok(store.threshold_set_get(set).await?)
     }
 
     pub(crate) async fn do_rollback(
@@ -89,7 +91,7 @@ impl Service {
         let store = &self.parts.store;
         let class = store.class_by_name(&class_name(&request.class)?).await?;
         let history = store.binding_history(Some(class.id), None).await?;
-        let judges = |binding: &tocsin_store::binding::Binding| (binding.champion, binding.threshold_set);
+        let judges = |binding: &Binding| (binding.champion, binding.threshold_set);
         let before = history
             .first()
             .and_then(|present| history.iter().find(|b| judges(b) != judges(present)));
@@ -97,12 +99,12 @@ impl Service {
         before
             .and_then(|binding| binding.threshold_set)
             .ok_or_else(|| Error::NothingBefore(class.name.clone()))?;
+        let (actor, now) = (by.actor(), self.parts.clock.now());
+        let audit = |binding: &Binding| in_force_entry(by, "threshold_set.rollback", binding, &request.reason);
         let binding = store
-            .binding_rollback(class.id, &by.actor(), &request.reason, self.parts.clock.now())
+            .binding_rollback(class.id, (&actor, &request.reason), now, audit)
             .await?;
         let set = binding.threshold_set.ok_or(Error::NothingBefore(class.name))?;
-        let record = store.threshold_set_get(set).await?;
-        self.audit(by, "threshold_set.rollback", &record).await;
-        Ok(record)
+        Ok(store.threshold_set_get(set).await?)
     }
 }

@@ -59,18 +59,7 @@ impl Training {
             requested_by: by.actor(),
             period: period(&request, now, self.rule.learn_period())?,
         };
-        let job = store.training_job_request(&new, now).await?;
-        let entry = NewAuditEntry {
-            actor: by.actor(),
-            action: "training.request".to_owned(),
-            subject: format!("class:{}", class.name),
-            detail_json: json!({ "training_job_id": job.id, "reason": reason }).to_string(),
-        };
-        // The job names who asked as well, so a record that can't be written doesn't fail the call.
-        if let Err(error) = store.audit_append(&entry, now).await {
-            tracing::error!(%error, actor = entry.actor, action = entry.action, "audit entry lost");
-        }
-        Ok(job)
+        Ok(store.training_job_request(&new, now, requested).await?)
     }
 
     async fn do_list(&self, class: &str) -> Result<Vec<v1::TrainingJob>, Error> {
@@ -82,6 +71,13 @@ impl Training {
         let jobs = store.training_job_list(class, MOST_JOBS).await?;
         Ok(jobs.iter().map(wire).collect())
     }
+}
+
+/// The entry of a job that was asked for, by whomever.
+fn requested(job: &TrainingJob) -> NewAuditEntry {
+    let detail = json!({ "training_job_id": job.id, "reason": job.reason });
+    let subject = format!("class:{}", job.class_name);
+    NewAuditEntry::new(&job.requested_by, "training.request", subject, &detail)
 }
 
 /// What a person asks to learn from.

@@ -30,9 +30,16 @@ fn noon() -> Timestamp {
 
 /// A class that is content with 20 readings, two specs `near` and `far`, and `machines` of it.
 async fn fleet(store: &Store, machines: usize) {
-    store.site_create(&site("north"), noon()).await.unwrap();
     store
-        .class_create(&slug("pump"), Duration::from_secs(10), noon())
+        .site_create(&site("north"), noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
+    store
+        .class_create(
+            &tocsin_store::fleet::NewClass::usual(slug("pump"), Duration::from_secs(10)),
+            noon(),
+            tocsin_scratch::audit,
+        )
         .await
         .unwrap();
     let rules = CommissioningRules {
@@ -40,10 +47,16 @@ async fn fleet(store: &Store, machines: usize) {
         span: Duration::from_secs(100),
         run_in: 0,
     };
-    store.class_set_commissioning(&slug("pump"), rules).await.unwrap();
+    store
+        .class_set_commissioning(&slug("pump"), rules, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
     let spec = SpectrumSpec::corpus_default(BINS as u16);
     for name in ["near", "far"] {
-        store.spec_create(&slug(name), &spec, noon()).await.unwrap();
+        store
+            .spec_create(&slug(name), &spec, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap();
     }
     store.partitions_ensure([Day::of(noon())]).await.unwrap();
     for machine in 0..machines {
@@ -61,7 +74,12 @@ async fn sensor(store: &Store, machine: usize, spec: &str, number: usize) -> Sen
         class: slug("pump"),
         spec: slug(spec),
     };
-    let sensor = store.sensor_create(&Scope::All, &new, noon()).await.unwrap().sensor.id;
+    let sensor = store
+        .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .sensor
+        .id;
     let readings: Vec<NewReading> = (0..READINGS).map(|step| reading(sensor, step)).collect();
     let mut transaction = store.begin().await.unwrap();
     readings_insert(&mut transaction, &readings).await.unwrap();
@@ -164,14 +182,28 @@ async fn a_sensor_whose_spec_or_reading_cannot_be_read_costs_no_other_its_baseli
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_written_does_not_fail_what_was_done() {
+async fn what_cannot_be_put_on_record_is_not_done() {
     with_store("commissioning_audit", async |store| {
         fleet(&store, 1).await;
-        sqlx::query("drop table audit cascade")
+        sqlx::query("alter table audit add constraint full_disk check (action <> 'sensor.commissioned')")
             .execute(store.pool())
             .await
             .unwrap();
+        assert_eq!(commission(&store).await, 0);
+        assert!(baselines(&store).await.is_empty());
+
+        for statement in [
+            "alter table audit drop constraint full_disk",
+            "update commissioning set leased_until = null",
+        ] {
+            sqlx::query(statement).execute(store.pool()).await.unwrap();
+        }
         assert_eq!(commission(&store).await, 1);
+        let newest = store.audit_list(None, 1).await.unwrap().remove(0);
+        assert_eq!(
+            (newest.actor.as_str(), newest.action.as_str()),
+            ("ana", "sensor.commissioned")
+        );
     })
     .await;
 }

@@ -68,7 +68,11 @@ async fn a_set_is_proposed_tested_approved_and_activated_and_its_provenance_tell
         let binding = stage.store.binding_current(stage.class).await.unwrap().unwrap();
         assert_eq!(binding.threshold_set, Some(ThresholdSetId(set)));
         let audited = stage.store.audit_list(None, 10).await.unwrap();
-        let actions: Vec<_> = audited.iter().rev().map(|entry| entry.action.as_str()).collect();
+        let of_sets = audited
+            .iter()
+            .rev()
+            .filter(|entry| entry.subject.starts_with("threshold_set:"));
+        let actions: Vec<_> = of_sets.map(|entry| entry.action.as_str()).collect();
         let one = ["threshold_set.propose", "threshold_set.propose", "threshold_set.tested"];
         assert_eq!(
             actions,

@@ -24,6 +24,8 @@ use tocsin_contracts::registry::v1::{
 };
 use tocsin_domain::{ClassId, PersonRole, Slug};
 use tocsin_models::BundleStore;
+use tocsin_store::access::NewAuditEntry;
+use tocsin_store::binding::Binding;
 use tokio::sync::{Semaphore, watch as signal};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -185,16 +187,16 @@ impl RegistryService for Bundles {
         let class = Slug::parse("class", &class).map_err(Error::from)?;
         let id = self.context.store.class_by_name(&class).await.map_err(Error::from)?.id;
         let actor = principal.actor();
+        let audit = |binding: &Binding| {
+            let detail = json!({ "version": binding.version, "reason": reason });
+            NewAuditEntry::new(&actor, "binding.rollback", &class, &detail)
+        };
         let rolled = self
             .context
             .store
-            .binding_rollback(id, &actor, &reason, self.context.now())
+            .binding_rollback(id, (&actor, &reason), self.context.now(), audit)
             .await;
         let binding = rolled.map_err(Error::from)?;
-        let detail = json!({ "version": binding.version, "reason": reason });
-        self.context
-            .record(&principal, "binding.rollback", &class, detail)
-            .await?;
         Ok(Response::new(RollbackResponse {
             binding: Some(wire::binding(&binding)),
         }))

@@ -26,8 +26,10 @@ use tocsin_contracts::fleet::v1::{
     SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse, Site as WireSite,
     Spec as WireSpec,
 };
+use tocsin_domain::fleet::{MachineClass, Site};
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
-use tocsin_store::fleet::MachineQuery;
+use tocsin_store::access::NewAuditEntry;
+use tocsin_store::fleet::{MachineQuery, NamedSpec, NewClass, SensorListing};
 use tonic::{Request, Response, Status};
 
 use crate::Error;
@@ -65,12 +67,15 @@ impl Fleet {
     async fn make_site(&self, principal: &Principal, site: Option<WireSite>) -> Result<WireSite, Error> {
         principal.require_everywhere(PersonRole::Admin, "make sites")?;
         let new = wire::new_site(site.ok_or_else(|| Malformed::new("site", "is missing"))?)?;
-        let site = wire::site(self.context.store.site_create(&new, self.context.now()).await?);
-        let detail = json!({ "oldest_s": site.oldest_s, "furthest_s": site.furthest_s, "cap": site.auto_register_cap, "longest_shelf_s": site.longest_shelf_s });
-        self.context
-            .record(principal, "site.create", &site.name, detail)
-            .await?;
-        Ok(site)
+        let audit = |site: &Site| {
+            let detail = json!({
+                "oldest_s": site.oldest.as_secs(), "furthest_s": site.furthest.as_secs(), "cap": site.auto_register_cap,
+                "longest_shelf_s": site.longest_shelf.as_secs(),
+            });
+            NewAuditEntry::new(principal.actor(), "site.create", &site.name, &detail)
+        };
+        let store = &self.context.store;
+        Ok(wire::site(store.site_create(&new, self.context.now(), audit).await?))
     }
 
     async fn make_class(&self, principal: &Principal, class: Option<WireClass>) -> Result<WireClass, Error> {
@@ -80,47 +85,43 @@ impl Fleet {
         let rules = class.commissioning.map(commissioning::rules).transpose()?;
         let rules = rules.unwrap_or_default();
         let zones = zones::parse(class.severity.unwrap_or_default().zones)?;
-        let store = &self.context.store;
-        let made = store.class_create_with(&name, step, rules, self.context.now()).await?;
-        if !zones.0.is_empty() {
-            let why = (principal.actor(), "declared with the class");
-            store
-                .zones_set(&name, &zones, (&why.0, why.1), self.context.now())
-                .await?;
-        }
-        let class = self.class_shown(made).await?;
         let detail = json!({
-            "step_ms": class.step_ms, "commissioning": commissioning::detail(rules), "zones": zones,
+            "step_ms": step.as_millis() as u64, "commissioning": commissioning::detail(rules), "zones": zones,
         });
-        self.context
-            .record(principal, "class.create", &class.name, detail)
-            .await?;
-        Ok(class)
+        let audit = |class: &MachineClass| NewAuditEntry::new(principal.actor(), "class.create", &class.name, &detail);
+        let new = NewClass {
+            name,
+            step,
+            rules,
+            zones: (!zones.0.is_empty()).then(|| (zones, principal.actor())),
+        };
+        let made = self.context.store.class_create(&new, self.context.now(), audit).await?;
+        self.class_shown(made).await
     }
 
     async fn make_spec(&self, principal: &Principal, spec: Option<WireSpec>) -> Result<WireSpec, Error> {
         principal.require_everywhere(PersonRole::Engineer, "make specs")?;
         let (name, spec) = wire::new_spec(&spec.ok_or_else(|| Malformed::new("spec", "is missing"))?)?;
-        let named = self.context.store.spec_create(&name, &spec, self.context.now()).await?;
-        self.context
-            .record(principal, "spec.create", &name, json!({ "definition": spec }))
-            .await?;
+        let audit = |named: &NamedSpec| {
+            let detail = json!({ "definition": named.spec });
+            NewAuditEntry::new(principal.actor(), "spec.create", &named.name, &detail)
+        };
+        let store = &self.context.store;
+        let named = store.spec_create(&name, &spec, self.context.now(), audit).await?;
         Ok(wire::spec(&named))
     }
 
     async fn make_sensor(&self, principal: &Principal, sensor: Option<WireSensor>) -> Result<WireSensor, Error> {
         principal.require(PersonRole::Engineer, "declare sensors")?;
         let new = wire::new_sensor(&sensor.ok_or_else(|| Malformed::new("sensor", "is missing"))?)?;
-        let listing = self
-            .context
-            .store
-            .sensor_create(&principal.scope(), &new, self.context.now())
-            .await?;
-        let sensor = self.shown(&principal.scope(), vec![listing]).await?.remove(0);
-        let subject = format!("{}/{}/{}", sensor.site, sensor.machine, sensor.sensor);
-        let detail = json!({ "class": sensor.class, "spec": sensor.spec, "device": sensor.device });
-        self.context.record(principal, "sensor.create", subject, detail).await?;
-        Ok(sensor)
+        let audit = |made: &SensorListing| {
+            let detail = json!({ "class": made.class, "spec": made.spec, "device": made.device });
+            let subject = format!("{}/{}/{}", made.site, made.machine, made.name);
+            NewAuditEntry::new(principal.actor(), "sensor.create", subject, &detail)
+        };
+        let (scope, now) = (principal.scope(), self.context.now());
+        let listing = self.context.store.sensor_create(&scope, &new, now, audit).await?;
+        Ok(self.shown(&scope, vec![listing]).await?.remove(0))
     }
 
     /// The site named in a query, which must be in `scope`; none when the name is empty.

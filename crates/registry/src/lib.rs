@@ -3,7 +3,8 @@
 //! Three services over one store: `registry.v1` ([`bundles`]), `fleet.v1` ([`fleet`]) and `access.v1` ([`access`]). A
 //! pushed bundle is tried in a child process with limits ([`verify`]) before anything may load it.
 //!
-//! **Invariant:** the actor of every change is the call's principal, and every change is in the audit.
+//! **Invariant:** the actor of every change is the call's principal, and every change is in the audit: its entry is of the
+//! change's own transaction.
 
 pub mod access;
 pub mod bundles;

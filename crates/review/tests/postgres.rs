@@ -60,7 +60,11 @@ async fn stage(store: Store) -> Stage {
         manifest_json: "{}".to_owned(),
         pushed_by: "ana".to_owned(),
     };
-    let bundle = store.bundle_insert(&bundle, at(0)).await.unwrap().id;
+    let bundle = store
+        .bundle_insert(&bundle, at(0), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .id;
     let healthy: Vec<Scores> = (0..4_000)
         .map(|i| {
             let exponential = -(1.0 - (i as f32 + 0.5) / 4_000.0).ln();
@@ -78,7 +82,11 @@ async fn stage(store: Store) -> Stage {
         reason: String::new(),
         created_by: "ana".to_owned(),
     };
-    let set = store.threshold_set_insert(&set, at(0)).await.unwrap().id;
+    let set = store
+        .threshold_set_insert(&set, at(0), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .id;
     Stage {
         store,
         sensor,

@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tocsin_domain::fleet::{Sensor, Site};
 use tocsin_domain::{Scope, Slug, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::{NewSensor, NewSite};
 
 /// Tells the databases of one process apart.
@@ -82,6 +83,16 @@ pub fn with_store<F: Future<Output = ()>>(
     })
 }
 
+/// The entry of a change that a test makes, whatever it is.
+pub fn audit<T>(_: &T) -> NewAuditEntry {
+    NewAuditEntry {
+        actor: "test".to_owned(),
+        action: "test".to_owned(),
+        subject: "test".to_owned(),
+        detail_json: "{}".to_owned(),
+    }
+}
+
 /// A name.
 ///
 /// # Panics
@@ -108,10 +119,19 @@ pub fn site(name: &str) -> NewSite {
 /// # Panics
 /// If the store does not take them.
 pub async fn pump(store: &Store, spec: &SpectrumSpec, now: Timestamp) -> Sensor {
-    store.site_create(&site("north"), now).await.expect("a site");
-    let class = store.class_create(&slug("pump"), Duration::from_secs(10), now).await;
+    store.site_create(&site("north"), now, audit).await.expect("a site");
+    let class = store
+        .class_create(
+            &tocsin_store::fleet::NewClass::usual(slug("pump"), Duration::from_secs(10)),
+            now,
+            audit,
+        )
+        .await;
     class.expect("a class");
-    store.spec_create(&slug("spec"), spec, now).await.expect("a spec");
+    store
+        .spec_create(&slug("spec"), spec, now, audit)
+        .await
+        .expect("a spec");
     let new = NewSensor {
         site: slug("north"),
         machine: slug("p-1"),
@@ -120,6 +140,9 @@ pub async fn pump(store: &Store, spec: &SpectrumSpec, now: Timestamp) -> Sensor 
         class: slug("pump"),
         spec: slug("spec"),
     };
-    let listing = store.sensor_create(&Scope::All, &new, now).await.expect("a sensor");
+    let listing = store
+        .sensor_create(&Scope::All, &new, now, audit)
+        .await
+        .expect("a sensor");
     listing.sensor
 }

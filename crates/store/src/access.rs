@@ -13,7 +13,7 @@ pub mod session;
 pub mod token;
 
 pub use account::{Account, NewAccount};
-pub use audit::{AuditBreak, AuditEntry, AuditHead, AuditReport, NewAuditEntry, audit_insert};
+pub use audit::{AuditBreak, AuditEntry, AuditHead, AuditReport, NewAuditEntry, audit_insert, commit as audit_commit};
 pub use oidc::{NewOidcFlow, OidcFlow, OidcIdentity};
 pub use session::NewSession;
 pub use token::{NewToken, Token};

@@ -6,6 +6,8 @@
 use sqlx::PgConnection;
 use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
@@ -200,6 +202,7 @@ impl Store {
         scope: &Scope,
         new: &NewBaseline,
         now: Timestamp,
+        audit: impl FnOnce(&BaselineId) -> NewAuditEntry,
     ) -> Result<Option<BaselineId>> {
         let mut transaction = self.begin().await?;
         let Some(id) = insert(&mut transaction, scope, new, now).await? else {
@@ -221,8 +224,7 @@ impl Store {
             return Ok(None);
         }
         Channel::Baseline.notify(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(Some(BaselineId(id)))
+        commit(transaction, BaselineId(id), audit, now).await.map(Some)
     }
 
     /// The active baseline of every sensor in `scope` that has one: numbers alone, cheap enough to read at every change.

@@ -4,9 +4,11 @@ use sqlx::PgConnection;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{BundleDigest, BundleId, ClassId, Slug, ThresholdSetId, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{Time, slug, time};
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, Transaction};
 
 /// What judges a class, since a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,37 +117,31 @@ impl Store {
     /// Everything that was ever bound, newest first; of one class, when given, by version, whatever clocks said; at most
     /// `limit`, when given.
     pub async fn binding_history(&self, class: Option<ClassId>, limit: Option<u32>) -> Result<Vec<Binding>> {
-        let rows = sqlx::query_as!(
-            BindingRow,
-            r#"select b.class_id, c.name as class, b.version, b.champion_bundle_id,
-                      p.digest as "champion_digest?", b.challenger_bundle_id, q.digest as "challenger_digest?",
-                      b.threshold_set_id, b.changed_at, b.changed_by, b.reason
-               from class_binding b join machine_class c using (class_id)
-               left join bundle p on p.bundle_id = b.champion_bundle_id
-               left join bundle q on q.bundle_id = b.challenger_bundle_id
-               where $1::int4 is null or b.class_id = $1
-               order by case when $1::int4 is null then b.changed_at end desc, b.class_id, b.version desc limit $2"#,
-            class.map(|class| class.0),
-            limit.map(i64::from),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(Binding::try_from).collect()
+        history(&mut *self.acquire().await?, class, limit).await
     }
 
     /// Changes what judges a class, unless somebody changed it since `expected_version`: then a conflict. For a
     /// change of the challenger; limits are switched by [`Store::threshold_activate`] and [`Store::binding_rollback`],
     /// which keep the sets' states in step.
-    pub async fn binding_append(&self, new: &NewBinding, now: Timestamp) -> Result<Binding> {
-        let mut transaction = self.begin().await?;
-        append(&mut transaction, new, now).await?;
-        transaction.commit().await?;
-        self.binding_in_force(new.class).await
+    pub async fn binding_append(
+        &self,
+        new: &NewBinding,
+        now: Timestamp,
+        audit: impl FnOnce(&Binding) -> NewAuditEntry,
+    ) -> Result<Binding> {
+        let transaction = self.begin().await?;
+        append_and_commit(transaction, new, now, audit).await
     }
 
     /// Goes back to what judged a class before the champion or the limits were last changed, as a new version, in one
     /// transaction with the states of the threshold sets. The challenger goes.
-    pub async fn binding_rollback(&self, class: ClassId, by: &str, reason: &str, now: Timestamp) -> Result<Binding> {
+    pub async fn binding_rollback(
+        &self,
+        class: ClassId,
+        (by, reason): (&str, &str),
+        now: Timestamp,
+        audit: impl FnOnce(&Binding) -> NewAuditEntry,
+    ) -> Result<Binding> {
         let mut transaction = self.begin().await?;
         lock_class(&mut transaction, class).await?;
         let history = sqlx::query!(
@@ -173,15 +169,40 @@ impl Store {
             changed_by: by.to_owned(),
             reason: reason.to_owned(),
         };
-        append(&mut transaction, &new, now).await?;
-        transaction.commit().await?;
-        self.binding_in_force(class).await
+        append_and_commit(transaction, &new, now, audit).await
     }
+}
 
-    pub(crate) async fn binding_in_force(&self, class: ClassId) -> Result<Binding> {
-        let binding = self.binding_current(class).await?;
-        binding.ok_or_else(|| Error::not_found(format!("binding of class {class}")))
-    }
+async fn history(conn: &mut PgConnection, class: Option<ClassId>, limit: Option<u32>) -> Result<Vec<Binding>> {
+    let rows = sqlx::query_as!(
+        BindingRow,
+        r#"select b.class_id, c.name as class, b.version, b.champion_bundle_id,
+                  p.digest as "champion_digest?", b.challenger_bundle_id, q.digest as "challenger_digest?",
+                      b.threshold_set_id, b.changed_at, b.changed_by, b.reason
+               from class_binding b join machine_class c using (class_id)
+               left join bundle p on p.bundle_id = b.champion_bundle_id
+               left join bundle q on q.bundle_id = b.challenger_bundle_id
+               where $1::int4 is null or b.class_id = $1
+               order by case when $1::int4 is null then b.changed_at end desc, b.class_id, b.version desc limit $2"#,
+        class.map(|class| class.0),
+        limit.map(i64::from),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Binding::try_from).collect()
+}
+
+/// Ends a change of what judges a class: its next version, and the entry of it.
+pub(crate) async fn append_and_commit(
+    mut transaction: Transaction,
+    new: &NewBinding,
+    now: Timestamp,
+    audit: impl FnOnce(&Binding) -> NewAuditEntry,
+) -> Result<Binding> {
+    append(&mut transaction, new, now).await?;
+    let newest = history(&mut transaction, Some(new.class), Some(1)).await?.pop();
+    let binding = newest.ok_or_else(|| Error::not_found(format!("binding of class {}", new.class)))?;
+    commit(transaction, binding, audit, now).await
 }
 
 /// Changes of one class come one after the other.
@@ -238,7 +259,7 @@ pub(crate) async fn switch_limits(conn: &mut PgConnection, class: ClassId, to: O
 }
 
 /// The guarded insert; the caller holds the transaction.
-pub(crate) async fn append(conn: &mut PgConnection, new: &NewBinding, now: Timestamp) -> Result<()> {
+async fn append(conn: &mut PgConnection, new: &NewBinding, now: Timestamp) -> Result<()> {
     let raced = || {
         format!(
             "the binding of class {} is no longer at version {}",

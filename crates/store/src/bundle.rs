@@ -1,8 +1,11 @@
 //! Bundles: the rows behind the blobs. Blob first, row second.
 
+use sqlx::PgConnection;
 use tocsin_domain::lifecycle::BundleState;
 use tocsin_domain::{BundleDigest, BundleId, ClassId, Slug, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -75,19 +78,31 @@ impl TryFrom<BundleRow> for Bundle {
 
 impl Store {
     /// Records a pushed bundle as pending. The same digest pushed for the same class again is the row that is there,
-    /// whatever its state.
-    pub async fn bundle_insert(&self, new: &NewBundle, now: Timestamp) -> Result<Bundle> {
-        sqlx::query!(
+    /// whatever its state, and nothing is put on record.
+    pub async fn bundle_insert(
+        &self,
+        new: &NewBundle,
+        now: Timestamp,
+        audit: impl FnOnce(&Bundle) -> NewAuditEntry,
+    ) -> Result<Bundle> {
+        let mut transaction = self.begin().await?;
+        let inserted = sqlx::query_scalar!(
             "insert into bundle (class_id, digest, state, reason, manifest, pushed_at, pushed_by)
-             values ($1, $2, 'pending', '', $3::text::jsonb, $4, $5) on conflict (class_id, digest) do nothing",
+             values ($1, $2, 'pending', '', $3::text::jsonb, $4, $5) on conflict (class_id, digest) do nothing
+             returning bundle_id",
             new.class.0,
             new.digest.0.as_slice(),
             new.manifest_json,
             time(now),
             new.pushed_by,
         )
-        .execute(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
+        if let Some(id) = inserted {
+            let bundle = by_id(&mut transaction, BundleId(id)).await?;
+            return commit(transaction, bundle, audit, now).await;
+        }
+        drop(transaction);
         let found = self.bundles_by_digest(Some(new.class), &new.digest.to_string()).await?;
         found
             .into_iter()
@@ -99,10 +114,12 @@ impl Store {
     pub async fn bundle_set_state(
         &self,
         bundle: BundleId,
-        from: BundleState,
-        to: BundleState,
+        (from, to): (BundleState, BundleState),
         reason: &str,
+        now: Timestamp,
+        audit: impl FnOnce(&Bundle) -> NewAuditEntry,
     ) -> Result<Bundle> {
+        let mut transaction = self.begin().await?;
         let moved = sqlx::query!(
             "update bundle set state = $3, reason = $4 where bundle_id = $1 and state = $2",
             bundle.0,
@@ -110,14 +127,14 @@ impl Store {
             to.as_str(),
             reason,
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        let now = self.bundle_by_id(bundle).await?;
+        let found = by_id(&mut transaction, bundle).await?;
         if moved.rows_affected() == 0 {
-            let what = format!("bundle {bundle} is {}, not {}", now.state.as_str(), from.as_str());
+            let what = format!("bundle {bundle} is {}, not {}", found.state.as_str(), from.as_str());
             return Err(Error::conflict(what));
         }
-        Ok(now)
+        commit(transaction, found, audit, now).await
     }
 
     /// Bundles, newest first; of one class, when given.
@@ -137,17 +154,7 @@ impl Store {
 
     /// A bundle by its number.
     pub async fn bundle_by_id(&self, bundle: BundleId) -> Result<Bundle> {
-        let row = sqlx::query_as!(
-            BundleRow,
-            r#"select b.bundle_id, b.class_id, c.name as class, b.digest, b.state, b.reason,
-                      b.manifest::text as "manifest!", b.pushed_at, b.pushed_by
-               from bundle b join machine_class c using (class_id) where b.bundle_id = $1"#,
-            bundle.0,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("bundle {bundle}")))?
-            .try_into()
+        by_id(&mut *self.acquire().await?, bundle).await
     }
 
     /// Bundles whose digest begins with these hexadecimal digits, newest first; of one class, when given.
@@ -187,4 +194,18 @@ impl Store {
             several => Err(Error::conflict(format!("{several} bundles begin with {text:?}"))),
         }
     }
+}
+
+async fn by_id(conn: &mut PgConnection, bundle: BundleId) -> Result<Bundle> {
+    let row = sqlx::query_as!(
+        BundleRow,
+        r#"select b.bundle_id, b.class_id, c.name as class, b.digest, b.state, b.reason,
+                      b.manifest::text as "manifest!", b.pushed_at, b.pushed_by
+               from bundle b join machine_class c using (class_id) where b.bundle_id = $1"#,
+        bundle.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.ok_or_else(|| Error::not_found(format!("bundle {bundle}")))?
+        .try_into()
 }

@@ -10,6 +10,8 @@ use sqlx::PgConnection;
 use tocsin_domain::lifecycle::CommissioningState;
 use tocsin_domain::{BaselineId, ClassId, Invalid, MachineId, Scope, SensorId, SpecId, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::reading::SpectrumColumn;
 use crate::reading::spectra::ColumnRow;
@@ -192,16 +194,17 @@ impl Store {
     }
 
     /// Begins a new epoch of a sensor in `scope`: its baseline is no longer the active one. Readings captured from `now`
-    /// on belong to it; on a machine that replays, those after its newest.
+    /// on belong to it; on a machine that replays, those after its newest. `audit` is told the epoch's number.
     pub async fn commissioning_restart(
         &self,
         scope: &Scope,
         sensor: SensorId,
         (by, reason): (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&i32) -> NewAuditEntry,
     ) -> Result<()> {
         let mut transaction = self.begin().await?;
-        let begun = sqlx::query!(
+        let begun = sqlx::query_scalar!(
             "update commissioning k
              set epoch = k.epoch + 1, state = 'commissioning', started_at = $3, started_by = $4, reason = $5,
                  baseline_id = null, commissioned_baseline_id = null, commissioned_at = null, leased_until = null,
@@ -215,20 +218,20 @@ impl Store {
                          order by r.captured_at desc limit 1) newest
                      where t.machine_id = s.machine_id order by newest.captured_at desc limit 1), $3)
              from sensor s join machine m using (machine_id)
-             where k.sensor_id = $1 and s.sensor_id = k.sensor_id and ($2::int4[] is null or m.site_id = any($2))",
+             where k.sensor_id = $1 and s.sensor_id = k.sensor_id and ($2::int4[] is null or m.site_id = any($2))
+             returning k.epoch",
             sensor.0,
             scope.to_filter() as _,
             time(now),
             by,
             reason,
         )
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
-        if begun.rows_affected() == 0 {
-            return Err(Error::not_found(format!("sensor {sensor}")));
-        }
+        let epoch = begun.ok_or_else(|| Error::not_found(format!("sensor {sensor}")))?;
         Channel::Baseline.notify(&mut transaction).await?;
-        transaction.commit().await.map_err(Error::from)
+        commit(transaction, epoch, audit, now).await?;
+        Ok(())
     }
 
     /// Takes sensors that have been seen enough and that nobody else works on, until `now + lease`. A sensor that has

@@ -1,11 +1,13 @@
-//! Sites, classes and specs. Machines and sensors are in [`machine`], [`sensor`] and [`auto_registration`], what classes
-//! say of overall levels is in [`zones`].
+//! Sites and classes. Specs are in [`spec`], machines and sensors in [`machine`], [`sensor`] and [`auto_registration`], what
+//! classes say of overall levels is in [`zones`].
 
 use std::time::Duration;
 
 use tocsin_domain::fleet::{CommissioningRules, MachineClass, Site};
-use tocsin_domain::{ClassId, Invalid, Scope, SiteId, Slug, SpecId, SpectrumSpec, Timestamp};
+use tocsin_domain::{ClassId, Invalid, Scope, SeverityZones, SiteId, Slug, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{duration, slug, time};
 use crate::{Error, Result, Store};
@@ -14,23 +16,14 @@ pub mod auto_registration;
 pub mod bearing;
 pub mod machine;
 pub mod sensor;
+pub mod spec;
 pub mod zones;
 
 pub use auto_registration::{AutoRegistered, AutoRegistrationRefusal};
 pub use machine::{Machine, MachineOverview, MachineQuery, OpenIncidentSummary};
 pub use sensor::{NewSensor, SensorListing};
+pub use spec::NamedSpec;
 pub use zones::{ClassZones, SeverityClass};
-
-/// A registered spectrum specification.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedSpec {
-    /// Its number.
-    pub id: SpecId,
-    /// Its name.
-    pub name: Slug,
-    /// What it states.
-    pub spec: SpectrumSpec,
-}
 
 /// A site as it is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +42,31 @@ pub struct NewSite {
     pub auto_register_cap: i32,
     /// The longest that a machine may be shelved at once.
     pub longest_shelf: Duration,
+}
+
+/// A class of machines as it is declared.
+#[derive(Debug, Clone)]
+pub struct NewClass {
+    /// Its name.
+    pub name: Slug,
+    /// One decision interval.
+    pub step: Duration,
+    /// When its sensors have been seen enough.
+    pub rules: CommissioningRules,
+    /// What it says of overall levels, and who says so.
+    pub zones: Option<(SeverityZones, String)>,
+}
+
+impl NewClass {
+    /// A class that is commissioned by the usual rules and says nothing of overall levels.
+    pub fn usual(name: Slug, step: Duration) -> Self {
+        Self {
+            name,
+            step,
+            rules: CommissioningRules::default(),
+            zones: None,
+        }
+    }
 }
 
 struct SiteRow {
@@ -118,34 +136,6 @@ impl TryFrom<ClassRow> for MachineClass {
     }
 }
 
-struct SpecRow {
-    spec_id: i32,
-    name: String,
-    definition: String,
-}
-
-impl TryFrom<SpecRow> for NamedSpec {
-    type Error = Error;
-
-    fn try_from(row: SpecRow) -> Result<Self> {
-        let id = row.spec_id;
-        let spec = serde_json::from_str::<SpectrumSpec>(&row.definition)
-            .map_err(|error| Invalid::new("definition", error.to_string()))
-            .and_then(SpectrumSpec::parse)
-            .map_err(Error::impossible("spectrum_spec", "definition", id))?;
-        Ok(Self {
-            id: SpecId(id),
-            name: slug("spectrum_spec", "name", id, &row.name)?,
-            spec,
-        })
-    }
-}
-
-/// A spec as its column.
-fn definition(spec: &SpectrumSpec) -> String {
-    serde_json::to_string(spec).expect("a spec is plain numbers and names")
-}
-
 /// Whole seconds or milliseconds as a column; a duration too long for it is the longest.
 fn count(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
@@ -153,7 +143,13 @@ fn count(count: impl TryInto<i64>) -> i64 {
 
 impl Store {
     /// Declares a site.
-    pub async fn site_create(&self, new: &NewSite, now: Timestamp) -> Result<Site> {
+    pub async fn site_create(
+        &self,
+        new: &NewSite,
+        now: Timestamp,
+        audit: impl FnOnce(&Site) -> NewAuditEntry,
+    ) -> Result<Site> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             SiteRow,
             "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at, longest_shelf_s)
@@ -168,10 +164,10 @@ impl Store {
             time(now),
             count(new.longest_shelf.as_secs()),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("site {}", new.name)))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// The sites in `scope`, by name.
@@ -215,20 +211,19 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format!("site {site}")))?.try_into()
     }
 
-    /// Declares a class of machines that are commissioned by the usual rules.
-    pub async fn class_create(&self, name: &Slug, step: Duration, now: Timestamp) -> Result<MachineClass> {
-        self.class_create_with(name, step, CommissioningRules::default(), now)
-            .await
-    }
-
-    /// Declares a class of machines, and when their sensors have been seen enough.
-    pub async fn class_create_with(
+    /// Declares a class of machines.
+    pub async fn class_create(
         &self,
-        name: &Slug,
-        step: Duration,
-        rules: CommissioningRules,
+        new: &NewClass,
         now: Timestamp,
+        audit: impl FnOnce(&MachineClass) -> NewAuditEntry,
     ) -> Result<MachineClass> {
+        let NewClass {
+            name,
+            step,
+            rules,
+            zones: declared,
+        } = new;
         let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             ClassRow,
@@ -246,9 +241,12 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("class {name}")))?;
+        if let Some((zones, by)) = declared {
+            let why = (by.as_str(), "declared with the class");
+            zones::insert(&mut transaction, row.class_id, zones, why, now).await?;
+        }
         Channel::Zones.notify(&mut transaction).await?;
-        transaction.commit().await?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// All classes but the canaries', by name.
@@ -292,7 +290,14 @@ impl Store {
     }
 
     /// Sets when a class's sensors have been seen enough. Baselines that are there stay.
-    pub async fn class_set_commissioning(&self, name: &Slug, rules: CommissioningRules) -> Result<MachineClass> {
+    pub async fn class_set_commissioning(
+        &self,
+        name: &Slug,
+        rules: CommissioningRules,
+        now: Timestamp,
+        audit: impl FnOnce(&MachineClass) -> NewAuditEntry,
+    ) -> Result<MachineClass> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             ClassRow,
             "update machine_class
@@ -303,61 +308,9 @@ impl Store {
             count(rules.span.as_secs()),
             i32::try_from(rules.run_in).unwrap_or(i32::MAX),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
-        row.ok_or_else(|| Error::not_found(format!("class {name}")))?.try_into()
-    }
-
-    /// Registers a spectrum specification.
-    pub async fn spec_create(&self, name: &Slug, spec: &SpectrumSpec, now: Timestamp) -> Result<NamedSpec> {
-        let definition = definition(spec);
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"insert into spectrum_spec (name, definition, created_at) values ($1, $2::text::jsonb, $3)
-               returning spec_id, name, definition::text as "definition!""#,
-            name.as_str(),
-            definition,
-            time(now),
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(Error::exists(|| format!("spec {name}")))?;
-        row.try_into()
-    }
-
-    /// All specs but the canaries', by name.
-    pub async fn spec_list(&self) -> Result<Vec<NamedSpec>> {
-        let rows = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id <> $1 order by name"#,
-            SpecId::CANARY.0,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(NamedSpec::try_from).collect()
-    }
-
-    /// A spec by its name.
-    pub async fn spec_by_name(&self, name: &Slug) -> Result<NamedSpec> {
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where name = $1"#,
-            name.as_str()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("spec {name}")))?.try_into()
-    }
-
-    /// A spec by its number.
-    pub async fn spec_by_id(&self, spec: SpecId) -> Result<NamedSpec> {
-        let row = sqlx::query_as!(
-            SpecRow,
-            r#"select spec_id, name, definition::text as "definition!" from spectrum_spec where spec_id = $1"#,
-            spec.0
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("spec {spec}")))?.try_into()
+        let class = row.ok_or_else(|| Error::not_found(format!("class {name}")))?;
+        commit(transaction, class.try_into()?, audit, now).await
     }
 }

@@ -7,7 +7,8 @@
 use sqlx::PgConnection;
 use tocsin_domain::{IncidentId, Label, MachineId, Scope, Timestamp};
 
-use crate::access::{NewAuditEntry, audit_insert};
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, time, time_opt};
 use crate::{Error, Result, Store};
 
@@ -150,9 +151,7 @@ impl Store {
         };
         let labels = labels_in(&mut transaction, scope, &query).await?;
         let label = labels.into_iter().find(|label| label.id == id).ok_or_else(missing)?;
-        audit_insert(&mut transaction, &audit(&label), now).await?;
-        transaction.commit().await?;
-        Ok(label)
+        commit(transaction, label, audit, now).await
     }
 
     /// What was said of a machine, newest first.

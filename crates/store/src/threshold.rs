@@ -1,9 +1,12 @@
 //! Threshold sets: computed, tested, approved, activated, retired, their numbers never changed.
 
+use sqlx::PgConnection;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{BundleId, ClassId, Slug, ThresholdSetId, Timestamp};
 
-use crate::binding::{Binding, NewBinding, append, lock_class, switch_limits};
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
+use crate::binding::{Binding, NewBinding, append_and_commit, lock_class, switch_limits};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -89,7 +92,13 @@ impl TryFrom<SetRow> for ThresholdSetRecord {
 
 impl Store {
     /// Stores a threshold set as proposed.
-    pub async fn threshold_set_insert(&self, new: &NewThresholdSet, now: Timestamp) -> Result<ThresholdSetRecord> {
+    pub async fn threshold_set_insert(
+        &self,
+        new: &NewThresholdSet,
+        now: Timestamp,
+        audit: impl FnOnce(&ThresholdSetRecord) -> NewAuditEntry,
+    ) -> Result<ThresholdSetRecord> {
+        let mut transaction = self.begin().await?;
         let id = sqlx::query_scalar!(
             "insert into threshold_set (class_id, bundle_id, state, definition, provenance, reason, created_at,
                  created_by)
@@ -104,26 +113,16 @@ impl Store {
             time(now),
             new.created_by,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| Error::not_found(format!("bundle {} of class {}", new.bundle, new.class)))?;
-        self.threshold_set_get(ThresholdSetId(id)).await
+        let record = get(&mut transaction, ThresholdSetId(id)).await?;
+        commit(transaction, record, audit, now).await
     }
 
     /// A threshold set by its number.
     pub async fn threshold_set_get(&self, set: ThresholdSetId) -> Result<ThresholdSetRecord> {
-        let row = sqlx::query_as!(
-            SetRow,
-            r#"select t.threshold_set_id, t.class_id, c.name as class, t.bundle_id, t.state,
-                      t.definition::text as "definition!", t.provenance::text as "provenance!", t.reason,
-                      t.created_at, t.created_by
-               from threshold_set t join machine_class c using (class_id) where t.threshold_set_id = $1"#,
-            set.0,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("threshold set {set}")))?
-            .try_into()
+        get(&mut *self.acquire().await?, set).await
     }
 
     /// Threshold sets, newest first; of one class, when given.
@@ -148,9 +147,10 @@ impl Store {
     pub async fn threshold_set_set_state(
         &self,
         set: ThresholdSetId,
-        from: ThresholdState,
-        to: ThresholdState,
+        (from, to): (ThresholdState, ThresholdState),
         provenance_json: Option<&str>,
+        now: Timestamp,
+        audit: impl FnOnce(&ThresholdSetRecord) -> NewAuditEntry,
     ) -> Result<ThresholdSetRecord> {
         from.advance(to)
             .map_err(|illegal| Error::conflict(format!("threshold set {set}: {illegal}")))?;
@@ -160,6 +160,7 @@ impl Store {
                 to.as_str()
             )));
         }
+        let mut transaction = self.begin().await?;
         let moved = sqlx::query!(
             "update threshold_set set state = $3, provenance = coalesce($4::text::jsonb, provenance)
              where threshold_set_id = $1 and state = $2",
@@ -168,14 +169,14 @@ impl Store {
             to.as_str(),
             provenance_json,
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        let now = self.threshold_set_get(set).await?;
+        let found = get(&mut transaction, set).await?;
         if moved.rows_affected() == 0 {
-            let what = format!("threshold set {set} is {}, not {}", now.state.as_str(), from.as_str());
+            let what = format!("threshold set {set} is {}, not {}", found.state.as_str(), from.as_str());
             return Err(Error::conflict(what));
         }
-        Ok(now)
+        commit(transaction, found, audit, now).await
     }
 
     /// Makes an approved (or retired) set, with the bundle it was made for, judge its class. In one transaction: the
@@ -184,30 +185,30 @@ impl Store {
     pub async fn threshold_activate(
         &self,
         set: ThresholdSetId,
-        by: &str,
-        reason: &str,
+        why: (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&Binding) -> NewAuditEntry,
     ) -> Result<Binding> {
-        self.activate(set, None, (by, reason), now).await
+        self.activate((set, None), why, now, audit).await
     }
 
     /// The same, while `instead_of` is still the set in force; when another one is, a conflict, and nothing changes.
     pub async fn threshold_activate_instead_of(
         &self,
-        set: ThresholdSetId,
-        instead_of: ThresholdSetId,
-        (by, reason): (&str, &str),
+        (set, instead_of): (ThresholdSetId, ThresholdSetId),
+        why: (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&Binding) -> NewAuditEntry,
     ) -> Result<Binding> {
-        self.activate(set, Some(instead_of), (by, reason), now).await
+        self.activate((set, Some(instead_of)), why, now, audit).await
     }
 
     async fn activate(
         &self,
-        set: ThresholdSetId,
-        instead_of: Option<ThresholdSetId>,
+        (set, instead_of): (ThresholdSetId, Option<ThresholdSetId>),
         (by, reason): (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&Binding) -> NewAuditEntry,
     ) -> Result<Binding> {
         let record = self.threshold_set_get(set).await?;
         let class = record.class;
@@ -241,8 +242,21 @@ impl Store {
             changed_by: by.to_owned(),
             reason: reason.to_owned(),
         };
-        append(&mut transaction, &new, now).await?;
-        transaction.commit().await?;
-        self.binding_in_force(class).await
+        append_and_commit(transaction, &new, now, audit).await
     }
+}
+
+async fn get(conn: &mut PgConnection, set: ThresholdSetId) -> Result<ThresholdSetRecord> {
+    let row = sqlx::query_as!(
+        SetRow,
+        r#"select t.threshold_set_id, t.class_id, c.name as class, t.bundle_id, t.state,
+                      t.definition::text as "definition!", t.provenance::text as "provenance!", t.reason,
+                      t.created_at, t.created_by
+               from threshold_set t join machine_class c using (class_id) where t.threshold_set_id = $1"#,
+        set.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.ok_or_else(|| Error::not_found(format!("threshold set {set}")))?
+        .try_into()
 }

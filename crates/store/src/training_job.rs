@@ -9,9 +9,12 @@ mod readings;
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tocsin_domain::lifecycle::TrainingState;
 use tocsin_domain::{BundleId, ClassId, Invalid, Slug, Timestamp, TrainingJobId};
 
+use crate::access::audit::commit;
+use crate::access::{NewAuditEntry, audit_insert};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -118,8 +121,13 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` when the class has one that is not finished.
-    pub async fn training_job_request(&self, new: &NewTrainingJob, now: Timestamp) -> Result<TrainingJob> {
-        let job = self.training_job_insert(new, None, now).await?;
+    pub async fn training_job_request(
+        &self,
+        new: &NewTrainingJob,
+        now: Timestamp,
+        audit: impl FnOnce(&TrainingJob) -> NewAuditEntry,
+    ) -> Result<TrainingJob> {
+        let job = self.training_job_insert(new, None, now, audit).await?;
         job.ok_or_else(|| Error::conflict("the class has a training job that is not finished"))
     }
 
@@ -129,8 +137,9 @@ impl Store {
         new: &NewTrainingJob,
         cool_down: Duration,
         now: Timestamp,
+        audit: impl FnOnce(&TrainingJob) -> NewAuditEntry,
     ) -> Result<Option<TrainingJob>> {
-        self.training_job_insert(new, Some(now - cool_down), now).await
+        self.training_job_insert(new, Some(now - cool_down), now, audit).await
     }
 
     async fn training_job_insert(
@@ -138,7 +147,9 @@ impl Store {
         new: &NewTrainingJob,
         none_since: Option<Timestamp>,
         now: Timestamp,
+        audit: impl FnOnce(&TrainingJob) -> NewAuditEntry,
     ) -> Result<Option<TrainingJob>> {
+        let mut transaction = self.begin().await?;
         let id = sqlx::query_scalar!(
             "insert into training_job (class_id, reason, requested_by, requested_at, period_from, period_to, state)
              select $1, $2, $3, $4, $5, $6, 'queued'
@@ -154,70 +165,34 @@ impl Store {
             time(new.period.1),
             none_since.map(time),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
-        match id {
-            Some(id) => Ok(Some(self.training_job_get(TrainingJobId(id)).await?)),
-            None => Ok(None),
-        }
+        let Some(id) = id else { return Ok(None) };
+        let job = get(&mut transaction, TrainingJobId(id)).await?;
+        commit(transaction, job, audit, now).await.map(Some)
     }
 
     /// One job.
     pub async fn training_job_get(&self, id: TrainingJobId) -> Result<TrainingJob> {
-        let jobs = self.training_jobs(Some(id), None, 1).await?;
-        jobs.into_iter()
-            .next()
-            .ok_or_else(|| Error::not_found(format!("training job {id}")))
+        get(&mut *self.acquire().await?, id).await
     }
 
     /// Jobs, newest first, of one class when given.
     pub async fn training_job_list(&self, class: Option<ClassId>, limit: u32) -> Result<Vec<TrainingJob>> {
-        self.training_jobs(None, class, limit).await
-    }
-
-    async fn training_jobs(
-        &self,
-        id: Option<TrainingJobId>,
-        class: Option<ClassId>,
-        limit: u32,
-    ) -> Result<Vec<TrainingJob>> {
-        let rows = sqlx::query_as!(
-            JobRow,
-            r#"select j.training_job_id, j.class_id, c.name as class, j.reason, j.requested_by, j.requested_at,
-                      j.period_from, j.period_to, j.state, j.attempts, j.progress, j.bundle_id, j.error, j.finished_at
-               from training_job j join machine_class c using (class_id)
-               where ($1::int4 is null or j.training_job_id = $1) and ($2::int4 is null or j.class_id = $2)
-               order by j.training_job_id desc limit $3"#,
-            id.map(|id| id.0),
-            class.map(|class| class.0),
-            i64::from(limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(TrainingJob::try_from).collect()
+        list(&mut *self.acquire().await?, None, class, limit).await
     }
 
     /// Takes the oldest job that waits, or whose trainer's lease has run out, until `now + lease`. A job that was taken
-    /// `most_attempts` times is given up instead.
+    /// `most_attempts` times is given up instead, and that is put on record.
     pub async fn training_job_lease(
         &self,
         now: Timestamp,
         lease: Duration,
         most_attempts: u32,
+        audit: impl Fn(&TrainingJob) -> NewAuditEntry,
     ) -> Result<Option<TrainingJob>> {
         let most_attempts = i32::try_from(most_attempts).unwrap_or(i32::MAX);
-        sqlx::query!(
-            "update training_job set state = 'failed', finished_at = $1, leased_until = null,
-                 error = case when error = '' then 'its trainer stopped without a word' else error end
-             where training_job_id in (
-                 select training_job_id from training_job
-                 where state in ('queued', 'running') and (leased_until is null or leased_until <= $1) and attempts >= $2
-                 for update skip locked)",
-            time(now),
-            most_attempts,
-        )
-        .execute(&self.pool)
-        .await?;
+        self.training_jobs_give_up(now, most_attempts, audit).await?;
         let id = sqlx::query_scalar!(
             "with next as (
                  select training_job_id from training_job
@@ -235,6 +210,34 @@ impl Store {
             Some(id) => Ok(Some(self.training_job_get(TrainingJobId(id)).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Gives up the jobs that were taken too often.
+    async fn training_jobs_give_up(
+        &self,
+        now: Timestamp,
+        most_attempts: i32,
+        audit: impl Fn(&TrainingJob) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let given_up = sqlx::query_scalar!(
+            "update training_job set state = 'failed', finished_at = $1, leased_until = null,
+                 error = case when error = '' then 'its trainer stopped without a word' else error end
+             where training_job_id in (
+                 select training_job_id from training_job
+                 where state in ('queued', 'running') and (leased_until is null or leased_until <= $1) and attempts >= $2
+                 for update skip locked)
+             returning training_job_id",
+            time(now),
+            most_attempts,
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        for id in given_up {
+            let job = get(&mut transaction, TrainingJobId(id)).await?;
+            audit_insert(&mut transaction, &audit(&job), now).await?;
+        }
+        transaction.commit().await.map_err(Error::from)
     }
 
     /// Notes how far an attempt is and holds its lease for longer; whether it still has it.
@@ -257,11 +260,17 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Ends an attempt.
+    /// Ends an attempt, and with it the job, unless that waits for another; only an end is put on record.
     ///
     /// # Errors
     /// `Conflict` when another has taken the job over in the meantime.
-    pub async fn training_job_end(&self, job: &TrainingJob, how: Attempt<'_>, now: Timestamp) -> Result<TrainingJob> {
+    pub async fn training_job_end(
+        &self,
+        job: &TrainingJob,
+        how: Attempt<'_>,
+        now: Timestamp,
+        audit: impl FnOnce(&TrainingJob) -> NewAuditEntry,
+    ) -> Result<TrainingJob> {
         let (to, bundle, error, not_before) = match how {
             Attempt::Done(bundle) => (TrainingState::Done, Some(bundle), "", None),
             Attempt::Failed(error) => (TrainingState::Failed, None, error, None),
@@ -271,6 +280,7 @@ impl Store {
             .state
             .advance(to)
             .map_err(|error| Error::conflict(error.to_string()))?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query!(
             "update training_job set state = $3, bundle_id = $4, error = case when $5 = '' then error else $5 end,
                  leased_until = $6, finished_at = $7, progress = case when $3 = 'done' then 1 else progress end
@@ -283,11 +293,43 @@ impl Store {
             not_before.map(time),
             to.is_finished().then_some(time(now)),
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
         if done.rows_affected() == 0 {
             return Err(Error::conflict(format!("training job {} was taken by another", job.id)));
         }
-        self.training_job_get(job.id).await
+        let ended = get(&mut transaction, job.id).await?;
+        if ended.state.is_finished() {
+            return commit(transaction, ended, audit, now).await;
+        }
+        transaction.commit().await?;
+        Ok(ended)
     }
+}
+
+async fn get(conn: &mut PgConnection, id: TrainingJobId) -> Result<TrainingJob> {
+    let found = list(conn, Some(id), None, 1).await?.pop();
+    found.ok_or_else(|| Error::not_found(format!("training job {id}")))
+}
+
+async fn list(
+    conn: &mut PgConnection,
+    id: Option<TrainingJobId>,
+    class: Option<ClassId>,
+    limit: u32,
+) -> Result<Vec<TrainingJob>> {
+    let rows = sqlx::query_as!(
+        JobRow,
+        r#"select j.training_job_id, j.class_id, c.name as class, j.reason, j.requested_by, j.requested_at,
+                      j.period_from, j.period_to, j.state, j.attempts, j.progress, j.bundle_id, j.error, j.finished_at
+               from training_job j join machine_class c using (class_id)
+               where ($1::int4 is null or j.training_job_id = $1) and ($2::int4 is null or j.class_id = $2)
+               order by j.training_job_id desc limit $3"#,
+        id.map(|id| id.0),
+        class.map(|class| class.0),
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(TrainingJob::try_from).collect()
 }

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tocsin_domain::Clock;
 use tocsin_store::Store;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::training_job::{Attempt, TrainingJob};
 use tocsin_transport::Channel;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +68,7 @@ impl Trainer {
     /// Takes a job and does it; whether there was one.
     async fn round(&self, shutdown: &CancellationToken) -> tocsin_store::Result<bool> {
         let (config, store) = (&self.workshop.config, &self.workshop.store);
-        let leased = store.training_job_lease(self.clock.now(), config.lease(), config.most_attempts);
+        let leased = store.training_job_lease(self.clock.now(), config.lease(), config.most_attempts, ended);
         let Some(job) = leased.await? else {
             return Ok(false);
         };
@@ -121,7 +123,7 @@ impl Trainer {
             Err(failed) if failed.may_pass() => Attempt::Postponed(&error, now + Duration::from_secs(config.retry_s)),
             Err(_) => Attempt::Failed(&error),
         };
-        match self.workshop.store.training_job_end(job, how, now).await {
+        match self.workshop.store.training_job_end(job, how, now, ended).await {
             Ok(ended) => {
                 let (state, bundle) = (ended.state.as_str(), ended.bundle.map(|bundle| bundle.0));
                 tracing::info!(job = %job.id, class = %job.class_name, state, bundle, error, "training ended");
@@ -134,4 +136,11 @@ impl Trainer {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The entry of a job that ended.
+fn ended(job: &TrainingJob) -> NewAuditEntry {
+    let action = format!("training.{}", job.state.as_str());
+    let detail = json!({ "training_job_id": job.id, "bundle_id": job.bundle, "error": job.error });
+    NewAuditEntry::new("trainer", action, format!("class:{}", job.class_name), &detail)
 }

@@ -66,7 +66,7 @@ fn members(caption: &str, members: &Value, provenance: &Value) -> Markup {
         div.table-frame {
             table {
                 caption.visually-hidden { (caption) }
-                thead { tr { th scope="col" { "Detector" } th scope="col" { "Role" } th.num scope="col" { "Alert line (99.5 %)" } th.num scope="col" { "Page line (99.95 %)" } th.num scope="col" { "Healthy readings" } } }
+                thead { tr { th scope="col" { "Detector" } th scope="col" { "Role" } th.num scope="col" { "Alert line" } th.num scope="col" { "Page line" } th.num scope="col" { "Healthy readings" } } }
                 tbody {
                     @for member in members {
                         @let name = member["detector"].as_str().unwrap_or("?");

@@ -1,4 +1,4 @@
-//! Stands for the services: the six contracts served in-process, with machines, incidents and spectra made up from a counter.
+//! Stands for the services: the contracts served in-process, with machines, incidents and spectra made up from a counter.
 
 mod access;
 mod fleet;
@@ -7,8 +7,9 @@ mod models;
 mod performance;
 mod review;
 mod sensor_alarms;
+mod training;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tocsin_console::Services;
@@ -21,6 +22,7 @@ use tocsin_contracts::recalibrator::v1::recalibrator_service_server::Recalibrato
 use tocsin_contracts::registry::v1::registry_service_server::RegistryServiceServer;
 use tocsin_contracts::review::v1::review_service_server::ReviewServiceServer;
 use tocsin_contracts::time::to_wire;
+use tocsin_contracts::training::v1::training_service_server::TrainingServiceServer;
 use tocsin_domain::{Clock, Timestamp};
 use tocsin_transport::auth::{Auth, Denied, Verifier};
 use tocsin_transport::{Channel, Server, server};
@@ -53,6 +55,8 @@ pub(crate) struct Fixture {
     pub(crate) fleet: Fleet,
     pub(crate) clock: Clock,
     pub(crate) acknowledged: Acknowledged,
+    /// What was asked of the models.
+    pub(crate) orders: Arc<Mutex<Vec<String>>>,
 }
 
 /// Sessions there are: name and role; the password is `bell`, the token `session-NAME`.
@@ -64,7 +68,12 @@ impl Fixture {
             fleet,
             clock,
             acknowledged: Acknowledged::default(),
+            orders: Arc::default(),
         }
+    }
+
+    fn order(&self, order: String) {
+        self.orders.lock().expect("nobody panicked").push(order);
     }
 
     /// All services over one channel.
@@ -92,7 +101,8 @@ impl Fixture {
             .service(SensorAlarmsServiceServer::from_arc(Arc::clone(&this)))
             .service(ReviewServiceServer::from_arc(Arc::clone(&this)).max_encoding_message_size(large))
             .service(RegistryServiceServer::from_arc(Arc::clone(&this)))
-            .service(RecalibratorServiceServer::from_arc(this))
+            .service(RecalibratorServiceServer::from_arc(Arc::clone(&this)))
+            .service(TrainingServiceServer::from_arc(this))
             .assemble()
             .expect("the services fit together");
         Channel::in_process(stack)

@@ -80,6 +80,36 @@ impl RegistryService for Fixture {
         Ok(Response::new(registry::v1::ListBindingsResponse { bindings }))
     }
 
+    async fn promote(
+        &self,
+        request: Request<registry::v1::PromoteRequest>,
+    ) -> Result<Response<registry::v1::PromoteResponse>, Status> {
+        let asked = request.into_inner();
+        if asked.bundle == "13" {
+            return Err(Status::failed_precondition("bundle #13: rejected"));
+        }
+        self.order(format!("promote {}: {}", asked.bundle, asked.reason));
+        Ok(Response::new(registry::v1::PromoteResponse::default()))
+    }
+
+    async fn set_challenger(
+        &self,
+        request: Request<registry::v1::SetChallengerRequest>,
+    ) -> Result<Response<registry::v1::SetChallengerResponse>, Status> {
+        let asked = request.into_inner();
+        self.order(format!("challenger of {}: {:?}", asked.class, asked.bundle));
+        Ok(Response::new(registry::v1::SetChallengerResponse::default()))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<registry::v1::RollbackRequest>,
+    ) -> Result<Response<registry::v1::RollbackResponse>, Status> {
+        let asked = request.into_inner();
+        self.order(format!("roll {} back: {}", asked.class, asked.reason));
+        Ok(Response::new(registry::v1::RollbackResponse::default()))
+    }
+
     async fn push_bundle(
         &self,
         _: Request<tonic::Streaming<registry::v1::PushBundleRequest>>,
@@ -98,9 +128,6 @@ impl RegistryService for Fixture {
 
     refuse! {
         get_bundle, registry::v1::GetBundleRequest, registry::v1::GetBundleResponse;
-        promote, registry::v1::PromoteRequest, registry::v1::PromoteResponse;
-        set_challenger, registry::v1::SetChallengerRequest, registry::v1::SetChallengerResponse;
-        rollback, registry::v1::RollbackRequest, registry::v1::RollbackResponse;
     }
 }
 

@@ -19,6 +19,7 @@ use tocsin_store::machine::{EventKind, MachineChange, MachineState, NewEvent, ma
 use tocsin_store::outbox::NewPage;
 use tocsin_store::{Result, Store, Transaction};
 
+use super::suppression::Over;
 use crate::assess::Assessed;
 use crate::bindings::ActiveClass;
 use crate::page::{self, Draft, Shown};
@@ -42,6 +43,8 @@ pub(crate) struct FoldedMachine {
     /// Levels of the steps among `events`.
     unwritten: Vec<StepLevelAt>,
     evidence: Vec<NewEvidence>,
+    /// The suppression that its incident ended.
+    pub(super) over: Option<Over>,
     /// What each sensor's readings show, of those at hand.
     shown: BTreeMap<SensorId, Shown>,
 }
@@ -72,6 +75,7 @@ impl FoldedMachine {
             alarm: alarm.unwrap_or_default(),
             changed: false,
             events: Vec::new(),
+            over: None,
             unwritten: Vec::new(),
             evidence: Vec::new(),
             shown: BTreeMap::new(),

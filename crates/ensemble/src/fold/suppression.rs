@@ -1,14 +1,37 @@
 //! Pages that are decided while the machine is shelved or out of service: kept and journaled, not sent.
 
+use serde_json::json;
 use tocsin_domain::suppression::Service;
-use tocsin_domain::{PageAction, Timestamp};
+use tocsin_domain::{MachineId, PageAction, SuppressionId, Timestamp};
 use tocsin_judge::PageReason;
 use tocsin_judge::journal::Event;
+use tocsin_store::access::{NewAuditEntry, audit_insert};
 use tocsin_store::outbox::{NewPage, page_insert};
 use tocsin_store::suppression::{machine_service, page_suppress, suppression_end};
 use tocsin_store::{Result, Transaction};
 
 use super::machine::FoldedMachine;
+
+/// What ended a suppression that was to last until its incident cleared.
+const BY_INCIDENT: &str = "incident";
+
+/// A suppression that its incident ended.
+#[derive(Debug)]
+pub(super) struct Over {
+    machine: MachineId,
+    suppression: SuppressionId,
+    at: Timestamp,
+}
+
+impl Over {
+    /// Writes its audit entry: last, because the audit has one writer at a time.
+    pub(super) async fn put_on_record(self, tx: &mut Transaction) -> Result<()> {
+        let detail = json!({ "suppression_id": self.suppression, "released": null });
+        let subject = format!("machine:{}", self.machine);
+        let entry = NewAuditEntry::new(BY_INCIDENT, "machine.restore", subject, &detail);
+        audit_insert(tx, &entry, self.at).await
+    }
+}
 
 impl FoldedMachine {
     /// Sends a page, or keeps it while the machine is suppressed. That a condition has gone is told to whoever heard of it.
@@ -39,14 +62,19 @@ impl FoldedMachine {
             return Ok(());
         };
         if suppression.order.one_shot {
-            suppression_end(tx, suppression.id, "incident", now).await?;
+            suppression_end(tx, suppression.id, BY_INCIDENT, now).await?;
             self.state.suppression = None;
             let restored = Event::Restored {
                 suppression: suppression.order.kind,
-                by: "incident".to_owned(),
+                by: BY_INCIDENT.to_owned(),
                 released: None,
             };
             self.journal(step, &restored);
+            self.over = Some(Over {
+                machine: self.state.machine,
+                suppression: suppression.id,
+                at: now,
+            });
         }
         Ok(())
     }

@@ -42,13 +42,23 @@ async fn unknown_sensors_are_registered_up_to_the_sites_cap_if_the_token_says_so
         auto_register_cap: 2,
         ..site("plant")
     };
-    let site = store.site_create(&new, now()).await.expect("a site");
+    let site = store
+        .site_create(&new, now(), tocsin_scratch::audit)
+        .await
+        .expect("a site");
     let class = store
-        .class_create(&slug("press"), Duration::from_secs(10), now())
+        .class_create(
+            &tocsin_store::fleet::NewClass::usual(slug("press"), Duration::from_secs(10)),
+            now(),
+            tocsin_scratch::audit,
+        )
         .await
         .expect("a class");
     let spec = SpectrumSpec::corpus_default(BINS as u16);
-    let spec = store.spec_create(&slug("spec"), &spec, now()).await.expect("a spec");
+    let spec = store
+        .spec_create(&slug("spec"), &spec, now(), tocsin_scratch::audit)
+        .await
+        .expect("a spec");
     let auto_registration = Some(AutoRegistration {
         class: class.id,
         spec: spec.id,

@@ -52,8 +52,7 @@ impl Timer {
         let Some(over) = service.overdue(now) else {
             return Ok(());
         };
-        let restored = end(&mut tx, state, over, BY_TIME, now).await?;
-        tx.commit().await.map_err(tocsin_store::Error::from)?;
+        let restored = end(tx, state, over, BY_TIME, now).await?;
         let (suppression, kind) = (over.id, over.order.kind.as_str());
         tracing::info!(%suppression, kind, released = restored.released, "a suppression is over");
         Ok(())

@@ -44,7 +44,10 @@ impl Stage {
                 class: slug("pump"),
                 spec: slug("spec"),
             };
-            let listing = self.store.sensor_create(&Scope::All, &new, self.clock.now()).await;
+            let listing = self
+                .store
+                .sensor_create(&Scope::All, &new, self.clock.now(), tocsin_scratch::audit)
+                .await;
             sensors.push(listing.unwrap().sensor);
         }
         sensors
@@ -63,7 +66,11 @@ impl Stage {
             created_by: "test".to_owned(),
             expires_at: now + MINUTE * 60,
         };
-        let token = self.store.token_create(&Scope::All, &token, now).await.unwrap();
+        let token = self
+            .store
+            .token_create(&Scope::All, &token, now, tocsin_scratch::audit)
+            .await
+            .unwrap();
         let signal = |sensor: &Sensor| SensorSignal {
             sensor: sensor.id,
             gateway: Some(token.id),

@@ -94,10 +94,9 @@ async fn what_was_given_up_is_sent_again_and_after_it_what_followed() {
         assert_eq!(repeated, again);
         assert_eq!(*end_again, format!("{end}:resent-1"));
         let audit = stage.store.audit_list(None, 9).await.unwrap();
-        assert_eq!(
-            (audit.len(), audit[0].action.as_str(), audit[0].actor.as_str()),
-            (1, "page.resend", "ana")
-        );
+        let by_ana = audit.iter().filter(|entry| entry.actor == "ana");
+        let actions: Vec<_> = by_ana.map(|entry| entry.action.as_str()).collect();
+        assert_eq!(actions, ["page.resend"]);
         assert!(audit[0].detail_json.contains("tocsin-incident-"), "{:?}", audit[0]);
         assert_eq!(dead(&mut client).await, []);
     })

@@ -102,6 +102,13 @@ async fn when_its_time_is_over_the_newest_page_that_was_kept_goes_out_once_which
         let listed = listed.into_inner().suppressions;
         let ended: Vec<&str> = listed.iter().map(|one| one.ended_by.as_str()).collect();
         assert_eq!(ended, ["time", "renewed"]);
+        let audit = stage.store.audit_list(None, 10).await.unwrap();
+        let by_time: Vec<&str> = audit
+            .iter()
+            .filter(|entry| entry.actor == "time")
+            .map(|entry| entry.action.as_str())
+            .collect();
+        assert_eq!(by_time, ["machine.restore"], "{audit:?}");
     })
     .await;
 }

@@ -2,12 +2,10 @@
 //!
 //! Every replica looks; that a class has one unfinished job, and one in a cool-down, is held by the store.
 
-use serde_json::json;
 use tocsin_detect::drift::FollowRule;
 use tocsin_domain::{BundleDigest, BundleId, ClassId, Clock};
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
-use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::Binding;
 use tocsin_store::training_job::NewTrainingJob;
 use tokio_util::sync::CancellationToken;
@@ -84,16 +82,9 @@ impl Watch {
         };
         let job = self
             .store
-            .training_job_request_rarely(&new, self.rule.cool_down(), now)
+            .training_job_request_rarely(&new, self.rule.cool_down(), now, super::requested)
             .await?;
         if let Some(job) = job {
-            let entry = NewAuditEntry {
-                actor: job.requested_by.clone(),
-                action: "training.request".to_owned(),
-                subject: format!("class:{}", binding.class_name),
-                detail_json: json!({ "training_job_id": job.id, "reason": job.reason }).to_string(),
-            };
-            self.store.audit_append(&entry, now).await?;
             tracing::info!(class = %binding.class_name, job = %job.id, reason = job.reason, "training is asked for");
         }
         Ok(())

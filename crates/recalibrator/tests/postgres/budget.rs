@@ -68,7 +68,7 @@ async fn commissioned(stage: &Stage, (site, name): (&str, &str), bundle: i32, bu
     };
     let baseline = stage
         .store
-        .baseline_activate(&tocsin_domain::Scope::All, &learned, noon())
+        .baseline_activate(&tocsin_domain::Scope::All, &learned, noon(), tocsin_scratch::audit)
         .await
         .unwrap()
         .unwrap();

@@ -49,7 +49,11 @@ pub(crate) fn noon() -> Timestamp {
 pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Stage) -> F) {
     with_store(name, async |store| {
         let class = store
-            .class_create(&slug("pump"), Duration::from_secs(10), noon())
+            .class_create(
+                &tocsin_store::fleet::NewClass::usual(slug("pump"), Duration::from_secs(10)),
+                noon(),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap()
             .id;
@@ -125,9 +129,20 @@ impl Stage {
             manifest_json: "{}".to_owned(),
             pushed_by: "ana".to_owned(),
         };
-        let bundle = self.store.bundle_insert(&new, noon()).await.unwrap().id;
+        let bundle = self
+            .store
+            .bundle_insert(&new, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .id;
         self.store
-            .bundle_set_state(bundle, BundleState::Pending, BundleState::Verified, "")
+            .bundle_set_state(
+                bundle,
+                (BundleState::Pending, BundleState::Verified),
+                "",
+                noon(),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap();
         bundle.0
@@ -207,13 +222,16 @@ impl Stage {
     pub(crate) async fn sensor(&self, site: &str, machine: &str) -> Sensor {
         if self.store.site_by_name(&Scope::All, &slug(site)).await.is_err() {
             self.store
-                .site_create(&tocsin_scratch::site(site), noon())
+                .site_create(&tocsin_scratch::site(site), noon(), tocsin_scratch::audit)
                 .await
                 .unwrap();
         }
         if self.store.spec_by_name(&slug("accel")).await.is_err() {
             let spec = SpectrumSpec::corpus_default(BINS as u16);
-            self.store.spec_create(&slug("accel"), &spec, noon()).await.unwrap();
+            self.store
+                .spec_create(&slug("accel"), &spec, noon(), tocsin_scratch::audit)
+                .await
+                .unwrap();
         }
         let new = NewSensor {
             site: slug(site),
@@ -224,7 +242,7 @@ impl Stage {
             spec: slug("accel"),
         };
         self.store
-            .sensor_create(&Scope::All, &new, noon())
+            .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)
             .await
             .unwrap()
             .sensor

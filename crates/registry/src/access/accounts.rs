@@ -6,7 +6,7 @@ use serde_json::json;
 use tocsin_contracts::access::v1::{Account as WireAccount, CreateAccountRequest};
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::{PersonRole, Principal, Scope, SiteId, Slug};
-use tocsin_store::access::{Account, NewAccount};
+use tocsin_store::access::{Account, NewAccount, NewAuditEntry};
 
 use super::Access;
 use crate::Error;
@@ -34,11 +34,13 @@ impl Access {
             role,
             scope,
         };
-        let account = self.context.store.account_create(&new, self.context.now()).await?;
-        let wire = self.to_wire(vec![account]).await?.remove(0);
-        let detail = json!({ "role": wire.role, "all_sites": wire.all_sites, "sites": wire.sites });
-        self.context.record(principal, "account.create", &name, detail).await?;
-        Ok(wire)
+        let audit = |_: &Account| {
+            let detail = json!({ "role": wire.role, "all_sites": wire.all_sites, "sites": wire.sites });
+            NewAuditEntry::new(principal.actor(), "account.create", &name, &detail)
+        };
+        let store = &self.context.store;
+        let account = store.account_create(&new, self.context.now(), audit).await?;
+        Ok(self.to_wire(vec![account]).await?.remove(0))
     }
 
     /// The sites a new account is to see, none beyond those of its maker.
@@ -85,13 +87,11 @@ impl Access {
             }
             .into());
         }
+        let audit = |_: &Account| NewAuditEntry::new(principal.actor(), "account.disable", &name, &json!({}));
         let account = self
             .context
             .store
-            .account_disable(name.as_str(), self.context.now())
-            .await?;
-        self.context
-            .record(principal, "account.disable", &name, json!({}))
+            .account_disable(name.as_str(), self.context.now(), audit)
             .await?;
         Ok(self.to_wire(vec![account]).await?.remove(0))
     }

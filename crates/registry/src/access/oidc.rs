@@ -16,7 +16,7 @@ mod refusal;
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tocsin_contracts::access::v1::{
     BeginOidcSignInRequest, BeginOidcSignInResponse, CompleteOidcSignInRequest, CompleteOidcSignInResponse,
@@ -25,7 +25,7 @@ use tocsin_contracts::access::v1::{
 use tocsin_contracts::time;
 use tocsin_domain::access::Person;
 use tocsin_domain::{PersonRole, Principal, Scope};
-use tocsin_store::access::{Account, NewOidcFlow, OidcIdentity};
+use tocsin_store::access::{Account, NewAuditEntry, NewOidcFlow, OidcIdentity};
 use tonic::Request;
 
 use self::claims::Claims;
@@ -153,21 +153,24 @@ impl Access {
         };
         let known = self.context.store.account_by_oidc(identity).await?;
         let granted = self.granted(oidc, claims).await;
+        let now = self.context.now();
         match (known, granted) {
             (Some(account), _) if account.disabled_at.is_some() => {
                 let refusal = Refusal::Disabled {
                     name: account.name.clone(),
                 };
-                self.record_refusal(account, &refusal).await?;
+                self.context
+                    .store
+                    .audit_append(&refused(&account, &refusal), now)
+                    .await?;
                 Err(refusal.into())
             }
-            (Some(account), Ok(access)) => self.follow(account, access).await,
+            (Some(account), Ok(access)) => self.follow(oidc, account, access).await,
             (Some(account), Err(error)) => {
                 if let Error::Oidc(refusal) = &error {
                     // What the person may no longer begin, they may no longer go on with.
-                    let now = self.context.now();
-                    self.context.store.account_end_sessions(account.id, now).await?;
-                    self.record_refusal(account, refusal).await?;
+                    let audit = |(): &()| refused(&account, refusal);
+                    self.context.store.account_end_sessions(account.id, now, audit).await?;
                 }
                 Err(error)
             }
@@ -196,49 +199,55 @@ impl Access {
         if Principal::Service.actor() == name.as_str() {
             return Err(taken().into());
         }
-        let now = self.context.now();
+        let detail = self.detail(oidc, role, &scope).await?;
         let made = self
             .context
             .store
-            .account_create_by_oidc(identity, name.as_str(), (role, &scope), now)
+            .account_create_by_oidc(identity, name.as_str(), (role, &scope), self.context.now(), |account| {
+                NewAuditEntry::new(&account.name, "account.create", &account.name, &detail)
+            })
             .await;
-        let account = match made {
-            Err(tocsin_store::Error::AlreadyExists { .. }) => return Err(taken().into()),
-            made => made?,
-        };
-        self.record_access(&account, "account.create").await?;
-        Ok(account)
+        match made {
+            Err(tocsin_store::Error::AlreadyExists { .. }) => Err(taken().into()),
+            made => Ok(made?),
+        }
     }
 
-    async fn follow(&self, account: Account, (role, scope): (PersonRole, Scope)) -> Result<Account, Error> {
+    async fn follow(
+        &self,
+        oidc: &Oidc,
+        account: Account,
+        (role, scope): (PersonRole, Scope),
+    ) -> Result<Account, Error> {
         if (account.role, &account.scope) == (role, &scope) {
             return Ok(account);
         }
-        let account = self.context.store.account_set_access(account.id, role, &scope).await?;
-        self.record_access(&account, "account.change").await?;
-        Ok(account)
+        let detail = self.detail(oidc, role, &scope).await?;
+        let audit = |account: &Account| NewAuditEntry::new(&account.name, "account.change", &account.name, &detail);
+        let (store, now) = (&self.context.store, self.context.now());
+        Ok(store.account_set_access(account.id, (role, &scope), now, audit).await?)
     }
 
-    /// Records what the provider's claims made of an account.
-    async fn record_access(&self, account: &Account, action: &str) -> Result<(), Error> {
-        let wire = self.to_wire(vec![account.clone()]).await?.remove(0);
-        let detail = json!({
-            "role": wire.role,
-            "all_sites": wire.all_sites,
-            "sites": wire.sites,
-            "issuer": wire.issuer,
-        });
-        let principal = Principal::Person(person(account.clone()));
-        self.context.record(&principal, action, &account.name, detail).await
+    /// What the record says of the access that the provider's claims give.
+    async fn detail(&self, oidc: &Oidc, role: PersonRole, scope: &Scope) -> Result<Value, Error> {
+        let sites = match scope {
+            Scope::All => Vec::new(),
+            Scope::Sites(_) => self.context.store.site_list(scope).await?,
+        };
+        let sites: Vec<String> = sites.into_iter().map(|site| site.name.to_string()).collect();
+        Ok(json!({
+            "role": role.as_str(),
+            "all_sites": *scope == Scope::All,
+            "sites": sites,
+            "issuer": oidc.config.issuer,
+        }))
     }
+}
 
-    /// Records that somebody whom the provider vouches for was not let in.
-    async fn record_refusal(&self, account: Account, refusal: &Refusal) -> Result<(), Error> {
-        let detail = json!({ "reason": refusal.to_string() });
-        let name = account.name.clone();
-        let principal = Principal::Person(person(account));
-        self.context.record(&principal, "session.refuse", name, detail).await
-    }
+/// The record's entry of somebody whom the provider vouches for and who was not let in.
+fn refused(account: &Account, refusal: &Refusal) -> NewAuditEntry {
+    let detail = json!({ "reason": refusal.to_string() });
+    NewAuditEntry::new(&account.name, "session.refuse", &account.name, &detail)
 }
 
 /// Whoever has this account.

@@ -8,7 +8,7 @@ use tocsin_contracts::access::v1::{SignInRequest, SignInResponse, WhoAmIResponse
 use tocsin_contracts::time;
 use tocsin_domain::access::Forbidden;
 use tocsin_domain::{Principal, Scope, Slug};
-use tocsin_store::access::{Account, NewSession};
+use tocsin_store::access::{Account, NewAuditEntry, NewSession};
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
@@ -51,10 +51,9 @@ impl Access {
             account: account.id,
             expires_at,
         };
-        self.context.store.session_create(&new, now).await?;
-        let name = account.name.clone();
         let principal = Principal::Person(person(account));
-        self.context.record(&principal, "session.begin", name, detail).await?;
+        let audit = |(): &()| NewAuditEntry::new(principal.actor(), "session.begin", principal.actor(), &detail);
+        self.context.store.session_create(&new, now, audit).await?;
         Ok(SignInResponse {
             session: session.expose().to_owned(),
             expires_at: Some(time::to_wire(expires_at)),
@@ -75,13 +74,9 @@ impl Access {
         let (_, session) = bearer
             .and_then(|value| value.split_once(' '))
             .ok_or(Error::NoPrincipal)?;
-        self.context
-            .store
-            .session_end(&secret::hash(session.trim()), self.context.now())
-            .await?;
-        self.context
-            .record(principal, "session.end", &person.name, json!({}))
-            .await
+        let audit = |(): &()| NewAuditEntry::new(principal.actor(), "session.end", &person.name, &json!({}));
+        let (hash, now) = (secret::hash(session.trim()), self.context.now());
+        Ok(self.context.store.session_end(&hash, now, audit).await?)
     }
 
     pub(super) async fn who(&self, principal: &Principal) -> Result<WhoAmIResponse, Error> {

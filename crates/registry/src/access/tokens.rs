@@ -7,7 +7,7 @@ use tocsin_contracts::access::v1::{CreateTokenRequest, Token as WireToken};
 use tocsin_contracts::{Malformed, time};
 use tocsin_domain::access::AutoRegistration;
 use tocsin_domain::{PersonRole, Principal, Slug, TokenId};
-use tocsin_store::access::{NewToken, Token};
+use tocsin_store::access::{NewAuditEntry, NewToken, Token};
 
 use super::Access;
 use crate::Error;
@@ -47,20 +47,21 @@ impl Access {
             created_by: principal.actor(),
             expires_at,
         };
-        let token = to_wire(self.context.store.token_create(&scope, &new, now).await?);
-        let detail = json!({
-            "site": token.site,
-            "name": token.name,
-            "expires_at": expires_at,
-            "may_replay": token.may_replay,
-            "may_send_historical": token.may_send_historical,
-            "auto_register_class": token.auto_register_class,
-            "auto_register_spec": token.auto_register_spec,
-        });
-        self.context
-            .record(principal, "token.create", token.token_id, detail)
-            .await?;
-        Ok((token, secret))
+        let audit = |token: &Token| {
+            let token = to_wire(token.clone());
+            let detail = json!({
+                "site": token.site,
+                "name": token.name,
+                "expires_at": expires_at,
+                "may_replay": token.may_replay,
+                "may_send_historical": token.may_send_historical,
+                "auto_register_class": token.auto_register_class,
+                "auto_register_spec": token.auto_register_spec,
+            });
+            NewAuditEntry::new(principal.actor(), "token.create", token.token_id, &detail)
+        };
+        let token = self.context.store.token_create(&scope, &new, now, audit).await?;
+        Ok((to_wire(token), secret))
     }
 
     async fn auto_registration(&self, wire: &WireToken) -> Result<Option<AutoRegistration>, Error> {
@@ -99,17 +100,13 @@ impl Access {
 
     pub(super) async fn end_token(&self, principal: &Principal, token: i32) -> Result<WireToken, Error> {
         principal.require(PersonRole::Admin, "revoke tokens")?;
-        let revoked = self
-            .context
-            .store
-            .token_revoke(&principal.scope(), TokenId(token), self.context.now())
-            .await?;
-        let token = to_wire(revoked);
-        let detail = json!({ "site": token.site, "name": token.name });
-        self.context
-            .record(principal, "token.revoke", token.token_id, detail)
-            .await?;
-        Ok(token)
+        let audit = |token: &Token| {
+            let detail = json!({ "site": token.site, "name": token.name });
+            NewAuditEntry::new(principal.actor(), "token.revoke", token.id, &detail)
+        };
+        let (scope, now) = (principal.scope(), self.context.now());
+        let store = &self.context.store;
+        Ok(to_wire(store.token_revoke(&scope, TokenId(token), now, audit).await?))
     }
 }
 

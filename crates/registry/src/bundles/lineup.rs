@@ -4,6 +4,7 @@ use serde_json::json;
 use tocsin_contracts::registry::v1::{PromoteRequest, SetChallengerRequest};
 use tocsin_domain::lifecycle::{BundleState, ThresholdState};
 use tocsin_domain::{Principal, Slug, ThresholdSetId};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::{Binding, NewBinding};
 use tocsin_store::bundle::Bundle;
 
@@ -24,21 +25,17 @@ impl Bundles {
             number => self.set_made_for(&bundle, ThresholdSetId(number)).await?,
         };
         let (actor, now) = (principal.actor(), self.context.now());
-        let binding = self
-            .context
-            .store
-            .threshold_activate(set, &actor, &request.reason, now)
-            .await?;
-        let detail = json!({
-            "class": binding.class_name,
-            "version": binding.version,
-            "threshold_set_id": set,
-            "reason": request.reason,
-        });
-        self.context
-            .record(principal, "bundle.promote", bundle.digest, detail)
-            .await?;
-        Ok(binding)
+        let audit = |binding: &Binding| {
+            let detail = json!({
+                "class": binding.class_name,
+                "version": binding.version,
+                "threshold_set_id": set,
+                "reason": request.reason,
+            });
+            NewAuditEntry::new(&actor, "bundle.promote", bundle.digest, &detail)
+        };
+        let why = (actor.as_str(), request.reason.as_str());
+        Ok(self.context.store.threshold_activate(set, why, now, audit).await?)
     }
 
     async fn newest_approved(&self, bundle: &Bundle) -> Result<ThresholdSetId, Error> {
@@ -101,10 +98,12 @@ impl Bundles {
             changed_by: principal.actor(),
             reason,
         };
-        let binding = self.context.store.binding_append(&new, self.context.now()).await?;
-        let detail = json!({ "version": binding.version, "bundle_id": new.challenger });
-        self.context.record(principal, "challenger.set", &name, detail).await?;
-        Ok(binding)
+        let audit = |binding: &Binding| {
+            let detail = json!({ "version": binding.version, "bundle_id": new.challenger });
+            NewAuditEntry::new(principal.actor(), "challenger.set", &name, &detail)
+        };
+        let store = &self.context.store;
+        Ok(store.binding_append(&new, self.context.now(), audit).await?)
     }
 }
 

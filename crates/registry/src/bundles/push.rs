@@ -11,6 +11,7 @@ use tocsin_domain::fleet::MachineClass;
 use tocsin_domain::lifecycle::BundleState;
 use tocsin_domain::{BundleDigest, Principal, Slug};
 use tocsin_models::{ArchiveLimits, BundleArchive, Manifest};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::bundle::{Bundle, NewBundle};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -77,7 +78,12 @@ impl Bundles {
             pushed_by: principal.actor(),
         };
         drop(claims.archive);
-        let row = self.context.store.bundle_insert(&new, self.context.now()).await?;
+        let audit = |row: &Bundle| {
+            let detail = json!({ "class": row.class_name, "bundle_id": row.id });
+            NewAuditEntry::new(&row.pushed_by, "bundle.push", row.digest, &detail)
+        };
+        let store = &self.context.store;
+        let row = store.bundle_insert(&new, self.context.now(), audit).await?;
         match row.state {
             BundleState::Pending => self.verify(principal, row, scratch).await,
             BundleState::Verified | BundleState::Rejected => Ok(row),
@@ -198,20 +204,16 @@ impl Bundles {
                 json!({ "class": row.class_name, "reason": reason }),
             ),
         };
-        match self
-            .context
-            .store
-            .bundle_set_state(row.id, BundleState::Pending, state, &reason)
-            .await
-        {
-            Ok(row) => {
-                let action = format!("bundle.{}", state.as_str());
-                self.context.record(principal, &action, row.digest, detail).await?;
-                Ok(row)
-            }
+        let audit = |row: &Bundle| {
+            let action = format!("bundle.{}", row.state.as_str());
+            NewAuditEntry::new(principal.actor(), action, row.digest, &detail)
+        };
+        let (store, now) = (&self.context.store, self.context.now());
+        let step = (BundleState::Pending, state);
+        match store.bundle_set_state(row.id, step, &reason, now, audit).await {
             // Somebody pushed the same bundle to another replica, which was faster.
-            Err(tocsin_store::Error::Conflict { .. }) => Ok(self.context.store.bundle_by_id(row.id).await?),
-            Err(error) => Err(error.into()),
+            Err(tocsin_store::Error::Conflict { .. }) => Ok(store.bundle_by_id(row.id).await?),
+            settled => Ok(settled?),
         }
     }
 

@@ -6,6 +6,7 @@ use tocsin_contracts::fleet::v1::{Bearing as WireBearing, SetBearingRequest, Set
 use tocsin_detect::Bearing;
 use tocsin_domain::fleet::SensorPath;
 use tocsin_domain::{PersonRole, Principal, Slug};
+use tocsin_store::access::NewAuditEntry;
 
 use super::Fleet;
 use crate::Error;
@@ -27,12 +28,18 @@ impl Fleet {
         let (scope, store) = (principal.scope(), &self.context.store);
         let listing = store.sensor_by_name(&scope, &site, &path).await?;
         let kept = bearing.map(|bearing| serde_json::to_string(&bearing).expect("finite numbers have a JSON form"));
+        let audit = |(): &()| {
+            let detail = json!({ "bearing": bearing });
+            NewAuditEntry::new(
+                principal.actor(),
+                "sensor.set_bearing",
+                format!("{site}/{path}"),
+                &detail,
+            )
+        };
+        let declared = (listing.sensor.id, kept.as_deref());
         store
-            .sensor_set_bearing(&scope, listing.sensor.id, kept.as_deref())
-            .await?;
-        let detail = json!({ "bearing": bearing });
-        self.context
-            .record(principal, "sensor.set_bearing", format!("{site}/{path}"), detail)
+            .sensor_set_bearing(&scope, declared, self.context.now(), audit)
             .await?;
         let orders = bearing.map(|bearing| bearing.rates(1.0));
         Ok(SetBearingResponse {

@@ -8,8 +8,9 @@ use tocsin_contracts::fleet::v1::{
     MachineClass as WireClass, Sensor as WireSensor, SetCommissioningRulesRequest,
 };
 use tocsin_contracts::{Malformed, time};
-use tocsin_domain::fleet::{CommissioningRules, SensorPath};
+use tocsin_domain::fleet::{CommissioningRules, MachineClass, SensorPath};
 use tocsin_domain::{PersonRole, Principal, Scope, SensorId, SiteId, Slug};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::commissioning::{Commissioning, Progress, Refusal};
 use tocsin_store::fleet::SensorListing;
 
@@ -54,16 +55,14 @@ impl Fleet {
             return self.accept_zone(principal, listing, request.accepted_by, reason).await;
         }
         let why = (principal.actor(), reason);
+        let audit = |epoch: &i32| {
+            let detail = json!({ "epoch": epoch, "reason": why.1 });
+            NewAuditEntry::new(&why.0, "sensor.commission", format!("{site}/{path}"), &detail)
+        };
         store
-            .commissioning_restart(&scope, listing.sensor.id, (&why.0, &why.1), self.context.now())
+            .commissioning_restart(&scope, listing.sensor.id, (&why.0, &why.1), self.context.now(), audit)
             .await?;
-        let sensor = self.shown(&scope, vec![listing]).await?.remove(0);
-        let epoch = sensor.commissioning.as_ref().map(|state| state.epoch);
-        let detail = json!({ "epoch": epoch, "reason": why.1 });
-        self.context
-            .record(principal, "sensor.commission", format!("{site}/{path}"), detail)
-            .await?;
-        Ok(sensor)
+        Ok(self.shown(&scope, vec![listing]).await?.remove(0))
     }
 
     /// Lets a refused sensor be commissioned in the zone it stands in, in a person's name.
@@ -76,19 +75,16 @@ impl Fleet {
     ) -> Result<WireSensor, Error> {
         let by = self.accepter(principal, named, listing.sensor.site).await?;
         let (scope, sensor) = (principal.scope(), listing.sensor.id);
+        let audit = |refused: &String| {
+            let subject = format!("{}/{}/{}", listing.site, listing.machine, listing.name);
+            let detail = json!({ "by": by, "reason": reason, "refused": refused });
+            NewAuditEntry::new(principal.actor(), "sensor.accept_zone", subject, &detail)
+        };
         self.context
             .store
-            .commissioning_accept_zone(&scope, sensor, (&by, &reason), self.context.now())
+            .commissioning_accept_zone(&scope, sensor, (&by, &reason), self.context.now(), audit)
             .await?;
-        let subject = format!("{}/{}/{}", listing.site, listing.machine, listing.name);
-        let shown = self.shown(&scope, vec![listing]).await?.remove(0);
-        let state = shown.commissioning.as_ref();
-        let refused = state.map(|state| state.refused_reason.as_str());
-        let detail = json!({ "by": by, "reason": reason, "refused": refused });
-        self.context
-            .record(principal, "sensor.accept_zone", subject, detail)
-            .await?;
-        Ok(shown)
+        Ok(self.shown(&scope, vec![listing]).await?.remove(0))
     }
 
     /// The person in whose name a zone is accepted: who calls, or whom the deployment's own credential names.
@@ -127,12 +123,17 @@ impl Fleet {
         principal.require_everywhere(PersonRole::Engineer, "set when sensors are commissioned")?;
         let name = Slug::parse("class", &request.class)?;
         let rules = rules(request.rules.ok_or_else(|| Malformed::new("rules", "is missing"))?)?;
-        let class = self.context.store.class_set_commissioning(&name, rules).await?;
-        let class = self.class_shown(class).await?;
-        self.context
-            .record(principal, "class.set_commissioning", &name, detail(rules))
-            .await?;
-        Ok(class)
+        let audit = |class: &MachineClass| {
+            NewAuditEntry::new(
+                principal.actor(),
+                "class.set_commissioning",
+                &class.name,
+                &detail(rules),
+            )
+        };
+        let (store, now) = (&self.context.store, self.context.now());
+        let class = store.class_set_commissioning(&name, rules, now, audit).await?;
+        self.class_shown(class).await
     }
 }
 

@@ -11,6 +11,7 @@ use tocsin_domain::fleet::MachineClass;
 use tocsin_domain::overall::OverallQuantity;
 use tocsin_domain::zones::{Boundaries, SeverityZone};
 use tocsin_domain::{ClassId, PersonRole, Principal, SeverityZones, Slug};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::fleet::ClassZones;
 
 use super::{Fleet, commissioning, optional_name, wire};
@@ -43,13 +44,14 @@ impl Fleet {
         let zones = parse(request.zones)?;
         let why = (principal.actor(), commissioning::reason(request.reason)?);
         let store = &self.context.store;
-        let set = store
-            .zones_set(&name, &zones, (&why.0, &why.1), self.context.now())
+        let audit = |set: &ClassZones| {
+            let detail = json!({ "version": set.version, "zones": zones, "reason": why.1 });
+            NewAuditEntry::new(&why.0, "class.set_zones", &name, &detail)
+        };
+        store
+            .zones_set(&name, &zones, (&why.0, &why.1), self.context.now(), audit)
             .await?;
-        let class = self.class_shown(store.class_by_name(&name).await?).await?;
-        let detail = json!({ "version": set.version, "zones": zones, "reason": why.1 });
-        self.context.record(principal, "class.set_zones", &name, detail).await?;
-        Ok(class)
+        self.class_shown(store.class_by_name(&name).await?).await
     }
 
     /// Every version of a class's zones, newest first.

@@ -116,7 +116,7 @@ async fn a_push_is_verified_once_and_the_same_push_again_is_the_same_bundle() {
         .await;
     assert_eq!(found.unwrap().into_inner().bundle.unwrap(), pushed);
     let verified: Vec<_> = stage.audit().await.into_iter().map(|(_, action, _)| action).collect();
-    assert_eq!(verified, ["bundle.verified"]);
+    assert_eq!(verified, ["bundle.push", "bundle.verified"]);
     stage.finish().await;
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn threshold_set(stage: &Stage, bundle: &Bundle, state: Thresho
     };
     let set = stage
         .store
-        .threshold_set_insert(&new, stage.clock.now())
+        .threshold_set_insert(&new, stage.clock.now(), tocsin_scratch::audit)
         .await
         .unwrap()
         .id;
@@ -41,7 +41,7 @@ pub(crate) async fn threshold_set(stage: &Stage, bundle: &Bundle, state: Thresho
     for step in way.windows(2).take_while(|step| step[0] != state) {
         stage
             .store
-            .threshold_set_set_state(set, step[0], step[1], None)
+            .threshold_set_set_state(set, (step[0], step[1]), None, stage.clock.now(), tocsin_scratch::audit)
             .await
             .unwrap();
     }

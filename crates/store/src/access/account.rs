@@ -3,6 +3,8 @@
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
 use super::session::sessions_end;
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -67,7 +69,13 @@ impl TryFrom<AccountRow> for Account {
 
 impl Store {
     /// Makes a local account.
-    pub async fn account_create(&self, new: &NewAccount, now: Timestamp) -> Result<Account> {
+    pub async fn account_create(
+        &self,
+        new: &NewAccount,
+        now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
+    ) -> Result<Account> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
             "insert into account (name, password_hash, role, site_ids, created_at) values ($1, $2, $3, $4, $5)
@@ -78,10 +86,10 @@ impl Store {
             new.scope.to_filter() as _,
             time(now),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("account {}", new.name)))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// All accounts, by name.
@@ -118,7 +126,12 @@ impl Store {
     }
 
     /// Disables an account and ends its sessions; one that is disabled stays as it is.
-    pub async fn account_disable(&self, name: &str, now: Timestamp) -> Result<Account> {
+    pub async fn account_disable(
+        &self,
+        name: &str,
+        now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
+    ) -> Result<Account> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
@@ -131,7 +144,6 @@ impl Store {
         .await?
         .ok_or_else(|| Error::not_found(format!("account {name}")))?;
         sessions_end(&mut transaction, AccountId(row.account_id), now).await?;
-        transaction.commit().await?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 }

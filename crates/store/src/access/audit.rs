@@ -2,14 +2,19 @@
 //!
 //! **Invariant:** an entry that was changed, taken away or put in between breaks the chain at its place, unless all that
 //! follows was written anew. That, and what was cut off at the end, shows to those who kept the head as it was.
+//!
+//! **Invariant:** a change and its entry are of one transaction: a method of [`Store`] that changes something takes an
+//! `audit` that makes the entry of what was changed, and ends in [`commit`]. What fails to be put on record is not done.
 
 mod chain;
+
+use std::fmt::Display;
 
 use sqlx::PgConnection;
 use tocsin_domain::Timestamp;
 
 use crate::row::time;
-use crate::{Result, Store};
+use crate::{Result, Store, Transaction};
 
 pub use chain::{AuditBreak, AuditHead, AuditReport};
 
@@ -24,6 +29,23 @@ pub struct NewAuditEntry {
     pub subject: String,
     /// More about it, JSON.
     pub detail_json: String,
+}
+
+impl NewAuditEntry {
+    /// The entry that says that `actor` did `action` to `subject`.
+    pub fn new(
+        actor: impl Into<String>,
+        action: impl Into<String>,
+        subject: impl Display,
+        detail: &serde_json::Value,
+    ) -> Self {
+        Self {
+            actor: actor.into(),
+            action: action.into(),
+            subject: subject.to_string(),
+            detail_json: detail.to_string(),
+        }
+    }
 }
 
 /// A written entry.
@@ -59,8 +81,25 @@ pub async fn audit_insert(conn: &mut PgConnection, new: &NewAuditEntry, now: Tim
     Ok(())
 }
 
+/// Ends a change: the entry that `audit` makes of what was changed, and the commit of both, or of neither.
+pub async fn commit<T>(
+    mut transaction: Transaction,
+    changed: T,
+    audit: impl FnOnce(&T) -> NewAuditEntry,
+    now: Timestamp,
+) -> Result<T> {
+    let entry = audit(&changed);
+    audit_insert(&mut transaction, &entry, now).await?;
+    transaction.commit().await?;
+    let NewAuditEntry {
+        actor, action, subject, ..
+    } = entry;
+    tracing::info!(actor, action, subject, "done and on record");
+    Ok(changed)
+}
+
 impl Store {
-    /// Writes an entry that stands alone. See [`audit_insert`].
+    /// Writes an entry that stands alone: of something that changed nothing else here. See [`audit_insert`].
     pub async fn audit_append(&self, new: &NewAuditEntry, now: Timestamp) -> Result<()> {
         audit_insert(&mut *self.acquire().await?, new, now).await
     }

@@ -3,7 +3,8 @@
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
 use super::account::AccountRow;
-use crate::access::{Account, SecretHash};
+use crate::access::audit::commit;
+use crate::access::{Account, NewAuditEntry, SecretHash};
 use crate::row::time;
 use crate::{Error, Result, Store};
 
@@ -99,7 +100,9 @@ impl Store {
         name: &str,
         (role, scope): (PersonRole, &Scope),
         now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
     ) -> Result<Account> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
             "insert into account (name, oidc_issuer, oidc_subject, role, site_ids, created_at)
@@ -112,14 +115,21 @@ impl Store {
             scope.to_filter() as _,
             time(now),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("account {name}")))?;
-        row.try_into()
+        commit(transaction, row.try_into()?, audit, now).await
     }
 
     /// What a person may do and see from now on, in the sessions they have too.
-    pub async fn account_set_access(&self, account: AccountId, role: PersonRole, scope: &Scope) -> Result<Account> {
+    pub async fn account_set_access(
+        &self,
+        account: AccountId,
+        (role, scope): (PersonRole, &Scope),
+        now: Timestamp,
+        audit: impl FnOnce(&Account) -> NewAuditEntry,
+    ) -> Result<Account> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             AccountRow,
             "update account set role = $2, site_ids = $3 where account_id = $1
@@ -128,9 +138,9 @@ impl Store {
             role.as_str(),
             scope.to_filter() as _,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
-        row.ok_or_else(|| Error::not_found(format!("account {account}")))?
-            .try_into()
+        let row = row.ok_or_else(|| Error::not_found(format!("account {account}")))?;
+        commit(transaction, row.try_into()?, audit, now).await
     }
 }

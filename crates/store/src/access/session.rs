@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 use tocsin_domain::access::Person;
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
-use crate::access::SecretHash;
+use crate::access::audit::commit;
+use crate::access::{NewAuditEntry, SecretHash};
 use crate::row::time;
 use crate::{Error, Result, Store};
 
@@ -21,7 +22,13 @@ pub struct NewSession {
 
 impl Store {
     /// Begins a session.
-    pub async fn session_create(&self, new: &NewSession, now: Timestamp) -> Result<()> {
+    pub async fn session_create(
+        &self,
+        new: &NewSession,
+        now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
         sqlx::query!(
             "insert into session (secret_hash, account_id, created_at, expires_at) values ($1, $2, $3, $4)",
             new.secret_hash.as_slice(),
@@ -29,10 +36,10 @@ impl Store {
             time(now),
             time(new.expires_at),
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .map_err(Error::exists(|| "the session".to_owned()))?;
-        Ok(())
+        commit(transaction, (), audit, now).await
     }
 
     /// The person a session's secret stands for; none when it is unknown, expired, ended, or its account disabled.
@@ -57,20 +64,33 @@ impl Store {
     }
 
     /// Ends a session; one that has ended or never was stays so.
-    pub async fn session_end(&self, hash: &SecretHash, now: Timestamp) -> Result<()> {
+    pub async fn session_end(
+        &self,
+        hash: &SecretHash,
+        now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
         sqlx::query!(
             "update session set ended_at = $2 where secret_hash = $1 and ended_at is null",
             hash.as_slice(),
             time(now),
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        commit(transaction, (), audit, now).await
     }
 
     /// Ends all sessions of an account.
-    pub async fn account_end_sessions(&self, account: AccountId, now: Timestamp) -> Result<()> {
-        sessions_end(&mut *self.acquire().await?, account, now).await
+    pub async fn account_end_sessions(
+        &self,
+        account: AccountId,
+        now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        sessions_end(&mut transaction, account, now).await?;
+        commit(transaction, (), audit, now).await
     }
 }
 

@@ -1,9 +1,11 @@
 //! Gateway tokens: several per site, expiring, revocable.
 
+use sqlx::PgConnection;
 use tocsin_domain::access::{AutoRegistration, Gateway};
 use tocsin_domain::{ClassId, Scope, SiteId, Slug, SpecId, Timestamp, TokenId};
 
-use crate::access::SecretHash;
+use crate::access::audit::commit;
+use crate::access::{NewAuditEntry, SecretHash};
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -96,10 +98,17 @@ impl TryFrom<TokenRow> for Token {
 
 impl Store {
     /// Makes a token for a site in `scope`.
-    pub async fn token_create(&self, scope: &Scope, new: &NewToken, now: Timestamp) -> Result<Token> {
+    pub async fn token_create(
+        &self,
+        scope: &Scope,
+        new: &NewToken,
+        now: Timestamp,
+        audit: impl FnOnce(&Token) -> NewAuditEntry,
+    ) -> Result<Token> {
         if !scope.contains(new.site) {
             return Err(Error::not_found(format!("site {}", new.site)));
         }
+        let mut transaction = self.begin().await?;
         let id = sqlx::query_scalar!(
             "insert into gateway_token (site_id, name, secret_hash, may_replay, may_send_historical,
                  auto_register_class_id, auto_register_spec_id, created_at, created_by, expires_at)
@@ -115,29 +124,16 @@ impl Store {
             new.created_by,
             time(new.expires_at),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(Error::exists(|| format!("token {}", new.name)))?;
-        self.token_by_id(scope, TokenId(id)).await
+        let token = by_id(&mut transaction, scope, TokenId(id)).await?;
+        commit(transaction, token, audit, now).await
     }
 
     /// A token by its number.
     pub async fn token_by_id(&self, scope: &Scope, token: TokenId) -> Result<Token> {
-        let row = sqlx::query_as!(
-            TokenRow,
-            r#"select t.token_id, i.name as site, t.name, t.may_replay, t.may_send_historical, c.name as "class?",
-                      s.name as "spec?", t.created_at, t.created_by, t.expires_at, t.revoked_at
-               from gateway_token t join site i using (site_id)
-               left join machine_class c on c.class_id = t.auto_register_class_id
-               left join spectrum_spec s on s.spec_id = t.auto_register_spec_id
-               where t.token_id = $1 and ($2::int4[] is null or t.site_id = any($2))"#,
-            token.0,
-            scope.to_filter() as _,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.ok_or_else(|| Error::not_found(format!("token {token}")))?
-            .try_into()
+        by_id(&mut *self.acquire().await?, scope, token).await
     }
 
     /// The tokens of the sites in `scope`, newest first; of one site, when given.
@@ -160,7 +156,14 @@ impl Store {
     }
 
     /// Revokes a token; one that is revoked stays as it is.
-    pub async fn token_revoke(&self, scope: &Scope, token: TokenId, now: Timestamp) -> Result<Token> {
+    pub async fn token_revoke(
+        &self,
+        scope: &Scope,
+        token: TokenId,
+        now: Timestamp,
+        audit: impl FnOnce(&Token) -> NewAuditEntry,
+    ) -> Result<Token> {
+        let mut transaction = self.begin().await?;
         sqlx::query!(
             "update gateway_token set revoked_at = coalesce(revoked_at, $3)
              where token_id = $1 and ($2::int4[] is null or site_id = any($2))",
@@ -168,9 +171,10 @@ impl Store {
             scope.to_filter() as _,
             time(now),
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        self.token_by_id(scope, token).await
+        let token = by_id(&mut transaction, scope, token).await?;
+        commit(transaction, token, audit, now).await
     }
 
     /// The gateway a token's secret stands for; none when it is unknown, expired or revoked.
@@ -199,4 +203,22 @@ impl Store {
             },
         }))
     }
+}
+
+async fn by_id(conn: &mut PgConnection, scope: &Scope, token: TokenId) -> Result<Token> {
+    let row = sqlx::query_as!(
+        TokenRow,
+        r#"select t.token_id, i.name as site, t.name, t.may_replay, t.may_send_historical, c.name as "class?",
+                      s.name as "spec?", t.created_at, t.created_by, t.expires_at, t.revoked_at
+               from gateway_token t join site i using (site_id)
+               left join machine_class c on c.class_id = t.auto_register_class_id
+               left join spectrum_spec s on s.spec_id = t.auto_register_spec_id
+               where t.token_id = $1 and ($2::int4[] is null or t.site_id = any($2))"#,
+        token.0,
+        scope.to_filter() as _,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.ok_or_else(|| Error::not_found(format!("token {token}")))?
+        .try_into()
 }

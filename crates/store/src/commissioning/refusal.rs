@@ -6,6 +6,8 @@
 use tocsin_domain::{Scope, SensorId, Timestamp};
 
 use super::ReadySensor;
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
@@ -90,7 +92,9 @@ impl Store {
         ready: &ReadySensor,
         (zones_version, reason): (i32, &str),
         now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
     ) -> Result<bool> {
+        let mut transaction = self.begin().await?;
         let refused = sqlx::query!(
             "update commissioning set refused_at = $3, refused_reason = $4
              where sensor_id = $1 and epoch = $2 and state = 'commissioning' and refused_at is null
@@ -102,12 +106,16 @@ impl Store {
             zones_version,
             ready.class.0,
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(refused.rows_affected() > 0)
+        if refused.rows_affected() == 0 {
+            return Ok(false);
+        }
+        commit(transaction, (), audit, now).await?;
+        Ok(true)
     }
 
-    /// Lets a refused sensor in `scope` be commissioned where it stands.
+    /// Lets a refused sensor in `scope` be commissioned where it stands. `audit` is told why it was refused.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it doesn't stand refused, or somebody has accepted that already.
@@ -117,25 +125,30 @@ impl Store {
         sensor: SensorId,
         (by, reason): (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&String) -> NewAuditEntry,
     ) -> Result<()> {
-        let accepted = sqlx::query!(
-            "update commissioning k
+        let mut transaction = self.begin().await?;
+        let accepted = sqlx::query_scalar!(
+            r#"update commissioning k
              set zone_accepted_at = $3, zone_accepted_by = $4, zone_accepted_reason = $5, leased_until = null
              from sensor s join machine m using (machine_id)
              where k.sensor_id = $1 and s.sensor_id = k.sensor_id and ($2::int4[] is null or m.site_id = any($2))
-               and k.state = 'commissioning' and k.refused_at is not null and k.zone_accepted_at is null",
+               and k.state = 'commissioning' and k.refused_at is not null and k.zone_accepted_at is null
+             returning coalesce(k.refused_reason, '') as "refused_reason!""#,
             sensor.0,
             scope.to_filter() as _,
             time(now),
             by,
             reason,
         )
-        .execute(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
-        if accepted.rows_affected() == 0 {
-            let what = format!("sensor {sensor} is not refused because of its zone: there is nothing to accept");
-            return Err(Error::conflict(what));
-        }
+        let refused = accepted.ok_or_else(|| {
+            Error::conflict(format!(
+                "sensor {sensor} is not refused because of its zone: there is nothing to accept"
+            ))
+        })?;
+        commit(transaction, refused, audit, now).await?;
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ use tocsin_domain::fleet::{Sensor, SensorPath};
 use tocsin_domain::{ClassId, SiteId, SpecId, Timestamp};
 
 use super::sensor::{columns, resolve};
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::time;
 use crate::{Error, Result, Store, commissioning};
 
@@ -29,6 +31,8 @@ pub enum AutoRegistrationRefusal {
 pub struct AutoRegistered {
     /// Those that exist now, among them those that existed before.
     pub sensors: HashMap<SensorPath, Sensor>,
+    /// Those that did not exist before.
+    pub new: Vec<SensorPath>,
     /// Those that were refused.
     pub refused: Vec<(SensorPath, AutoRegistrationRefusal)>,
 }
@@ -36,7 +40,8 @@ pub struct AutoRegistered {
 impl Store {
     /// Registers a gateway's unknown sensors under `class` and `spec`, up to the site's cap, in the order given.
     ///
-    /// Held together by a lock on the site's row, so that two gateways can't both use the last place.
+    /// Held together by a lock on the site's row, so that two gateways can't both use the last place. Where none is new,
+    /// nothing is put on record.
     pub async fn sensor_auto_register(
         &self,
         site: SiteId,
@@ -44,6 +49,7 @@ impl Store {
         spec: SpecId,
         paths: &[SensorPath],
         now: Timestamp,
+        audit: impl FnOnce(&AutoRegistered) -> NewAuditEntry,
     ) -> Result<AutoRegistered> {
         let mut transaction = self.begin().await?;
         let cap = sqlx::query_scalar!(
@@ -84,8 +90,11 @@ impl Store {
             insert(&mut transaction, (site, class, spec), &new, now).await?;
         }
         answer.sensors = resolve(&mut transaction, site, paths).await?;
-        transaction.commit().await?;
-        Ok(answer)
+        answer.new = new.into_iter().cloned().collect();
+        if answer.new.is_empty() {
+            return Ok(answer);
+        }
+        commit(transaction, answer, audit, now).await
     }
 }
 

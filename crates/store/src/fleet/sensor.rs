@@ -6,6 +6,8 @@ use sqlx::PgConnection;
 use tocsin_domain::fleet::{Sensor, SensorPath};
 use tocsin_domain::{ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{slug, time};
 use crate::{Error, Result, Store, commissioning};
 
@@ -123,6 +125,24 @@ pub(super) async fn resolve(
     Ok(found.collect())
 }
 
+async fn by_id(conn: &mut PgConnection, scope: &Scope, ids: &[i32]) -> Result<HashMap<SensorId, SensorListing>> {
+    let rows = sqlx::query_as!(
+        ListingRow,
+        "select s.sensor_id, m.site_id, s.machine_id, m.class_id, s.spec_id, i.name as site, m.name as machine,
+                    d.name as device, s.name, c.name as class, p.name as spec, s.auto_registered
+             from sensor s join machine m using (machine_id) join site i using (site_id)
+             join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
+             where s.sensor_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",
+        ids,
+        scope.to_filter() as _,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((SensorId(row.sensor_id), row.try_into()?)))
+        .collect()
+}
+
 impl Store {
     /// The sensors of `site` by their paths; those that don't exist are missing from the answer.
     pub async fn sensor_resolve(&self, site: SiteId, paths: &[SensorPath]) -> Result<HashMap<SensorPath, Sensor>> {
@@ -132,7 +152,13 @@ impl Store {
 
     /// Declares a sensor, and its machine and device when they are new. A machine that exists must be of the class
     /// given.
-    pub async fn sensor_create(&self, scope: &Scope, new: &NewSensor, now: Timestamp) -> Result<SensorListing> {
+    pub async fn sensor_create(
+        &self,
+        scope: &Scope,
+        new: &NewSensor,
+        now: Timestamp,
+        audit: impl FnOnce(&SensorListing) -> NewAuditEntry,
+    ) -> Result<SensorListing> {
         let site = self.site_by_name(scope, &new.site).await?;
         let class = self.class_by_name(&new.class).await?;
         let spec = self.spec_by_name(&new.spec).await?;
@@ -190,12 +216,10 @@ impl Store {
             format!("sensor {}/{}/{}", new.site, new.machine, new.name)
         }))?;
         commissioning::begin_first(&mut transaction, &[sensor], now).await?;
-        transaction.commit().await?;
-        let listings = self.sensors_by_id(scope, &[SensorId(sensor)]).await?;
-        listings
-            .into_values()
-            .next()
-            .ok_or_else(|| Error::not_found(format!("sensor {}", new.name)))
+        let listings = by_id(&mut transaction, scope, &[sensor]).await?;
+        let listing = listings.into_values().next();
+        let listing = listing.ok_or_else(|| Error::not_found(format!("sensor {}", new.name)))?;
+        commit(transaction, listing, audit, now).await
     }
 
     /// Sensors in `scope` but canaries, by site, machine and name; of one site, and one machine of it, when given.
@@ -232,21 +256,7 @@ impl Store {
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
-        let rows = sqlx::query_as!(
-            ListingRow,
-            "select s.sensor_id, m.site_id, s.machine_id, m.class_id, s.spec_id, i.name as site, m.name as machine,
-                    d.name as device, s.name, c.name as class, p.name as spec, s.auto_registered
-             from sensor s join machine m using (machine_id) join site i using (site_id)
-             join machine_class c using (class_id) join device d using (device_id) join spectrum_spec p using (spec_id)
-             where s.sensor_id = any($1) and ($2::int4[] is null or m.site_id = any($2))",
-            &ids,
-            scope.to_filter() as _,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|row| Ok((SensorId(row.sensor_id), row.try_into()?)))
-            .collect()
+        by_id(&mut *self.acquire().await?, scope, &ids).await
     }
 
     /// The sensors of a machine, by name.

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tocsin_domain::{ClassId, Invalid, SeverityZones, Slug, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{Time, duration, time};
 use crate::{Error, Result, Store};
@@ -127,8 +130,9 @@ impl Store {
         &self,
         class: &Slug,
         zones: &SeverityZones,
-        (by, reason): (&str, &str),
+        why: (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&ClassZones) -> NewAuditEntry,
     ) -> Result<ClassZones> {
         let mut transaction = self.begin().await?;
         let id = sqlx::query_scalar!(
@@ -138,20 +142,7 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| Error::not_found(format!("class {class}")))?;
-        let row = sqlx::query_as!(
-            ZonesRow,
-            r#"insert into class_severity_zones (class_id, version, definition, changed_at, changed_by, reason)
-               select $1, coalesce(max(version), 0) + 1, $2::text::jsonb, $3, $4, $5
-               from class_severity_zones where class_id = $1
-               returning class_id, version, definition::text as "definition!", changed_at, changed_by, reason"#,
-            id,
-            serde_json::to_string(zones).expect("zones are plain numbers and names"),
-            time(now),
-            by,
-            reason,
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
+        let set = insert(&mut transaction, id, zones, why, now).await?;
         sqlx::query!(
             "update commissioning k set refused_at = null, refused_reason = null, leased_until = null
              from sensor s join machine m using (machine_id)
@@ -162,7 +153,31 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         Channel::Zones.notify(&mut transaction).await?;
-        transaction.commit().await?;
-        row.try_into()
+        commit(transaction, set, audit, now).await
     }
+}
+
+/// The next version of a class's zones; the caller tells whom it concerns.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    class: i32,
+    zones: &SeverityZones,
+    (by, reason): (&str, &str),
+    now: Timestamp,
+) -> Result<ClassZones> {
+    let row = sqlx::query_as!(
+        ZonesRow,
+        r#"insert into class_severity_zones (class_id, version, definition, changed_at, changed_by, reason)
+               select $1, coalesce(max(version), 0) + 1, $2::text::jsonb, $3, $4, $5
+               from class_severity_zones where class_id = $1
+               returning class_id, version, definition::text as "definition!", changed_at, changed_by, reason"#,
+        class,
+        serde_json::to_string(zones).expect("zones are plain numbers and names"),
+        time(now),
+        by,
+        reason,
+    )
+    .fetch_one(conn)
+    .await?;
+    row.try_into()
 }

@@ -4,6 +4,8 @@ use sqlx::PgConnection;
 use tocsin_domain::{BaselineId, SensorId, Timestamp};
 
 use super::Group;
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::baseline::bytes;
 use crate::changes::Channel;
 use crate::row::time;
@@ -56,8 +58,15 @@ pub struct NextVersion {
 }
 
 impl Store {
-    /// Records a round of a group, activates the versions it made, and ends the lease; how many became active.
-    pub async fn following_record(&self, group: Group, rounds: &[NewRound], now: Timestamp) -> Result<u32> {
+    /// Records a round of a group, activates the versions it made, and ends the lease; answers what became active. Where
+    /// nothing did, nothing is put on record.
+    pub async fn following_record(
+        &self,
+        group: Group,
+        rounds: &[NewRound],
+        now: Timestamp,
+        audit: impl FnOnce(&Vec<(SensorId, BaselineId)>) -> NewAuditEntry,
+    ) -> Result<Vec<(SensorId, BaselineId)>> {
         let mut transaction = self.begin().await?;
         let activated = record(&mut transaction, rounds, now).await?;
         sqlx::query!(
@@ -68,31 +77,42 @@ impl Store {
         )
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
-        Ok(activated)
+        if activated.is_empty() {
+            transaction.commit().await?;
+            return Ok(activated);
+        }
+        commit(transaction, activated, audit, now).await
     }
 
-    /// Records that a person accepted where a sensor stands; whether it became its active baseline. It does not where
-    /// another version, or another epoch, came in between.
-    pub async fn following_accept(&self, round: &NewRound, now: Timestamp) -> Result<bool> {
+    /// Records that a person accepted where a sensor stands; whether it became its active baseline. Where another
+    /// version, or another epoch, came in between it did not, and nothing is recorded.
+    pub async fn following_accept(
+        &self,
+        round: &NewRound,
+        now: Timestamp,
+        audit: impl FnOnce(&(SensorId, BaselineId)) -> NewAuditEntry,
+    ) -> Result<bool> {
         let mut transaction = self.begin().await?;
         let activated = record(&mut transaction, std::slice::from_ref(round), now).await?;
-        transaction.commit().await?;
-        Ok(activated > 0)
+        let Some(accepted) = activated.into_iter().next() else {
+            return Ok(false);
+        };
+        commit(transaction, accepted, audit, now).await?;
+        Ok(true)
     }
 }
 
-async fn record(conn: &mut PgConnection, rounds: &[NewRound], now: Timestamp) -> Result<u32> {
-    let mut activated = 0;
+async fn record(conn: &mut PgConnection, rounds: &[NewRound], now: Timestamp) -> Result<Vec<(SensorId, BaselineId)>> {
+    let mut activated = Vec::new();
     for round in rounds {
         let next = match &round.next {
             Some(next) => activate(conn, round, next, now).await?,
             None => None,
         };
-        activated += u32::from(next.is_some());
+        activated.extend(next.map(|next| (round.sensor, next)));
         insert_round(conn, round, next.unwrap_or(round.active), now).await?;
     }
-    if activated > 0 {
+    if !activated.is_empty() {
         Channel::Baseline.notify(conn).await?;
     }
     Ok(activated)

@@ -5,6 +5,8 @@
 
 use tocsin_domain::{BaselineId, Scope, SensorId, Timestamp};
 
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::time;
 use crate::{Error, Result, Store};
@@ -32,6 +34,7 @@ impl Store {
         (sensor, version): (SensorId, Option<i32>),
         (by, reason): (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&RolledBack) -> NewAuditEntry,
     ) -> Result<RolledBack> {
         let mut transaction = self.begin().await?;
         let active = sqlx::query!(
@@ -105,18 +108,25 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         Channel::Baseline.notify(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(RolledBack {
+        let rolled_back = RolledBack {
             from: (BaselineId(active.baseline_id), active.version),
             to: (BaselineId(target.baseline_id), target.version),
-        })
+        };
+        commit(transaction, rolled_back, audit, now).await
     }
 
     /// Lets a baseline that was taken back follow its sensor again.
     ///
     /// # Errors
     /// [`Error::Conflict`] if nobody holds it.
-    pub async fn following_release(&self, scope: &Scope, sensor: SensorId) -> Result<()> {
+    pub async fn following_release(
+        &self,
+        scope: &Scope,
+        sensor: SensorId,
+        now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
         let released = sqlx::query!(
             "update commissioning k
              set following_held_at = null, following_held_by = null, following_held_reason = null
@@ -126,13 +136,13 @@ impl Store {
             sensor.0,
             scope.to_filter() as _,
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
         if released.rows_affected() == 0 {
             return Err(Error::conflict(format!(
                 "sensor {sensor}'s baseline is not held: it follows"
             )));
         }
-        Ok(())
+        commit(transaction, (), audit, now).await
     }
 }

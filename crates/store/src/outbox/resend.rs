@@ -3,7 +3,8 @@
 use tocsin_domain::{IncidentId, PageAction, Scope, Slug, Timestamp};
 
 use super::{AttemptOutcome, DeliveryAttempt, DeliveryId, DeliveryState};
-use crate::access::{NewAuditEntry, audit_insert};
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -157,7 +158,7 @@ impl Store {
         scope: &Scope,
         id: DeliveryId,
         now: Timestamp,
-        audit: impl FnOnce(u64) -> NewAuditEntry,
+        audit: impl FnOnce(&u64) -> NewAuditEntry,
     ) -> Result<u64> {
         self.delivery_get(scope, id).await?;
         let mut transaction = self.begin().await?;
@@ -176,8 +177,6 @@ impl Store {
             let what = format!("delivery {} was not given up: only what is dead is sent again", id.0);
             return Err(Error::conflict(what));
         }
-        audit_insert(&mut transaction, &audit(done.rows_affected()), now).await?;
-        transaction.commit().await?;
-        Ok(done.rows_affected())
+        commit(transaction, done.rows_affected(), audit, now).await
     }
 }

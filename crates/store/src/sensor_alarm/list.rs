@@ -3,6 +3,8 @@
 use tocsin_domain::{ClassId, IncidentState, Scope, SensorAlarmKind, Slug, Timestamp};
 
 use super::event_append;
+use crate::access::NewAuditEntry;
+use crate::access::audit::commit;
 use crate::changes::Channel;
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
@@ -201,6 +203,7 @@ impl Store {
         id: i64,
         (by, note): (&str, &str),
         now: Timestamp,
+        audit: impl FnOnce(&i64) -> NewAuditEntry,
     ) -> Result<SensorAlarm> {
         self.sensor_alarm_get(scope, id).await?;
         let mut transaction = self.begin().await?;
@@ -218,7 +221,7 @@ impl Store {
         }
         event_append(&mut transaction, (id, "acknowledged"), Some((by, note)), now).await?;
         Channel::Incident.notify(&mut transaction).await?;
-        transaction.commit().await?;
+        let id = commit(transaction, id, audit, now).await?;
         self.sensor_alarm_get(scope, id).await
     }
 

@@ -28,7 +28,10 @@ async fn a_token_stands_for_its_gateway_until_it_expires_or_is_revoked() {
     with_store("tokens", async |store| {
         let fleet = fleet(&store).await;
         let new = token(&fleet, 1);
-        let made = store.token_create(&fleet.north_only(), &new, at(0)).await.unwrap();
+        let made = store
+            .token_create(&fleet.north_only(), &new, at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
         let Some(Principal::Gateway(gateway)) = store.principal_by_secret_hash(&[1; 32], at(99)).await.unwrap() else {
             panic!("the token is not known");
         };
@@ -40,11 +43,14 @@ async fn a_token_stands_for_its_gateway_until_it_expires_or_is_revoked() {
         assert_eq!(store.principal_by_secret_hash(&[1; 32], at(100)).await.unwrap(), None);
         assert_eq!(store.principal_by_secret_hash(&[2; 32], at(0)).await.unwrap(), None);
 
-        let revoked = store.token_revoke(&fleet.north_only(), made.id, at(50)).await.unwrap();
+        let revoked = store
+            .token_revoke(&fleet.north_only(), made.id, at(50), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!(revoked.revoked_at, Some(at(50)));
         assert_eq!(
             store
-                .token_revoke(&Scope::All, made.id, at(60))
+                .token_revoke(&Scope::All, made.id, at(60), tocsin_scratch::audit)
                 .await
                 .unwrap()
                 .revoked_at,
@@ -61,13 +67,18 @@ async fn tokens_of_another_site_can_be_neither_made_nor_seen_nor_revoked() {
         let fleet = fleet(&store).await;
         let elsewhere = fleet.south_only();
         let refused = store
-            .token_create(&elsewhere, &token(&fleet, 1), at(0))
+            .token_create(&elsewhere, &token(&fleet, 1), at(0), tocsin_scratch::audit)
             .await
             .unwrap_err();
         assert!(matches!(refused, Error::NotFound { .. }), "{refused}");
-        let made = store.token_create(&Scope::All, &token(&fleet, 1), at(0)).await.unwrap();
+        let made = store
+            .token_create(&Scope::All, &token(&fleet, 1), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert!(matches!(
-            store.token_revoke(&elsewhere, made.id, at(1)).await,
+            store
+                .token_revoke(&elsewhere, made.id, at(1), tocsin_scratch::audit)
+                .await,
             Err(Error::NotFound { .. })
         ));
         assert!(store.principal_by_secret_hash(&[1; 32], at(2)).await.unwrap().is_some());
@@ -93,9 +104,9 @@ async fn a_session_ends_by_time_by_signing_out_and_with_its_account() {
             role: PersonRole::Engineer,
             scope: fleet.north_only(),
         };
-        let account = store.account_create(&new, at(0)).await.unwrap();
+        let account = store.account_create(&new, at(0), tocsin_scratch::audit).await.unwrap();
         assert!(matches!(
-            store.account_create(&new, at(0)).await,
+            store.account_create(&new, at(0), tocsin_scratch::audit).await,
             Err(Error::AlreadyExists { .. })
         ));
         let (found, password) = store.account_by_name("ana").await.unwrap().unwrap();
@@ -106,7 +117,10 @@ async fn a_session_ends_by_time_by_signing_out_and_with_its_account() {
                 account: account.id,
                 expires_at: at(100),
             };
-            store.session_create(&session, at(0)).await.unwrap();
+            store
+                .session_create(&session, at(0), tocsin_scratch::audit)
+                .await
+                .unwrap();
         }
         let Some(Principal::Person(person)) = store.principal_by_secret_hash(&[1; 32], at(99)).await.unwrap() else {
             panic!("the session is not known");
@@ -116,13 +130,19 @@ async fn a_session_ends_by_time_by_signing_out_and_with_its_account() {
             (PersonRole::Engineer, &fleet.north_only())
         );
         assert_eq!(store.principal_by_secret_hash(&[1; 32], at(100)).await.unwrap(), None);
-        store.session_end(&[2; 32], at(10)).await.unwrap();
+        store
+            .session_end(&[2; 32], at(10), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!(store.principal_by_secret_hash(&[2; 32], at(11)).await.unwrap(), None);
-        let disabled = store.account_disable("ana", at(20)).await.unwrap();
+        let disabled = store
+            .account_disable("ana", at(20), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!(disabled.disabled_at, Some(at(20)));
         assert_eq!(store.principal_by_secret_hash(&[3; 32], at(21)).await.unwrap(), None);
         assert!(matches!(
-            store.account_disable("bo", at(20)).await,
+            store.account_disable("bo", at(20), tocsin_scratch::audit).await,
             Err(Error::NotFound { .. })
         ));
     })

@@ -23,7 +23,10 @@ pub(crate) async fn small_fleet(store: &Store) -> Fleet {
         span: Duration::from_secs(100),
         run_in: 5,
     };
-    let class = store.class_set_commissioning(&fleet.class.name, rules).await.unwrap();
+    let class = store
+        .class_set_commissioning(&fleet.class.name, rules, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
     assert_eq!(class.commissioning, rules);
     fleet
 }
@@ -171,7 +174,13 @@ async fn an_incident_from_before_the_repair_keeps_no_reading_out_of_the_new_epoc
         open(&store, &fleet, Severity::Page, at(0)).await;
         assert_eq!(lease(&store, noon()).await, []);
         store
-            .commissioning_restart(&Scope::All, sensor, ("person:ana", "new bearing"), at(300))
+            .commissioning_restart(
+                &Scope::All,
+                sensor,
+                ("person:ana", "new bearing"),
+                at(300),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap();
         keep(&store, &readings(sensor, 30..60)).await;
@@ -212,7 +221,7 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         let ready = lease(&store, noon()).await[0];
         assert_eq!(
             store
-                .baseline_activate(&fleet.south_only(), &learned(&ready), noon())
+                .baseline_activate(&fleet.south_only(), &learned(&ready), noon(), tocsin_scratch::audit)
                 .await
                 .unwrap(),
             None,
@@ -220,14 +229,14 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         );
         let mut changes = store.changes(Channel::Baseline).await.unwrap();
         let id = store
-            .baseline_activate(&Scope::All, &learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
             .await
             .unwrap()
             .unwrap();
         changes.changed().await.unwrap();
         assert_eq!(
             store
-                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
                 .await
                 .unwrap(),
             None,
@@ -251,7 +260,9 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
 
         let restart = async |scope: &Scope| {
             let why = ("person:ana", "new bearing");
-            store.commissioning_restart(scope, sensor, why, at(1_000)).await
+            store
+                .commissioning_restart(scope, sensor, why, at(1_000), tocsin_scratch::audit)
+                .await
         };
         assert!(matches!(
             restart(&fleet.south_only()).await,
@@ -271,7 +282,7 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         assert_eq!(store.baselines_active(&Scope::All).await.unwrap(), []);
         assert_eq!(
             store
-                .baseline_activate(&Scope::All, &learned(&ready), noon())
+                .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
                 .await
                 .unwrap(),
             None,
@@ -291,7 +302,9 @@ async fn an_impossible_baseline_costs_the_fleet_its_own_spread_and_no_other() {
         for sensor in [fleet.one.id, fleet.two.id] {
             keep(&store, &readings(sensor, 0..30)).await;
             let ready = lease(&store, noon()).await[0];
-            let active = store.baseline_activate(&Scope::All, &learned(&ready), noon()).await;
+            let active = store
+                .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
+                .await;
             made.push(active.unwrap().unwrap());
         }
         sqlx::query("update baseline set scale = $1 where baseline_id = $2")
@@ -325,7 +338,7 @@ async fn an_epoch_of_a_machine_that_replays_begins_behind_its_newest_reading() {
         let years_later = noon() + Duration::from_hours(24 * 4_000);
         let why = ("person:ana", "again");
         store
-            .commissioning_restart(&Scope::All, sensor, why, years_later)
+            .commissioning_restart(&Scope::All, sensor, why, years_later, tocsin_scratch::audit)
             .await
             .unwrap();
         keep(&store, &replayed[30..]).await;
@@ -343,7 +356,7 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
         keep(&store, &readings(sensor, 0..30)).await;
         let ready = lease(&store, noon()).await[0];
         let id = store
-            .baseline_activate(&Scope::All, &learned(&ready), noon())
+            .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
             .await
             .unwrap()
             .unwrap();
@@ -397,7 +410,12 @@ async fn a_replay_reads_all_sensors_of_a_machine_in_order_of_capture_page_after_
             class: fleet.class.name.clone(),
             spec: slug("accel"),
         };
-        let other = store.sensor_create(&Scope::All, &new, noon()).await.unwrap().sensor.id;
+        let other = store
+            .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .sensor
+            .id;
         keep(&store, &readings(one, 0..20)).await;
         let mut history = readings(other, 0..10);
         history[3].flags = ReadingFlags::HISTORICAL;

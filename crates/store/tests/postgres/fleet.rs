@@ -24,10 +24,17 @@ async fn paths_resolve_within_their_site_alone() {
 async fn gateways_register_up_to_the_cap_and_under_their_class_alone() {
     with_store("auto_register", async |store| {
         let Fleet { north, one, class, .. } = fleet(&store).await;
-        let other = store.class_create(&slug("fan"), class.step, noon()).await.unwrap();
+        let other = store
+            .class_create(
+                &tocsin_store::fleet::NewClass::usual(slug("fan"), class.step),
+                noon(),
+                tocsin_scratch::audit,
+            )
+            .await
+            .unwrap();
         let new = [path("one/h"), path("x/h"), path("x/h"), path("x/v")];
         let answer = store
-            .sensor_auto_register(north.id, class.id, one.spec, &new, noon())
+            .sensor_auto_register(north.id, class.id, one.spec, &new, noon(), tocsin_scratch::audit)
             .await
             .unwrap();
         assert_eq!((answer.sensors.len(), answer.refused.len()), (3, 0));
@@ -39,7 +46,7 @@ async fn gateways_register_up_to_the_cap_and_under_their_class_alone() {
 
         let more = [path("y/h"), path("y/v")];
         let answer = store
-            .sensor_auto_register(north.id, class.id, one.spec, &more, noon())
+            .sensor_auto_register(north.id, class.id, one.spec, &more, noon(), tocsin_scratch::audit)
             .await
             .unwrap();
         assert!(answer.sensors.contains_key(&path("y/h")));
@@ -48,7 +55,14 @@ async fn gateways_register_up_to_the_cap_and_under_their_class_alone() {
             [(path("y/v"), AutoRegistrationRefusal::OverCap { cap: 3 })]
         );
         let answer = store
-            .sensor_auto_register(north.id, other.id, one.spec, &[path("x/a")], noon())
+            .sensor_auto_register(
+                north.id,
+                other.id,
+                one.spec,
+                &[path("x/a")],
+                noon(),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap();
         assert_eq!(answer.refused, [(path("x/a"), AutoRegistrationRefusal::OtherClass)]);
@@ -66,7 +80,7 @@ async fn two_gateways_that_race_do_not_exceed_the_cap() {
                 let paths = [path(&format!("g{gateway}/a")), path(&format!("g{gateway}/b"))];
                 tokio::spawn(async move {
                     store
-                        .sensor_auto_register(north.id, class.id, one.spec, &paths, noon())
+                        .sensor_auto_register(north.id, class.id, one.spec, &paths, noon(), tocsin_scratch::audit)
                         .await
                         .unwrap()
                 })
@@ -88,7 +102,11 @@ async fn names_are_taken_once_and_a_machine_keeps_its_class() {
     with_store("fleet_names", async |store| {
         let fleet = fleet(&store).await;
         store
-            .class_create(&slug("fan"), fleet.class.step, noon())
+            .class_create(
+                &tocsin_store::fleet::NewClass::usual(slug("fan"), fleet.class.step),
+                noon(),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap();
         let again = NewSensor {
@@ -99,7 +117,10 @@ async fn names_are_taken_once_and_a_machine_keeps_its_class() {
             class: slug("pump"),
             spec: slug("accel"),
         };
-        let error = store.sensor_create(&Scope::All, &again, noon()).await.unwrap_err();
+        let error = store
+            .sensor_create(&Scope::All, &again, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "sensor north/one/h exists already");
         let other_class = NewSensor {
             name: slug("v"),
@@ -107,7 +128,7 @@ async fn names_are_taken_once_and_a_machine_keeps_its_class() {
             ..again.clone()
         };
         let error = store
-            .sensor_create(&Scope::All, &other_class, noon())
+            .sensor_create(&Scope::All, &other_class, noon(), tocsin_scratch::audit)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Conflict { .. }), "{error}");
@@ -116,12 +137,15 @@ async fn names_are_taken_once_and_a_machine_keeps_its_class() {
             ..again
         };
         let error = store
-            .sensor_create(&fleet.south_only(), &elsewhere, noon())
+            .sensor_create(&fleet.south_only(), &elsewhere, noon(), tocsin_scratch::audit)
             .await
             .unwrap_err();
         assert_eq!(error.to_string(), "site north was not found");
         let spec = SpectrumSpec::corpus_default(128);
-        let error = store.spec_create(&slug("accel"), &spec, noon()).await.unwrap_err();
+        let error = store
+            .spec_create(&slug("accel"), &spec, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
     })
     .await;

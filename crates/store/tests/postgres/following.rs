@@ -13,7 +13,9 @@ async fn commissioned(store: &Store) -> (Fleet, BaselineId) {
     let fleet = small_fleet(store).await;
     keep(store, &readings(fleet.one.id, 0..30)).await;
     let ready = lease(store, noon()).await[0];
-    let active = store.baseline_activate(&Scope::All, &learned(&ready), noon()).await;
+    let active = store
+        .baseline_activate(&Scope::All, &learned(&ready), noon(), tocsin_scratch::audit)
+        .await;
     (fleet, active.unwrap().unwrap())
 }
 
@@ -47,19 +49,24 @@ async fn round(store: &Store, fleet: &Fleet, seconds: u64, median: f32, accepted
         accepted,
     };
     if accepted {
-        return store.following_accept(&round, at(seconds)).await.unwrap();
+        return store
+            .following_accept(&round, at(seconds), tocsin_scratch::audit)
+            .await
+            .unwrap();
     }
     let group = Group {
         class: fleet.class.id,
         spec: fleet.one.spec,
     };
-    store.following_record(group, &[round], at(seconds)).await.unwrap() > 0
+    let rounds = [round];
+    let moved = store.following_record(group, &rounds, at(seconds), tocsin_scratch::audit);
+    !moved.await.unwrap().is_empty()
 }
 
 async fn back(store: &Store, fleet: &Fleet, to: Option<i32>, seconds: u64) -> Result<(i32, i32), Error> {
     let why = ("ana", "it followed a fault");
     let done = store
-        .following_rollback(&Scope::All, (fleet.one.id, to), why, at(seconds))
+        .following_rollback(&Scope::All, (fleet.one.id, to), why, at(seconds), tocsin_scratch::audit)
         .await?;
     Ok((done.from.1, done.to.1))
 }
@@ -85,8 +92,13 @@ async fn a_followed_baseline_goes_back_to_the_version_before_and_is_held_until_i
 
         assert!(!round(&store, &fleet, 3_000, 1.2, false).await, "it is held");
         assert_eq!(version(&store, &fleet).await, 2);
-        store.following_release(&Scope::All, fleet.one.id).await.unwrap();
-        let again = store.following_release(&Scope::All, fleet.one.id).await;
+        store
+            .following_release(&Scope::All, fleet.one.id, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap();
+        let again = store
+            .following_release(&Scope::All, fleet.one.id, noon(), tocsin_scratch::audit)
+            .await;
         assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
         assert!(round(&store, &fleet, 4_000, 1.15, false).await);
         assert_eq!(version(&store, &fleet).await, 4, "no version is used twice");
@@ -133,10 +145,18 @@ async fn going_back_behind_an_accepted_plateau_takes_the_bounds_back_too_and_a_n
         assert!(!sensor(&store, &fleet).await.held_by_person);
         back(&store, &fleet, None, 3_100).await.unwrap();
         store
-            .commissioning_restart(&Scope::All, fleet.one.id, ("ana", "new bearing"), at(4_000))
+            .commissioning_restart(
+                &Scope::All,
+                fleet.one.id,
+                ("ana", "new bearing"),
+                at(4_000),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap();
-        let elsewhere = store.following_release(&Scope::All, fleet.one.id).await;
+        let elsewhere = store
+            .following_release(&Scope::All, fleet.one.id, noon(), tocsin_scratch::audit)
+            .await;
         assert!(
             matches!(elsewhere, Err(Error::Conflict { .. })),
             "nobody holds the new epoch"

@@ -82,7 +82,7 @@ async fn an_alarm_lives_from_raised_to_acknowledged_within_its_site_and_its_even
         round(&store, 200, &[SensorAlarmChange::RaiseAgain { id, since: at(115) }]).await;
         let take = async |scope: &Scope| {
             store
-                .sensor_alarm_acknowledge(scope, id, ("ana", "cable"), at(210))
+                .sensor_alarm_acknowledge(scope, id, ("ana", "cable"), at(210), tocsin_scratch::audit)
                 .await
         };
         assert!(matches!(take(&fleet.south_only()).await, Err(Error::NotFound { .. })));
@@ -132,7 +132,11 @@ async fn a_canary_is_in_no_list_and_its_mark_goes_the_way_of_a_page_to_nobody_el
             class: slug("tocsin-canary"),
             spec: slug("tocsin-canary"),
         };
-        let canary = store.sensor_create(&Scope::All, &new, at(0)).await.unwrap().sensor;
+        let canary = store
+            .sensor_create(&Scope::All, &new, at(0), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .sensor;
         hear(&store, &[signal(canary.id)]).await;
         let machines = store
             .machine_overviews(&Scope::All, &MachineQuery::default())

@@ -10,10 +10,13 @@ use tocsin_store::{Error, Store};
 use crate::stage::{Fleet, at, fleet, with_store};
 
 async fn verified(store: &Store, fleet: &Fleet, digest: u8) -> BundleId {
-    let bundle = store.bundle_insert(&bundle(fleet, digest), at(0)).await.unwrap();
+    let bundle = store
+        .bundle_insert(&bundle(fleet, digest), at(0), tocsin_scratch::audit)
+        .await
+        .unwrap();
     let (pending, verified) = (BundleState::Pending, BundleState::Verified);
     store
-        .bundle_set_state(bundle.id, pending, verified, "")
+        .bundle_set_state(bundle.id, (pending, verified), "", at(2), tocsin_scratch::audit)
         .await
         .unwrap()
         .id
@@ -38,15 +41,19 @@ async fn approved(store: &Store, fleet: &Fleet, bundle: BundleId) -> ThresholdSe
         reason: "first".to_owned(),
         created_by: "ana".to_owned(),
     };
-    let set = store.threshold_set_insert(&new, at(0)).await.unwrap().id;
+    let set = store
+        .threshold_set_insert(&new, at(0), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .id;
     let tested = r#"{"pages": 0}"#;
     let record = store
-        .threshold_set_set_state(set, Proposed, Tested, Some(tested))
+        .threshold_set_set_state(set, (Proposed, Tested), Some(tested), at(2), tocsin_scratch::audit)
         .await
         .unwrap();
     assert_eq!(record.provenance_json, tested);
     store
-        .threshold_set_set_state(set, Tested, Approved, None)
+        .threshold_set_set_state(set, (Tested, Approved), None, at(2), tocsin_scratch::audit)
         .await
         .unwrap();
     set
@@ -60,9 +67,21 @@ async fn state(store: &Store, set: ThresholdSetId) -> ThresholdState {
 async fn a_bundle_is_pushed_once_and_found_by_number_and_digest() {
     with_store("bundles", async |store| {
         let fleet = fleet(&store).await;
-        let first = store.bundle_insert(&bundle(&fleet, 0xab), at(0)).await.unwrap();
-        assert_eq!(store.bundle_insert(&bundle(&fleet, 0xab), at(9)).await.unwrap(), first);
-        let second = store.bundle_insert(&bundle(&fleet, 0xcd), at(1)).await.unwrap();
+        let first = store
+            .bundle_insert(&bundle(&fleet, 0xab), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
+        assert_eq!(
+            store
+                .bundle_insert(&bundle(&fleet, 0xab), at(9), tocsin_scratch::audit)
+                .await
+                .unwrap(),
+            first
+        );
+        let second = store
+            .bundle_insert(&bundle(&fleet, 0xcd), at(1), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!(
             store.bundle_list(Some(fleet.class.id)).await.unwrap(),
             [second.clone(), first.clone()]
@@ -75,12 +94,18 @@ async fn a_bundle_is_pushed_once_and_found_by_number_and_digest() {
         ));
         let (pending, rejected) = (BundleState::Pending, BundleState::Rejected);
         let refused = store
-            .bundle_set_state(first.id, pending, rejected, "opset")
+            .bundle_set_state(first.id, (pending, rejected), "opset", at(2), tocsin_scratch::audit)
             .await
             .unwrap();
         assert_eq!((refused.state, refused.reason.as_str()), (rejected, "opset"));
         let again = store
-            .bundle_set_state(first.id, pending, BundleState::Verified, "")
+            .bundle_set_state(
+                first.id,
+                (pending, BundleState::Verified),
+                "",
+                at(2),
+                tocsin_scratch::audit,
+            )
             .await
             .unwrap_err();
         assert_eq!(
@@ -101,13 +126,18 @@ async fn limits_held_against_others_come_into_force_only_while_those_are() {
         let three = approved(&store, &fleet, bundle).await;
         let instead = async |set, other, seconds| {
             let why = ("policy", "within 3 dB");
-            store.threshold_activate_instead_of(set, other, why, at(seconds)).await
+            store
+                .threshold_activate_instead_of((set, other), why, at(seconds), tocsin_scratch::audit)
+                .await
         };
         let error = instead(two, one, 1).await.unwrap_err();
         assert_eq!(error.to_string(), format!("threshold set {one} is no longer in force"));
         assert_eq!(store.binding_current_all().await.unwrap(), [], "nothing was");
 
-        store.threshold_activate(one, "ana", "first", at(1)).await.unwrap();
+        store
+            .threshold_activate(one, ("ana", "first"), at(1), tocsin_scratch::audit)
+            .await
+            .unwrap();
         let binding = instead(two, one, 2).await.unwrap();
         assert_eq!((binding.version, binding.threshold_set), (2, Some(two)));
 
@@ -130,19 +160,29 @@ async fn activation_switches_set_and_binding_together_or_not_at_all() {
             approved(&store, &fleet, bundle).await,
             approved(&store, &fleet, bundle).await,
         );
-        let binding = store.threshold_activate(one, "ana", "first", at(1)).await.unwrap();
+        let binding = store
+            .threshold_activate(one, ("ana", "first"), at(1), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!((binding.version, binding.threshold_set), (1, Some(one)));
         assert_eq!(binding.champion, Some((bundle, BundleDigest([1; 32]))));
-        let binding = store.threshold_activate(two, "ana", "better", at(2)).await.unwrap();
+        let binding = store
+            .threshold_activate(two, ("ana", "better"), at(2), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!((binding.version, binding.threshold_set), (2, Some(two)));
         assert_eq!(state(&store, one).await, ThresholdState::Retired);
         assert_eq!(state(&store, two).await, ThresholdState::Active);
 
         // The bundle of the third is not verified: nothing changes, the retirement of the second neither.
-        let pending = store.bundle_insert(&self::bundle(&fleet, 2), at(0)).await.unwrap().id;
+        let pending = store
+            .bundle_insert(&self::bundle(&fleet, 2), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .id;
         let three = approved(&store, &fleet, pending).await;
         let error = store
-            .threshold_activate(three, "ana", "worse", at(3))
+            .threshold_activate(three, ("ana", "worse"), at(3), tocsin_scratch::audit)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Conflict { .. }), "{error}");
@@ -150,7 +190,7 @@ async fn activation_switches_set_and_binding_together_or_not_at_all() {
         assert_eq!(store.binding_current_all().await.unwrap(), [binding]);
 
         let back = store
-            .binding_rollback(fleet.class.id, "ana", "back", at(4))
+            .binding_rollback(fleet.class.id, ("ana", "back"), at(4), tocsin_scratch::audit)
             .await
             .unwrap();
         assert_eq!((back.version, back.threshold_set), (3, Some(one)));
@@ -178,12 +218,15 @@ async fn a_set_moves_only_from_the_state_it_is_in() {
             (Proposed, Approved),
             (Approved, Active),
         ] {
-            let error = store.threshold_set_set_state(set, from, to, None).await.unwrap_err();
+            let error = store
+                .threshold_set_set_state(set, (from, to), None, at(2), tocsin_scratch::audit)
+                .await
+                .unwrap_err();
             assert!(matches!(error, Error::Conflict { .. }), "{error}");
         }
         assert_eq!(state(&store, set).await, Approved);
         let nothing = store
-            .binding_rollback(fleet.class.id, "ana", "", at(0))
+            .binding_rollback(fleet.class.id, ("ana", ""), at(0), tocsin_scratch::audit)
             .await
             .unwrap_err();
         assert!(matches!(nothing, Error::Conflict { .. }), "{nothing}");
@@ -206,7 +249,10 @@ async fn of_two_changes_to_one_version_one_is_refused_and_watchers_hear_the_othe
             changed_by: "ana".to_owned(),
             reason: "try it".to_owned(),
         };
-        let (left, right) = tokio::join!(store.binding_append(&new, at(1)), store.binding_append(&new, at(1)));
+        let (left, right) = tokio::join!(
+            store.binding_append(&new, at(1), tocsin_scratch::audit),
+            store.binding_append(&new, at(1), tocsin_scratch::audit)
+        );
         let (won, lost) = if left.is_ok() { (left, right) } else { (right, left) };
         assert_eq!(won.unwrap().challenger, Some((bundle, BundleDigest([1; 32]))));
         assert!(matches!(lost, Err(Error::Conflict { .. })), "{lost:?}");

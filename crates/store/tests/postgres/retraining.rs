@@ -29,9 +29,17 @@ async fn bundle(store: &Store, fleet: &Fleet, digest: u8) -> BundleId {
         manifest_json: "{}".to_owned(),
         pushed_by: "ana".to_owned(),
     };
-    let id = store.bundle_insert(&new, at(0)).await.unwrap().id;
+    let id = store
+        .bundle_insert(&new, at(0), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .id;
     let (pending, verified) = (BundleState::Pending, BundleState::Verified);
-    store.bundle_set_state(id, pending, verified, "").await.unwrap().id
+    store
+        .bundle_set_state(id, (pending, verified), "", at(2), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .id
 }
 
 async fn insert(store: &Store, rows: &[NewReading]) {
@@ -52,28 +60,37 @@ fn healthy(sensor: SensorId, second: u64, content: i64) -> NewReading {
 async fn a_class_has_one_unfinished_job_and_a_rare_one_waits_for_its_turn() {
     with_store("training_request", async |store| {
         let fleet = fleet(&store).await;
-        let first = store.training_job_request(&job(&fleet, "drift"), at(0)).await.unwrap();
+        let first = store
+            .training_job_request(&job(&fleet, "drift"), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!((first.state, first.attempts), (TrainingState::Queued, 0));
-        let second = store.training_job_request(&job(&fleet, "again"), at(1)).await;
+        let second = store
+            .training_job_request(&job(&fleet, "again"), at(1), tocsin_scratch::audit)
+            .await;
         assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
         let hour = Duration::from_hours(1);
         let rare = store
-            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(7200))
+            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(7200), tocsin_scratch::audit)
             .await;
         assert_eq!(rare.unwrap(), None, "one is unfinished");
 
-        let taken = store.training_job_lease(at(10), LEASE, 3).await.unwrap().unwrap();
+        let taken = store
+            .training_job_lease(at(10), LEASE, 3, tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .unwrap();
         let end = store
-            .training_job_end(&taken, Attempt::Failed("too few rows"), at(20))
+            .training_job_end(&taken, Attempt::Failed("too few rows"), at(20), tocsin_scratch::audit)
             .await
             .unwrap();
         assert_eq!((end.state, end.error.as_str()), (TrainingState::Failed, "too few rows"));
         let rare = store
-            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(1800))
+            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(1800), tocsin_scratch::audit)
             .await;
         assert_eq!(rare.unwrap(), None, "too soon");
         let rare = store
-            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(3601))
+            .training_job_request_rarely(&job(&fleet, "drift"), hour, at(3601), tocsin_scratch::audit)
             .await;
         assert!(rare.unwrap().is_some());
         assert_eq!(
@@ -88,28 +105,62 @@ async fn a_class_has_one_unfinished_job_and_a_rare_one_waits_for_its_turn() {
 async fn a_job_whose_trainer_died_is_taken_by_another_and_given_up_after_some_attempts() {
     with_store("training_lease", async |store| {
         let fleet = fleet(&store).await;
-        store.training_job_request(&job(&fleet, "drift"), at(0)).await.unwrap();
-        let first = store.training_job_lease(at(10), LEASE, 2).await.unwrap().unwrap();
+        store
+            .training_job_request(&job(&fleet, "drift"), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
+        let first = store
+            .training_job_lease(at(10), LEASE, 2, tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(store.training_job_progress(&first, 0.5, at(100)).await.unwrap());
-        assert_eq!(store.training_job_lease(at(99), LEASE, 2).await.unwrap(), None);
+        assert_eq!(
+            store
+                .training_job_lease(at(99), LEASE, 2, tocsin_scratch::audit)
+                .await
+                .unwrap(),
+            None
+        );
 
-        let second = store.training_job_lease(at(100), LEASE, 2).await.unwrap().unwrap();
+        let second = store
+            .training_job_lease(at(100), LEASE, 2, tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((second.id, second.attempts, second.progress), (first.id, 2, 0.0));
         assert!(
             !store.training_job_progress(&first, 0.9, at(900)).await.unwrap(),
             "its lease is lost"
         );
-        let late = store.training_job_end(&first, Attempt::Failed("late"), at(101)).await;
+        let late = store
+            .training_job_end(&first, Attempt::Failed("late"), at(101), tocsin_scratch::audit)
+            .await;
         assert!(matches!(late, Err(Error::Conflict { .. })), "{late:?}");
 
         let postponed = Attempt::Postponed("no registry", at(200));
-        let waiting = store.training_job_end(&second, postponed, at(110)).await.unwrap();
+        let waiting = store
+            .training_job_end(&second, postponed, at(110), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert_eq!(
             (waiting.state, waiting.error.as_str()),
             (TrainingState::Queued, "no registry")
         );
-        assert_eq!(store.training_job_lease(at(199), LEASE, 3).await.unwrap(), None);
-        assert_eq!(store.training_job_lease(at(200), LEASE, 2).await.unwrap(), None);
+        assert_eq!(
+            store
+                .training_job_lease(at(199), LEASE, 3, tocsin_scratch::audit)
+                .await
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            store
+                .training_job_lease(at(200), LEASE, 2, tocsin_scratch::audit)
+                .await
+                .unwrap(),
+            None
+        );
         let given_up = store.training_job_get(first.id).await.unwrap();
         assert_eq!(
             (given_up.state, given_up.error.as_str()),
@@ -123,11 +174,18 @@ async fn a_job_whose_trainer_died_is_taken_by_another_and_given_up_after_some_at
 async fn a_finished_job_names_its_bundle() {
     with_store("training_done", async |store| {
         let fleet = fleet(&store).await;
-        store.training_job_request(&job(&fleet, "drift"), at(0)).await.unwrap();
-        let taken = store.training_job_lease(at(10), LEASE, 3).await.unwrap().unwrap();
+        store
+            .training_job_request(&job(&fleet, "drift"), at(0), tocsin_scratch::audit)
+            .await
+            .unwrap();
+        let taken = store
+            .training_job_lease(at(10), LEASE, 3, tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .unwrap();
         let made = bundle(&store, &fleet, 1).await;
         let done = store
-            .training_job_end(&taken, Attempt::Done(made), at(20))
+            .training_job_end(&taken, Attempt::Done(made), at(20), tocsin_scratch::audit)
             .await
             .unwrap();
         assert_eq!(
@@ -135,7 +193,9 @@ async fn a_finished_job_names_its_bundle() {
             (TrainingState::Done, Some(made), 1.0)
         );
         assert_eq!(done.finished_at, Some(at(20)));
-        let again = store.training_job_end(&done, Attempt::Done(made), at(30)).await;
+        let again = store
+            .training_job_end(&done, Attempt::Done(made), at(30), tocsin_scratch::audit)
+            .await;
         assert!(matches!(again, Err(Error::Conflict { .. })));
     })
     .await;
@@ -299,12 +359,16 @@ async fn a_move_is_told_from_what_was_commissioned_until_a_champion_was_fitted_a
 
         let champion = bundle(&store, &fleet, 1).await;
         store
-            .training_job_request(&job(&fleet, "drift"), at(110))
+            .training_job_request(&job(&fleet, "drift"), at(110), tocsin_scratch::audit)
             .await
             .unwrap();
-        let taken = store.training_job_lease(at(111), LEASE, 3).await.unwrap().unwrap();
+        let taken = store
+            .training_job_lease(at(111), LEASE, 3, tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .unwrap();
         store
-            .training_job_end(&taken, Attempt::Done(champion), at(120))
+            .training_job_end(&taken, Attempt::Done(champion), at(120), tocsin_scratch::audit)
             .await
             .unwrap();
         let binding = NewBinding {
@@ -316,7 +380,10 @@ async fn a_move_is_told_from_what_was_commissioned_until_a_champion_was_fitted_a
             changed_by: "ana".to_owned(),
             reason: String::new(),
         };
-        store.binding_append(&binding, at(130)).await.unwrap();
+        store
+            .binding_append(&binding, at(130), tocsin_scratch::audit)
+            .await
+            .unwrap();
         round(200, 1.75).await;
         let told = store.training_departures(fleet.class.id, at(0)).await.unwrap();
         assert_eq!(told[0].move_ln, [0.25], "from what the champion was fitted on");

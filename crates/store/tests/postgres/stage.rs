@@ -56,17 +56,26 @@ pub(crate) async fn site(store: &Store, name: &str, cap: i32) -> Site {
         auto_register_cap: cap,
         longest_shelf: Site::DEFAULT_LONGEST_SHELF,
     };
-    store.site_create(&new, noon()).await.unwrap()
+    store.site_create(&new, noon(), tocsin_scratch::audit).await.unwrap()
 }
 
 pub(crate) async fn fleet(store: &Store) -> Fleet {
     let (north, south) = (site(store, "north", 3).await, site(store, "south", 0).await);
     let class = store
-        .class_create(&slug("pump"), Duration::from_secs(10), noon())
+        .class_create(
+            &tocsin_store::fleet::NewClass::usual(slug("pump"), Duration::from_secs(10)),
+            noon(),
+            tocsin_scratch::audit,
+        )
         .await
         .unwrap();
     store
-        .spec_create(&slug("accel"), &SpectrumSpec::corpus_default(64), noon())
+        .spec_create(
+            &slug("accel"),
+            &SpectrumSpec::corpus_default(64),
+            noon(),
+            tocsin_scratch::audit,
+        )
         .await
         .unwrap();
     let sensor = async |site: &str, machine: &str| {
@@ -78,7 +87,11 @@ pub(crate) async fn fleet(store: &Store) -> Fleet {
             class: slug("pump"),
             spec: slug("accel"),
         };
-        store.sensor_create(&Scope::All, &new, noon()).await.unwrap().sensor
+        store
+            .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap()
+            .sensor
     };
     let (one, two, far) = (
         sensor("north", "one").await,

@@ -24,8 +24,14 @@ async fn zoned_fleet(store: &Store) -> Fleet {
         span: Duration::from_secs(100),
         run_in: 5,
     };
-    store.class_set_commissioning(&fleet.class.name, rules).await.unwrap();
-    store.zones_set(&fleet.class.name, &rigid(), WHY, noon()).await.unwrap();
+    store
+        .class_set_commissioning(&fleet.class.name, rules, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
+    store
+        .zones_set(&fleet.class.name, &rigid(), WHY, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
     fleet
 }
 
@@ -81,12 +87,21 @@ async fn the_newest_zones_are_in_force_and_the_others_are_the_history() {
         let listed = store.severity_classes(Some(class)).await.unwrap();
         assert_eq!((listed[0].version, &listed[0].zones), (0, &SeverityZones::default()));
         let mut changes = store.changes(Channel::Zones).await.unwrap();
-        store.zones_set(&fleet.class.name, &rigid(), WHY, noon()).await.unwrap();
+        store
+            .zones_set(&fleet.class.name, &rigid(), WHY, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap();
         changes.changed().await.unwrap();
         let none = SeverityZones::default();
         let taken = ("bob", "they were wrong");
-        store.zones_set(&fleet.class.name, &none, taken, at(60)).await.unwrap();
-        store.zones_set(&fleet.class.name, &rigid(), WHY, at(90)).await.unwrap();
+        store
+            .zones_set(&fleet.class.name, &none, taken, at(60), tocsin_scratch::audit)
+            .await
+            .unwrap();
+        store
+            .zones_set(&fleet.class.name, &rigid(), WHY, at(90), tocsin_scratch::audit)
+            .await
+            .unwrap();
         let listed = store.severity_classes(None).await.unwrap();
         let of_class = listed.iter().find(|listed| listed.class == class).unwrap();
         assert_eq!((of_class.version, &of_class.zones), (3, &rigid()));
@@ -99,7 +114,10 @@ async fn the_newest_zones_are_in_force_and_the_others_are_the_history() {
         assert_eq!(told, [(3, "ana"), (2, "bob"), (1, "ana")]);
         assert_eq!(store.zones_by_class().await.unwrap()[&class], history[0]);
         let unknown = slug("nosuch");
-        let refused = store.zones_set(&unknown, &none, WHY, noon()).await.unwrap_err();
+        let refused = store
+            .zones_set(&unknown, &none, WHY, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::NotFound { .. }), "{refused}");
     })
     .await;
@@ -156,7 +174,9 @@ async fn a_refused_sensor_waits_for_a_person_for_other_zones_or_for_a_new_epoch(
         keep(&store, &at_severity(sensor, 0..40, 8.0, 2.26)).await;
         let accept = async |scope: &Scope| {
             let why = ("ana", "soft foundation");
-            store.commissioning_accept_zone(scope, sensor, why, noon()).await
+            store
+                .commissioning_accept_zone(scope, sensor, why, noon(), tocsin_scratch::audit)
+                .await
         };
         let ready = lease(&store, noon()).await.remove(0);
         assert!(!ready.zone_accepted);
@@ -166,14 +186,20 @@ async fn a_refused_sensor_waits_for_a_person_for_other_zones_or_for_a_new_epoch(
 
         let refuse = async |ready: &ReadySensor, version| {
             let why = (version, "it stands in zone D");
-            store.commissioning_refuse(ready, why, noon()).await.unwrap()
+            store
+                .commissioning_refuse(ready, why, noon(), tocsin_scratch::audit)
+                .await
+                .unwrap()
         };
         assert!(!refuse(&ready, 0).await, "those zones are not in force");
         assert!(refuse(&ready, 1).await);
         assert!(!refuse(&ready, 1).await, "it is no news");
         let days_later = noon() + Duration::from_hours(72);
         assert_eq!(lease(&store, days_later).await, []);
-        store.zones_set(&fleet.class.name, &rigid(), WHY, noon()).await.unwrap();
+        store
+            .zones_set(&fleet.class.name, &rigid(), WHY, noon(), tocsin_scratch::audit)
+            .await
+            .unwrap();
         assert!(
             refuse(&lease(&store, days_later).await[0], 2).await,
             "other zones are another question"
@@ -196,7 +222,7 @@ async fn a_refused_sensor_waits_for_a_person_for_other_zones_or_for_a_new_epoch(
 
         let why = ("ana", "balanced");
         store
-            .commissioning_restart(&Scope::All, sensor, why, days_later)
+            .commissioning_restart(&Scope::All, sensor, why, days_later, tocsin_scratch::audit)
             .await
             .unwrap();
         let states = store.commissioning_by_sensor(&Scope::All, &[sensor]).await.unwrap();
