@@ -8,11 +8,11 @@ use tocsin_domain::{
     SensorId, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_store::Store;
-use tocsin_store::access::NewAuditEntry;
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, readings_copy};
+use tocsin_tests::postgres::filled;
 
 use crate::fleet::{self, CLASS, Fleet, SITE, Size};
 use crate::platform::Platform;
@@ -20,7 +20,7 @@ use crate::platform::Platform;
 /// Sensors of a machine.
 pub(crate) const OF_MACHINE: usize = 4;
 /// Bins of a spectrum, and bytes of a latent of twelve half floats.
-const BINS: u16 = 64;
+pub(crate) const BINS: u16 = 64;
 const LATENT_BYTES: usize = 24;
 /// Rows of a `COPY`.
 const ROWS: usize = 20_000;
@@ -199,14 +199,4 @@ fn mixed(seed: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
-}
-
-/// The entry of what was filled in.
-fn filled<T>(_: &T) -> NewAuditEntry {
-    NewAuditEntry {
-        actor: "benchmark".to_owned(),
-        action: "benchmark.fill".to_owned(),
-        subject: CLASS.to_owned(),
-        detail_json: "{}".to_owned(),
-    }
 }

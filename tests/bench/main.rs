@@ -4,6 +4,7 @@
 //! `make bench-load`, `make bench-latency`, `make bench-disturbance` and `make bench-stages` run them with their full
 //! settings.
 
+mod archive;
 mod console;
 mod cpu;
 mod disturbance;
@@ -45,6 +46,8 @@ enum Benchmark {
     Console(console::Options),
     /// Other batches' acks while one machine is locked and one batch is poisoned
     Disturbance(disturbance::Options),
+    /// Bytes of a reading in the archive, and readings per second there and back
+    Archive(archive::Options),
     /// CPU time of each stage of a reading's path, each alone on one thread
     Stages(stages::Options),
     /// False pages of benign changes, and failures told from them, while baselines follow the fleet
@@ -66,6 +69,7 @@ async fn main() -> Result<()> {
         Benchmark::Latency(options) => latency::run(options).await?,
         Benchmark::Console(options) => console::run(options).await?,
         Benchmark::Disturbance(options) => disturbance::run(options).await?,
+        Benchmark::Archive(options) => archive::run(options).await?,
         Benchmark::Stages(options) => stages::run(options).await?,
         Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,

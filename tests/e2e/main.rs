@@ -4,6 +4,7 @@ mod access;
 mod acknowledge;
 mod alertmanager;
 mod api;
+mod archive;
 mod audit;
 mod bad_input;
 mod bearing;

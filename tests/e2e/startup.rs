@@ -22,9 +22,12 @@ metrics_listen = "off"
 [database]
 url = "{database}"
 connect_deadline_ms = 700
+[objects]
+url = "{}"
 [access]
 service_credential_file = "{}"
 "#,
+        folder.join("objects").display(),
         credential.display()
     );
     let path = folder.join("tocsin.toml");

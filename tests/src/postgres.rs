@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tocsin::cluster::Cluster;
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::{PgPool, Store};
 
 /// Tells databases of one process apart.
@@ -124,4 +125,9 @@ async fn sqlx_execute(pool: &PgPool, statement: &str) -> Result<()> {
         .await
         .with_context(|| statement.to_owned())?;
     Ok(())
+}
+
+/// The audit entry of what a story or a benchmark fills in.
+pub fn filled<T>(_: &T) -> NewAuditEntry {
+    NewAuditEntry::new("test", "test.fill", "test", &serde_json::json!({}))
 }

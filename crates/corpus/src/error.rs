@@ -47,6 +47,20 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the storage failed, which says nothing about the file.
+    pub fn is_of_storage(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Parquet {
+                    source: ParquetError::External(_),
+                    ..
+                }
+        )
+    }
+}
+
 /// A fault in a column or value, before it is known where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {

@@ -5,9 +5,12 @@
 //! streams rows by record batches, [`read_all`] collects those that pass a [`Filter`], [`Timeline`] brings rows of
 //! several files into the order in which a plant would have sent them, and [`Writer`] writes the same schema.
 //!
+//! The archive of what was judged has a schema of its own, in object storage: [`archive`].
+//!
 //! **Invariant:** a [`Row`] that was read has a parsed name and finite amplitudes of zero or more, and within a file a
 //! sensor has one number of bins. Whatever breaks this is an [`Error`] naming file, row, column and reason.
 
+pub mod archive;
 mod columns;
 mod error;
 mod filter;

@@ -30,6 +30,9 @@ pub enum DeclaredState {
 }
 
 impl DeclaredState {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Stopped, Self::Transient];
+
     /// Reads `running`, `stopped` or `transient`.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         match text {

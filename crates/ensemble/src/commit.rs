@@ -46,7 +46,7 @@ impl Committer {
                 let (free, folded) = divide(group, &open);
                 tokio::join!(self.commit_free(free), self.commit_folded(folded));
             }
-            Err(error) => fail(&group, error),
+            Err(error) => self.fail(&group, error),
         }
     }
 
@@ -78,7 +78,7 @@ impl Committer {
                     let error = Arc::new(error);
                     groups.push(group);
                     for group in groups.drain(..) {
-                        fail_shared(&group, &error);
+                        self.fail_shared(&group, &error);
                     }
                 }
                 Err(error) => match split_batches(group) {
@@ -129,7 +129,7 @@ impl Committer {
             Err(error @ Error::Unavailable { .. }) => {
                 let error = Arc::new(error);
                 for readings in machines.values() {
-                    fail_shared(readings, &error);
+                    self.fail_shared(readings, &error);
                 }
             }
             Err(error) => {
@@ -154,8 +154,22 @@ impl Committer {
     async fn fold_alone(&self, machine: MachineId, readings: Vec<Assessed>) {
         match self.fold_waiting(machine, &readings).await {
             Ok(outcomes) => self.settle(readings, outcomes),
-            Err(error @ Error::Unavailable { .. }) => fail(&readings, error),
+            Err(error @ Error::Unavailable { .. }) => self.fail(&readings, error),
             Err(error) => refuse(&readings, &error),
+        }
+    }
+
+    /// The store is out of reach: the whole batch is the sender's to send again.
+    fn fail(&self, readings: &[Assessed], error: Error) {
+        self.fail_shared(readings, &Arc::new(error));
+    }
+
+    fn fail_shared(&self, readings: &[Assessed], error: &Arc<Error>) {
+        tracing::warn!(readings = readings.len(), %error, "readings can't be stored now");
+        // Perhaps the partition of a day that this process knows was archived.
+        self.store.days_forget();
+        for assessed in readings {
+            assessed.place.fail_batch(Failure::Unavailable(error.clone()));
         }
     }
 
@@ -204,18 +218,6 @@ fn split_batches(mut group: Vec<Assessed>) -> Result<(Vec<Assessed>, Vec<Assesse
             Ok((group, second))
         }
         None => Err(group),
-    }
-}
-
-/// The store is out of reach: the whole batch is the sender's to send again.
-fn fail(readings: &[Assessed], error: tocsin_store::Error) {
-    fail_shared(readings, &Arc::new(error));
-}
-
-fn fail_shared(readings: &[Assessed], error: &Arc<tocsin_store::Error>) {
-    tracing::warn!(readings = readings.len(), %error, "readings can't be stored now");
-    for assessed in readings {
-        assessed.place.fail_batch(Failure::Unavailable(error.clone()));
     }
 }
 

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tocsin_domain::BundleDigest;
-use url::Url;
 
 use crate::archive::{ArchiveLimits, BundleArchive};
 use crate::bundle::{Bundle, check_files};
 use crate::error::StoreError;
 use crate::manifest::Manifest;
+use crate::objects::Objects;
 
 /// Bundles kept in memory after they were loaded.
 const CACHED: usize = 16;
@@ -22,70 +19,34 @@ const CACHED: usize = 16;
 /// A store of bundles. Clones share the connection and the cache.
 #[derive(Debug, Clone)]
 pub struct BundleStore {
-    objects: Arc<dyn ObjectStore>,
-    prefix: Path,
+    objects: Objects,
     limits: ArchiveLimits,
     cache: Arc<Mutex<BTreeMap<BundleDigest, Arc<Bundle>>>>,
 }
 
 impl BundleStore {
-    /// Opens a store by its address: a folder (a path or `file://`, made if it is not there), `s3://bucket/prefix`, or
-    /// `memory://` for tests. S3 takes endpoint and credentials from the `AWS_*` environment variables.
+    /// Opens a store by its address, as [`Objects::open`].
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Self::open_with(url, &BTreeMap::new())
+        Ok(Self::over(Objects::open(url)?))
     }
 
-    /// Opens a store, with settings that go before the environment: `aws_endpoint`, `aws_region`, `aws_access_key_id`,
-    /// `aws_secret_access_key`, `aws_allow_http` and the others of the S3 client.
+    /// Opens a store, with settings that go before the environment, as [`Objects::open_with`].
     pub fn open_with(url: &str, settings: &BTreeMap<String, String>) -> Result<Self, StoreError> {
-        let refuse = |reason: String| StoreError::Address {
-            url: url.to_owned(),
-            reason,
-        };
-        if !url.contains("://") {
-            return Self::open_folder(std::path::Path::new(url), refuse);
-        }
-        let parsed = Url::parse(url).map_err(|e| refuse(e.to_string()))?;
-        match parsed.scheme() {
-            "file" => {
-                let folder = parsed
-                    .to_file_path()
-                    .map_err(|()| refuse("is not a local folder".to_owned()))?;
-                Self::open_folder(&folder, refuse)
-            }
-            "memory" => Ok(Self::over(Arc::new(InMemory::new()), Path::default())),
-            "s3" => {
-                let mut builder = AmazonS3Builder::from_env().with_url(format!(
-                    "s3://{}",
-                    parsed.host_str().ok_or_else(|| refuse("names no bucket".to_owned()))?
-                ));
-                for (name, value) in settings {
-                    let key: AmazonS3ConfigKey = name
-                        .parse()
-                        .map_err(|_| refuse(format!("{name:?} is not a setting of S3")))?;
-                    builder = builder.with_config(key, value);
-                }
-                let objects = builder.build().map_err(|e| refuse(e.to_string()))?;
-                let prefix = Path::from_url_path(parsed.path()).map_err(|e| refuse(e.to_string()))?;
-                Ok(Self::over(Arc::new(objects), prefix))
-            }
-            other => Err(refuse(format!("{other:?} is none of file, s3 and memory"))),
-        }
+        Ok(Self::over(Objects::open_with(url, settings)?))
     }
 
-    fn open_folder(folder: &std::path::Path, refuse: impl Fn(String) -> StoreError) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|e| refuse(e.to_string()))?;
-        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|e| refuse(e.to_string()))?;
-        Ok(Self::over(Arc::new(objects), Path::default()))
-    }
-
-    fn over(objects: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+    /// A store in object storage that is opened already.
+    pub fn over(objects: Objects) -> Self {
         Self {
             objects,
-            prefix,
             limits: ArchiveLimits::default(),
             cache: Arc::default(),
         }
+    }
+
+    /// The object storage itself.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// Keeps an archive; when it is there already, nothing happens.
@@ -93,7 +54,12 @@ impl BundleStore {
         let digest = archive.digest();
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from(archive.to_bytes());
-        match self.objects.put_opts(&self.path(&digest), payload, options).await {
+        match self
+            .objects
+            .store()
+            .put_opts(&self.path(&digest), payload, options)
+            .await
+        {
             Ok(_) => {
                 tracing::info!(%digest, "bundle stored");
                 Ok(digest)
@@ -137,7 +103,7 @@ impl BundleStore {
             digest: *digest,
             reason,
         };
-        let found = self.objects.get(&self.path(digest)).await.map_err(failed)?;
+        let found = self.objects.store().get(&self.path(digest)).await.map_err(failed)?;
         if found.meta.size > self.limits.archive_bytes {
             let reason = format!("{} bytes, the limit is {}", found.meta.size, self.limits.archive_bytes);
             return Err(damaged(reason));
@@ -151,7 +117,7 @@ impl BundleStore {
     }
 
     fn path(&self, digest: &BundleDigest) -> Path {
-        self.prefix.clone().join("bundles").join(format!("{digest}.tar"))
+        self.objects.path("bundles").join(format!("{digest}.tar"))
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, BTreeMap<BundleDigest, Arc<Bundle>>> {
@@ -176,6 +142,7 @@ fn what_differs(archive: &BundleArchive) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use url::Url;
 
     fn overwrite(folder: &std::path::Path, digest: &BundleDigest, bytes: &[u8]) {
         std::fs::write(folder.join("bundles").join(format!("{digest}.tar")), bytes).unwrap();
@@ -235,20 +202,5 @@ mod tests {
         let store = BundleStore::open("memory://").unwrap();
         let digest = fixture::archive().digest();
         assert!(matches!(store.get(&digest).await, Err(StoreError::NotFound { digest: asked }) if asked == digest));
-    }
-
-    #[test]
-    fn an_address_that_is_none_of_the_kinds_is_refused() {
-        for address in ["http://example.org/x", "s3://", "gs://bucket"] {
-            assert!(
-                matches!(BundleStore::open(address), Err(StoreError::Address { .. })),
-                "{address}"
-            );
-        }
-        let settings = [("aws_colour".to_owned(), "red".to_owned())].into();
-        let error = BundleStore::open_with("s3://bucket/prefix", &settings)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("\"aws_colour\" is not a setting"), "{error}");
     }
 }

@@ -84,6 +84,9 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
+    /// The archive can't be read.
+    #[error(transparent)]
+    Archive(tocsin_archive::Error),
     /// The bundle can't be had.
     #[error(transparent)]
     Bundle(#[from] tocsin_models::StoreError),
@@ -93,6 +96,15 @@ pub enum Error {
     /// The computation was broken off.
     #[error("the computation broke off: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl From<tocsin_archive::Error> for Error {
+    fn from(error: tocsin_archive::Error) -> Self {
+        match error {
+            tocsin_archive::Error::Store(error) => Self::Store(error),
+            error => Self::Archive(error),
+        }
+    }
 }
 
 impl From<Error> for Status {
@@ -127,6 +139,7 @@ impl From<Error> for Status {
             | Error::Bundle(
                 Bundle::Address { .. } | Bundle::NotFound { .. } | Bundle::Damaged { .. } | Bundle::Bundle { .. },
             )
+            | Error::Archive(_)
             | Error::Unreadable { .. }
             | Error::BrokenOff(_) => {
                 tracing::error!(error = message, "a call failed");

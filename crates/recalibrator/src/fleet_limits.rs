@@ -122,7 +122,7 @@ impl Service {
         replayed: &Replayed,
         (sets, persons): (&[Arc<ThresholdSet>], u64),
     ) -> Result<(Vec<Expected>, u64), Error> {
-        let store = &self.parts.store;
+        let (store, archive) = (&self.parts.store, self.parts.archive());
         let healthy = store.machines_healthy(scope, bundle.class, replayed.period).await?;
         let healthy: BTreeSet<MachineId> = healthy.into_iter().collect();
         let (of_class, mut left_out) = (store.machines_by_class(scope, bundle.class).await?, 0);
@@ -134,7 +134,7 @@ impl Service {
                 left_out += 1;
                 continue;
             }
-            let replays = replayed.machine(store, scope, machine.id, sets).await?;
+            let replays = replayed.machine(&archive, scope, machine.id, sets).await?;
             for (tally, replay) in tallies.iter_mut().zip(&replays) {
                 tally.add(machine.site, replay);
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tocsin_archive::Reader;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::recalibrator_service_server::{RecalibratorService, RecalibratorServiceServer};
@@ -33,6 +34,13 @@ pub struct Parts {
     pub bundles: BundleStore,
     /// Now.
     pub clock: Clock,
+}
+
+impl Parts {
+    /// Stored readings, those of archived days too.
+    pub(crate) fn archive(&self) -> Reader {
+        Reader::new(self.store.clone(), self.bundles.objects().clone())
+    }
 }
 
 /// The service to register, and what runs beside it.

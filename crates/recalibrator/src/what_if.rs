@@ -1,12 +1,13 @@
 //! What limits would have opened over a class's stored scores, beside those in force. Changes nothing.
 //!
-//! Machine after machine is read in order of capture and replayed by the code that judges live: no more than a page of
+//! Machine after machine is read in order of capture, archived days from their files, and replayed by the code that judges live: no more than a page of
 //! readings and what a window can reach is in memory. The replay begins with nothing open, and takes every reading as if
 //! it had come in time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tocsin_archive::Reader;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::fleet::MachineClass;
@@ -16,7 +17,6 @@ use tocsin_domain::{
 use tocsin_judge::compare::{Comparison, compare};
 use tocsin_judge::replay::ScoredReading;
 use tocsin_judge::{Expected, MachineReplay, Tally, ThresholdSet};
-use tocsin_store::Store;
 use tocsin_store::fleet::Machine;
 use tocsin_store::reading::{ReplayQuery, StoredReading};
 
@@ -44,7 +44,7 @@ impl Replayed {
     /// Replays one machine under some sets at once.
     pub(crate) async fn machine(
         &self,
-        store: &Store,
+        archive: &Reader,
         scope: &Scope,
         machine: MachineId,
         sets: &[Arc<ThresholdSet>],
@@ -62,7 +62,7 @@ impl Replayed {
             limit: PAGE_ROWS,
         };
         loop {
-            let page = store.scores_in_order(scope, &query).await?;
+            let page = archive.scores_in_order(scope, &query).await?;
             query.after = page.next;
             replays = tokio::task::spawn_blocking(move || {
                 for reading in &page.readings {
@@ -223,11 +223,11 @@ impl Service {
             .collect();
         let (mut tally, mut active_tally) = (Tally::default(), Tally::default());
         let mut machines = Vec::new();
-        let store = &self.parts.store;
+        let (store, archive) = (&self.parts.store, self.parts.archive());
         let of_class = store.machines_by_class(scope, candidate.class.id).await?;
         self.progress.expect(of_class.len());
         for machine in of_class {
-            let mut replays = replayed.machine(store, scope, machine.id, &sets).await?.into_iter();
+            let mut replays = replayed.machine(&archive, scope, machine.id, &sets).await?.into_iter();
             self.progress.read_one();
             let Some(replay) = replays.next() else { continue };
             tally.add(machine.site, &replay);

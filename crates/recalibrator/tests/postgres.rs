@@ -1,5 +1,7 @@
 //! The life of a threshold set against a real Postgres.
 
+#[path = "postgres/archived.rs"]
+mod archived;
 #[path = "postgres/budget.rs"]
 mod budget;
 #[path = "postgres/explain.rs"]

@@ -29,6 +29,9 @@ pub enum Error {
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
+    /// The archive can't be read.
+    #[error(transparent)]
+    Archive(tocsin_archive::Error),
     /// A row names a baseline that is not there.
     #[error("baseline {id}: named by a reading and not there")]
     NoBaseline {
@@ -57,6 +60,15 @@ pub enum Error {
     },
 }
 
+impl From<tocsin_archive::Error> for Error {
+    fn from(error: tocsin_archive::Error) -> Self {
+        match error {
+            tocsin_archive::Error::Store(error) => Self::Store(error),
+            error => Self::Archive(error),
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         use tocsin_store::Error as Store;
@@ -81,6 +93,7 @@ impl From<Error> for Status {
                 Self::failed_precondition(message)
             }
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
+            | Error::Archive(_)
             | Error::UnreadableSpectrum { .. }
             | Error::NoBaseline { .. }
             | Error::Network(_)

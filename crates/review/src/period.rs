@@ -60,6 +60,13 @@ impl Period {
         let place = offset * i128::from(count) / i128::from(self.length_us().max(1));
         place.clamp(0, i128::from(count.max(1)) - 1) as u32
     }
+
+    /// In which of `count` equal intervals a time of the period lies, their length rounded up to whole microseconds: as the
+    /// database thins.
+    pub(crate) fn rounded_interval(self, at: Timestamp, count: u32) -> i64 {
+        let width_us = (self.length_us().max(1) as u64).div_ceil(u64::from(count.max(1))) as i64;
+        (at.as_micros() - self.from.as_micros()) / width_us
+    }
 }
 
 /// Cuts a period into pieces that hold few enough rows each, without knowing how many there are: twice as long after a

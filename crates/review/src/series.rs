@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
-use tocsin_domain::{Level, SensorId};
+use tocsin_domain::{Level, ReadingKey, SensorId};
+use tocsin_store::reading::OverallPoint;
 
 use crate::levels::Judged;
 use crate::period::Period;
@@ -46,6 +47,56 @@ impl Thinned {
             .flat_map(BTreeMap::values)
             .map(point)
             .collect()
+    }
+}
+
+/// The highest of each overall level in each interval, while more are taken.
+#[derive(Debug)]
+pub(crate) struct HighestLevels {
+    period: Period,
+    points: u32,
+    kept: BTreeMap<(SensorId, usize, i64), OverallPoint>,
+}
+
+impl HighestLevels {
+    /// With those that are known already.
+    pub(crate) fn new(period: Period, points: u32, known: Vec<OverallPoint>) -> Self {
+        let mut levels = Self {
+            period,
+            points,
+            kept: BTreeMap::new(),
+        };
+        for point in known {
+            levels.take_one(point);
+        }
+        levels
+    }
+
+    /// Takes a reading's levels, in its spec's order.
+    pub(crate) fn take(&mut self, key: ReadingKey, levels: &[Option<f32>]) {
+        for (place, value) in levels.iter().enumerate() {
+            if let Some(value) = *value {
+                self.take_one(OverallPoint {
+                    sensor: key.sensor,
+                    place,
+                    captured_at: key.captured_at,
+                    value,
+                });
+            }
+        }
+    }
+
+    /// As the database thins: the highest value, at the time of the interval's first.
+    fn take_one(&mut self, point: OverallPoint) {
+        let interval = self.period.rounded_interval(point.captured_at, self.points);
+        let kept = self.kept.entry((point.sensor, point.place, interval)).or_insert(point);
+        kept.value = kept.value.max(point.value);
+        kept.captured_at = kept.captured_at.min(point.captured_at);
+    }
+
+    /// By sensor, place and time.
+    pub(crate) fn points(self) -> Vec<OverallPoint> {
+        self.kept.into_values().collect()
     }
 }
 

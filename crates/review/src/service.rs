@@ -37,7 +37,7 @@ pub struct Parts {
     pub store: Store,
     /// The scorers, for reconstructions; without them there are none.
     pub scorers: Option<Replicas>,
-    /// Object storage, where the bundles are from which verdicts are made again.
+    /// Object storage, where the archive is, and the bundles from which verdicts are made again.
     pub bundles: BundleStore,
 }
 
@@ -64,6 +64,7 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
     let sets = ThresholdSets::new(parts.store.clone());
     let service = Service {
         config: Arc::new(config),
+        archive: tocsin_archive::Reader::new(parts.store.clone(), parts.bundles.objects().clone()),
         store: parts.store,
         scorers: parts.scorers,
         bundles: parts.bundles,
@@ -109,6 +110,7 @@ impl Review {
 pub struct Service {
     config: Arc<Config>,
     store: Store,
+    archive: tocsin_archive::Reader,
     scorers: Option<Replicas>,
     bundles: BundleStore,
     sets: ThresholdSets<ThresholdSet>,

@@ -13,11 +13,11 @@ use tocsin_domain::access::Person;
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::overall::{Band, OverallQuantity};
 use tocsin_domain::{
-    AccountId, BaselineId, BundleDigest, BundleId, Condition, ContentHash, Detector, OverallSpec, PersonRole,
+    AccountId, BaselineId, BundleDigest, BundleId, Clock, Condition, ContentHash, Detector, OverallSpec, PersonRole,
     Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
-use tocsin_models::BundleStore;
+use tocsin_models::{BundleStore, Objects};
 use tocsin_review::{Config, Parts};
 use tocsin_scratch::{pump, slug, with_store};
 use tocsin_store::Store;
@@ -37,6 +37,7 @@ type Client = ReviewServiceClient<BoxCloneService<Request<Body>, http::Response<
 
 struct Stage {
     store: Store,
+    objects: Objects,
     sensor: Sensor,
     bundle: BundleId,
     set: ThresholdSetId,
@@ -89,6 +90,7 @@ async fn stage(store: Store) -> Stage {
         .id;
     Stage {
         store,
+        objects: Objects::open("memory://").unwrap(),
         sensor,
         bundle,
         set,
@@ -166,11 +168,24 @@ impl Stage {
         transaction.commit().await.unwrap();
     }
 
+    /// Archives the one day that there is.
+    async fn archive(&self) {
+        let archiver = tocsin_archive::Archiver::new(
+            tocsin_archive::Config::default(),
+            self.store.clone(),
+            self.objects.clone(),
+            Clock::manual(at(0) + Duration::from_hours(24 * 30)),
+            "review",
+        );
+        assert_eq!(archiver.round().await.unwrap().archived.len(), 1);
+        assert_eq!(self.store.partitions_list().await.unwrap(), []);
+    }
+
     fn client(&self, config: Config, scope: Scope) -> (Client, tocsin_review::Review) {
         let parts = Parts {
             store: self.store.clone(),
             scorers: None,
-            bundles: BundleStore::open("memory://").unwrap(),
+            bundles: BundleStore::over(self.objects.clone()),
         };
         let (service, review) = tocsin_review::build(config, parts).unwrap();
         let person = Person {
@@ -241,6 +256,40 @@ async fn a_series_keeps_the_highest_level_however_it_is_read() {
         let values: Vec<f32> = velocity.points.iter().map(|point| point.value).collect();
         assert_eq!(values, [0.5, 0.5, 0.5, 0.5, 30.0, 0.5, 0.5, 0.5, 0.5, 0.5]);
         assert!(temperature.points.is_empty(), "declared, but never sent");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archived_day_is_shown_as_it_was_when_it_was_hot() {
+    with_stage("cold", |stage| async move {
+        let mut residuals = vec![0.5; 300];
+        residuals[123] = 30.0;
+        stage.read(0, &residuals).await;
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let spectra = v1::GetSpectrogramRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            from: None,
+            to: None,
+            columns: 10,
+        };
+        let verdict = |second| v1::GetVerdictRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            at: Some(time::to_wire(at(second))),
+        };
+        let hot = client.get_machine_series(series(10)).await.unwrap().into_inner();
+        let hot_spectra = client.get_spectrogram(spectra.clone()).await.unwrap().into_inner();
+        let hot_verdict = client.get_verdict(verdict(7)).await.unwrap().into_inner();
+
+        stage.archive().await;
+        assert_eq!(client.get_machine_series(series(10)).await.unwrap().into_inner(), hot);
+        // The sensor waits to be commissioned, so all its spectra are kept.
+        assert_eq!(client.get_spectrogram(spectra).await.unwrap().into_inner(), hot_spectra);
+        assert_eq!(client.get_verdict(verdict(7)).await.unwrap().into_inner(), hot_verdict);
     })
     .await;
 }

@@ -214,7 +214,7 @@ impl Store {
                  since = coalesce((
                      select case when newest.flags & 8 <> 0 then newest.captured_at + interval '1 microsecond' end
                      from sensor t cross join lateral (
-                         select r.captured_at, r.flags from reading r where r.sensor_id = t.sensor_id
+                         select r.captured_at, r.flags from reading_with_kept r where r.sensor_id = t.sensor_id
                          order by r.captured_at desc limit 1) newest
                      where t.machine_id = s.machine_id order by newest.captured_at desc limit 1), $3)
              from sensor s join machine m using (machine_id)

@@ -89,7 +89,9 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(database) => database.code().is_some_and(|code| is_transient(&code)),
+            sqlx::Error::Database(database) => {
+                database.code().is_some_and(|code| is_transient(&code)) || is_without_partition(&**database)
+            }
             _ => false,
         };
         if transient {
@@ -106,6 +108,12 @@ impl From<sqlx::migrate::MigrateError> for Error {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         Self::Migration(Box::new(error))
     }
+}
+
+/// A row of a day whose partition was archived a moment ago: the next try makes one. Nothing but the constraint's missing
+/// name tells this from a violated check.
+fn is_without_partition(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.is_check_violation() && error.constraint().is_none() && error.table() == Some("reading")
 }
 
 /// SQLSTATE classes and codes after which the same call may succeed.

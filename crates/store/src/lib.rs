@@ -11,12 +11,14 @@
 //! sensor and capture time), so that two replicas wait for each other but never deadlock.
 
 pub mod access;
+pub mod archive;
 pub mod baseline;
 pub mod binding;
 pub mod bundle;
 pub mod changes;
 pub mod commissioning;
 mod error;
+pub mod export;
 pub mod fleet;
 pub mod following;
 pub mod incident;

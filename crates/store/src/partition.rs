@@ -2,6 +2,9 @@
 //!
 //! A partition is made as a table of its own and then attached: attaching takes a lock that neither readers nor writers
 //! of the other days notice, where `CREATE TABLE … PARTITION OF` would stop them all.
+//!
+//! A day that was archived gets a partition again when something of it comes late. A trigger stands before that one:
+//! what is archived already never goes in.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +16,7 @@ use tocsin_domain::{Invalid, Timestamp};
 use crate::{Error, Result, Store};
 
 /// The advisory lock under which partitions are made: the letters "tocsin".
-const MAKING_PARTITIONS: i64 = 0x746f_6373_696e;
+pub(crate) const MAKING_PARTITIONS: i64 = 0x746f_6373_696e;
 
 /// A calendar day in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +41,13 @@ impl Day {
         Self(self.0 + 1)
     }
 
-    fn date(self) -> NaiveDate {
+    /// The day of a date column.
+    pub(crate) fn from_date(date: NaiveDate) -> Self {
+        Self(date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days() as i32)
+    }
+
+    /// As a date column.
+    pub(crate) fn date(self) -> NaiveDate {
         DateTime::from(self.start()).date_naive()
     }
 
@@ -47,12 +56,11 @@ impl Day {
         let bad = || Invalid::new("relname", format!("{name:?} is not the name of a daily partition"));
         let digits = name.strip_prefix("reading_").ok_or_else(bad)?;
         let date = NaiveDate::parse_from_str(digits, "%Y%m%d").map_err(|_| bad())?;
-        Ok(Self(
-            date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days() as i32,
-        ))
+        Ok(Self::from_date(date))
     }
 
-    fn partition(self) -> String {
+    /// The name of its partition.
+    pub(crate) fn partition(self) -> String {
         format!("reading_{}", self.date().format("%Y%m%d"))
     }
 }
@@ -91,7 +99,13 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         if !exists {
-            sqlx::raw_sql(AssertSqlSafe(attach_statements(day)))
+            let archived = sqlx::query_scalar!(
+                r#"select exists (select 1 from archived_key where day = $1) as "archived!""#,
+                day.date()
+            )
+            .fetch_one(&mut *transaction)
+            .await?;
+            sqlx::raw_sql(AssertSqlSafe(attach_statements(day, archived)))
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -102,6 +116,11 @@ impl Store {
     fn days_unknown(&self, days: impl IntoIterator<Item = Day>) -> BTreeSet<Day> {
         let known = self.known_days.read().expect("no holder of this lock panics");
         days.into_iter().filter(|day| !known.contains(day)).collect()
+    }
+
+    /// Forgets which days have a partition: one may have been archived.
+    pub fn days_forget(&self) {
+        self.known_days.write().expect("no holder of this lock panics").clear();
     }
 
     fn day_remember(&self, day: Day) {
@@ -127,14 +146,22 @@ impl Store {
 }
 
 /// Table and name are ours: a prefix and eight digits.
-fn attach_statements(day: Day) -> String {
+fn attach_statements(day: Day, archived: bool) -> String {
     let name = day.partition();
     let (from, to) = (
         day.date(),
         day.date().checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX),
     );
+    let guard = if archived {
+        format!(
+            "create trigger not_archived before insert on {name} for each row execute function reading_not_archived();"
+        )
+    } else {
+        String::new()
+    };
     format!(
         "create table {name} (like reading including defaults including constraints);
+         {guard}
          alter table reading attach partition {name} for values from ('{from} 00:00+00') to ('{to} 00:00+00');"
     )
 }

@@ -5,6 +5,8 @@ mod stage;
 
 #[path = "postgres/access.rs"]
 mod access;
+#[path = "postgres/archive.rs"]
+mod archive;
 #[path = "postgres/baselines.rs"]
 mod baselines;
 #[path = "postgres/fleet.rs"]

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (one line on standard error says what, why and what to do), 2 wrong usage.
 
 mod accounts;
+mod archive;
 mod audit;
 mod config;
 mod corpora;
@@ -11,6 +12,7 @@ mod demo;
 mod duration;
 #[cfg(feature = "trainer")]
 mod evaluate;
+mod export;
 mod fleet;
 mod health;
 mod import;
@@ -116,6 +118,10 @@ enum Command {
     Accounts(accounts::Accounts),
     /// The record of what was done by whom
     Audit(audit::Audit),
+    /// Old days of readings in object storage
+    Archive(archive::Archive),
+    /// Write everything in open formats: Parquet, JSON lines and ONNX
+    Export(export::Export),
     /// Model versions, and which judges a class
     Models(models::Models),
     /// Threshold sets: alarm limits
@@ -174,6 +180,8 @@ fn run(command: Command) -> Result<()> {
 async fn ask(command: Command) -> Result<()> {
     match command {
         Command::Migrate(command) => command.run().await,
+        Command::Archive(command) => command.run().await,
+        Command::Export(command) => command.run().await,
         #[cfg(feature = "trainer")]
         Command::Train(command) => command.run().await,
         Command::Replay(command) => command.run().await,

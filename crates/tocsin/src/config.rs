@@ -38,6 +38,8 @@ pub struct Config {
     pub database: tocsin_store::Config,
     /// Where bundles and the archive are kept.
     pub objects: Objects,
+    /// Old days of readings in object storage.
+    pub archive: tocsin_archive::Config,
     /// Who may.
     pub access: Access,
     /// Roles that run in other processes.

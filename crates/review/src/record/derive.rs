@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tocsin_domain::zones::PlacedZones;
 use tocsin_domain::{
-    BundleId, CanonicalSpectrum, Detector, Level, OperatingState, Reading, ReadingFlags, ReadingKey, Scope, Scores,
-    Timestamp,
+    BundleId, CanonicalSpectrum, Condition, ContentHash, DeclaredState, Detector, Level, OperatingState, Reading,
+    ReadingFlags, ReadingKey, Scope, Scores, Timestamp,
 };
 use tocsin_models::scoring::{Against, detect};
 use tocsin_models::{CodedRows, NetworkError};
@@ -29,9 +29,12 @@ impl Material {
         &mut self,
         scope: &Scope,
         channel: &Channel,
-        readings: Vec<FullReading>,
+        mut readings: Vec<FullReading>,
         later: Vec<Rescored>,
     ) -> Result<Vec<Rederived>, Error> {
+        for reading in &mut readings {
+            reading.condition = as_received(reading);
+        }
         let said = self.said(scope, channel, &readings).await?;
         let zones = self.placed(channel).await?;
         let mut later_of: BTreeMap<ReadingKey, Vec<Rescored>> = BTreeMap::new();
@@ -169,18 +172,34 @@ fn again(
         scores.set(Detector::Severity, level);
     }
     let known = against.known_as().1.unwrap_or_else(|| reading.condition.into());
+    Again {
+        scores,
+        state: if is_stopped { OperatingState::Stopped } else { known },
+        content_hash: content_hash(reading, spectrum, reading.condition),
+    }
+}
+
+/// A reading's condition with the state that it declared, if any. Rows do not hold that, and what was received hashes to
+/// the stored content with no other; where the spectrum is gone, or nothing fits, none is said.
+fn as_received(reading: &FullReading) -> Condition {
+    let Some(spectrum) = &reading.spectrum else {
+        return reading.condition;
+    };
+    let states = std::iter::once(None).chain(DeclaredState::ALL.map(Some));
+    let mut conditions = states.map(|state| reading.condition.in_state(state));
+    let is_it = |condition: &Condition| content_hash(reading, spectrum, *condition) == reading.content_hash;
+    conditions.find(is_it).unwrap_or(reading.condition)
+}
+
+fn content_hash(reading: &FullReading, spectrum: &CanonicalSpectrum, condition: Condition) -> ContentHash {
     let received = Reading {
         key: reading.stored.key,
         spectrum: spectrum.clone(),
         clipped: reading.stored.flags.contains(ReadingFlags::CLIPPED),
-        condition: reading.condition,
+        condition,
         overall: reading.overall.clone(),
     };
-    Again {
-        scores,
-        state: if is_stopped { OperatingState::Stopped } else { known },
-        content_hash: received.content_hash(),
-    }
+    received.content_hash()
 }
 
 /// A later word, and what the same bundle says now.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
+use tocsin_corpus::archive::Columns;
 use tocsin_domain::{
-    BaselineId, BundleId, CanonicalSpectrum, ContentHash, Detector, Level, ReadingFlags, Scope, ScorerBuildId,
-    SensorId, SeverityZones, ThresholdSetId, Timestamp, Verdict,
+    BaselineId, BundleId, CanonicalSpectrum, ContentHash, Detector, Level, ReadingFlags, ReadingKey, Scope,
+    ScorerBuildId, SensorId, SeverityZones, ThresholdSetId, Timestamp, Verdict,
 };
 use tocsin_judge::step::{StepLevel, steps};
 use tocsin_judge::{JudgedReading, Judgement};
-use tocsin_store::reading::FullReading;
+use tocsin_store::reading::{FullReading, StoredReading};
 
 use super::Service;
 use crate::channel::Channel;
@@ -27,7 +28,7 @@ impl Service {
         let at = time::optional("at", asked.at)?;
         let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
         let sensor = channel.listing.sensor.id;
-        let found = self.store.reading_get(scope, sensor, at).await?;
+        let found = self.archive.reading(scope, sensor, at).await?;
         let reading = found.ok_or_else(|| Error::NoReading { sensor: channel.path() })?;
         let captured_at = reading.stored.key.captured_at;
         let later = self
@@ -157,23 +158,27 @@ impl Service {
         let (sensor, length) = (&channel.listing.sensor, self.interval(channel).await?);
         let start = at.floor_to(length);
         let range = (start, start + length);
-        let readings = self
+        let of_machine = self.store.sensors_by_machine(scope, sensor.machine).await?;
+        let names: BTreeMap<SensorId, String> = of_machine
+            .into_iter()
+            .map(|listing| (listing.sensor.id, listing.name.to_string()))
+            .collect();
+        let hot = self
             .store
             .readings_series(scope, sensor.machine, range, self.config.rows_at_once)
             .await?;
+        let mut readings: BTreeMap<ReadingKey, StoredReading> = hot.into_iter().map(|hot| (hot.key, hot)).collect();
+        let sensors = names.keys().copied().collect();
+        let mut cold = self.archive.readings(scope, sensors, range, Columns::Decisions).await?;
+        while let Some(archived) = cold.next().await? {
+            readings.extend(archived.into_iter().map(|reading| (reading.stored.key, reading.stored)));
+        }
         let mut by_sensor: BTreeMap<SensorId, Vec<JudgedReading>> = BTreeMap::new();
-        for reading in readings {
+        for reading in readings.into_values() {
             let judged = self.judged(reading).await?.seen();
             by_sensor.entry(judged.key.sensor).or_default().push(judged);
         }
         let whole = level_of(by_sensor.values().flatten(), length);
-        let names: BTreeMap<SensorId, String> = self
-            .store
-            .sensors_by_machine(scope, sensor.machine)
-            .await?
-            .into_iter()
-            .map(|listing| (listing.sensor.id, listing.name.to_string()))
-            .collect();
         let name = |sensor: SensorId| names.get(&sensor).cloned().unwrap_or_default();
         Ok(v1::DerivedStep {
             start: Some(time::to_wire(start)),

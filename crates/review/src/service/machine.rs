@@ -5,13 +5,14 @@ use std::collections::btree_map::Entry;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
+use tocsin_corpus::archive::Columns;
 use tocsin_domain::{ClassId, Scope, SensorId, SeverityZones, SpecId, SpectrumSpec, Zone};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::OverallPoint;
 
 use super::{Service, count, name};
 use crate::period::{Asked, Pieces};
-use crate::series::Thinned;
+use crate::series::{HighestLevels, Thinned};
 use crate::{Error, overall};
 
 const DEFAULT_POINTS: u32 = 600;
@@ -53,7 +54,7 @@ impl Service {
             if zones.0.is_empty() {
                 continue;
             }
-            if let Some(newest) = self.store.reading_get(scope, sensor.id, None).await? {
+            if let Some(newest) = self.archive.reading(scope, sensor.id, None).await? {
                 standing.insert(sensor.id, overall::standing(spec, &newest.overall, &zones));
             }
         }
@@ -102,6 +103,7 @@ impl Service {
         } else {
             Vec::new()
         };
+        let mut levels = HighestLevels::new(period, points, overall);
         let mut thinned = Thinned::new(period, points);
         let mut pieces = Pieces::new(period);
         let limit = self.config.rows_at_once;
@@ -118,6 +120,17 @@ impl Service {
             }
             pieces.done(piece);
         }
+        // After what is hot: a day that is archived meanwhile is then seen twice, which changes no maximum.
+        let of_machine = sensors.iter().map(|listing| listing.sensor.id).collect();
+        let ends = (period.from, period.to);
+        let mut cold = self.archive.readings(scope, of_machine, ends, Columns::Levels).await?;
+        while let Some(readings) = cold.next().await? {
+            for reading in readings {
+                levels.take(reading.stored.key, &reading.overall);
+                thinned.take(self.judged(reading.stored).await?);
+            }
+        }
+        let overall = levels.points();
         Ok(v1::GetMachineSeriesResponse {
             sensors: series(&|listing| thinned.points(listing.sensor.id), &overall),
             from: Some(time::to_wire(period.from)),

@@ -1,13 +1,16 @@
 //! One sensor: its spectra over time, and one reading with all that is known of it.
 
+use std::collections::BTreeMap;
+
 use half::f16;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::scorer::Spectra;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
+use tocsin_corpus::archive::Columns;
 use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, OperatingState, Scope, SensorId, SeverityZones, Verdict};
-use tocsin_store::reading::{FullReading, StoredReading};
+use tocsin_store::reading::{FullReading, SpectrumColumn, StoredReading};
 use tonic::{Response, Status};
 
 use super::{Service, count};
@@ -33,13 +36,10 @@ impl Service {
         let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
         let columns = columns.min(MAX_AMPLITUDES / u32::from(channel.spec.bins));
         let sensor = channel.listing.sensor.id;
-        let newest = self
-            .store
-            .reading_get(scope, sensor, None)
-            .await?
-            .map(|newest| newest.stored.key.captured_at);
+        let newest = self.archive.reading(scope, sensor, None).await?;
+        let newest = newest.map(|newest| newest.stored.key.captured_at);
         let spectra = match ends.complete(newest, self.config.default_period()) {
-            Some(Period { from, to }) => self.store.spectra_range(scope, sensor, (from, to), columns).await?,
+            Some(period) => self.spectra(scope, sensor, period, columns).await?,
             None => Vec::new(),
         };
         let codec = Codec::for_spec(&channel.spec);
@@ -56,6 +56,39 @@ impl Service {
         })
     }
 
+    /// Spectra of a period, hot and archived: the first of each of `columns` equal intervals that has one.
+    async fn spectra(
+        &self,
+        scope: &Scope,
+        sensor: SensorId,
+        period: Period,
+        columns: u32,
+    ) -> Result<Vec<SpectrumColumn>, Error> {
+        let ends = (period.from, period.to);
+        let hot = self.store.spectra_range(scope, sensor, ends, columns).await?;
+        let mut first: BTreeMap<i64, SpectrumColumn> = BTreeMap::new();
+        let mut take = |column: SpectrumColumn| {
+            let kept = first.entry(period.rounded_interval(column.captured_at, columns));
+            let kept = kept.or_insert_with(|| column.clone());
+            if column.captured_at < kept.captured_at {
+                *kept = column;
+            }
+        };
+        hot.into_iter().for_each(&mut take);
+        let mut cold = self.archive.readings(scope, vec![sensor], ends, Columns::All).await?;
+        while let Some(readings) = cold.next().await? {
+            let kept = readings.into_iter().filter_map(|reading| {
+                Some(SpectrumColumn {
+                    captured_at: reading.stored.key.captured_at,
+                    spectrum: reading.spectrum?,
+                    condition: reading.condition,
+                })
+            });
+            kept.for_each(&mut take);
+        }
+        Ok(first.into_values().collect())
+    }
+
     pub(super) async fn verdict(
         &self,
         scope: &Scope,
@@ -64,7 +97,7 @@ impl Service {
         let at = time::optional("at", asked.at)?;
         let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
         let sensor = channel.listing.sensor.id;
-        let found = self.store.reading_get(scope, sensor, at).await?;
+        let found = self.archive.reading(scope, sensor, at).await?;
         let FullReading {
             stored,
             condition,

@@ -1,12 +1,14 @@
 //! Every verdict of a period made again, sensor by sensor, a page of readings at a time.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
+use tocsin_corpus::archive::Columns;
 use tocsin_domain::{Scope, Timestamp};
 use tocsin_store::fleet::SensorListing;
-use tocsin_store::reading::FullReadingsQuery;
+use tocsin_store::reading::{FullReading, FullReadingsQuery};
 use tocsin_transport::watch;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -86,7 +88,9 @@ impl Verification {
     async fn run(mut self, sensors: Vec<SensorListing>) -> Result<(), Error> {
         for listing in sensors {
             let spec = self.service.store.spec_by_id(listing.sensor.spec).await?.spec;
-            self.sensor(&Channel { listing, spec }).await?;
+            let channel = Channel { listing, spec };
+            let hot = self.hot(&channel).await?;
+            self.archived(&channel, &hot).await?;
             self.counted.sensors_done += 1;
         }
         self.counted.done = true;
@@ -94,7 +98,9 @@ impl Verification {
         Ok(())
     }
 
-    async fn sensor(&mut self, channel: &Channel) -> Result<(), Error> {
+    /// A sensor's hot readings; when each was captured.
+    async fn hot(&mut self, channel: &Channel) -> Result<HashSet<Timestamp>, Error> {
+        let mut seen = HashSet::new();
         let mut query = FullReadingsQuery {
             sensor: channel.listing.sensor.id,
             from: self.from,
@@ -102,22 +108,59 @@ impl Verification {
             limit: PAGE,
         };
         loop {
-            let store = &self.service.store;
-            let readings = store.readings_full(&self.scope, &query).await?;
+            let readings = self.service.store.readings_full(&self.scope, &query).await?;
             let is_last = readings.len() < PAGE as usize;
             let Some(last) = readings.last().map(|last| last.stored.key.captured_at) else {
-                return Ok(());
+                return Ok(seen);
             };
-            let range = (query.from, last);
-            let later = store.rescored_range(&self.scope, query.sensor, range).await?;
-            let made = self.material.rederive(&self.scope, channel, readings, later).await?;
-            let found = self.count(channel, &made);
-            self.tell(found).await;
+            seen.extend(readings.iter().map(|reading| reading.stored.key.captured_at));
+            self.make_again(channel, readings).await?;
             if is_last {
-                return Ok(());
+                return Ok(seen);
             }
             query.from = last + Duration::from_micros(1);
         }
+    }
+
+    /// A sensor's archived readings, but for those that were seen when they were hot still.
+    async fn archived(&mut self, channel: &Channel, seen: &HashSet<Timestamp>) -> Result<(), Error> {
+        let (sensor, ends) = (&channel.listing.sensor, (self.from, self.to));
+        let archive = &self.service.archive;
+        let mut cold = archive
+            .readings(&self.scope, vec![sensor.id], ends, Columns::All)
+            .await?;
+        let mut page = Vec::new();
+        while let Some(readings) = cold.next().await? {
+            let unseen = readings
+                .into_iter()
+                .filter(|reading| !seen.contains(&reading.stored.key.captured_at));
+            for reading in unseen {
+                page.push(reading);
+                if page.len() == PAGE as usize {
+                    self.make_again(channel, std::mem::take(&mut page)).await?;
+                }
+            }
+        }
+        if page.is_empty() {
+            return Ok(());
+        }
+        self.make_again(channel, page).await
+    }
+
+    /// Makes a page again: readings of one sensor, in order of capture but for what came late of an archived day.
+    async fn make_again(&mut self, channel: &Channel, readings: Vec<FullReading>) -> Result<(), Error> {
+        let captured = || readings.iter().map(|reading| reading.stored.key.captured_at);
+        let (Some(first), Some(last)) = (captured().min(), captured().max()) else {
+            return Ok(());
+        };
+        let store = &self.service.store;
+        let later = store
+            .rescored_range(&self.scope, channel.listing.sensor.id, (first, last))
+            .await?;
+        let made = self.material.rederive(&self.scope, channel, readings, later).await?;
+        let found = self.count(channel, &made);
+        self.tell(found).await;
+        Ok(())
     }
 
     /// Counts verdicts made again, and puts into words what is told of them.

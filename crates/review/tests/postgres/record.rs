@@ -1,6 +1,6 @@
 //! Verdicts made again from stored rows: here by their scores alone, for there is no model; with one in the end-to-end tests.
 
-use tocsin_domain::UnjudgedReason;
+use tocsin_domain::{CanonicalSpectrum, DeclaredState, Reading, UnjudgedReason};
 
 use super::*;
 
@@ -47,6 +47,41 @@ async fn decisions_are_made_again_page_by_page_for_rows_whose_spectra_are_gone()
             to: Some(time::to_wire(at(20))),
         };
         assert_eq!(counts(&verified(&stage, Scope::All, some).await), [10, 0, 0, 10]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_archived_verdict_is_explained_and_made_again_as_when_it_was_hot() {
+    with_stage("record_archived", |stage| async move {
+        let mut residuals = vec![0.5; 2_500];
+        residuals[1_234] = 30.0;
+        stage.read(0, &residuals).await;
+        without_spectra(&stage).await;
+        sql(&stage, "update reading set baseline_id = 0").await;
+        // One that its scores don't give: that is told of archived rows too.
+        sql(
+            &stage,
+            "update reading set residual = 30 where captured_at = '2026-03-01 12:00:02+00'",
+        )
+        .await;
+        let (mut client, _) = stage.client(Config::default(), Scope::All);
+        let explain = v1::ExplainVerdictRequest {
+            site: "north".to_owned(),
+            machine: "p-1".to_owned(),
+            sensor: "drive-end".to_owned(),
+            at: Some(time::to_wire(at(1_234))),
+        };
+        let all = v1::VerifyVerdictsRequest::default();
+        let hot = client.explain_verdict(explain.clone()).await.unwrap().into_inner();
+        let hot_record = verified(&stage, Scope::All, all.clone()).await;
+        assert_eq!(counts(&hot_record), [2_500, 1, 0, 2_500]);
+
+        stage.archive().await;
+        let cold = client.explain_verdict(explain).await.unwrap().into_inner();
+        assert_eq!(cold, hot);
+        assert!(cold.decision_matches && cold.step.unwrap().sensors[0].readings >= 1);
+        assert_eq!(verified(&stage, Scope::All, all).await, hot_record);
     })
     .await;
 }
@@ -113,6 +148,45 @@ async fn rows_that_were_not_judged_or_by_other_lines_are_made_again_as_they_were
         .unwrap();
         let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
         assert_eq!(counts(&answers), [3, 0, 0, 3], "{answers:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reading_that_said_what_its_machine_was_doing_is_what_was_received() {
+    with_stage("record_declared", |stage| async move {
+        stage.read(0, &[0.5, 0.5]).await;
+        let declared = [DeclaredState::Running, DeclaredState::Transient];
+        for (second, (state, cell)) in (0..).zip(declared.into_iter().zip([0_i16, 2])) {
+            let received = Reading {
+                key: ReadingKey {
+                    sensor: stage.sensor.id,
+                    captured_at: at(second),
+                },
+                spectrum: CanonicalSpectrum::from_codes(vec![second as u8; 64]),
+                clipped: false,
+                condition: Condition::parse(Some(1_500.0), None).unwrap().in_state(Some(state)),
+                overall: Vec::new(),
+            };
+            let reason = UnjudgedReason::Commissioning;
+            sqlx::query(
+                "update reading set residual = null, detector_mask = 0, threshold_set_id = 0, bundle_id = 0, baseline_id = 0,
+                     overall = null, verdict = $1, condition_cell = $2, content_hash = $3
+                 where captured_at = timestamptz '2026-03-01 12:00:00+00' + make_interval(secs => $4)",
+            )
+            .bind(Verdict::Unjudged { reason }.to_code())
+            .bind(cell)
+            .bind(received.content_hash().0)
+            .bind(second as f64)
+            .execute(stage.store.pool())
+            .await
+            .unwrap();
+        }
+        let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
+        assert_eq!(counts(&answers), [2, 0, 0, 0], "{answers:#?}");
+        sql(&stage, "update reading set rpm = 1499 where condition_cell = 2").await;
+        let answers = verified(&stage, Scope::All, v1::VerifyVerdictsRequest::default()).await;
+        assert_eq!(counts(&answers), [2, 0, 1, 0], "a changed speed is found");
     })
     .await;
 }

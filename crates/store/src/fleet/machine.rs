@@ -182,7 +182,7 @@ impl Store {
                left join lateral (
                    select newest.captured_at, newest.received_at, newest.verdict
                    from sensor s cross join lateral (
-                       select r.captured_at, r.received_at, r.verdict from reading r
+                       select r.captured_at, r.received_at, r.verdict from reading_with_kept r
                        where r.sensor_id = s.sensor_id order by r.captured_at desc limit 1) newest
                    where s.machine_id = m.machine_id
                    order by newest.captured_at desc, newest.verdict & 255 desc limit 1) r on true

@@ -102,14 +102,16 @@ impl Store {
     /// An incident's evidence by capture time, with the readings' decisions; at most `limit`, the newest of it.
     pub async fn evidence_list(&self, scope: &Scope, incident: IncidentId, limit: u32) -> Result<Vec<Evidence>> {
         let rows = sqlx::query!(
-            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask, s.name as sensor,
-                    e.bin_error
-             from evidence e join reading r on r.sensor_id = e.sensor_id and r.captured_at = e.captured_at
+            r#"select r.sensor_id as "sensor_id!", r.captured_at as "captured_at!", r.received_at as "received_at!",
+                    r.commit_seq as "commit_seq!", r.threshold_set_id as "threshold_set_id!",
+                    r.bundle_id as "bundle_id!", r.baseline_id as "baseline_id!", r.residual, r.overall_level,
+                    r.isolation, r.growth, r.shift, r.narrowband, r.pca, r.mahalanobis, r.severity,
+                    r.flags as "flags!", r.verdict as "verdict!", r.condition_cell as "condition_cell!",
+                    r.detector_mask as "detector_mask!", s.name as sensor, e.bin_error
+             from evidence e join reading_with_kept r on r.sensor_id = e.sensor_id and r.captured_at = e.captured_at
              join sensor s on s.sensor_id = e.sensor_id join machine m on m.machine_id = e.machine_id
              where e.incident_id = $1 and ($2::int4[] is null or m.site_id = any($2))
-             order by e.captured_at desc, e.sensor_id desc limit $3",
+             order by e.captured_at desc, e.sensor_id desc limit $3"#,
             incident.0,
             scope.to_filter() as _,
             i64::from(limit),

@@ -42,36 +42,37 @@ pub struct FullReadingsQuery {
     pub limit: u32,
 }
 
-struct FullRow {
-    sensor_id: i32,
-    captured_at: Time,
-    received_at: Time,
-    content_hash: i64,
-    commit_seq: i64,
-    threshold_set_id: i32,
-    bundle_id: i32,
-    baseline_id: i32,
-    scorer_build_id: i32,
-    residual: Option<f32>,
-    overall_level: Option<f32>,
-    isolation: Option<f32>,
-    growth: Option<f32>,
-    shift: Option<f32>,
-    narrowband: Option<f32>,
-    pca: Option<f32>,
-    mahalanobis: Option<f32>,
-    severity: Option<f32>,
-    flags: i16,
-    verdict: i16,
-    condition_cell: i16,
-    detector_mask: i16,
-    rpm: Option<f32>,
-    load: Option<f32>,
-    predecessors_from: Option<Time>,
-    predecessor_count: i16,
-    overall: Option<Vec<Option<f32>>>,
-    latent: Option<Vec<u8>>,
-    spectrum: Option<Vec<u8>>,
+/// The columns of a [`FullReading`]; the queries name them one by one.
+pub(crate) struct FullRow {
+    pub(crate) sensor_id: i32,
+    pub(crate) captured_at: Time,
+    pub(crate) received_at: Time,
+    pub(crate) content_hash: i64,
+    pub(crate) commit_seq: i64,
+    pub(crate) threshold_set_id: i32,
+    pub(crate) bundle_id: i32,
+    pub(crate) baseline_id: i32,
+    pub(crate) scorer_build_id: i32,
+    pub(crate) residual: Option<f32>,
+    pub(crate) overall_level: Option<f32>,
+    pub(crate) isolation: Option<f32>,
+    pub(crate) growth: Option<f32>,
+    pub(crate) shift: Option<f32>,
+    pub(crate) narrowband: Option<f32>,
+    pub(crate) pca: Option<f32>,
+    pub(crate) mahalanobis: Option<f32>,
+    pub(crate) severity: Option<f32>,
+    pub(crate) flags: i16,
+    pub(crate) verdict: i16,
+    pub(crate) condition_cell: i16,
+    pub(crate) detector_mask: i16,
+    pub(crate) rpm: Option<f32>,
+    pub(crate) load: Option<f32>,
+    pub(crate) predecessors_from: Option<Time>,
+    pub(crate) predecessor_count: i16,
+    pub(crate) overall: Option<Vec<Option<f32>>>,
+    pub(crate) latent: Option<Vec<u8>>,
+    pub(crate) spectrum: Option<Vec<u8>>,
 }
 
 impl TryFrom<FullRow> for FullReading {
@@ -132,12 +133,16 @@ impl Store {
     ) -> Result<Option<FullReading>> {
         let row = sqlx::query_as!(
             FullRow,
-            r#"select r.sensor_id, r.captured_at, r.received_at, r.content_hash, r.commit_seq, r.threshold_set_id,
-                      r.bundle_id, r.baseline_id, r.scorer_build_id, r.residual, r.overall_level, r.isolation, r.growth,
-                      r.shift, r.narrowband, r.pca, r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell,
-                      r.detector_mask, r.rpm, r.load, r.predecessors_from, r.predecessor_count,
-                      r.overall as "overall: Vec<Option<f32>>", r.latent, r.spectrum
-               from reading r
+            r#"select r.sensor_id as "sensor_id!", r.captured_at as "captured_at!", r.received_at as "received_at!",
+                      r.content_hash as "content_hash!", r.commit_seq as "commit_seq!",
+                      r.threshold_set_id as "threshold_set_id!", r.bundle_id as "bundle_id!",
+                      r.baseline_id as "baseline_id!", r.scorer_build_id as "scorer_build_id!", r.residual,
+                      r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca, r.mahalanobis, r.severity,
+                      r.flags as "flags!", r.verdict as "verdict!", r.condition_cell as "condition_cell!",
+                      r.detector_mask as "detector_mask!", r.rpm, r.load, r.predecessors_from,
+                      r.predecessor_count as "predecessor_count!", r.overall as "overall: Vec<Option<f32>>", r.latent,
+                      r.spectrum
+               from reading_with_kept r
                where r.sensor_id = $1 and r.captured_at <= $2
                  and exists (select 1 from sensor s join machine m using (machine_id)
                              where s.sensor_id = $1 and ($3::int4[] is null or m.site_id = any($3)))

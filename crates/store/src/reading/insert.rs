@@ -2,7 +2,7 @@
 //!
 //! Rows go in by `INSERT … SELECT FROM unnest(…) ON CONFLICT DO NOTHING`, in the order of their keys, so that two
 //! replicas with the same sensors wait for each other instead of deadlocking. Only when fewer rows went in than were
-//! sent does a second statement look at what is there already.
+//! sent does a second statement look at what is there already, and in the keys of what is archived.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use tocsin_domain::{Detector, ReadingKey, SensorId};
 
 use super::copy::Field;
 use super::{NewReading, mask_column};
-use crate::Result;
 use crate::row::{Time, time};
+use crate::{Error, Result};
 
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,17 +185,14 @@ where
     let there = present(conn, &rows).await?;
     let mut outcomes = vec![InsertOutcome::Conflict; readings.len()];
     for (place, reading) in readings.iter().map(Borrow::borrow).enumerate() {
-        if there
-            .get(&reading.key)
-            .is_some_and(|row| row.content_hash == reading.content_hash.0)
-        {
+        if there.get(&reading.key).is_some_and(|there| there.is_same(reading)) {
             outcomes[place] = InsertOutcome::Duplicate;
         }
     }
     for place in order {
         if there
             .get(&readings[place].borrow().key)
-            .is_some_and(|row| row.commit_seq == commit_seq)
+            .is_some_and(|there| there.is_of(commit_seq))
         {
             outcomes[place] = InsertOutcome::Stored;
         }
@@ -213,18 +210,53 @@ async fn insert(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<u64> {
                 bundle_id, baseline_id, scorer_build_id, residual, overall_level, isolation, growth, shift, narrowband, pca,
                 mahalanobis, severity, rpm, load, flags, verdict, condition_cell, detector_mask, predecessor_count, overall,
                 latent, spectrum
-         from unnest($1::new_reading_3[]) on conflict do nothing",
+         from unnest($1::new_reading_3[]) n
+         where not exists (select 1 from archived_key k where k.sensor_id = n.sensor_id
+                           and k.day = archive_day(n.captured_at)
+                           and archive_key_find(k.keys, n.captured_at) is not null)
+         on conflict do nothing",
         rows as _,
     )
     .execute(conn)
-    .await?;
+    .await
+    .map_err(archived_meanwhile)?;
     Ok(done.rows_affected())
 }
 
-/// What decides between a duplicate and a conflict.
-struct Present {
-    content_hash: i64,
-    commit_seq: i64,
+/// Of keys that are there nothing is said (`on conflict do nothing`): one that is refused was archived between the look and
+/// the writing, and the next try finds it.
+fn archived_meanwhile(error: sqlx::Error) -> Error {
+    match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => Error::Unavailable {
+            reason: error.to_string(),
+        },
+        _ => error.into(),
+    }
+}
+
+/// What is there under a key.
+enum Present {
+    Row {
+        content_hash: i64,
+        commit_seq: i64,
+    },
+    /// Of an archived row the low half of its content hash is kept.
+    Archived {
+        half_hash: Vec<u8>,
+    },
+}
+
+impl Present {
+    fn is_same(&self, reading: &NewReading) -> bool {
+        match self {
+            Self::Row { content_hash, .. } => *content_hash == reading.content_hash.0,
+            Self::Archived { half_hash } => half_hash[..] == (reading.content_hash.0 as u32).to_be_bytes(),
+        }
+    }
+
+    fn is_of(&self, commit: i64) -> bool {
+        matches!(self, Self::Row { commit_seq, .. } if *commit_seq == commit)
+    }
 }
 
 /// The rows that are there under the keys of a batch.
@@ -239,20 +271,48 @@ async fn present(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<HashMap<Re
         &sensors,
         &captured,
     )
+    .fetch_all(&mut *conn)
+    .await?;
+    let found = found.into_iter().map(|row| {
+        let present = Present::Row {
+            content_hash: row.content_hash,
+            commit_seq: row.commit_seq,
+        };
+        (key(row.sensor_id, row.captured_at), present)
+    });
+    let mut found: HashMap<ReadingKey, Present> = found.collect();
+    if found.len() < rows.len() {
+        found.extend(archived(conn, rows).await?);
+    }
+    Ok(found)
+}
+
+/// What the archive holds under the keys of a batch.
+async fn archived(conn: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<(ReadingKey, Present)>> {
+    let (sensors, captured): (Vec<i32>, Vec<Time>) = rows.iter().map(|row| (row.sensor_id, row.captured_at)).unzip();
+    let found = sqlx::query!(
+        r#"select n.sensor_id as "sensor_id!", n.captured_at as "captured_at!",
+                  substr(archive_key_find(k.keys, n.captured_at), 6) as "half_hash!"
+           from unnest($1::int4[], $2::timestamptz[]) n(sensor_id, captured_at)
+           join archived_key k on k.sensor_id = n.sensor_id and k.day = archive_day(n.captured_at)
+           where archive_key_find(k.keys, n.captured_at) is not null"#,
+        &sensors,
+        &captured,
+    )
     .fetch_all(conn)
     .await?;
     let found = found.into_iter().map(|row| {
-        let key = ReadingKey {
-            sensor: SensorId(row.sensor_id),
-            captured_at: row.captured_at.into(),
+        let present = Present::Archived {
+            half_hash: row.half_hash,
         };
-        (
-            key,
-            Present {
-                content_hash: row.content_hash,
-                commit_seq: row.commit_seq,
-            },
-        )
+        (key(row.sensor_id, row.captured_at), present)
     });
     Ok(found.collect())
+}
+
+fn key(sensor: i32, captured_at: Time) -> ReadingKey {
+    ReadingKey {
+        sensor: SensorId(sensor),
+        captured_at: captured_at.into(),
+    }
 }

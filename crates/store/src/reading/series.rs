@@ -148,7 +148,7 @@ impl Store {
     pub async fn reading_newest_at(&self, scope: &Scope, machine: MachineId) -> Result<Option<Timestamp>> {
         let newest: Option<Time> = sqlx::query_scalar!(
             "select max(newest.captured_at) from machine m join sensor s using (machine_id)
-             cross join lateral (select r.captured_at from reading r where r.sensor_id = s.sensor_id
+             cross join lateral (select r.captured_at from reading_with_kept r where r.sensor_id = s.sensor_id
                                  order by r.captured_at desc limit 1) newest
              where m.machine_id = $1 and ($2::int4[] is null or m.site_id = any($2))",
             machine.0,

@@ -232,7 +232,7 @@ impl Store {
              from sensor s join machine m using (machine_id) join site i using (site_id)
              where ($1::int4[] is null or m.site_id = any($1)) and ($2::text is null or i.name = $2) and m.class_id <> $3
                and not exists (select 1 from sensor_signal g where g.sensor_id = s.sensor_id)
-               and not exists (select 1 from reading r where r.sensor_id = s.sensor_id)
+               and not exists (select 1 from reading_with_kept r where r.sensor_id = s.sensor_id)
              order by i.name, m.name, s.name limit $4",
             scope.to_filter() as _,
             site.map(Slug::as_str),

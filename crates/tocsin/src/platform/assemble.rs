@@ -192,6 +192,7 @@ impl Assembly {
                     scorers,
                     bundles: self.bundles()?,
                 };
+                self.add_archive(background)?;
                 let (service, review) = tocsin_review::build(config.review.clone(), parts)?;
                 background.spawn("the review", |stop| async move {
                     review.run(stop).await;
@@ -222,6 +223,20 @@ impl Assembly {
             trainer.run(stop).await;
             Ok(())
         });
+        Ok(())
+    }
+
+    /// Archives old days in the background, where that is wanted.
+    fn add_archive(&self, background: &mut Supervisor) -> Result<()> {
+        let config = self.config.archive.clone().parse()?;
+        let objects = self.bundles()?.objects().clone();
+        let archiver = tocsin_archive::Archiver::new(config, self.store()?, objects, self.clock.clone(), "review");
+        if let Some(archive) = tocsin_archive::Background::new(archiver) {
+            background.spawn("the archive", |stop| async move {
+                archive.run(stop).await;
+                Ok(())
+            });
+        }
         Ok(())
     }
 

@@ -1,15 +1,13 @@
 //! Work on a class's whole history: as long as it takes, with a bar.
 
-use std::io::IsTerminal as _;
-
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
 use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
 use tocsin_contracts::recalibrator::v1::{Progress, RunWithProgressRequest, ThresholdSet, WhatIfResponse};
 
 use super::Client;
 use crate::client::explain;
+use crate::command::corpora::bar;
 
 /// The set that proposing or testing answers with.
 pub(super) async fn threshold_set(client: &mut Client, doing: &str, work: Work) -> Result<ThresholdSet> {
@@ -32,7 +30,7 @@ async fn run(client: &mut Client, doing: &str, work: Work) -> Result<Said> {
         .run_with_progress(RunWithProgressRequest { work: Some(work) })
         .await;
     let mut answers = answer.map_err(|status| explain(doing, &status))?.into_inner();
-    let bar = bar();
+    let bar = bar(0, "{pos} of {len} machines read, {elapsed}");
     loop {
         let message = answers.message().await.map_err(|status| explain(doing, &status))?;
         let message = message.with_context(|| format!("{doing}: the server stopped before it was done; try again"))?;
@@ -53,12 +51,4 @@ async fn run(client: &mut Client, doing: &str, work: Work) -> Result<Said> {
             }
         }
     }
-}
-
-fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} machines read, {elapsed}");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
