@@ -9,7 +9,7 @@ use tocsin::Role;
 use tocsin_domain::PersonRole;
 use tocsin_registry::access::oidc::{Config, Grant};
 use tocsin_tests::Stage;
-use tocsin_tests::provider::{CLIENT_ID, CLIENT_SECRET, Lie, Provider};
+use tocsin_tests::provider::{Algorithm, CLIENT_ID, CLIENT_SECRET, Lie, Provider};
 use tocsin_tests::stage::{SITE, free_address};
 
 /// A platform that knows a provider.
@@ -236,20 +236,35 @@ async fn a_provider_that_lies_lets_nobody_in() -> Result<()> {
         (Lie::Expired, StatusCode::FORBIDDEN, "Are the clocks of Tocsin and of"),
         (Lie::Future, StatusCode::FORBIDDEN, "Are the clocks of Tocsin and of"),
     ];
-    for (lie, expected, words) in cases {
+    let algorithms = [Algorithm::Es256, Algorithm::Rs256];
+    let tried = algorithms
+        .iter()
+        .flat_map(|algorithm| cases.map(|case| (*algorithm, case)));
+    for (algorithm, (lie, expected, words)) in tried {
+        plant.provider.sign_with(algorithm);
         plant.provider.lie(lie);
         let mut browser = plant.browser()?;
         let (status, page) = browser.sign_in().await?;
-        assert_eq!(status, expected, "{lie:?}: {page}");
-        assert!(page.replace("&#39;", "'").contains(words), "{lie:?}: {page}");
-        assert_eq!(browser.session(), None, "{lie:?}");
+        assert_eq!(status, expected, "{algorithm:?} {lie:?}: {page}");
+        assert!(
+            page.replace("&#39;", "'").contains(words),
+            "{algorithm:?} {lie:?}: {page}"
+        );
+        assert_eq!(browser.session(), None, "{algorithm:?} {lie:?}");
     }
     let accounts: i64 = sqlx::query_scalar("select count(*) from account")
         .fetch_one(plant.stage.store.pool())
         .await?;
     assert_eq!(accounts, 0);
     plant.provider.lie(Lie::None);
-    assert_eq!(plant.browser()?.sign_in().await?.0, StatusCode::SEE_OTHER);
+    for algorithm in algorithms {
+        plant.provider.sign_with(algorithm);
+        assert_eq!(
+            plant.browser()?.sign_in().await?.0,
+            StatusCode::SEE_OTHER,
+            "{algorithm:?}"
+        );
+    }
     plant.stop().await
 }
 

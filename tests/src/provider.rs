@@ -1,11 +1,13 @@
 //! A small real identity provider (`OpenID` Connect) on loopback: discovery, keys, authorization code with PKCE, and ID tokens
-//! signed with ES256. It signs in whomever the story says, and can be made to lie.
+//! signed with ES256 or RS256. It signs in whomever the story says, and can be made to lie.
+
+mod keys;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
@@ -13,13 +15,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tocsin_domain::{Clock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+
+use self::keys::Keys;
+
+pub use self::keys::Algorithm;
 
 /// What the provider calls Tocsin.
 pub const CLIENT_ID: &str = "tocsin";
@@ -34,7 +38,7 @@ pub enum Lie {
     None,
     /// The nonce of another sign-in.
     Nonce,
-    /// Signed by somebody else's key.
+    /// The signature is that of another text.
     Signature,
     /// Not signed at all, and says so.
     Unsigned,
@@ -60,14 +64,14 @@ pub struct Provider {
 
 struct Inner {
     issuer: String,
-    key: EcdsaKeyPair,
-    another_key: EcdsaKeyPair,
+    keys: Keys,
     told: Mutex<Told>,
 }
 
 #[derive(Debug, Default)]
 struct Told {
     person: Value,
+    algorithm: Algorithm,
     lie: Lie,
     /// What was asked for, by the code that stands for it.
     codes: HashMap<String, Fields>,
@@ -91,8 +95,7 @@ impl Provider {
         let addr = listener.local_addr().context("binding the provider")?;
         let inner = Arc::new(Inner {
             issuer: format!("http://{addr}"),
-            key: new_key()?,
-            another_key: new_key()?,
+            keys: Keys::new()?,
             told: Mutex::default(),
         });
         let routes = Router::new()
@@ -113,6 +116,11 @@ impl Provider {
     /// Whom it signs in from now on: the claims about them.
     pub fn sign_in(&self, person: Value) {
         self.inner.told().person = person;
+    }
+
+    /// How it signs from now on.
+    pub fn sign_with(&self, algorithm: Algorithm) {
+        self.inner.told().algorithm = algorithm;
     }
 
     /// What is wrong with its tokens from now on.
@@ -163,28 +171,18 @@ impl Inner {
         claims["iat"] = issued.into();
         claims["exp"] = (issued + 300).into();
         let unsigned = told.lie == Lie::Unsigned;
-        let header = json!({ "alg": if unsigned { "none" } else { "ES256" }, "kid": "k1" });
+        let algorithm = told.algorithm.name();
+        let header = json!({ "alg": if unsigned { "none" } else { algorithm }, "kid": algorithm });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let key = if told.lie == Lie::Signature {
-            &self.another_key
-        } else {
-            &self.key
-        };
-        let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).ok()?;
+        let text = format!("{}.{}", part(&header), part(&claims));
+        let signed = if told.lie == Lie::Signature { "another" } else { &text };
         let signature = if unsigned {
             String::new()
         } else {
-            URL_SAFE_NO_PAD.encode(signature)
+            self.keys.sign(told.algorithm, signed.as_bytes())?
         };
-        Some(format!("{signed}.{signature}"))
+        Some(format!("{text}.{signature}"))
     }
-}
-
-fn new_key() -> Result<EcdsaKeyPair> {
-    let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-    let pair = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| anyhow!("no key can be made"))?;
-    EcdsaKeyPair::from_pkcs8(algorithm, pair.as_ref(), &random).map_err(|error| anyhow!("reading the key: {error}"))
 }
 
 async fn discovery(State(inner): State<Arc<Inner>>) -> Json<Value> {
@@ -197,19 +195,13 @@ async fn discovery(State(inner): State<Arc<Inner>>) -> Json<Value> {
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         // A provider that also knows unsigned tokens must not lead us to take one.
-        "id_token_signing_alg_values_supported": ["ES256", "none"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256", "none"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic"],
     }))
 }
 
 async fn keys(State(inner): State<Arc<Inner>>) -> Json<Value> {
-    // An uncompressed point: 4, x, y.
-    let point = inner.key.public_key().as_ref();
-    let (x, y) = point[1..].split_at(32);
-    let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-    Json(
-        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "k1", "x": x, "y": y }] }),
-    )
+    Json(inner.keys.set())
 }
 
 async fn authorize(
