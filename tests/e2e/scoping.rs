@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use prost_reflect::DynamicMessage;
 use reqwest::{Client, Method};
 use tocsin_console::{Door, ROUTES};
+use tocsin_contracts::PUBLIC_METHODS;
 use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
 use tocsin_contracts::access::v1::{Account, CreateAccountRequest, SignInRequest};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
@@ -27,6 +28,8 @@ use tocsin_transport::Channel;
 use tocsin_transport::auth::Token;
 
 use self::calls::{Answer, Calls};
+
+const UNAUTHENTICATED: i32 = tonic::Code::Unauthenticated as i32;
 
 const OTHER: &str = "xenon";
 const NOWHERE: &str = "yttri";
@@ -96,7 +99,7 @@ async fn two_sites() -> Result<Stage> {
     let mut incidents = IncidentsServiceClient::new(service);
     let label = AddLabelRequest {
         subject: Some(add_label_request::Subject::IncidentId(1)),
-        label: "failure".to_owned(),
+        label: "true_failure".to_owned(),
         ..AddLabelRequest::default()
     };
     incidents.add_label(label).await.context("a label")?;
@@ -165,6 +168,10 @@ async fn an_operator_of_a_site_gets_nothing_of_another_by_any_rpc() -> Result<()
         let path = calls::path(&method);
         let plain = calls.ask(&method, &operator, calls::empty(&method)).await?;
         assert!(!plain.holds(OTHER), "{path}: {plain:?}");
+        assert!(
+            plain.status != UNAUTHENTICATED || PUBLIC_METHODS.contains(&path.as_str()),
+            "{path}: the session has ended"
+        );
         let about = calls.ask(&method, &operator, calls::about(&method, OTHER, "1")).await?;
         let nowhere = calls
             .ask(&method, &operator, calls::about(&method, NOWHERE, NO_NUMBER))
@@ -242,15 +249,22 @@ async fn an_operator_of_a_site_gets_nothing_of_another_by_any_route() -> Result<
     };
     let mut seen_by_all = 0;
     let everyone = account(&stage, "una", "admin", None).await?;
-    for route in ROUTES
+    let mut routes: Vec<_> = ROUTES
         .iter()
         .filter(|route| matches!(route.door, Door::Session | Door::Api))
-    {
+        .collect();
+    // It ends the session.
+    routes.sort_by_key(|route| route.path == "/logout");
+    for route in routes {
         let what = format!("{} {}", route.method, route.path);
         for query in ["", "?site=xenon&machine=xenon&sensor=xenon&q=xenon"] {
             let about = format!("{}{query}", filled(route.path, OTHER, "1"));
             let nowhere = format!("{}{}", filled(route.path, NOWHERE, NO_NUMBER), renamed(query));
             let (status, body) = ask(&route.method, &about, &operator).await?;
+            assert!(
+                !body.starts_with("/login?") || route.path == "/logout",
+                "{what}{query}: the session has ended"
+            );
             let as_nowhere = ask(&route.method, &nowhere, &operator).await?;
             assert_eq!(
                 (status, unnumbered(&renamed(&body))),
@@ -293,6 +307,10 @@ async fn an_operator_of_a_site_gets_nothing_of_another_by_the_json_api() -> Resu
         let path = calls::path(&method);
         let plain = ask(&path, &operator, calls::empty(&method)).await?;
         assert!(!plain.1.contains(OTHER), "{path}: {plain:?}");
+        assert!(
+            plain.0 != 401 || PUBLIC_METHODS.contains(&path.as_str()),
+            "{path}: the session has ended"
+        );
         let about = ask(&path, &operator, calls::about(&method, OTHER, "1")).await?;
         let nowhere = ask(&path, &operator, calls::about(&method, NOWHERE, NO_NUMBER)).await?;
         assert_eq!(

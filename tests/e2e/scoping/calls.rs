@@ -12,6 +12,9 @@ use tocsin_transport::auth::Token;
 /// How long a stream is listened to.
 const MOMENT: Duration = Duration::from_millis(800);
 
+/// The numbers of what belongs to a class and to no site.
+const SHARED: [&str; 3] = ["bundle_id", "threshold_set_id", "training_job_id"];
+
 /// What came back.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -120,9 +123,11 @@ pub(super) fn path(method: &MethodDescriptor) -> String {
 
 /// Whether it only looks, as its name says.
 pub(super) fn only_reads(method: &MethodDescriptor) -> bool {
-    ["List", "Get", "Watch", "WhoAmI", "Compare", "Explain"]
-        .iter()
-        .any(|verb| method.name().starts_with(verb))
+    [
+        "List", "Get", "Watch", "WhoAmI", "WhatIf", "Compare", "Explain", "Verify",
+    ]
+    .iter()
+    .any(|verb| method.name().starts_with(verb))
 }
 
 pub(super) fn empty(method: &MethodDescriptor) -> DynamicMessage {
@@ -164,6 +169,12 @@ fn filled(mut message: DynamicMessage, name: &str, number: &str, depth: usize) -
 
 fn value(field: &FieldDescriptor, name: &str, number: &str, depth: usize) -> Option<Value> {
     let numbered = field.name().ends_with("_id");
+    // What a class has is every site's: its number is asked about as it is.
+    let number = if SHARED.iter().any(|thing| field.name().ends_with(thing)) {
+        "1"
+    } else {
+        number
+    };
     match field.kind() {
         Kind::String => Some(Value::String(word(field.name(), name).to_owned())),
         Kind::Int64 if numbered => number.parse().ok().map(Value::I64),
@@ -191,11 +202,11 @@ fn word<'a>(field: &str, name: &'a str) -> &'a str {
     match field {
         "state" | "destination" | "baseline" | "bundle" | "digest" => "",
         "kind" => "shelved",
-        "label" => "failure",
+        "label" => "true_failure",
         "class" => "pump",
         "spec" => "pump-64",
         "role" => "viewer",
-        "password" => "correct horse",
+        "password" => "nobody's password",
         _ => name,
     }
 }

@@ -150,8 +150,8 @@ async fn form(app: &App, next: &str, name: &str, notice: Option<&str>) -> Markup
             h1 { "Sign in" }
             @if let Some(notice) = notice { p.notice role="alert" { (notice) } }
             @if let Some((way, label)) = &provider {
-                p { a.button.primary href=(way) rel="nofollow" { "Sign in with " (label) } }
-                p.hint { "Or with a local account:" }
+                a.button.primary href=(way) rel="nofollow" { "Sign in with " (label) }
+                p.or { "or with a local account" }
             }
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(sound_way_back(next));
@@ -159,7 +159,8 @@ async fn form(app: &App, next: &str, name: &str, notice: Option<&str>) -> Markup
                 input #name name="name" value=(name) autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus[provider.is_none()];
                 label for="password" { "Password" }
                 input #password type="password" name="password" autocomplete="current-password" required;
-                button.primary type="submit" { "Sign in" }
+                // One way stands out: the provider's, where there is one.
+                button.primary[provider.is_none()] type="submit" { "Sign in" }
             }
             p.hint { "No account? An administrator makes one with " code { "tocsin accounts create" } "." }
         }

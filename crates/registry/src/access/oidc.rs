@@ -14,6 +14,7 @@ mod http;
 mod provider;
 mod refusal;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -182,7 +183,16 @@ impl Access {
     async fn granted(&self, oidc: &Oidc, claims: &Claims) -> Result<(PersonRole, Scope), Error> {
         claims.check_domain(&oidc.config.allowed_domains)?;
         let sites = self.context.store.site_list(&Scope::All).await?;
-        let sites = sites.into_iter().map(|site| (site.name.to_string(), site.id)).collect();
+        let sites: BTreeMap<_, _> = sites.into_iter().map(|site| (site.name.to_string(), site.id)).collect();
+        for grant in &oidc.config.grants {
+            for site in grant.sites.iter().filter(|site| !sites.contains_key(*site)) {
+                tracing::warn!(
+                    group = grant.group,
+                    site,
+                    "registry.access.oidc.grants names a site that is not there"
+                );
+            }
+        }
         Ok(claims.access(&oidc.config, &sites)?)
     }
 
