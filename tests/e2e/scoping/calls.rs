@@ -26,6 +26,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether it is an answer to the question, and has the word.
+    pub(super) fn tells(&self, word: &str) -> bool {
+        self.status == 0 && self.payload.contains(word)
+    }
+
     pub(super) fn holds(&self, word: &str) -> bool {
         self.message.contains(word) || self.payload.contains(word)
     }
@@ -169,6 +174,10 @@ fn filled(mut message: DynamicMessage, name: &str, number: &str, depth: usize) -
 
 fn value(field: &FieldDescriptor, name: &str, number: &str, depth: usize) -> Option<Value> {
     let numbered = field.name().ends_with("_id");
+    // Where to go on in a list: at its start.
+    if field.name().starts_with("before_") {
+        return None;
+    }
     // What a class has is every site's: its number is asked about as it is.
     let number = if SHARED.iter().any(|thing| field.name().ends_with(thing)) {
         "1"
