@@ -26,6 +26,15 @@ struct Stored {
     pages: Vec<(String, String)>,
 }
 
+/// A page that was decided: why, and for which step in microseconds.
+#[derive(Debug, PartialEq)]
+struct Trigger {
+    reason: String,
+    step: i64,
+    /// Its incident is.
+    is_open: bool,
+}
+
 /// A machine's incidents, each with what its journal and the outbox say of it.
 const INCIDENTS: &str = "
     select n.incident_id, n.severity, n.state, (extract(epoch from n.opened_at) * 1000000)::int8 as opened_at,
@@ -228,10 +237,10 @@ impl World {
             return Ok(());
         };
         let triggers = self.triggers(unit).await?;
-        let said = triggers
-            .iter()
-            .filter(|(reason, _)| reason == second.kind.reason())
-            .map(|(_, step)| *step);
+        let of_open = triggers.iter().filter(|trigger| trigger.is_open);
+        let said = of_open
+            .filter(|trigger| trigger.reason == second.kind.reason())
+            .map(|trigger| trigger.step);
         second.not_before = said
             .map(|said| said + 1_440 * STEP)
             .max()
@@ -242,19 +251,27 @@ impl World {
         Ok(())
     }
 
-    /// Reasons and steps (in microseconds) of the triggers, sent or kept, of the incident that a machine has open.
-    async fn triggers(&mut self, unit: usize) -> Result<Vec<(String, i64)>> {
-        let query =
-            "select p.payload->>'reason', (extract(epoch from (p.payload->>'step')::timestamptz) * 1000000)::int8
+    /// The triggers, sent or kept, of all incidents that a machine has had: the one that is open may be over before a
+    /// second fault of it is heard of, and that is then the next one.
+    async fn triggers(&mut self, unit: usize) -> Result<Vec<Trigger>> {
+        let query = "select p.payload->>'reason' as reason, n.closed_at is null as is_open,
+                            (extract(epoch from (p.payload->>'step')::timestamptz) * 1000000)::int8 as step
                      from incident n join (
                          select incident_id, page_key, payload from outbox where action = 'trigger' and flood_id is null
                          union
                          select incident_id, page_key, payload from suppressed_page
                          where action = 'trigger' and released_at is null) p using (incident_id)
-                     where n.machine_id = $1 and n.closed_at is null";
+                     where n.machine_id = $1";
         let machine = i64::from(self.units[unit].place.machine);
         let rows = self.database.rows(query, Some(machine)).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        let read = |row: &sqlx::postgres::PgRow| {
+            Ok(Trigger {
+                reason: row.try_get("reason")?,
+                step: row.try_get("step")?,
+                is_open: row.try_get("is_open")?,
+            })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Looks whether second faults that hold have been paged, as their readings are acknowledged.
@@ -265,7 +282,11 @@ impl World {
         let paged = self.triggers(unit).await?.len() > second.pages_before;
         if !paged && second.is_due() {
             self.report.missed_second_faults += 1;
-            eprintln!("step {}: {second:?} was not paged", self.report.steps);
+            let should = self.units[unit].model.open();
+            eprintln!(
+                "step {}: {second:?} was not paged; there should be {should:#?}",
+                self.report.steps
+            );
         }
         if paged || second.is_due() {
             self.units[unit].plant.settle();

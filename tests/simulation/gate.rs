@@ -21,14 +21,28 @@ pub(crate) enum Passage {
     CutAfter,
 }
 
+/// What tells statements apart: which connection of its pool a replica takes for one is nobody's choice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Statement {
+    pub(crate) replica: usize,
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<u8>,
+}
+
 /// A statement at the gate.
 #[derive(Debug)]
 struct Waiting {
     connection: u64,
-    replica: usize,
-    text: String,
-    parameters: Vec<u8>,
+    statement: Statement,
     go: oneshot::Sender<Passage>,
+}
+
+/// A statement that the database has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    pub(crate) statement: Statement,
+    /// The process that works on it, once that is known.
+    pub(crate) process: Option<i32>,
 }
 
 /// What one transaction did, as far as the simulation wants to know.
@@ -68,8 +82,8 @@ pub(crate) struct Departed {
 struct Inner {
     connections: u64,
     waiting: Vec<Waiting>,
-    /// Connections whose statement the database has, with the process that works on it.
-    under_way: BTreeSet<u64>,
+    /// Connections whose statement the database has.
+    under_way: BTreeMap<u64, Statement>,
     processes: BTreeMap<u64, i32>,
     /// Processes of the database whose connections are gone: those that were still at a statement, and the others.
     departed: Departed,
@@ -136,13 +150,15 @@ impl Gate {
         let (go, may) = oneshot::channel();
         let waiting = Waiting {
             connection,
-            replica,
-            text: if replica == BYSTANDER {
-                String::new()
-            } else {
-                text.to_owned()
+            statement: Statement {
+                replica,
+                text: if replica == BYSTANDER {
+                    String::new()
+                } else {
+                    text.to_owned()
+                },
+                parameters: parameters.to_vec(),
             },
-            parameters: parameters.to_vec(),
             go,
         };
         self.inner().waiting.push(waiting);
@@ -170,7 +186,7 @@ impl Gate {
     pub(crate) fn close(&self, connection: u64) {
         let mut inner = self.inner();
         inner.answers += 1;
-        let is_at_work = inner.under_way.remove(&connection);
+        let is_at_work = inner.under_way.remove(&connection).is_some();
         inner.waiting.retain(|waiting| waiting.connection != connection);
         if let Some(process) = inner.processes.remove(&connection) {
             let departed = &mut inner.departed;
@@ -187,7 +203,7 @@ impl Gate {
 
     /// Lets the first of those without a text go, that change nothing and that nothing depends on; whether there was one.
     pub(crate) fn let_idle_go(&self) -> bool {
-        let idle = |waiting: &&Waiting| waiting.text.is_empty();
+        let idle = |waiting: &&Waiting| waiting.statement.text.is_empty();
         let first = self.peek().waiting.iter().find(idle).map(|waiting| waiting.connection);
         if let Some(connection) = first {
             self.let_go(connection, Passage::Through);
@@ -196,13 +212,16 @@ impl Gate {
     }
 
     /// What waits, in an order that depends on nothing but what it says and, where that is the same, when it came.
-    pub(crate) fn waiting(&self) -> Vec<(u64, usize, String)> {
+    pub(crate) fn waiting(&self) -> Vec<(u64, Statement)> {
         let inner = self.peek();
-        let of_replicas = inner.waiting.iter().filter(|waiting| waiting.replica != BYSTANDER);
+        let of_replicas = inner
+            .waiting
+            .iter()
+            .filter(|waiting| waiting.statement.replica != BYSTANDER);
         let mut all: Vec<&Waiting> = of_replicas.collect();
-        all.sort_by(|a, b| (a.replica, &a.text, &a.parameters).cmp(&(b.replica, &b.text, &b.parameters)));
+        all.sort_by(|one, other| one.statement.cmp(&other.statement));
         all.iter()
-            .map(|waiting| (waiting.connection, waiting.replica, waiting.text.clone()))
+            .map(|waiting| (waiting.connection, waiting.statement.clone()))
             .collect()
     }
 
@@ -218,20 +237,22 @@ impl Gate {
         };
         let waiting = inner.waiting.remove(place);
         if passage != Passage::CutBefore {
-            inner.under_way.insert(connection);
+            inner.under_way.insert(connection, waiting.statement);
         }
         let _ = waiting.go.send(passage);
     }
 
-    /// Connections that wait on the database, with its process once that is known.
-    pub(crate) fn under_way(&self) -> BTreeMap<u64, Option<i32>> {
+    /// What the database has, by connection.
+    pub(crate) fn under_way(&self) -> BTreeMap<u64, UnderWay> {
         let inner = self.peek();
-        let process = |connection: &u64| inner.processes.get(connection).copied();
-        inner
-            .under_way
-            .iter()
-            .map(|connection| (*connection, process(connection)))
-            .collect()
+        let with_process = |(connection, statement): (&u64, &Statement)| {
+            let under_way = UnderWay {
+                statement: statement.clone(),
+                process: inner.processes.get(connection).copied(),
+            };
+            (*connection, under_way)
+        };
+        inner.under_way.iter().map(with_process).collect()
     }
 
     /// The database's processes that serve somebody.

@@ -263,8 +263,8 @@ impl Plant {
     fn fail(&mut self, level: f32, is_open: bool, rng: &mut StdRng) {
         let sensor = rng.random_range(0..SENSORS);
         self.phase = Phase::Fault { sensor, level };
-        if !is_open {
-            // What was before is of an incident that is over.
+        // What was before is of an incident that is over; of one that is still to come, where it waits to be sent.
+        if !is_open && self.spool.is_empty() && self.held_up.is_empty() {
             (self.highest, self.used) = (0.0, BTreeSet::new());
         }
         self.highest = self.highest.max(level);

@@ -1,14 +1,14 @@
 //! What happens next: one statement, or one answer of a receiver, drawn by lot among all that wait, and then nothing more
 //! until everybody who can go on has done so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::gate::{Departed, Passage};
+use crate::gate::{Departed, Passage, Statement, UnderWay};
 use crate::receivers::{Answer, Request};
 use crate::world::{Mood, World};
 
@@ -35,10 +35,10 @@ impl World {
                 self.wake_departed(&departed)?;
                 self.database.end(&departed.at_work).await?;
                 self.database.end(&departed.idle).await?;
+                self.looked_for_locks = None;
                 continue;
             }
-            if let Some((_, process)) = self.asleep.pop_first() {
-                signal(process, Signal::CONT)?;
+            if self.wake_one().await? {
                 continue;
             }
             if !self.gate.let_idle_go() {
@@ -47,23 +47,25 @@ impl World {
         }
     }
 
-    /// To be called before anything that may free locks. Where several statements wait for one, those that get it would
-    /// race each other within the database: their processes stand still until [`Self::settle`] wakes them one after the
-    /// other, each when all before it have gone as far as they can.
-    pub(crate) fn hold_waiters(&mut self) -> Result<()> {
-        let waiters: Vec<(u64, i32)> = self
-            .gate
-            .under_way()
-            .into_iter()
-            .filter_map(|(connection, process)| Some((connection, process?)))
-            .collect();
-        if waiters.len() > 1 {
-            for (connection, process) in waiters {
-                signal(process, Signal::STOP)?;
-                self.asleep.insert(connection, process);
-            }
+    /// Lets the first of the statements that have the lock they waited for go on; whether there was one. The others stand
+    /// still meanwhile: what it frees on its way they would race each other for, within the database.
+    async fn wake_one(&mut self) -> Result<bool> {
+        let answers = self.gate.answers();
+        if self.asleep.is_empty() || self.looked_for_locks == Some(answers) {
+            return Ok(false);
         }
-        Ok(())
+        let asked: Vec<i32> = self.asleep.values().copied().collect();
+        let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
+        let under_way = self.gate.under_way();
+        let free = self.asleep.iter().filter(|(_, process)| !blocked.contains(process));
+        let first = free.min_by_key(|(connection, _)| under_way.get(connection).map(|of| &of.statement));
+        let Some((connection, process)) = first.map(|(connection, process)| (*connection, *process)) else {
+            self.looked_for_locks = Some(answers);
+            return Ok(false);
+        };
+        self.asleep.remove(&connection);
+        signal(process, Signal::CONT)?;
+        Ok(true)
     }
 
     /// A process that stands still can't be ended.
@@ -78,24 +80,24 @@ impl World {
         Ok(())
     }
 
-    /// Returns when each statement that is under way has been answered, or waits for a lock that another connection has.
+    /// Returns when each statement that is under way has been answered, or waits for a lock that another connection has:
+    /// then its process stands still until [`Self::wake_one`] finds that it has the lock.
     async fn database_answers(&mut self) -> Result<()> {
         let mut ticks = 0;
         loop {
-            let (mut under_way, answers) = (self.gate.under_way(), self.gate.answers());
-            under_way.retain(|connection, _| !self.asleep.contains_key(connection));
-            let known = under_way.keys().all(|connection| self.blocked.contains(connection));
-            if under_way.is_empty() || (known && self.blocked_since == answers) {
+            let awake = self.awake();
+            if awake.is_empty() {
                 return Ok(());
             }
-            // A lock is free before who held it has an answer: who still waits then waits for another.
-            if known || ticks >= PATIENCE {
-                let asked: Vec<i32> = under_way.values().flatten().copied().collect();
+            if ticks >= PATIENCE {
+                let asked: Vec<i32> = awake.values().filter_map(|of| of.process).collect();
                 let blocked = self.database.blocked(&asked, &self.gate.processes()).await?;
-                let mut now = self.gate.under_way();
-                now.retain(|connection, _| !self.asleep.contains_key(connection));
-                if blocked.len() == under_way.len() && now == under_way {
-                    (self.blocked, self.blocked_since) = (under_way.into_keys().collect(), answers);
+                if blocked.len() == awake.len() && self.awake() == awake {
+                    for (connection, of) in awake {
+                        let process = of.process.context("who waits for a lock has a process")?;
+                        signal(process, Signal::STOP)?;
+                        self.asleep.insert(connection, process);
+                    }
                     return Ok(());
                 }
             }
@@ -106,11 +108,18 @@ impl World {
             }
             if ticks > STUCK {
                 bail!(
-                    "the database has not answered for half a minute: {under_way:?} of {:?}",
+                    "the database has not answered for half a minute: {awake:?} of {:?}",
                     self.gate
                 );
             }
         }
+    }
+
+    /// What is under way and does not stand still, by connection.
+    fn awake(&self) -> BTreeMap<u64, UnderWay> {
+        let mut under_way = self.gate.under_way();
+        under_way.retain(|connection, _| !self.asleep.contains_key(connection));
+        under_way
     }
 
     async fn still(&self) {
@@ -156,21 +165,23 @@ impl World {
         }
         let drawn = self.rng.random_range(0..all);
         self.trace(|| match statements.get(drawn) {
-            Some((_, replica, text)) => format!("{replica} {all} {}", &text[..text.len().min(90)].replace('\n', " ")),
+            Some((_, Statement { replica, text, .. })) => {
+                format!("{replica} {all} {}", &text[..text.len().min(90)].replace('\n', " "))
+            }
             None => format!("{all} {:?}", requests[drawn - statements.len()]),
         });
         match statements.get(drawn) {
-            Some((connection, replica, text)) => self.let_go(*connection, *replica, text).await?,
+            Some((connection, statement)) => self.let_go(*connection, statement).await?,
             None => self.answer(&requests[drawn - statements.len()]),
         }
         Ok(true)
     }
 
-    async fn let_go(&mut self, connection: u64, replica: usize, text: &str) -> Result<()> {
+    async fn let_go(&mut self, connection: u64, statement: &Statement) -> Result<()> {
+        let replica = statement.replica;
         let crashes = self.is_rough && self.rng.random_ratio(1, CRASHES);
-        self.hold_waiters()?;
         if !crashes {
-            let looks = text.contains("join machine_state s on");
+            let looks = statement.text.contains("join machine_state s on");
             self.gate.let_go(connection, Passage::Through);
             if looks {
                 self.note_look(replica);
@@ -187,7 +198,7 @@ impl World {
                 self.take_commits().await?;
             }
             self.down[replica] = self.rng.random_range(0..6);
-            self.kill(replica)?;
+            self.kill(replica);
         }
         Ok(())
     }

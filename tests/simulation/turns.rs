@@ -49,7 +49,7 @@ impl World {
         if self.chance(0.003) {
             self.report.crashes += 1;
             let place = self.rng.random_range(0..self.replicas.len());
-            self.kill(place)?;
+            self.kill(place);
         }
         if self.chance(0.002) {
             // A clock is set, by minutes.
@@ -235,11 +235,12 @@ impl World {
             }
         }
         self.restore_all().await?;
-        // Longer than pages take to escalate, and than the longest pause between attempts.
+        // Longer than pages take to escalate, those too whose pager's clock was ahead, and than the longest pause between
+        // attempts.
         for round in 0..80 {
             self.pass(Duration::from_secs(100)).await?;
             let owed = "select 1 from delivery where state = 'waiting'";
-            if round > 12 && self.database.rows(owed, None).await?.is_empty() {
+            if round > 20 && self.database.rows(owed, None).await?.is_empty() {
                 break;
             }
         }

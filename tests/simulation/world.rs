@@ -3,7 +3,7 @@
 //! A run is cut into episodes. Each begins with nothing remembered, goes on for some thousand steps under everything that
 //! may go wrong, and ends in calm: receivers answer, nobody crashes, time goes by, and then all of it is checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,11 +81,10 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) gate: Gate,
     pub(crate) tick: Arc<Notify>,
-    /// Connections whose statements wait for a lock, and how many answers there had been when that was found.
-    pub(crate) blocked: BTreeSet<u64>,
-    pub(crate) blocked_since: u64,
-    /// Connections that waited for a lock and are to get it in turn: their processes in the database stand still.
+    /// Connections whose statements wait for a lock: their processes in the database stand still.
     pub(crate) asleep: BTreeMap<u64, i32>,
+    /// How many answers there had been when none of them had its lock.
+    pub(crate) looked_for_locks: Option<u64>,
     pub(crate) parts: Parts,
     pub(crate) receivers: Receivers,
     pub(crate) moods: [Mood; DESTINATIONS.len()],
@@ -135,9 +134,8 @@ impl World {
             database,
             gate,
             tick,
-            blocked: BTreeSet::new(),
-            blocked_since: 0,
             asleep: BTreeMap::new(),
+            looked_for_locks: None,
             parts: Parts {
                 lines,
                 registry,
@@ -183,7 +181,7 @@ impl World {
     /// Ends it; what it has to say.
     pub(crate) async fn stop(mut self) -> Result<Report> {
         for place in 0..REPLICAS {
-            self.kill(place)?;
+            self.kill(place);
         }
         self.settle().await?;
         self.registry.shutdown().await;
@@ -217,7 +215,7 @@ impl World {
     async fn end(&mut self) -> Result<()> {
         self.is_rough = false;
         for place in 0..REPLICAS {
-            self.kill(place)?;
+            self.kill(place);
         }
         self.calls.clear();
         self.settle().await?;
@@ -246,13 +244,11 @@ impl World {
     }
 
     /// Kills a replica; its calls are never answered.
-    pub(crate) fn kill(&mut self, place: usize) -> Result<()> {
-        self.hold_waiters()?;
+    pub(crate) fn kill(&mut self, place: usize) {
         if let Some(replica) = self.replicas[place].take() {
             replica.kill();
         }
         self.drop_calls(place);
-        Ok(())
     }
 
     /// Lets time go by, and whatever follows from that alone.

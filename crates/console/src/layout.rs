@@ -16,16 +16,18 @@ pub(crate) enum Nav {
     Sensors,
     Models,
     Limits,
+    System,
     Audit,
     Account,
 }
 
-const NAV: [(Nav, &str, &str); 5] = [
+const NAV: [(Nav, &str, &str); 6] = [
     (Nav::Fleet, "/", "Fleet"),
     (Nav::Incidents, "/incidents", "Incidents"),
     (Nav::Sensors, "/sensors", "Sensors"),
     (Nav::Models, "/models", "Models"),
     (Nav::Limits, "/limits", "Alarm limits"),
+    (Nav::System, "/system", "System"),
 ];
 
 /// A page for someone who is signed in. `body` holds elements with `data-live`, which the page's script renews.

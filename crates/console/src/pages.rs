@@ -15,6 +15,7 @@ pub(crate) mod oidc;
 pub(crate) mod performance;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;
+pub(crate) mod system;
 pub(crate) mod verdict;
 
 use crate::failure::Failure;

@@ -71,6 +71,11 @@ impl Session {
         TrainingServiceClient::new(self.channel(&self.services.recalibrator))
     }
 
+    /// The services, without what the looker shows them: for asking how they are, which anybody may.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
     /// Name and role, for the top of every page.
     pub(crate) async fn who(&self) -> Result<WhoAmIResponse, Failure> {
         let answer = self.access().who_am_i(WhoAmIRequest {}).await;

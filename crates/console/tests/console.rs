@@ -5,10 +5,14 @@
 mod acknowledge;
 #[path = "stage/fixture.rs"]
 mod fixture;
+#[path = "console/limits.rs"]
+mod limits;
 #[path = "console/models.rs"]
 mod models;
 #[path = "console/sign_in.rs"]
 mod sign_in;
+#[path = "console/system.rs"]
+mod system;
 
 use std::time::Duration;
 
@@ -92,7 +96,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 17] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -105,7 +109,9 @@ const PAGES: [&str; 15] = [
     "/models",
     "/models/cnc-spindle",
     "/limits",
+    "/limits/5?days=7",
     "/account",
+    "/system",
     "/sites/porto/machines/mill-07",
     "/sites/porto/machines/mill-07/verdict?sensor=horizontal",
 ];

@@ -65,6 +65,8 @@ pub struct MachineFold {
     persistence: Persistence,
     step: Duration,
     readings: BTreeMap<(Timestamp, SensorId), JudgedReading>,
+    /// What `readings` make, oldest first.
+    steps: Vec<Step>,
     open: Option<Severity>,
     untold: bool,
 }
@@ -78,10 +80,11 @@ impl MachineFold {
         open: Option<Severity>,
         arrived: impl IntoIterator<Item = JudgedReading>,
     ) -> Self {
-        let readings = arrived.into_iter().map(|r| (order(r.key), r)).collect();
+        let readings: BTreeMap<_, _> = arrived.into_iter().map(|r| (order(r.key), r)).collect();
         Self {
             persistence,
             step,
+            steps: steps(readings.values(), step),
             readings,
             open,
             untold: false,
@@ -102,21 +105,18 @@ impl MachineFold {
     /// Takes the next reading.
     pub fn arrive(&mut self, reading: JudgedReading, effect: Effect) -> Arrival {
         let start = reading.key.captured_at.floor_to(self.step);
-        let newest = self
-            .readings
-            .last_key_value()
-            .map(|((at, _), _)| at.floor_to(self.step));
+        let newest = self.steps.last().map(|newest| newest.start);
         self.readings.insert(order(reading.key), reading);
+        self.renew(start);
         if newest.is_some_and(|newest| start < newest) {
             return Arrival::Late;
         }
         self.forget(start);
-        let steps = steps(self.readings.values(), self.step);
-        let window = self.window(&steps);
+        let window = self.window(&self.steps);
         let counts = effect == Effect::Counts;
         let stays = counts && self.open == Some(Severity::Page) && !self.untold;
         let transition = self
-            .decide(&window, &steps)
+            .decide(&window, &self.steps)
             .filter(|transition| !(stays && *transition == Transition::Cleared));
         let reached_page = matches!(
             transition,
@@ -140,11 +140,7 @@ impl MachineFold {
             let of_sensor = move |reading: &&JudgedReading| sensor.is_none_or(|sensor| reading.key.sensor == sensor);
             steps(self.readings.values().filter(of_sensor), self.step)
         };
-        let Some(newest) = self
-            .readings
-            .last_key_value()
-            .map(|((at, _), _)| at.floor_to(self.step))
-        else {
+        let Some(newest) = self.steps.last().map(|newest| newest.start) else {
             return Held::default();
         };
         let kth = |sensor: Option<SensorId>| {
@@ -173,6 +169,21 @@ impl MachineFold {
         // What opens now may clear later: all that can matter to that is kept.
         let oldest = newest - self.persistence.reach_back(Some(Severity::Page), self.step);
         self.readings = self.readings.split_off(&(oldest, SensorId(i32::MIN)));
+        let gone = self.steps.partition_point(|step| step.start + self.step <= oldest);
+        self.steps.drain(..gone);
+        // The oldest may have lost some of its readings.
+        if let Some(first) = self.steps.first().filter(|first| first.start < oldest) {
+            self.renew(first.start);
+        }
+    }
+
+    /// Makes a step anew from its readings.
+    fn renew(&mut self, start: Timestamp) {
+        let (from, to) = ((start, SensorId(i32::MIN)), (start + self.step, SensorId(i32::MIN)));
+        let made = steps(self.readings.range(from..to).map(|(_, reading)| reading), self.step);
+        let place = self.steps.partition_point(|step| step.start < start);
+        let end = place + usize::from(self.steps.get(place).is_some_and(|step| step.start == start));
+        self.steps.splice(place..end, made);
     }
 
     fn window(&self, steps: &[Step]) -> Window {

@@ -3,6 +3,7 @@
 mod access;
 mod fleet;
 mod incidents;
+mod limits;
 mod models;
 mod performance;
 mod review;
@@ -82,6 +83,20 @@ impl Fixture {
     }
 
     pub(crate) fn channel(&self) -> Channel {
+        let this = Arc::new(self.clone());
+        let server = self
+            .server()
+            .service(RecalibratorServiceServer::from_arc(Arc::clone(&this)))
+            .service(TrainingServiceServer::from_arc(this));
+        Channel::in_process(server.assemble().expect("the services fit together"))
+    }
+
+    /// A server that has no recalibrator, as one does where that is down.
+    pub(crate) fn channel_without_recalibrator(&self) -> Channel {
+        Channel::in_process(self.server().assemble().expect("the services fit together"))
+    }
+
+    fn server(&self) -> Server {
         let verifier = Verifier::new(|credential| async move {
             let token = credential.token.expose().to_owned();
             let person = PEOPLE.iter().find(|(name, _)| token == format!("session-{name}"));
@@ -94,18 +109,13 @@ impl Fixture {
         let auth = Auth::new(verifier).public(PUBLIC_METHODS.iter().copied());
         let this = Arc::new(self.clone());
         let large = 32 << 20;
-        let stack = Server::new(server::Config::default(), auth)
+        Server::new(server::Config::default(), auth)
             .service(AccessServiceServer::from_arc(Arc::clone(&this)))
             .service(FleetServiceServer::from_arc(Arc::clone(&this)).max_encoding_message_size(large))
             .service(IncidentsServiceServer::from_arc(Arc::clone(&this)))
             .service(SensorAlarmsServiceServer::from_arc(Arc::clone(&this)))
             .service(ReviewServiceServer::from_arc(Arc::clone(&this)).max_encoding_message_size(large))
-            .service(RegistryServiceServer::from_arc(Arc::clone(&this)))
-            .service(RecalibratorServiceServer::from_arc(Arc::clone(&this)))
-            .service(TrainingServiceServer::from_arc(this))
-            .assemble()
-            .expect("the services fit together");
-        Channel::in_process(stack)
+            .service(RegistryServiceServer::from_arc(this))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as the messages' fields want it")]

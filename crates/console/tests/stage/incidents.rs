@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
 use tocsin_contracts::incidents::v1::{
     AcknowledgeByLinkRequest, AcknowledgeByLinkResponse, AcknowledgeIncidentRequest, AcknowledgeIncidentResponse,
-    AddLabelRequest, AddLabelResponse, DeliveryAttempt, Evidence, GetAcknowledgeLinkRequest,
+    AddLabelRequest, AddLabelResponse, Delivery, DeliveryAttempt, Evidence, GetAcknowledgeLinkRequest,
     GetAcknowledgeLinkResponse, GetIncidentRequest, GetIncidentResponse, GetPagePictureRequest, GetPagePictureResponse,
     Incident, JournalEvent, ListDeliveriesRequest, ListDeliveriesResponse, ListIncidentsRequest, ListIncidentsResponse,
     ListLabelsRequest, ListLabelsResponse, Page, ReceiveHookRequest, ReceiveHookResponse, ResendDeliveryRequest,
@@ -423,8 +423,6 @@ impl IncidentsService for Fixture {
     refuse! {
         add_label, AddLabelRequest, AddLabelResponse;
         list_labels, ListLabelsRequest, ListLabelsResponse;
-        list_deliveries, ListDeliveriesRequest, ListDeliveriesResponse;
-        resend_delivery, ResendDeliveryRequest, ResendDeliveryResponse;
         suppress_machine, SuppressMachineRequest, SuppressMachineResponse;
         restore_machine, RestoreMachineRequest, RestoreMachineResponse;
         hand_over_incident, HandOverIncidentRequest, HandOverIncidentResponse;
@@ -432,6 +430,52 @@ impl IncidentsService for Fixture {
         order_work, OrderWorkRequest, OrderWorkResponse;
         acknowledge_flood, AcknowledgeFloodRequest, AcknowledgeFloodResponse;
         receive_hook, ReceiveHookRequest, ReceiveHookResponse;
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<ListDeliveriesRequest>,
+    ) -> Result<Response<ListDeliveriesResponse>, Status> {
+        let state = request.into_inner().state;
+        let attempt = |outcome: &str, answer: &str, age_s| DeliveryAttempt {
+            at: self.ago(age_s),
+            outcome: outcome.into(),
+            answer: answer.into(),
+        };
+        let delivery = |delivery_id, destination: &str, last_attempt, next_attempt_at| Delivery {
+            delivery_id,
+            incident_id: 41,
+            site: "porto".into(),
+            machine: "mill-07".into(),
+            page_key: "tocsin-incident-41-opened-1".into(),
+            action: "trigger".into(),
+            created_at: self.ago(4_000),
+            destination: destination.into(),
+            state: state.clone(),
+            attempts: 3,
+            last_attempt,
+            next_attempt_at,
+        };
+        let deliveries = match state.as_str() {
+            _ if self.fleet == Fleet::Empty => vec![],
+            "dead" => {
+                let gone = attempt("refused", "410 Gone: <b>no such service</b>", 3_000);
+                vec![delivery(17, "pagerduty", Some(gone), None)]
+            }
+            _ => {
+                let silent = attempt("unknown", "no answer in 10 s", 40);
+                vec![delivery(18, "control-room", Some(silent), self.ago(0))]
+            }
+        };
+        Ok(Response::new(ListDeliveriesResponse { deliveries }))
+    }
+
+    async fn resend_delivery(
+        &self,
+        request: Request<ResendDeliveryRequest>,
+    ) -> Result<Response<ResendDeliveryResponse>, Status> {
+        self.order(format!("resend {}", request.into_inner().delivery_id));
+        Ok(Response::new(ResendDeliveryResponse::default()))
     }
 
     type WatchIncidentsStream = Pin<Box<dyn Stream<Item = Result<WatchIncidentsResponse, Status>> + Send>>;

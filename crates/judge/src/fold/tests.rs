@@ -182,4 +182,17 @@ proptest! {
         got.extend(readings[cut..].iter().map(|r| second.arrive(*r, Effect::Acts)));
         prop_assert_eq!(got, expected);
     }
+
+    #[test]
+    fn its_steps_are_always_those_of_its_readings(
+        levels in proptest::collection::vec((prop::option::of(0f32..3.0), 0i64..9, 0i32..3), 1..160),
+        open_min_s in 0_u32..301,
+    ) {
+        let rules = Persistence { open_min_s, ..Persistence::default() };
+        let mut fold = MachineFold::resume(rules, STEP, None, []);
+        for (i, (level, jitter, sensor)) in levels.into_iter().enumerate() {
+            fold.arrive(reading(sensor, i as i64 * 5 - jitter * 7 + 100, level), Effect::Acts);
+            prop_assert_eq!(&fold.steps, &steps(fold.readings.values(), STEP));
+        }
+    }
 }
