@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tocsin_tests::stage::SITE;
 use tocsin_tests::{Plant, Stage, tools};
 
-/// How long schemathesis may take.
-const BOUND: Duration = Duration::from_mins(1);
+/// How long schemathesis may take before it counts as stuck: half a minute, and far longer where much else runs.
+const BOUND: Duration = Duration::from_mins(8);
 
 struct Api {
     client: Client,
