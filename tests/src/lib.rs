@@ -1,6 +1,6 @@
 //! The stage that the stories in `e2e/` play on: the real platform in this process on a real Postgres, an HTTP receiver
 //! that counts pages, a small simulated plant, a fleet at work in it, the built binary for stories that kill processes, alone or as a deployment of
-//! several, a collector of traces, programs of others, and what is heard of a heartbeat.
+//! several, a collector of traces, an identity provider, programs of others, and what is heard of a heartbeat.
 
 pub mod binary;
 pub mod collector;
@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod outside;
 pub mod plant;
 pub mod postgres;
+pub mod provider;
 pub mod receiver;
 pub mod stage;
 pub mod tools;

@@ -174,6 +174,11 @@ impl Stage {
         CommandLine::new(target, self.credential.token().clone())
     }
 
+    /// The service's credential, which sees everything.
+    pub fn service_token(&self) -> &auth::Token {
+        self.credential.token()
+    }
+
     /// What that answers, as JSON.
     pub async fn ask(&self, arguments: &[&str]) -> Result<Value> {
         self.command_line().ask(arguments).await

@@ -74,7 +74,9 @@ pub fn build(config: &Config, services: Services, clock: Clock) -> Result<Router
     });
     let add = |router: Router<App>, route: &Route| router.route(route.path, (route.handler)());
     let (assets, pages): (Vec<_>, Vec<_>) = ROUTES.iter().partition(|route| route.door == Door::Assets);
-    let (hooks, pages): (Vec<_>, Vec<_>) = pages.into_iter().partition(|route| route.door == Door::Hook);
+    let (unasked, pages): (Vec<_>, Vec<_>) = pages
+        .into_iter()
+        .partition(|route| matches!(route.door, Door::Hook | Door::Api));
     let pages = pages
         .into_iter()
         .fold(Router::new(), add)
@@ -85,8 +87,8 @@ pub fn build(config: &Config, services: Services, clock: Clock) -> Result<Router
         .into_iter()
         .fold(pages, add)
         .layer(from_fn_with_state(Arc::clone(&app), security::same_origin))
-        // No browser posts these: their signature is looked at instead of their origin.
-        .merge(hooks.into_iter().fold(Router::new(), add))
+        // Programs post these: a signature or a bearer is looked at instead of the origin, which counts for a cookie alone.
+        .merge(unasked.into_iter().fold(Router::new(), add))
         .layer(from_fn_with_state(Arc::clone(&app), security::headers))
         .with_state(app))
 }

@@ -2,13 +2,14 @@
 //!
 //! A request's road: `security` (same origin, headers) → [`session`] (the cookie's token, or the way to sign in) → a page in
 //! `pages`, which asks the services over gRPC and renders HTML on the server. Charts fetch their numbers from `data`; `live` tells
-//! open pages that something changed, and they fetch themselves again. Scripts, styles and charts are compiled in (`assets`).
+//! open pages that something changed, and they fetch themselves again. Programs ask [`api`] in JSON. Scripts, styles and charts are compiled in (`assets`).
 //!
 //! **Invariant:** the console has no privilege of its own. Every call it makes shows the token of the person who looks; what they
 //! may see and do is decided by the services. The [`Services`] channels must carry no credential.
 //!
 //! **Invariant:** a machine without fresh data is never shown as healthy.
 
+mod api;
 mod assets;
 mod compress;
 mod config;

@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod models;
+pub(crate) mod oidc;
 pub(crate) mod performance;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;

@@ -4,7 +4,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use crate::console::App;
-use crate::{assets, data, hooks, live, pages};
+use crate::{api, assets, data, hooks, live, pages};
 
 /// Whom a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Door {
     Link,
     /// Receivers of pages, whose posts carry a signature.
     Hook,
+    /// Programs that show a session or a token, in JSON.
+    Api,
     /// Anyone, with what is compiled in.
     Assets,
 }
@@ -49,6 +51,8 @@ routes! {
     Session GET "/" => pages::fleet::show;
     SignIn GET "/login" => pages::login::show;
     SignIn POST "/login" => pages::login::sign_in;
+    SignIn GET "/login/oidc" => pages::oidc::go;
+    SignIn GET "/login/oidc/callback" => pages::oidc::back;
     Session POST "/logout" => pages::login::sign_out;
     Session GET "/account" => pages::account::show;
     Session GET "/incidents" => pages::incidents::show;
@@ -92,6 +96,8 @@ routes! {
     Session GET "/sites/{site}/machines/{machine}/spectrogram" => data::spectrogram::show;
     Session GET "/sites/{site}/machines/{machine}/spectrum" => data::spectrum::show;
     Session GET "/sites/{site}/machines/{machine}/verdict" => pages::verdict::show;
+    Api POST "/api/v1/{service}/{method}" => api::call;
+    Assets GET "/api/v1/openapi.json" => api::description;
     Session GET "/live" => live::stream;
     // A route rather than a fallback, which the server under us would not keep.
     Session GET "/{*path}" => pages::unknown;

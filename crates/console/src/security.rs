@@ -60,7 +60,8 @@ pub(crate) async fn same_origin(State(app): State<App>, request: Request, next: 
     }
 }
 
-fn comes_from_us(app: &Console, headers: &HeaderMap) -> bool {
+/// Whether a page of our own asks.
+pub(crate) fn comes_from_us(app: &Console, headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site"))
         && site != "same-origin"

@@ -122,34 +122,56 @@ pub(crate) fn may(who: &WhoAmIResponse, needed: PersonRole) -> bool {
     PersonRole::parse(&who.role).is_ok_and(|role| role >= needed)
 }
 
-fn cookie_name(app: &Console) -> &'static str {
+/// What a browser keeps for us, in a cookie each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The session.
+    Session,
+    /// A sign-in on its way to the identity provider and back.
+    Flow,
+}
+
+fn cookie_name(app: &Console, kept: Kept) -> &'static str {
     // The prefix makes browsers refuse the cookie unless it came over TLS and for this host alone.
-    if app.secure {
-        "__Host-tocsin_session"
-    } else {
-        "tocsin_session"
+    match (kept, app.secure) {
+        (Kept::Session, true) => "__Host-tocsin_session",
+        (Kept::Session, false) => "tocsin_session",
+        (Kept::Flow, true) => "__Host-tocsin_sign_in",
+        (Kept::Flow, false) => "tocsin_sign_in",
     }
 }
 
-fn cookie(app: &Console, headers: &HeaderMap) -> Option<Token> {
-    let name = cookie_name(app);
+/// What a browser kept.
+pub(crate) fn kept<'a>(app: &Console, what: Kept, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = cookie_name(app, what);
     let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let value = pairs
+    pairs
         .flat_map(|list| list.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(key, value)| (key == name).then_some(value))?;
-    Token::parse(value).ok()
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// The header that has a browser keep `value` for `seconds`, if a cookie can hold it.
+pub(crate) fn keep(app: &Console, what: Kept, value: &str, seconds: u64) -> Option<HeaderValue> {
+    let secure = if app.secure { "; Secure" } else { "" };
+    let name = cookie_name(app, what);
+    // Lax, not strict: the way back from the identity provider and the link in a page come from elsewhere.
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    let mut header = HeaderValue::try_from(text)
+        .ok()
+        .filter(|_| !value.contains([';', ',', ' ']))?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+pub(crate) fn cookie(app: &Console, headers: &HeaderMap) -> Option<Token> {
+    Token::parse(kept(app, Kept::Session, headers)?).ok()
 }
 
 /// The header that keeps `token` for `seconds`; no token forgets it.
 pub(crate) fn set_cookie(app: &Console, token: Option<&Token>, seconds: u64) -> HeaderValue {
-    let secure = if app.secure { "; Secure" } else { "" };
     let (value, seconds) = token.map_or(("", 0), |token| (token.expose(), seconds));
-    let name = cookie_name(app);
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
-    let mut value = HeaderValue::try_from(text).expect("a token is visible ASCII");
-    value.set_sensitive(true);
-    value
+    keep(app, Kept::Session, value, seconds).expect("a token is visible ASCII of the URL-safe kind")
 }
 
 /// Marks an answer as "sign in first".

@@ -8,6 +8,9 @@ use crate::FILE_DESCRIPTOR_SET;
 /// The methods that need no credential; every other one does.
 pub const PUBLIC_METHODS: &[&str] = &[
     "/tocsin.access.v1.AccessService/SignIn",
+    "/tocsin.access.v1.AccessService/ListSignInMethods",
+    "/tocsin.access.v1.AccessService/BeginOidcSignIn",
+    "/tocsin.access.v1.AccessService/CompleteOidcSignIn",
     // What a page's link or a receiver's post says carries its own signature.
     "/tocsin.incidents.v1.IncidentsService/GetAcknowledgeLink",
     "/tocsin.incidents.v1.IncidentsService/AcknowledgeByLink",

@@ -4,6 +4,7 @@
 //! these sites alone, and sees no others.
 
 mod accounts;
+pub mod oidc;
 mod password;
 mod record;
 mod sessions;
@@ -16,16 +17,22 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tocsin_contracts::access::v1::access_service_server::AccessService;
 use tocsin_contracts::access::v1::{
+    BeginOidcSignInRequest, BeginOidcSignInResponse, CompleteOidcSignInRequest, CompleteOidcSignInResponse,
     CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse, DisableAccountRequest,
     DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest, ListAuditResponse,
-    ListTokensRequest, ListTokensResponse, RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse,
-    SignOutRequest, SignOutResponse, VerifyAuditRequest, VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
+    ListSignInMethodsRequest, ListSignInMethodsResponse, ListTokensRequest, ListTokensResponse, RevokeTokenRequest,
+    RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, VerifyAuditRequest,
+    VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tonic::{Request, Response, Status};
 
+use self::oidc::Oidc;
 use self::password::Passwords;
 use self::throttle::Throttle;
 use crate::context::{Context, caller};
+
+/// People who may begin to sign in by the provider from one address at once.
+const PEOPLE_AT_AN_ADDRESS: u32 = 10;
 
 /// Settings of sign-in and tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +51,8 @@ pub struct Config {
     /// Addresses of consoles in processes of their own: whom they say they speak for is believed. Of a console that is not
     /// among them all users have one address.
     pub consoles: Vec<IpAddr>,
+    /// An identity provider that people can sign in by, beside local accounts.
+    pub oidc: Option<oidc::Config>,
 }
 
 impl Default for Config {
@@ -55,6 +64,7 @@ impl Default for Config {
             forget_failure_s: 30,
             concurrent_checks: 2,
             consoles: Vec::new(),
+            oidc: None,
         }
     }
 }
@@ -66,17 +76,34 @@ pub struct Access {
     config: Config,
     passwords: Passwords,
     throttle: Arc<Throttle>,
+    oidc: Option<Arc<Oidc>>,
+    oidc_throttle: Arc<Throttle>,
 }
 
 impl Access {
-    pub(crate) fn new(config: Config, context: Context) -> Self {
+    pub(crate) fn new(config: Config, context: Context) -> Result<Self, oidc::Refusal> {
         let passwords = Passwords::new(config.concurrent_checks);
         let throttle = Arc::new(Throttle::new(&config));
-        Self {
+        let oidc = config.oidc.clone().map(Oidc::new).transpose()?.map(Arc::new);
+        let oidc_throttle = Arc::new(Throttle::new(&config.for_a_plant()));
+        Ok(Self {
             context,
             config,
             passwords,
             throttle,
+            oidc,
+            oidc_throttle,
+        })
+    }
+}
+
+impl Config {
+    /// Who signs in by the provider has no name yet: a plant that comes from one address at the change of shifts counts as one.
+    fn for_a_plant(&self) -> Self {
+        Self {
+            failed_sign_ins: self.failed_sign_ins.saturating_mul(PEOPLE_AT_AN_ADDRESS),
+            forget_failure_s: self.forget_failure_s.div_ceil(u64::from(PEOPLE_AT_AN_ADDRESS)),
+            ..self.clone()
         }
     }
 }
@@ -85,6 +112,27 @@ impl Access {
 impl AccessService for Access {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         Ok(Response::new(self.begin_session(request).await?))
+    }
+
+    async fn list_sign_in_methods(
+        &self,
+        _: Request<ListSignInMethodsRequest>,
+    ) -> Result<Response<ListSignInMethodsResponse>, Status> {
+        Ok(Response::new(self.sign_in_methods()))
+    }
+
+    async fn begin_oidc_sign_in(
+        &self,
+        request: Request<BeginOidcSignInRequest>,
+    ) -> Result<Response<BeginOidcSignInResponse>, Status> {
+        Ok(Response::new(self.begin_oidc(request).await?))
+    }
+
+    async fn complete_oidc_sign_in(
+        &self,
+        request: Request<CompleteOidcSignInRequest>,
+    ) -> Result<Response<CompleteOidcSignInResponse>, Status> {
+        Ok(Response::new(self.complete_oidc(request).await?))
     }
 
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {

@@ -8,6 +8,7 @@ use tocsin_domain::{BundleDigest, Invalid};
 use tocsin_transport::retry;
 use tonic::Status;
 
+use crate::access::oidc;
 use crate::verify;
 
 /// Why a call failed.
@@ -25,6 +26,9 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Sign-in by the identity provider came to nothing.
+    #[error(transparent)]
+    Oidc(#[from] oidc::Refusal),
     /// The principal may not.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -102,6 +106,7 @@ impl From<Error> for Status {
         match error {
             Error::NoPrincipal | Error::WrongNameOrPassword => Self::unauthenticated(message),
             Error::TooManySignIns { retry_after } => retry::hint(Self::resource_exhausted(message), retry_after),
+            Error::Oidc(refusal) => refusal.into(),
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::Malformed(malformed) => malformed.into(),
             Error::Precondition { .. } => Self::failed_precondition(message),

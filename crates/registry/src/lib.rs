@@ -62,7 +62,8 @@ impl Background {
 /// Puts the services together.
 ///
 /// # Errors
-/// [`Error::Verifier`] when no verifier is configured and this binary can't be found.
+/// [`Error::Verifier`] when no verifier is configured and this binary can't be found; [`Error::Oidc`] when a setting of the
+/// identity provider is no good.
 pub fn build(config: Config, store: Store, blobs: BundleStore, clock: Clock) -> Result<Registry, Error> {
     let verifier = verify::Verifier::new(config.verify)?;
     let context = Context {
@@ -72,7 +73,7 @@ pub fn build(config: Config, store: Store, blobs: BundleStore, clock: Clock) -> 
     let (watchers, changes) = watch::channel(0);
     let bundles = Bundles::new(config.bundles, context.clone(), blobs, verifier, changes);
     Ok(Registry {
-        access: AccessServiceServer::new(Access::new(config.access, context.clone())),
+        access: AccessServiceServer::new(Access::new(config.access, context.clone())?),
         fleet: FleetServiceServer::new(Fleet::new(&config.fleet, context)),
         bundles: RegistryServiceServer::new(bundles),
         background: Background { store, watchers },

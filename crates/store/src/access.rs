@@ -8,11 +8,13 @@ use crate::{Result, Store};
 
 pub mod account;
 pub mod audit;
+pub mod oidc;
 pub mod session;
 pub mod token;
 
 pub use account::{Account, NewAccount};
 pub use audit::{AuditBreak, AuditEntry, AuditHead, AuditReport, NewAuditEntry, audit_insert, commit as audit_commit};
+pub use oidc::{NewOidcFlow, OidcFlow, OidcIdentity};
 pub use session::NewSession;
 pub use token::{NewToken, Token};
 

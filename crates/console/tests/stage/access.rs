@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use tocsin_contracts::access::v1::access_service_server::AccessService;
 use tocsin_contracts::access::v1::{
-    AuditBreak, AuditEntry, AuditHead, CreateAccountRequest, CreateAccountResponse, CreateTokenRequest,
-    CreateTokenResponse, DisableAccountRequest, DisableAccountResponse, ListAccountsRequest, ListAccountsResponse,
-    ListAuditRequest, ListAuditResponse, ListTokensRequest, ListTokensResponse, RevokeTokenRequest,
-    RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, VerifyAuditRequest,
-    VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
+    AuditBreak, AuditEntry, AuditHead, BeginOidcSignInRequest, BeginOidcSignInResponse, CompleteOidcSignInRequest,
+    CompleteOidcSignInResponse, CreateAccountRequest, CreateAccountResponse, CreateTokenRequest, CreateTokenResponse,
+    DisableAccountRequest, DisableAccountResponse, ListAccountsRequest, ListAccountsResponse, ListAuditRequest,
+    ListAuditResponse, ListSignInMethodsRequest, ListSignInMethodsResponse, ListTokensRequest, ListTokensResponse,
+    RevokeTokenRequest, RevokeTokenResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse,
+    VerifyAuditRequest, VerifyAuditResponse, WhoAmIRequest, WhoAmIResponse,
 };
 use tocsin_contracts::time::to_wire;
 use tonic::{Request, Response, Status};
@@ -105,6 +106,9 @@ impl AccessService for Fixture {
     }
 
     refuse! {
+        list_sign_in_methods, ListSignInMethodsRequest, ListSignInMethodsResponse;
+        begin_oidc_sign_in, BeginOidcSignInRequest, BeginOidcSignInResponse;
+        complete_oidc_sign_in, CompleteOidcSignInRequest, CompleteOidcSignInResponse;
         create_account, CreateAccountRequest, CreateAccountResponse;
         list_accounts, ListAccountsRequest, ListAccountsResponse;
         disable_account, DisableAccountRequest, DisableAccountResponse;

@@ -1,4 +1,4 @@
-//! People's local accounts.
+//! People's accounts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -96,7 +96,7 @@ impl Access {
         Ok(self.to_wire(vec![account]).await?.remove(0))
     }
 
-    async fn to_wire(&self, accounts: Vec<Account>) -> Result<Vec<WireAccount>, Error> {
+    pub(super) async fn to_wire(&self, accounts: Vec<Account>) -> Result<Vec<WireAccount>, Error> {
         let sites = self.context.store.site_list(&Scope::All).await?;
         let names: HashMap<SiteId, String> = sites.into_iter().map(|site| (site.id, site.name.to_string())).collect();
         let accounts = accounts.into_iter().map(|account| WireAccount {
@@ -109,6 +109,7 @@ impl Access {
             },
             disabled: account.disabled_at.is_some(),
             created_at: Some(time::to_wire(account.created_at)),
+            issuer: account.issuer.unwrap_or_default(),
         });
         Ok(accounts.collect())
     }

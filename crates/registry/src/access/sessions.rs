@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tocsin_contracts::access::v1::{SignInRequest, SignInResponse, WhoAmIResponse};
 use tocsin_contracts::time;
-use tocsin_domain::access::{Forbidden, Person};
+use tocsin_domain::access::Forbidden;
 use tocsin_domain::{Principal, Scope, Slug};
-use tocsin_store::access::{NewAuditEntry, NewSession};
+use tocsin_store::access::{Account, NewAuditEntry, NewSession};
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 use super::Access;
+use super::oidc::person;
 use crate::Error;
 use crate::secret::{self, SESSION_PREFIX, Secret};
 
@@ -30,13 +31,19 @@ impl Access {
             return Err(Error::TooManySignIns { retry_after });
         }
         let (account, stored) = self.context.store.account_by_name(name.as_str()).await?.unzip();
-        let matches = self.passwords.matches(request.password, stored).await?;
+        let matches = self.passwords.matches(request.password, stored.flatten()).await?;
         let Some(account) = account.filter(|account| matches && account.disabled_at.is_none()) else {
             tracing::warn!(%name, ?from, "sign-in failed");
             return Err(Error::WrongNameOrPassword);
         };
         self.throttle.succeeded(name.as_str(), from);
 
+        self.session_of(account, json!({})).await
+    }
+
+    /// Begins a session of somebody who has proven to be `account`; `detail` says in the record how.
+    pub(super) async fn session_of(&self, account: Account, detail: Value) -> Result<SignInResponse, Error> {
+        let now = self.context.now();
         let session = Secret::generate(SESSION_PREFIX)?;
         let expires_at = now + Duration::from_secs(self.config.session_s);
         let new = NewSession {
@@ -44,14 +51,8 @@ impl Access {
             account: account.id,
             expires_at,
         };
-        let person = Person {
-            account: account.id,
-            name: account.name,
-            role: account.role,
-            scope: account.scope,
-        };
-        let principal = Principal::Person(person);
-        let audit = |(): &()| NewAuditEntry::new(principal.actor(), "session.begin", &name, &json!({}));
+        let principal = Principal::Person(person(account));
+        let audit = |(): &()| NewAuditEntry::new(principal.actor(), "session.begin", principal.actor(), &detail);
         self.context.store.session_create(&new, now, audit).await?;
         Ok(SignInResponse {
             session: session.expose().to_owned(),
@@ -102,7 +103,7 @@ impl Access {
 }
 
 /// Where a sign-in comes from. A console says for whom it speaks; anybody else could say what they like.
-fn client_address<T>(request: &Request<T>, consoles: &[IpAddr]) -> Option<IpAddr> {
+pub(super) fn client_address<T>(request: &Request<T>, consoles: &[IpAddr]) -> Option<IpAddr> {
     let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
     // Without a peer the call comes from within this process.
     if peer.is_some_and(|peer| !consoles.contains(&peer)) {

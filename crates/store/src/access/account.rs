@@ -1,13 +1,14 @@
-//! People's local accounts.
+//! People's accounts: local ones here, those of people whom an identity provider vouches for in [`super::oidc`].
 
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
+use super::session::sessions_end;
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
 use crate::row::{Time, time};
 use crate::{Error, Result, Store};
 
-/// An account as it is made.
+/// A local account as it is made.
 #[derive(Clone)]
 pub struct NewAccount {
     /// The name to sign in with.
@@ -35,15 +36,18 @@ pub struct Account {
     pub created_at: Timestamp,
     /// When it was disabled.
     pub disabled_at: Option<Timestamp>,
+    /// The identity provider that vouches for the person; none for a local account.
+    pub issuer: Option<String>,
 }
 
-struct AccountRow {
-    account_id: i32,
-    name: String,
-    role: String,
-    site_ids: Option<Vec<i32>>,
-    created_at: Time,
-    disabled_at: Option<Time>,
+pub(super) struct AccountRow {
+    pub(super) account_id: i32,
+    pub(super) name: String,
+    pub(super) role: String,
+    pub(super) site_ids: Option<Vec<i32>>,
+    pub(super) created_at: Time,
+    pub(super) disabled_at: Option<Time>,
+    pub(super) issuer: Option<String>,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -58,12 +62,13 @@ impl TryFrom<AccountRow> for Account {
             scope: Scope::from_filter(row.site_ids),
             created_at: row.created_at.into(),
             disabled_at: row.disabled_at.map(Timestamp::from),
+            issuer: row.issuer,
         })
     }
 }
 
 impl Store {
-    /// Makes an account.
+    /// Makes a local account.
     pub async fn account_create(
         &self,
         new: &NewAccount,
@@ -74,7 +79,7 @@ impl Store {
         let row = sqlx::query_as!(
             AccountRow,
             "insert into account (name, password_hash, role, site_ids, created_at) values ($1, $2, $3, $4, $5)
-             returning account_id, name, role, site_ids, created_at, disabled_at",
+             returning account_id, name, role, site_ids, created_at, disabled_at, oidc_issuer as issuer",
             new.name,
             new.password_hash,
             new.role.as_str(),
@@ -91,17 +96,17 @@ impl Store {
     pub async fn account_list(&self) -> Result<Vec<Account>> {
         let rows = sqlx::query_as!(
             AccountRow,
-            "select account_id, name, role, site_ids, created_at, disabled_at from account order by name"
+            "select account_id, name, role, site_ids, created_at, disabled_at, oidc_issuer as issuer from account order by name"
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Account::try_from).collect()
     }
 
-    /// An account and its password's argon2 string, for signing in; none when the name is unknown.
-    pub async fn account_by_name(&self, name: &str) -> Result<Option<(Account, String)>> {
+    /// An account and its password's argon2 string, if it has one, for signing in; none when the name is unknown.
+    pub async fn account_by_name(&self, name: &str) -> Result<Option<(Account, Option<String>)>> {
         let row = sqlx::query!(
-            "select account_id, name, password_hash, role, site_ids, created_at, disabled_at
+            "select account_id, name, password_hash, role, site_ids, created_at, disabled_at, oidc_issuer
              from account where name = $1",
             name
         )
@@ -115,6 +120,7 @@ impl Store {
             site_ids: row.site_ids,
             created_at: row.created_at,
             disabled_at: row.disabled_at,
+            issuer: row.oidc_issuer,
         };
         Ok(Some((account.try_into()?, row.password_hash)))
     }
@@ -130,20 +136,14 @@ impl Store {
         let row = sqlx::query_as!(
             AccountRow,
             "update account set disabled_at = coalesce(disabled_at, $2) where name = $1
-             returning account_id, name, role, site_ids, created_at, disabled_at",
+             returning account_id, name, role, site_ids, created_at, disabled_at, oidc_issuer as issuer",
             name,
             time(now),
         )
         .fetch_optional(&mut *transaction)
         .await?
         .ok_or_else(|| Error::not_found(format!("account {name}")))?;
-        sqlx::query!(
-            "update session set ended_at = $2 where account_id = $1 and ended_at is null",
-            row.account_id,
-            time(now),
-        )
-        .execute(&mut *transaction)
-        .await?;
+        sessions_end(&mut transaction, AccountId(row.account_id), now).await?;
         commit(transaction, row.try_into()?, audit, now).await
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions of signed-in people.
 
+use sqlx::PgConnection;
 use tocsin_domain::access::Person;
 use tocsin_domain::{AccountId, PersonRole, Scope, Timestamp};
 
@@ -79,4 +80,28 @@ impl Store {
         .await?;
         commit(transaction, (), audit, now).await
     }
+
+    /// Ends all sessions of an account.
+    pub async fn account_end_sessions(
+        &self,
+        account: AccountId,
+        now: Timestamp,
+        audit: impl FnOnce(&()) -> NewAuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        sessions_end(&mut transaction, account, now).await?;
+        commit(transaction, (), audit, now).await
+    }
+}
+
+/// Ends all sessions of an account in a transaction.
+pub(super) async fn sessions_end(conn: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "update session set ended_at = $2 where account_id = $1 and ended_at is null",
+        account.0,
+        time(now),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

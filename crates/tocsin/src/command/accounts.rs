@@ -92,7 +92,15 @@ impl Accounts {
                 self.ask.output.list(
                     "accounts",
                     views,
-                    &["name", "role", "all_sites", "sites", "disabled", "created_at"],
+                    &[
+                        "name",
+                        "role",
+                        "all_sites",
+                        "sites",
+                        "disabled",
+                        "sign_in",
+                        "created_at",
+                    ],
                 )
             }
             What::Disable { name } => {
@@ -121,5 +129,6 @@ fn view(account: Account) -> Result<Value> {
         "sites": account.sites,
         "disabled": account.disabled,
         "created_at": when(account.created_at)?,
+        "sign_in": if account.issuer.is_empty() { "password".to_owned() } else { account.issuer },
     }))
 }
