@@ -12,6 +12,7 @@ pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod models;
 pub(crate) mod performance;
+pub(crate) mod review;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;
 pub(crate) mod verdict;
