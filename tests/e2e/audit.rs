@@ -33,7 +33,7 @@ const PASSWORD: &str = "a long password of ana's";
 const ANNEX: &str = "annex";
 
 /// They change nothing.
-const READING: [Rpc; 45] = [
+const READING: [Rpc; 47] = [
     (ACCESS, "WhoAmI"),
     (ACCESS, "ListAccounts"),
     (ACCESS, "ListTokens"),
@@ -76,6 +76,8 @@ const READING: [Rpc; 45] = [
     ("review.v1.ReviewService", "VerifyVerdicts"),
     ("review.v1.ReviewService", "WatchReadings"),
     ("review.v1.ReviewService", "GetAlarmPerformance"),
+    ("review.v1.ReviewService", "GetIncidentReview"),
+    ("review.v1.ReviewService", "ExportIncidentReview"),
     ("scorer.v1.ScorerService", "Score"),
     ("scorer.v1.ScorerService", "Reconstruct"),
     // Judges and stores readings that `Publish` took: as below.

@@ -92,6 +92,8 @@ pub struct Text {
     pub finalised_by: Option<String>,
     /// And when: all that follows is as it was known then.
     pub finalised_at: Option<Timestamp>,
+    /// Why that was done while the incident was open; empty when it was over.
+    pub open_because: String,
 }
 
 /// The incident.

@@ -49,6 +49,9 @@ pub(crate) struct Written {
     findings: String,
     #[serde(default)]
     conclusion: String,
+    /// Why it is made final while the incident is open.
+    #[serde(default)]
+    open_because: String,
     /// `finalise` to make it final as well.
     #[serde(default)]
     then: String,
@@ -142,6 +145,7 @@ pub(crate) async fn save(
         let request = FinaliseIncidentReviewRequest {
             incident_id,
             revision: saved.map(|review| review.revision).unwrap_or_default(),
+            open_because: form.open_because,
         };
         let done = client.finalise_incident_review(request).await;
         done.map_err(Part::Review.failed())?;

@@ -126,6 +126,7 @@ impl Fixture {
                 saved_at: Some(self.time_ago(900)),
                 finalised_by: is_final.then(|| "olga".into()),
                 finalised_at: is_final.then(|| self.time_ago(800)),
+                open_because: String::new(),
             },
             incident: self.facts(),
             window: Window {

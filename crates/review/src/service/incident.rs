@@ -64,7 +64,7 @@ impl Service {
             conclusion: text("conclusion", &asked.conclusion, TEXT_CHARS)?,
             by: by.actor(),
         };
-        let audit = |saved: &IncidentReview| entry(by, "incident_review.save", saved);
+        let audit = |saved: &IncidentReview| entry(by, "incident_review.save", saved, "");
         let saved = self.store.review_save(&new, self.clock.now(), audit).await?;
         Ok(to_wire(saved))
     }
@@ -77,8 +77,13 @@ impl Service {
         let (scope, id) = (by.scope(), IncidentId(asked.incident_id));
         let listing = self.store.incident_get(&scope, id).await?;
         let not_yet = |why| Error::NotYet { incident: id, why };
-        if listing.incident.closed_at().is_none() {
-            return Err(not_yet("the incident is still open, and more can become known of it"));
+        let open_because = text("open_because", &asked.open_because, REASON_CHARS)?;
+        if listing.incident.closed_at().is_none() == open_because.is_empty() {
+            return Err(not_yet(if open_because.is_empty() {
+                "the incident is still open, and nobody says why that will not be waited for"
+            } else {
+                "the incident is over: there is nothing to wait for"
+            }));
         }
         let newest = self.store.reviews_by_incident(&scope, id).await?.into_iter().next();
         let draft = newest.ok_or_else(|| not_yet("nobody has begun it"))?;
@@ -90,10 +95,11 @@ impl Service {
             state: State::Final,
             finalised_by: Some(by.actor()),
             finalised_at: Some(now),
+            open_because: open_because.clone(),
             ..written(&draft)
         };
         let content = self.gather(&scope, &listing, written).await?.to_json();
-        let audit = |done: &IncidentReview| entry(by, "incident_review.finalise", done);
+        let audit = |done: &IncidentReview| entry(by, "incident_review.finalise", done, &open_because);
         let what = (by.actor(), asked.revision as i32);
         let done = self
             .store
@@ -115,7 +121,7 @@ impl Service {
         if reason.is_empty() {
             return Err(Malformed::new("reason", "must say what is to be corrected").into());
         }
-        let audit = |begun: &IncidentReview| entry(by, "incident_review.reopen", begun);
+        let audit = |begun: &IncidentReview| entry(by, "incident_review.reopen", begun, "");
         let (id, actor) = (listing.incident.id, by.actor());
         let begun = self
             .store
@@ -200,6 +206,7 @@ fn written(draft: &IncidentReview) -> Text {
         saved_at: Some(draft.saved_at),
         finalised_by: None,
         finalised_at: None,
+        open_because: String::new(),
     }
 }
 
@@ -215,11 +222,12 @@ fn text(field: &'static str, given: &str, most: usize) -> Result<String, Malform
     Ok(given)
 }
 
-fn entry(by: &Principal, action: &str, review: &IncidentReview) -> NewAuditEntry {
+fn entry(by: &Principal, action: &str, review: &IncidentReview, open_because: &str) -> NewAuditEntry {
     let digest = review.finalised.as_ref().map(|done| hex::encode(done.digest));
     let detail = json!({
         "version": review.version, "revision": review.revision, "findings": review.findings,
         "conclusion": review.conclusion, "correction": review.correction, "digest": digest,
+        "open_because": open_because,
     });
     NewAuditEntry::new(by.actor(), action, format!("incident:{}", review.incident), &detail)
 }

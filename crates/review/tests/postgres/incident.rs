@@ -107,6 +107,7 @@ fn finalise(id: IncidentId, revision: u32) -> v1::FinaliseIncidentReviewRequest 
     v1::FinaliseIncidentReviewRequest {
         incident_id: id.0,
         revision,
+        open_because: String::new(),
     }
 }
 
@@ -194,6 +195,30 @@ async fn a_draft_becomes_final_and_never_changes_again() {
                 "{refused}"
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_incident_is_reviewed_for_good_only_with_a_reason() {
+    with_stage("review_open", |stage| async move {
+        let id = stage.incident().await;
+        let mut client = stage.operator(Scope::All);
+        client.save_incident_review(save(id, 0, "worn")).await.unwrap();
+        let because = v1::FinaliseIncidentReviewRequest {
+            open_because: "the machine was taken away".to_owned(),
+            ..finalise(id, 1)
+        };
+        client.finalise_incident_review(because.clone()).await.unwrap();
+        let (_, document) = review(&mut client, id, 0).await;
+        assert_eq!(
+            (document.incident.closed_at, document.review.open_because.as_str()),
+            (None, "the machine was taken away")
+        );
+        stage.close(id).await;
+        client.reopen_incident_review(reopen(id, "it is over")).await.unwrap();
+        let needless = client.finalise_incident_review(because).await.unwrap_err();
+        assert!(needless.message().contains("the incident is over"), "{needless}");
     })
     .await;
 }

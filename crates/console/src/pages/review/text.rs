@@ -42,7 +42,10 @@ fn written_by(view: View<'_>) -> Markup {
     let review = &view.document.review;
     html! {
         @if let Some(by) = &review.finalised_by {
-            p.sub { "final since " (moment(review.finalised_at)) " by " strong { (by) } "; all on this page is as it was known then" }
+            p.sub {
+                "final since " (moment(review.finalised_at)) " by " strong { (by) } "; all on this page is as it was known then"
+                @if !review.open_because.is_empty() { ". The incident was open: " (review.open_because) }
+            }
         } @else if let Some(by) = &review.saved_by {
             p.sub { "saved " (moment(review.saved_at)) " by " (by) }
         } @else { p.sub { "nobody has begun it" } }
@@ -63,10 +66,12 @@ fn form(view: View<'_>) -> Markup {
             label for="conclusion" { "Conclusion: what follows from it" }
             textarea #conclusion name="conclusion" rows="4" maxlength=(TEXT_CHARS) { (review.conclusion) }
             button.primary type="submit" name="then" value="save" { "Save draft" }
-            @if incident.closed_at.is_some() {
-                button type="submit" name="then" value="finalise" { "Save and make final" }
-                span.sub { "A final review never changes: a correction is its next version." }
-            } @else { span.sub { "It can be made final when the incident is over." } }
+            button type="submit" name="then" value="finalise" { "Save and make final" }
+            span.sub { "A final review never changes: a correction is its next version." }
+            @if incident.closed_at.is_none() {
+                label for="open-because" { "The incident is open: to make its review final all the same, say why it is not waited for" }
+                input #open-because type="text" name="open_because" maxlength=(NOTE_CHARS) placeholder="Such as: the machine was replaced";
+            }
         }
     }
 }
