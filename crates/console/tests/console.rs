@@ -7,6 +7,8 @@ mod acknowledge;
 mod fixture;
 #[path = "console/models.rs"]
 mod models;
+#[path = "console/review.rs"]
+mod review;
 #[path = "console/sign_in.rs"]
 mod sign_in;
 
@@ -92,12 +94,13 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
     "/incidents?show=all",
     "/incidents/41",
+    "/incidents/41/review",
     "/suppressions",
     "/floods",
     "/incidents/performance",

@@ -81,7 +81,7 @@ fn chart(document: &Document, spectra: &Spectra, marks: &[Mark]) -> Option<Marku
         },
         over: marked(axis, marks, true),
     };
-    let most = view::number(f64::from(full));
+    let most = full_in_words(full);
     Some(html! {
         (frame.draw())
         div.chart-foot {
@@ -89,6 +89,11 @@ fn chart(document: &Document, spectra: &Spectra, marks: &[Mark]) -> Option<Marku
             span { "Frequency in " (spectra.axis_unit) " up the side. Above what is expected is red, below is blue, as expected has no colour." }
         }
     })
+}
+
+fn full_in_words(full: f32) -> String {
+    let text = format!("{full:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The colours from far below to far above.

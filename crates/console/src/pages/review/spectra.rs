@@ -50,7 +50,13 @@ impl Scale {
     fn ticks(self) -> Vec<Tick> {
         let (first, last) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
         (first..=last)
-            .map(|decade| Tick::new(self.share(10f32.powi(decade)), format!("1e{decade}")))
+            .map(|decade| {
+                let text = match decade {
+                    -4..=4 => format!("{:.*}", decade.min(0).unsigned_abs() as usize, 10f64.powi(decade)),
+                    far => format!("1e{far}"),
+                };
+                Tick::new(self.share(10f32.powi(decade)), text)
+            })
             .collect()
     }
 }

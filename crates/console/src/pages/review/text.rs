@@ -62,9 +62,9 @@ fn form(view: View<'_>) -> Markup {
         form.take.write method="post" action=(view.href()) {
             input type="hidden" name="revision" value=(view.review.revision);
             label for="findings" { "Findings: what was seen and found" }
-            textarea #findings name="findings" rows="7" maxlength=(TEXT_CHARS) { (review.findings) }
+            textarea #findings name="findings" rows="12" maxlength=(TEXT_CHARS) { (review.findings) }
             label for="conclusion" { "Conclusion: what follows from it" }
-            textarea #conclusion name="conclusion" rows="4" maxlength=(TEXT_CHARS) { (review.conclusion) }
+            textarea #conclusion name="conclusion" rows="6" maxlength=(TEXT_CHARS) { (review.conclusion) }
             button.primary type="submit" name="then" value="save" { "Save draft" }
             button type="submit" name="then" value="finalise" { "Save and make final" }
             span.sub { "A final review never changes: a correction is its next version." }
