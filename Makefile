@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive bench-whatif
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,10 @@ bench-thresholds: build ## time, memory and disk of setting limits over days of 
 bench-archive: build ## bytes of a reading in the archive, and readings per second there and back (BENCH_ARGS="--sensors 240 --days 2")
 	@scripts/setup postgres
 	$(BENCH) archive $(BENCH_ARGS)
+
+bench-whatif: build ## time of a what-if over 26 million logged scores, most of them archived; filling them in takes far longer
+	@scripts/setup postgres
+	$(BENCH) whatif $(BENCH_ARGS)
 
 bench-incidents: build ## incidents and pages under crashes, two replicas and bad receivers, 200,000 steps (BENCH_ARGS="--seed 7")
 	@scripts/setup postgres

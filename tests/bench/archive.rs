@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use tocsin_archive::{Archiver, Config, Reader};
+use tocsin_archive::{Archiver, Config, Reader, Replayed};
 use tocsin_corpus::archive::Columns;
-use tocsin_domain::{Clock, Scope, SensorId, Timestamp};
+use tocsin_domain::{Clock, MachineId, Scope, SensorId, Timestamp};
 use tocsin_models::Objects;
 use tocsin_store::Store;
 use tocsin_store::archive::Part;
-use tocsin_store::reading::ReplayQuery;
 use tocsin_tests::Plant;
 
 use crate::fill::{self, BINS, Filling};
@@ -24,8 +23,8 @@ use crate::report::Report;
 /// Time between readings.
 const INTERVAL: Duration = Duration::from_secs(10);
 const STEPS_OF_A_DAY: u64 = 8_640;
-/// Rows of a page of a replay, as a what-if asks for them.
-const PAGE_ROWS: u32 = 20_000;
+/// Machines that are replayed at once.
+const MACHINES: usize = 12;
 /// Raw, a bin is a number of four bytes, and a capture time one of eight.
 const RAW_BYTES: u64 = 4 * BINS as u64 + 8;
 
@@ -44,6 +43,8 @@ impl Options {
     fn filling(self) -> Filling {
         Filling {
             sensors: self.sensors,
+            of_machine: fill::OF_MACHINE,
+            failing: 0,
             steps: (self.days * STEPS_OF_A_DAY as f64) as u64,
             interval: INTERVAL,
             from: Plant::start(),
@@ -128,30 +129,24 @@ async fn read(store: &Store, reader: &Reader, columns: Columns) -> Result<u64> {
     Ok(readings)
 }
 
-/// Reads the scores machine by machine in order of capture, as a what-if does; how many readings.
+/// Reads the scores in order of capture, as a what-if does on one processor; how many readings.
 async fn replayed(store: &Store, reader: &Reader) -> Result<u64> {
     let class = store.class_by_name(&CLASS.parse()?).await?.id;
     let binding = store.binding_current(class).await?.context("the class has no bundle")?;
     let (bundle, _) = binding.champion.context("the class has no champion")?;
+    let machines = store.machines_by_class(&Scope::All, class).await?;
+    let machines: Vec<MachineId> = machines.iter().map(|machine| machine.id).collect();
+    let replayed = Replayed {
+        bundle,
+        period: (Plant::start(), Timestamp::MAX),
+        active_baselines_only: false,
+        historical: false,
+    };
     let mut readings = 0;
-    for machine in store.machines_by_class(&Scope::All, class).await? {
-        let mut query = ReplayQuery {
-            machine: machine.id,
-            bundle,
-            from: Plant::start(),
-            to: Timestamp::MAX,
-            active_baselines_only: false,
-            historical: false,
-            after: None,
-            limit: PAGE_ROWS,
-        };
-        loop {
-            let page = reader.scores_in_order(&Scope::All, &query).await?;
-            readings += page.readings.len() as u64;
-            query.after = page.next;
-            if query.after.is_none() {
-                break;
-            }
+    for some in machines.chunks(MACHINES) {
+        let mut replay = reader.replay(&Scope::All, some, replayed).await?;
+        while let Some(day) = replay.next_day().await? {
+            readings += day.len() as u64;
         }
     }
     Ok(readings)

@@ -76,6 +76,8 @@ async fn filled(platform: &Platform, options: Options) -> Result<u64> {
     let store = platform.store().await?;
     let filling = Filling {
         sensors: options.sensors,
+        of_machine: fill::OF_MACHINE,
+        failing: 0,
         steps,
         interval: INTERVAL,
         from: Clock::system().now() - INTERVAL * steps as u32,

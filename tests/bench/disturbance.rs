@@ -60,6 +60,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
         sensors: 4,
         bins: 64,
         model: Model::Dense,
+        step_ms: 10_000,
     };
     let fleet = Arc::new(Fleet::declare(&platform, size).await?);
     let channel = fleet.gateways.first().context("a gateway")?.clone();

@@ -36,12 +36,18 @@ pub(crate) fn check_sensors(sensors: usize) -> Result<()> {
 
 /// Declares the one site, and the class with its model.
 pub(crate) async fn declare(platform: &Platform, sensors: usize) -> Result<Fleet> {
+    declare_with_step(platform, sensors, Duration::from_secs(10)).await
+}
+
+/// The same, with a class that decides once a `step`.
+pub(crate) async fn declare_with_step(platform: &Platform, sensors: usize, step: Duration) -> Result<Fleet> {
     let size = Size {
         sites: 1,
         machines: sensors / OF_MACHINE,
         sensors: OF_MACHINE,
         bins: BINS,
         model: fleet::Model::Dense,
+        step_ms: step.as_millis() as u32,
     };
     Fleet::declare(platform, size).await
 }
@@ -49,8 +55,12 @@ pub(crate) async fn declare(platform: &Platform, sensors: usize) -> Result<Fleet
 /// What is filled in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filling {
-    /// Sensors, [`OF_MACHINE`] on each machine.
+    /// Sensors.
     pub(crate) sensors: usize,
+    /// Of each machine.
+    pub(crate) of_machine: usize,
+    /// Sensors that fail in the last tenth of the time: their scores are six times what they were.
+    pub(crate) failing: usize,
     /// Readings of each.
     pub(crate) steps: u64,
     /// Time between them.
@@ -62,6 +72,14 @@ pub(crate) struct Filling {
 impl Filling {
     fn at(self, step: u64) -> Timestamp {
         self.from + self.interval * step as u32
+    }
+
+    fn factor(self, sensor: usize, step: u64) -> f32 {
+        if sensor < self.failing && step >= self.steps - self.steps / 10 {
+            6.0
+        } else {
+            1.0
+        }
     }
 }
 
@@ -83,7 +101,10 @@ pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
     };
     let mut sensors = Vec::with_capacity(filling.sensors);
     for number in 0..filling.sensors {
-        sensors.push(commissioned(store, number, filling.from).await?);
+        sensors.push(commissioned(store, (number, filling.of_machine), filling.from).await?);
+        if number % 100 == 99 {
+            eprintln!("  {} of {} sensors are declared", number + 1, filling.sensors);
+        }
     }
     let steps_at_once = (ROWS / sensors.len()).max(1) as u64;
     let mut step = 0;
@@ -94,9 +115,10 @@ pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
             .await?;
         let rows: Vec<NewReading> = (step..until)
             .flat_map(|step| {
-                sensors
-                    .iter()
-                    .map(move |sensor| reading(*sensor, step, filling.at(step), judged))
+                sensors.iter().enumerate().map(move |(place, sensor)| {
+                    let factor = filling.factor(place, step);
+                    reading(*sensor, (step, filling.at(step)), factor, judged)
+                })
             })
             .collect();
         let mut transaction = store.begin().await?;
@@ -109,12 +131,16 @@ pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
 }
 
 /// A sensor with a baseline.
-async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(SensorId, BaselineId)> {
+async fn commissioned(
+    store: &Store,
+    (number, of_machine): (usize, usize),
+    from: Timestamp,
+) -> Result<(SensorId, BaselineId)> {
     let new = NewSensor {
         site: SITE.parse()?,
-        machine: format!("m{}", number / OF_MACHINE).parse()?,
+        machine: format!("m{}", number / of_machine).parse()?,
         device: None,
-        name: format!("s{}", number % OF_MACHINE).parse()?,
+        name: format!("s{}", number % of_machine).parse()?,
         class: CLASS.parse()?,
         spec: CLASS.parse()?,
     };
@@ -139,17 +165,20 @@ async fn commissioned(store: &Store, number: usize, from: Timestamp) -> Result<(
     Ok((sensor, id.context("the baseline was not activated")?))
 }
 
-/// A healthy reading with a score of every detector.
+/// A reading with a score of every detector: from 1 up to 2, times a factor.
 fn reading(
     (sensor, baseline): (SensorId, BaselineId),
-    step: u64,
-    captured_at: Timestamp,
+    (step, captured_at): (u64, Timestamp),
+    factor: f32,
     judged: Judged,
 ) -> NewReading {
     let seed = (step << 20) ^ u64::from(sensor.0.unsigned_abs());
     let mut scores = Scores::default();
     for (place, detector) in SCORED.into_iter().enumerate() {
-        scores.set(detector, 1.0 + noise(seed.wrapping_add((place as u64) << 56)));
+        scores.set(
+            detector,
+            factor * (1.0 + noise(seed.wrapping_add((place as u64) << 56))),
+        );
     }
     NewReading {
         key: ReadingKey { sensor, captured_at },

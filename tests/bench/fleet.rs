@@ -44,6 +44,9 @@ pub(crate) struct Size {
     /// The autoencoder.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) model: Model,
+    /// What the class decides by, milliseconds.
+    #[arg(skip = 10_000_u32)]
+    pub(crate) step_ms: u32,
 }
 
 /// Kinds of autoencoder.
@@ -72,7 +75,7 @@ impl Fleet {
     pub(crate) async fn declare(platform: &Platform, size: Size) -> Result<Self> {
         let operator = platform.operator()?;
         let spectra: Vec<Vec<f32>> = (0..POOL as u64).map(|n| Plant::healthy_bins(size.bins, n)).collect();
-        declare_kinds(&operator, size.bins).await?;
+        declare_kinds(&operator, size).await?;
         let mut gateways = Vec::new();
         for site in 0..size.sites {
             let token = declare_site(&operator, &format!("site-{site}"), size.machines * size.sensors).await?;
@@ -117,15 +120,15 @@ impl Fleet {
     }
 }
 
-async fn declare_kinds(operator: &Channel, bins: u16) -> Result<()> {
+async fn declare_kinds(operator: &Channel, size: Size) -> Result<()> {
     let mut fleet = FleetServiceClient::new(operator.clone());
     let class = MachineClass {
         name: CLASS.to_owned(),
-        step_ms: 10_000,
+        step_ms: u64::from(size.step_ms),
         ..MachineClass::default()
     };
     fleet.create_class(CreateClassRequest { class: Some(class) }).await?;
-    let definition_json = serde_json::to_string(&SpectrumSpec::corpus_default(bins)).context("the spec")?;
+    let definition_json = serde_json::to_string(&SpectrumSpec::corpus_default(size.bins)).context("the spec")?;
     let spec = Spec {
         name: CLASS.to_owned(),
         definition_json,

@@ -20,6 +20,7 @@ mod sender;
 mod stages;
 mod thresholds;
 mod watchdog;
+mod whatif;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -58,6 +59,8 @@ enum Benchmark {
     Thresholds(thresholds::Options),
     /// How long the heartbeat goes on after a part of the platform is killed
     Watchdog(watchdog::Options),
+    /// Time of a what-if over weeks of a fleet's scores, most of them archived
+    Whatif(whatif::Options),
 }
 
 #[tokio::main]
@@ -75,6 +78,7 @@ async fn main() -> Result<()> {
         Benchmark::Harbor(options) => harbor::run(&options)?,
         Benchmark::Thresholds(options) => thresholds::run(options).await?,
         Benchmark::Watchdog(options) => watchdog::run(options).await?,
+        Benchmark::Whatif(options) => whatif::run(options).await?,
     };
     report.print(format)
 }

@@ -1,6 +1,6 @@
 //! `tocsin up` on a private Postgres, as a process of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -86,6 +86,11 @@ impl Platform {
             data_dir: Some(self.folder.path().join("data")),
             ..Target::default()
         }
+    }
+
+    /// Where its bundles and its archive are.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.folder.path().join("data/objects")
     }
 
     /// Where its console is.

@@ -83,6 +83,8 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     let began = Instant::now();
     let filling = Filling {
         sensors: options.sensors,
+        of_machine: fill::OF_MACHINE,
+        failing: 0,
         steps: options.steps(),
         interval: INTERVAL,
         from: Plant::start(),

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 
 use tocsin_corpus::archive::{ArchiveReader, Columns, Wanted};
-use tocsin_domain::{Scope, SensorId, Timestamp};
+use tocsin_domain::{BundleId, Invalid, Scope, SensorId, Timestamp};
 use tocsin_models::Objects;
 use tocsin_store::Store;
 use tocsin_store::archive::File;
-use tocsin_store::reading::FullReading;
+use tocsin_store::reading::{FullReading, LoggedScore};
 
 use crate::Error;
-use crate::row::from_row;
+use crate::row::{from_row, logged};
 
 mod replay;
+
+pub use replay::{Replay, Replayed};
 
 /// Reads the archive.
 #[derive(Debug, Clone)]
@@ -101,27 +103,47 @@ impl Cold {
     /// # Errors
     /// If a file is damaged or the object storage fails.
     pub async fn next(&mut self) -> Result<Option<Vec<FullReading>>, Error> {
-        loop {
-            let Some((path, reader)) = &mut self.open else {
-                let Some(file) = self.files.pop_front() else {
-                    return Ok(None);
-                };
-                let at = self.objects.path(&file.path);
-                let store = self.objects.store().clone();
-                let reader = ArchiveReader::open(store, at, file.bytes, self.wanted.clone()).await?;
-                self.open = Some((file.path, reader));
-                continue;
-            };
-            match reader.next().await? {
-                Some(rows) => {
-                    let readings = rows.into_iter().map(from_row).collect::<Result<_, _>>();
-                    return readings.map(Some).map_err(|invalid| Error::Row {
-                        path: path.clone(),
-                        invalid,
-                    });
-                }
-                None => self.open = None,
+        while let Some((path, reader)) = self.file().await? {
+            if let Some(rows) = reader.next().await? {
+                return rows_of(path, rows.into_iter().map(from_row)).map(Some);
             }
+            self.open = None;
         }
+        Ok(None)
     }
+
+    /// The next readings of a bundle, as a replay takes them; none at the end. May be empty before it.
+    ///
+    /// # Errors
+    /// If a file is damaged or the object storage fails.
+    pub(crate) async fn next_scores(&mut self, bundle: BundleId) -> Result<Option<Vec<LoggedScore>>, Error> {
+        while let Some((path, reader)) = self.file().await? {
+            if let Some(rows) = reader.next_scores().await? {
+                let of_bundle = rows.into_iter().filter(|row| row.bundle == bundle.0);
+                return rows_of(path, of_bundle.map(logged)).map(Some);
+            }
+            self.open = None;
+        }
+        Ok(None)
+    }
+
+    /// The file that is being read, with its path; none when all have been.
+    async fn file(&mut self) -> Result<Option<&mut (String, ArchiveReader)>, Error> {
+        if self.open.is_none()
+            && let Some(file) = self.files.pop_front()
+        {
+            let at = self.objects.path(&file.path);
+            let store = self.objects.store().clone();
+            let reader = ArchiveReader::open(store, at, file.bytes, self.wanted.clone()).await?;
+            self.open = Some((file.path, reader));
+        }
+        Ok(self.open.as_mut())
+    }
+}
+
+fn rows_of<T>(path: &str, rows: impl Iterator<Item = Result<T, Invalid>>) -> Result<Vec<T>, Error> {
+    rows.collect::<Result<_, _>>().map_err(|invalid| Error::Row {
+        path: path.to_owned(),
+        invalid,
+    })
 }

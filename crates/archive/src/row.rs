@@ -1,10 +1,10 @@
 //! A stored reading as a row of a file, and back.
 
-use tocsin_corpus::archive::ArchiveRow;
+use tocsin_corpus::archive::{ArchiveRow, ArchivedScores};
 use tocsin_domain::{
     BaselineId, BundleId, CanonicalSpectrum, Condition, Invalid, OperatingState, ScorerBuildId, ThresholdSetId,
 };
-use tocsin_store::reading::{FullReading, Predecessors, StoredReading};
+use tocsin_store::reading::{FullReading, LoggedScore, Predecessors, StoredReading};
 
 /// As it goes into a file; its spectrum only when that is kept.
 pub(crate) fn to_row(reading: FullReading, keep_spectrum: bool) -> ArchiveRow {
@@ -56,5 +56,17 @@ pub(crate) fn from_row(row: ArchiveRow) -> Result<FullReading, Invalid> {
         overall: row.overall,
         latent: row.latent,
         spectrum: row.spectrum.map(CanonicalSpectrum::from_codes),
+    })
+}
+
+/// As a replay takes it.
+pub(crate) fn logged(row: ArchivedScores) -> Result<LoggedScore, Invalid> {
+    Ok(LoggedScore {
+        key: row.key,
+        baseline: (row.baseline != 0).then_some(BaselineId(row.baseline)),
+        scores: row.scores,
+        flags: row.flags,
+        verdict: row.verdict,
+        state: OperatingState::from_row(row.condition_cell, Condition::default())?,
     })
 }

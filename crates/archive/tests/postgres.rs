@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use object_store::{ObjectStoreExt, PutPayload};
-use tocsin_archive::{Archiver, Config, Reader};
+use tocsin_archive::{Archiver, Config, Reader, Replayed};
 use tocsin_corpus::archive::Columns;
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::{
@@ -17,7 +17,7 @@ use tocsin_store::Store;
 use tocsin_store::archive::{Part, PartState};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
-use tocsin_store::reading::{FullReading, InsertOutcome, NewReading, ReplayQuery, readings_insert};
+use tocsin_store::reading::{FullReading, InsertOutcome, NewReading, readings_insert};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Readings of a sensor in a day.
@@ -308,16 +308,13 @@ async fn a_file_that_is_damaged_or_gone_is_written_anew_before_anything_is_dropp
 async fn what_comes_late_makes_a_second_part_and_a_what_if_reads_all_of_it_in_order() {
     with_store("late", async |store| {
         let plant = plant(store).await;
-        let query = ReplayQuery {
-            machine: plant.sensors[0].machine,
+        let replayed = Replayed {
             bundle: BundleId(3),
-            from: start(),
-            to: start() + 4 * DAY,
+            period: (start(), start() + 4 * DAY),
             active_baselines_only: false,
             historical: true,
-            after: None,
-            limit: 50,
         };
+        let machine = plant.sensors[0].machine;
         let late: Vec<NewReading> = (0..5)
             .map(|n| reading(plant.sensors[1].id, at(n * 200) + Duration::from_secs(7), n))
             .collect();
@@ -334,15 +331,11 @@ async fn what_comes_late_makes_a_second_part_and_a_what_if_reads_all_of_it_in_or
         sent.sort_by_key(|key| (key.captured_at, key.sensor));
 
         for part in [1, 2] {
+            let mut replay = reader.replay(&Scope::All, &[machine], replayed).await.unwrap();
             let mut found = Vec::new();
-            let mut asked = query;
-            loop {
-                let page = reader.scores_in_order(&Scope::All, &asked).await.unwrap();
-                found.extend(page.readings.iter().map(|reading| reading.key));
-                asked.after = page.next;
-                if asked.after.is_none() {
-                    break;
-                }
+            while let Some(day) = replay.next_day().await.unwrap() {
+                assert!(day.iter().all(|(of, _)| *of == machine));
+                found.extend(day.iter().map(|(_, score)| score.key));
             }
             assert_eq!(found, sent, "with {part} parts");
             plant.clock.advance(8 * DAY);

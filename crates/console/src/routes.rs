@@ -84,6 +84,11 @@ routes! {
     Session POST "/models/{class}/rollback" => pages::models::orders::roll_back;
     Session POST "/models/{class}/retrain" => pages::models::orders::retrain;
     Session GET "/limits" => pages::limits::show;
+    Session GET "/limits/{id}" => pages::limits::set::show;
+    Session POST "/limits/{id}/test" => pages::limits::orders::test;
+    Session POST "/limits/{id}/approve" => pages::limits::orders::approve;
+    Session POST "/limits/{id}/activate" => pages::limits::orders::activate;
+    Session POST "/limits/{id}/rollback" => pages::limits::orders::roll_back;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;
     Session POST "/sites/{site}/machines/{machine}/suppress" => pages::machine::suppression::suppress;
     Session POST "/sites/{site}/machines/{machine}/restore" => pages::machine::suppression::restore;

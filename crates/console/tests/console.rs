@@ -5,6 +5,8 @@
 mod acknowledge;
 #[path = "stage/fixture.rs"]
 mod fixture;
+#[path = "console/limits.rs"]
+mod limits;
 #[path = "console/models.rs"]
 mod models;
 #[path = "console/review.rs"]
@@ -94,7 +96,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
@@ -108,6 +110,7 @@ const PAGES: [&str; 16] = [
     "/models",
     "/models/cnc-spindle",
     "/limits",
+    "/limits/5?days=7",
     "/account",
     "/sites/porto/machines/mill-07",
     "/sites/porto/machines/mill-07/verdict?sensor=horizontal",

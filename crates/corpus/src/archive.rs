@@ -61,6 +61,25 @@ pub struct ArchiveRow {
     pub spectrum: Option<Vec<u8>>,
 }
 
+/// What a replay takes of an archived reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArchivedScores {
+    /// The sensor and the capture time.
+    pub key: ReadingKey,
+    /// Number of the bundle it was judged by, 0 for none.
+    pub bundle: i32,
+    /// Number of the baseline it was judged against, 0 for none.
+    pub baseline: i32,
+    /// Raw score per detector.
+    pub scores: Scores,
+    /// Clipped, degraded, historical, replay.
+    pub flags: ReadingFlags,
+    /// The decision.
+    pub verdict: Verdict,
+    /// What the machine was doing, as a code.
+    pub condition_cell: i16,
+}
+
 /// What a file says of a sensor by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SensorNames {

@@ -75,7 +75,7 @@ impl Judgement {
                 };
             }
         };
-        match deciding(&members, held) {
+        match deciding(members.iter(), held) {
             Some((by, level)) => Self {
                 verdict: verdict(by, level),
                 level: Some(level),
@@ -109,22 +109,37 @@ impl ThresholdSet {
     /// word: a machine that is much too loud is so whatever it sounded like before. A reading in a condition its sensor was
     /// never seen in is held to alert in the same way.
     pub fn judge(&self, scores: &Scores, state: impl Into<OperatingState>, degraded: bool) -> Judgement {
-        let members: Vec<MemberLevel> = self
-            .members(degraded)
-            .iter()
-            .filter_map(|member| {
-                let score = scores.get(member.detector)?;
-                let (detector, role) = (member.detector, member.role);
-                Some(MemberLevel {
-                    detector,
-                    role,
-                    score,
-                    level: member.level(score),
-                })
-            })
-            .chain(severity(scores))
-            .collect();
+        let members = self.member_levels(scores, degraded).collect();
         Judgement::of(members, state.into(), self.is_borrowed_by(scores, degraded))
+    }
+
+    /// The deciding detector and its level alone, as [`ThresholdSet::judge`] finds them: for replays of millions.
+    pub fn level(&self, scores: &Scores, state: OperatingState, degraded: bool) -> Option<(Level, Detector)> {
+        let held = match state {
+            OperatingState::Known => self.is_borrowed_by(scores, degraded),
+            OperatingState::Unseen => true,
+            OperatingState::Transient | OperatingState::Stopped => return None,
+        };
+        let mut members = [None; Detector::COUNT + 1];
+        for (place, member) in members.iter_mut().zip(self.member_levels(scores, degraded)) {
+            *place = Some(member);
+        }
+        let (by, level) = deciding(members.iter().flatten(), held)?;
+        Some((level, by))
+    }
+
+    fn member_levels(&self, scores: &Scores, degraded: bool) -> impl Iterator<Item = MemberLevel> {
+        let of_set = self.members(degraded).iter().filter_map(|member| {
+            let score = scores.get(member.detector)?;
+            let (detector, role) = (member.detector, member.role);
+            Some(MemberLevel {
+                detector,
+                role,
+                score,
+                level: member.level(score),
+            })
+        });
+        of_set.chain(severity(scores))
     }
 
     /// Whether the set judges against baselines and these scores were made without one. Told from the scores alone, so
@@ -147,8 +162,8 @@ fn verdict(by: Detector, level: Level) -> Verdict {
 
 /// The detector with the highest level that counts. The first of equals wins, so that the order of the set decides. What
 /// corroborates an alert makes it no page: that takes a member that may page, at its own alert line at least.
-fn deciding(members: &[MemberLevel], held: bool) -> Option<(Detector, Level)> {
-    let highest = |roles: &[Role]| highest(members.iter().filter(|m| roles.contains(&m.role)), held);
+fn deciding<'a>(members: impl Iterator<Item = &'a MemberLevel> + Clone, held: bool) -> Option<(Detector, Level)> {
+    let highest = |roles: &[Role]| highest(members.clone().filter(|m| roles.contains(&m.role)), held);
     let alone = highest(&[Role::Page, Role::Alert])?;
     if alone.1 < Level::ALERT {
         return Some(alone);
@@ -382,6 +397,33 @@ mod tests {
             let set = set();
             let level = |x: f32| set.judge(&scores(x, other, other), Condition::default(), false).level.unwrap();
             prop_assert!(level(a.min(b)) <= level(a.max(b)));
+        }
+
+        #[test]
+        fn the_level_alone_is_that_of_the_judgement(
+            columns in prop::array::uniform9(prop::option::of(0f32..40.0)),
+            state in prop::sample::select(vec![
+                OperatingState::Known,
+                OperatingState::Unseen,
+                OperatingState::Transient,
+                OperatingState::Stopped,
+            ]),
+            degraded in any::<bool>(),
+        ) {
+            let mut scores = Scores::default();
+            for (detector, score) in Detector::ALL.into_iter().zip(columns) {
+                if let Some(score) = score {
+                    scores.set(detector, score);
+                }
+            }
+            for set in [set(), set_with_growth()] {
+                let judgement = set.judge(&scores, state, degraded);
+                let by = match judgement.verdict {
+                    Verdict::Normal { by } | Verdict::Alert { by } | Verdict::Page { by } => Some(by),
+                    Verdict::Unjudged { .. } => None,
+                };
+                prop_assert_eq!(set.level(&scores, state, degraded), judgement.level.zip(by));
+            }
         }
     }
 }

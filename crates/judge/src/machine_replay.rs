@@ -44,8 +44,11 @@ impl MachineReplay {
 
     /// Judges and folds the next reading of the machine in order of capture.
     pub fn take(&mut self, reading: &ScoredReading) {
-        let judgement = self.set.judge(&reading.scores, reading.state, reading.degraded);
-        self.fold(JudgedReading::new(reading.key, &judgement));
+        let level = self.set.level(&reading.scores, reading.state, reading.degraded);
+        self.fold(JudgedReading {
+            key: reading.key,
+            level,
+        });
     }
 
     /// Folds a reading that could not be judged, whatever the limits: the machine stood still, or was in transit.

@@ -3,19 +3,19 @@
 //! The machines the lines come from are replayed under them once more, this time with all detectors and by the code that
 //! judges live. With a budget instead of a page factor many candidates are replayed at once, in one reading of the scores.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
-use tocsin_domain::{MachineId, Scope, Timestamp};
+use tocsin_domain::{MachineId, Scope, SiteId, Timestamp};
 use tocsin_judge::budget::{Candidate, smallest_within};
 use tocsin_judge::{Expected, FleetReplay, PageBudget, Tally, ThresholdSet};
 use tocsin_store::bundle::Bundle;
 
 use crate::reached::Reached;
 use crate::scores::Healthy;
-use crate::what_if::Replayed;
 use crate::{Error, Service, Source};
 
 /// Limits by fleet replay, as they are asked for.
@@ -90,7 +90,6 @@ impl Service {
         let sets: Vec<_> = found.iter().map(|(_, set)| Arc::clone(set)).collect();
         let replayed = Replayed {
             bundle: bundle.id,
-            step,
             period,
             active_baselines_only: true,
             historical: true,
@@ -122,23 +121,20 @@ impl Service {
         replayed: &Replayed,
         (sets, persons): (&[Arc<ThresholdSet>], u64),
     ) -> Result<(Vec<Expected>, u64), Error> {
-        let (store, archive) = (&self.parts.store, self.parts.archive());
+        let store = &self.parts.store;
         let healthy = store.machines_healthy(scope, bundle.class, replayed.period).await?;
-        let healthy: BTreeSet<MachineId> = healthy.into_iter().collect();
-        let (of_class, mut left_out) = (store.machines_by_class(scope, bundle.class).await?, 0);
+        let of_class = store.machines_by_class(scope, bundle.class).await?;
+        let sites: BTreeMap<MachineId, SiteId> = of_class.iter().map(|machine| (machine.id, machine.site)).collect();
+        let step = store.class_by_id(bundle.class).await?.step;
+        let replays = self.replay(scope, &healthy, (*replayed, step), sets).await?;
         let mut tallies = vec![Tally::default(); sets.len()];
-        self.progress.expect(of_class.len());
-        for machine in of_class {
-            self.progress.read_one();
-            if !healthy.contains(&machine.id) {
-                left_out += 1;
-                continue;
-            }
-            let replays = replayed.machine(&archive, scope, machine.id, sets).await?;
-            for (tally, replay) in tallies.iter_mut().zip(&replays) {
-                tally.add(machine.site, replay);
+        for (machine, replays) in &replays {
+            let Some(site) = sites.get(machine) else { continue };
+            for (tally, replay) in tallies.iter_mut().zip(replays) {
+                tally.add(*site, replay);
             }
         }
+        let left_out = (of_class.len() - healthy.len()) as u64;
         Ok((tallies.iter().map(|tally| tally.expected(persons)).collect(), left_out))
     }
 }

@@ -44,6 +44,7 @@ mod progress;
 mod propose;
 mod provenance;
 mod reached;
+mod replay;
 mod scores;
 mod service;
 mod steps;

@@ -13,6 +13,7 @@ mod rule;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tocsin_archive::Replayed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source as WireSource};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service::in_force_entry;
 use crate::stored_set::{definition, provenance};
-use crate::what_if::{Candidate, Replayed, WhatIf};
+use crate::what_if::{Candidate, WhatIf};
 use crate::{Approval, Error, MethodKind, Provenance, Service};
 
 pub use config::Policy;
@@ -191,7 +192,6 @@ impl Service {
         let active = self.in_force(&candidate).await?;
         let replayed = Replayed {
             bundle: candidate.bundle,
-            step: candidate.class.step,
             period,
             active_baselines_only: false,
             historical: false,

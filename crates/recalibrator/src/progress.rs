@@ -38,9 +38,9 @@ impl Progress {
         self.change(|progress| progress.machines += machines as u64);
     }
 
-    /// One machine has been read.
-    pub(crate) fn read_one(&self) {
-        self.change(|progress| progress.machines_read += 1);
+    /// So many of them have been read.
+    pub(crate) fn read(&self, machines: usize) {
+        self.change(|progress| progress.machines_read += machines as u64);
     }
 
     fn change(&self, change: impl FnOnce(&mut v1::Progress)) {
@@ -135,7 +135,7 @@ mod tests {
             progress.expect(3);
             for _ in 0..3 {
                 tokio::time::sleep(Duration::from_millis(900)).await;
-                progress.read_one();
+                progress.read(1);
             }
             Ok(Said::ThresholdSet(v1::ThresholdSet::default()))
         };

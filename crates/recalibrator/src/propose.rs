@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::{Principal, Slug, Timestamp};
@@ -12,7 +13,6 @@ use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 use crate::fleet_limits::{ExpectedPages, FleetLimits};
 use crate::provenance::{Lines, Proposal};
 use crate::service::{class_name, set_entry};
-use crate::what_if::Replayed;
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
 
@@ -105,7 +105,6 @@ impl Service {
         };
         let replayed = Replayed {
             bundle: bundle.id,
-            step: self.parts.store.class_by_id(bundle.class).await?.step,
             period: (from, to),
             active_baselines_only: false,
             historical: true,

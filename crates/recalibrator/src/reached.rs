@@ -57,7 +57,7 @@ impl Reached {
         progress.expect(machines.len());
         for machine in machines {
             let scored = Machine::read(store, scope, (machine, bundle), period, config).await?;
-            progress.read_one();
+            progress.read(1);
             if scored.readings > 0 {
                 let rules = config.persistence;
                 reached = tokio::task::spawn_blocking(move || reached.with(scored, &rules, step)).await?;

@@ -1,105 +1,23 @@
 //! What limits would have opened over a class's stored scores, beside those in force. Changes nothing.
 //!
-//! Machine after machine is read in order of capture, archived days from their files, and replayed by the code that judges live: no more than a page of
-//! readings and what a window can reach is in memory. The replay begins with nothing open, and takes every reading as if
-//! it had come in time.
+//! Stored scores, archived days' from their files, are replayed by the code that judges live ([`crate::replay`]). The
+//! replay begins with nothing open, and takes every reading as if it had come in time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tocsin_archive::Reader;
+use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::fleet::MachineClass;
-use tocsin_domain::{
-    BundleId, MachineId, Principal, ReadingFlags, Scope, ThresholdSetId, Timestamp, UnjudgedReason, Verdict,
-};
+use tocsin_domain::{BundleId, MachineId, Principal, Scope, ThresholdSetId};
 use tocsin_judge::compare::{Comparison, compare};
-use tocsin_judge::replay::ScoredReading;
 use tocsin_judge::{Expected, MachineReplay, Tally, ThresholdSet};
 use tocsin_store::fleet::Machine;
-use tocsin_store::reading::{ReplayQuery, StoredReading};
 
 use crate::service::class_name;
 use crate::stored_set::definition;
 use crate::wire::what_if::{Asked, Limits};
 use crate::{Error, Service, wire};
-
-/// Rows asked of the database at once.
-const PAGE_ROWS: u32 = 20_000;
-
-/// Which stored scores are replayed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Replayed {
-    pub(crate) bundle: BundleId,
-    pub(crate) step: Duration,
-    pub(crate) period: (Timestamp, Timestamp),
-    /// Only those against the baselines active now, judged with the network.
-    pub(crate) active_baselines_only: bool,
-    /// History too.
-    pub(crate) historical: bool,
-}
-
-impl Replayed {
-    /// Replays one machine under some sets at once.
-    pub(crate) async fn machine(
-        &self,
-        archive: &Reader,
-        scope: &Scope,
-        machine: MachineId,
-        sets: &[Arc<ThresholdSet>],
-    ) -> Result<Vec<MachineReplay>, Error> {
-        let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), self.step);
-        let mut replays: Vec<MachineReplay> = sets.iter().map(replay).collect();
-        let mut query = ReplayQuery {
-            machine,
-            bundle: self.bundle,
-            from: self.period.0,
-            to: self.period.1,
-            active_baselines_only: self.active_baselines_only,
-            historical: self.historical,
-            after: None,
-            limit: PAGE_ROWS,
-        };
-        loop {
-            let page = archive.scores_in_order(scope, &query).await?;
-            query.after = page.next;
-            replays = tokio::task::spawn_blocking(move || {
-                for reading in &page.readings {
-                    take(&mut replays, machine, reading);
-                }
-                replays
-            })
-            .await?;
-            if query.after.is_none() {
-                return Ok(replays);
-            }
-        }
-    }
-}
-
-/// Whether a machine stood still or was in transit was told from its condition then; that it had no limits was not.
-fn take(replays: &mut [MachineReplay], machine: MachineId, reading: &StoredReading) {
-    if let Verdict::Unjudged {
-        reason: UnjudgedReason::Stopped | UnjudgedReason::Transient,
-    } = reading.verdict
-    {
-        for replay in replays {
-            replay.take_unjudged(reading.key);
-        }
-        return;
-    }
-    let scored = ScoredReading {
-        machine,
-        key: reading.key,
-        scores: reading.scores,
-        state: reading.state,
-        degraded: reading.flags.contains(ReadingFlags::DEGRADED),
-    };
-    for replay in replays {
-        replay.take(&scored);
-    }
-}
 
 /// What a machine had under the limits asked for, and how that differs from those in force.
 pub(crate) struct MachineOutcome {
@@ -138,7 +56,6 @@ impl Service {
         let active = self.in_force(&candidate).await?;
         let replayed = Replayed {
             bundle: candidate.bundle,
-            step: candidate.class.step,
             period: asked.period,
             active_baselines_only: false,
             historical: asked.historical,
@@ -223,12 +140,13 @@ impl Service {
             .collect();
         let (mut tally, mut active_tally) = (Tally::default(), Tally::default());
         let mut machines = Vec::new();
-        let (store, archive) = (&self.parts.store, self.parts.archive());
-        let of_class = store.machines_by_class(scope, candidate.class.id).await?;
-        self.progress.expect(of_class.len());
+        let of_class = self.parts.store.machines_by_class(scope, candidate.class.id).await?;
+        let ids: Vec<MachineId> = of_class.iter().map(|machine| machine.id).collect();
+        let mut replays = self
+            .replay(scope, &ids, (*replayed, candidate.class.step), &sets)
+            .await?;
         for machine in of_class {
-            let mut replays = replayed.machine(&archive, scope, machine.id, &sets).await?.into_iter();
-            self.progress.read_one();
+            let mut replays = replays.remove(&machine.id).unwrap_or_default().into_iter();
             let Some(replay) = replays.next() else { continue };
             tally.add(machine.site, &replay);
             let comparison = replays.next().map_or_else(Comparison::default, |active| {

@@ -1,5 +1,5 @@
 //! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`full`],
-//! [`series`], [`overall`], [`spectra`], [`in_order`] and [`against_baseline`], what the network adds later in [`rescore`].
+//! [`series`], [`overall`], [`spectra`], [`replay`] and [`against_baseline`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, OperatingState, ReadingFlags,
@@ -12,10 +12,10 @@ use crate::{Error, Result};
 pub mod against_baseline;
 pub mod copy;
 pub mod full;
-pub mod in_order;
 pub mod insert;
 pub mod overall;
 pub mod peers;
+pub mod replay;
 pub mod rescore;
 pub mod series;
 pub mod spectra;
@@ -23,10 +23,10 @@ pub mod spectra;
 pub use against_baseline::MachineScoresQuery;
 pub use copy::readings_copy;
 pub use full::{FullReading, FullReadingsQuery};
-pub use in_order::ReplayQuery;
 pub use insert::{InsertOutcome, readings_insert};
 pub use overall::OverallPoint;
 pub use peers::PeerSensor;
+pub use replay::{LoggedScore, ReplayQuery};
 pub use rescore::{DegradedReading, Rescored};
 pub use series::{LoggedScores, LoggedScoresQuery, readings_newest_since, readings_windows};
 pub use spectra::SpectrumColumn;

@@ -1,5 +1,10 @@
 //! Alarm limits: the threshold sets of each class, their lines, and where the numbers came from.
 
+mod difference;
+pub(crate) mod orders;
+pub(crate) mod set;
+mod what_if;
+
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
@@ -39,22 +44,42 @@ pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
     Ok(page("Alarm limits", Nav::Limits, &who, &body))
 }
 
+/// The page of a set.
+pub(crate) fn set_href(threshold_set_id: i32) -> String {
+    format!("/limits/{threshold_set_id}")
+}
+
 fn threshold_set(set: &ThresholdSet) -> Markup {
-    let definition: Value = serde_json::from_str(&set.definition_json).unwrap_or_default();
-    let provenance: Value = serde_json::from_str(&set.provenance_json).unwrap_or_default();
     html! {
         details.set id=(format!("set-{}", set.threshold_set_id)) open[matches!(set.state.as_str(), "active" | "proposed" | "tested" | "approved")] {
             summary {
-                strong { "#" (set.threshold_set_id) } " " (tag(&set.state))
-                span.sub { "for model " a href=(format!("/models#bundle-{}", set.bundle_id)) { "#" (set.bundle_id) } ", " (moment(view::at(set.created_at))) " by " (set.created_by) @if !set.reason.is_empty() { ": " (set.reason) } }
+                strong { a href=(set_href(set.threshold_set_id)) { "#" (set.threshold_set_id) } } " " (tag(&set.state))
+                span.sub { (origin(set)) }
             }
-            (members("Lines", &definition["members"], &provenance))
-            @if definition["without_network"].as_array().is_some_and(|members| !members.is_empty()) {
-                details { summary { "Without the network (when no scorer answers)" } (members("Lines without the network", &definition["without_network"], &provenance)) }
-            }
-            (persistence(&definition["persistence"]))
-            details { summary { "Provenance" } (tree(&provenance)) }
+            (contents(set))
         }
+    }
+}
+
+/// For which model it is, and who made it when and why.
+fn origin(set: &ThresholdSet) -> Markup {
+    html! {
+        "for model " a href=(format!("/models#bundle-{}", set.bundle_id)) { "#" (set.bundle_id) } ", "
+        (moment(view::at(set.created_at))) " by " (set.created_by) @if !set.reason.is_empty() { ": " (set.reason) }
+    }
+}
+
+/// Its lines, rules and provenance.
+fn contents(set: &ThresholdSet) -> Markup {
+    let definition: Value = serde_json::from_str(&set.definition_json).unwrap_or_default();
+    let provenance: Value = serde_json::from_str(&set.provenance_json).unwrap_or_default();
+    html! {
+        (members("Lines", &definition["members"], &provenance))
+        @if definition["without_network"].as_array().is_some_and(|members| !members.is_empty()) {
+            details { summary { "Without the network (when no scorer answers)" } (members("Lines without the network", &definition["without_network"], &provenance)) }
+        }
+        (persistence(&definition["persistence"]))
+        details { summary { "Provenance" } (tree(&provenance)) }
     }
 }
 

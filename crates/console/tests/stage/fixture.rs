@@ -4,6 +4,7 @@ mod access;
 mod fleet;
 mod incident_review;
 mod incidents;
+mod limits;
 mod models;
 mod performance;
 mod review;

@@ -1,8 +1,7 @@
 use std::pin::Pin;
 
-use tocsin_contracts::recalibrator::v1::recalibrator_service_server::RecalibratorService;
+use tocsin_contracts::registry;
 use tocsin_contracts::registry::v1::registry_service_server::RegistryService;
-use tocsin_contracts::{recalibrator, registry};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -128,75 +127,5 @@ impl RegistryService for Fixture {
 
     refuse! {
         get_bundle, registry::v1::GetBundleRequest, registry::v1::GetBundleResponse;
-    }
-}
-
-const MEMBERS: &str = r#"[
-    {"detector":"residual","role":"page","alert_line":0.3127,"page_line":0.5341,"page_line_supported":true},
-    {"detector":"overall_level","role":"page","alert_line":2.81,"page_line":3.62,"page_line_supported":true},
-    {"detector":"isolation","role":"corroborate","alert_line":0.6112,"page_line":0.6544,"page_line_supported":false},
-    {"detector":"pca","role":"evidence","alert_line":14.2,"page_line":22.9,"page_line_supported":true}]"#;
-
-fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalibrator::v1::ThresholdSet {
-    let without: String = MEMBERS.replace("residual", "mahalanobis");
-    recalibrator::v1::ThresholdSet {
-        policy: String::new(),
-        threshold_set_id: id,
-        class: "cnc-spindle".into(),
-        bundle_id: 12,
-        state: state.into(),
-        created_at: fixture.ago(age_s),
-        created_by: "erik".into(),
-        reason: "a month of healthy readings".into(),
-        definition_json: format!(r#"{{"members":{MEMBERS},"without_network":{without},"persistence":{{"k":5,"n":8,"clear_steps":20,"page_clear_level":1.5,"alert_clear_level":0.5}}}}"#),
-        provenance_json: r#"{"method":"percentiles of healthy scores: alert 99.5, page 99.95","source":{"kind":"held_out"},"window":["2026-10-01T00:00:00Z","2026-11-01T00:00:00Z"],"readings":6100,"machines":14,"sensors":28,"detectors":[{"detector":"residual","scores":6100},{"detector":"overall_level","scores":6100},{"detector":"isolation","scores":1400},{"detector":"pca","scores":6100}],"trial":null}"#.into(),
-    }
-}
-
-#[tonic::async_trait]
-impl RecalibratorService for Fixture {
-    async fn list_threshold_sets(
-        &self,
-        _: Request<recalibrator::v1::ListThresholdSetsRequest>,
-    ) -> Result<Response<recalibrator::v1::ListThresholdSetsResponse>, Status> {
-        let threshold_sets = if self.fleet == Fleet::Empty {
-            vec![]
-        } else {
-            vec![
-                threshold_set(self, 5, "tested", 3_000),
-                threshold_set(self, 4, "active", 46_000),
-                threshold_set(self, 3, "retired", 89_000),
-            ]
-        };
-        Ok(Response::new(recalibrator::v1::ListThresholdSetsResponse {
-            threshold_sets,
-        }))
-    }
-
-    type RunWithProgressStream =
-        Pin<Box<dyn Stream<Item = Result<recalibrator::v1::RunWithProgressResponse, Status>> + Send>>;
-
-    async fn run_with_progress(
-        &self,
-        _: Request<recalibrator::v1::RunWithProgressRequest>,
-    ) -> Result<Response<Self::RunWithProgressStream>, Status> {
-        Err(Status::unimplemented("no page calls this"))
-    }
-
-    refuse! {
-        propose, recalibrator::v1::ProposeRequest, recalibrator::v1::ProposeResponse;
-        test, recalibrator::v1::TestRequest, recalibrator::v1::TestResponse;
-        approve, recalibrator::v1::ApproveRequest, recalibrator::v1::ApproveResponse;
-        activate, recalibrator::v1::ActivateRequest, recalibrator::v1::ActivateResponse;
-        rollback, recalibrator::v1::RollbackRequest, recalibrator::v1::RollbackResponse;
-        get_threshold_set, recalibrator::v1::GetThresholdSetRequest, recalibrator::v1::GetThresholdSetResponse;
-        commission, recalibrator::v1::CommissionRequest, recalibrator::v1::CommissionResponse;
-        follow, recalibrator::v1::FollowRequest, recalibrator::v1::FollowResponse;
-        list_drift, recalibrator::v1::ListDriftRequest, recalibrator::v1::ListDriftResponse;
-        accept_plateau, recalibrator::v1::AcceptPlateauRequest, recalibrator::v1::AcceptPlateauResponse;
-        rollback_baseline, recalibrator::v1::RollbackBaselineRequest, recalibrator::v1::RollbackBaselineResponse;
-        release_baseline, recalibrator::v1::ReleaseBaselineRequest, recalibrator::v1::ReleaseBaselineResponse;
-        what_if, recalibrator::v1::WhatIfRequest, recalibrator::v1::WhatIfResponse;
-        explain, recalibrator::v1::ExplainRequest, recalibrator::v1::ExplainResponse;
     }
 }

@@ -3,11 +3,9 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
-use tocsin_domain::{
-    Condition, ContentHash, Detector, Invalid, ReadingFlags, ReadingKey, Scores, SensorId, Timestamp, Verdict,
-};
+use tocsin_domain::{Condition, ContentHash, Detector, ReadingFlags, ReadingKey, Scores, SensorId, Timestamp, Verdict};
 
-use super::ArchiveRow;
+use super::{ArchiveRow, ArchivedScores};
 use crate::error::Fault;
 
 /// The rows of a batch that `keep` wants, by sensor and capture time. Columns that were not asked for are as if empty.
@@ -15,10 +13,7 @@ pub(super) fn rows(batch: &RecordBatch, keep: impl Fn(ReadingKey) -> bool) -> Re
     let columns = Columns::of(batch)?;
     let mut rows = Vec::new();
     for place in 0..batch.num_rows() {
-        let key = ReadingKey {
-            sensor: SensorId(columns.sensor.value(place)),
-            captured_at: Timestamp::from_micros(columns.captured_at.value(place)),
-        };
+        let key = columns.decided.key(place);
         if keep(key) {
             rows.push(columns.row(place, key)?);
         }
@@ -26,20 +21,87 @@ pub(super) fn rows(batch: &RecordBatch, keep: impl Fn(ReadingKey) -> bool) -> Re
     Ok(rows)
 }
 
-struct Columns<'a> {
+/// The scores of the rows of a batch that `keep` wants, by sensor and capture time.
+pub(super) fn scores(batch: &RecordBatch, keep: impl Fn(ReadingKey) -> bool) -> Result<Vec<ArchivedScores>, Fault> {
+    let columns = ScoreColumns::of(batch)?;
+    let mut rows = Vec::with_capacity(batch.num_rows());
+    for place in 0..batch.num_rows() {
+        let key = columns.key(place);
+        if keep(key) {
+            rows.push(columns.row(place, key)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// What says what was decided, and from which scores.
+struct ScoreColumns<'a> {
     sensor: &'a PrimitiveArray<Int32Type>,
     captured_at: &'a PrimitiveArray<TimestampMicrosecondType>,
-    received_at: &'a PrimitiveArray<TimestampMicrosecondType>,
     verdict: &'a PrimitiveArray<Int16Type>,
     scores: Vec<(Detector, &'a PrimitiveArray<Float32Type>)>,
-    rpm: &'a PrimitiveArray<Float32Type>,
-    load: &'a PrimitiveArray<Float32Type>,
     flags: &'a PrimitiveArray<Int16Type>,
     cell: &'a PrimitiveArray<Int16Type>,
     mask: &'a PrimitiveArray<Int16Type>,
-    threshold_set: &'a PrimitiveArray<Int32Type>,
     bundle: &'a PrimitiveArray<Int32Type>,
     baseline: &'a PrimitiveArray<Int32Type>,
+}
+
+impl<'a> ScoreColumns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self, Fault> {
+        let scores = Detector::ALL
+            .into_iter()
+            .map(|detector| Ok((detector, numbers(batch, detector.as_str())?)));
+        Ok(Self {
+            sensor: numbers(batch, "sensor_id")?,
+            captured_at: numbers(batch, "captured_at")?,
+            verdict: numbers(batch, "verdict_code")?,
+            scores: scores.collect::<Result<_, Fault>>()?,
+            flags: numbers(batch, "flags")?,
+            cell: numbers(batch, "condition_cell")?,
+            mask: numbers(batch, "detector_mask")?,
+            bundle: numbers(batch, "bundle_id")?,
+            baseline: numbers(batch, "baseline_id")?,
+        })
+    }
+
+    fn key(&self, place: usize) -> ReadingKey {
+        ReadingKey {
+            sensor: SensorId(self.sensor.value(place)),
+            captured_at: Timestamp::from_micros(self.captured_at.value(place)),
+        }
+    }
+
+    fn row(&self, place: usize, key: ReadingKey) -> Result<ArchivedScores, Fault> {
+        let mut scores = Scores::default();
+        for (detector, column) in &self.scores {
+            if let Some(score) = value(column, place) {
+                scores.set(*detector, score);
+            }
+        }
+        if scores.mask().0 as i16 != self.mask.value(place) {
+            return Err(Fault::new("detector_mask", "does not name the scores that are there"));
+        }
+        let verdict = Verdict::from_code(self.verdict.value(place));
+        Ok(ArchivedScores {
+            key,
+            bundle: self.bundle.value(place),
+            baseline: self.baseline.value(place),
+            scores,
+            flags: ReadingFlags(self.flags.value(place)),
+            verdict: verdict.map_err(|invalid| Fault::new("verdict_code", invalid.reason))?,
+            condition_cell: self.cell.value(place),
+        })
+    }
+}
+
+/// All that a row has.
+struct Columns<'a> {
+    decided: ScoreColumns<'a>,
+    received_at: &'a PrimitiveArray<TimestampMicrosecondType>,
+    rpm: &'a PrimitiveArray<Float32Type>,
+    load: &'a PrimitiveArray<Float32Type>,
+    threshold_set: &'a PrimitiveArray<Int32Type>,
     scorer_build: &'a PrimitiveArray<Int32Type>,
     predecessors_from: &'a PrimitiveArray<TimestampMicrosecondType>,
     predecessor_count: &'a PrimitiveArray<Int16Type>,
@@ -52,23 +114,12 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self, Fault> {
-        let scores = Detector::ALL
-            .into_iter()
-            .map(|detector| Ok((detector, numbers(batch, detector.as_str())?)));
         Ok(Self {
-            sensor: numbers(batch, "sensor_id")?,
-            captured_at: numbers(batch, "captured_at")?,
+            decided: ScoreColumns::of(batch)?,
             received_at: numbers(batch, "received_at")?,
-            verdict: numbers(batch, "verdict_code")?,
-            scores: scores.collect::<Result<_, Fault>>()?,
             rpm: numbers(batch, "rpm")?,
             load: numbers(batch, "load")?,
-            flags: numbers(batch, "flags")?,
-            cell: numbers(batch, "condition_cell")?,
-            mask: numbers(batch, "detector_mask")?,
             threshold_set: numbers(batch, "threshold_set_id")?,
-            bundle: numbers(batch, "bundle_id")?,
-            baseline: numbers(batch, "baseline_id")?,
             scorer_build: numbers(batch, "scorer_build_id")?,
             predecessors_from: numbers(batch, "predecessors_from")?,
             predecessor_count: numbers(batch, "predecessor_count")?,
@@ -81,33 +132,25 @@ impl<'a> Columns<'a> {
     }
 
     fn row(&self, place: usize, key: ReadingKey) -> Result<ArchiveRow, Fault> {
-        let mut scores = Scores::default();
-        for (detector, column) in &self.scores {
-            if let Some(score) = value(column, place) {
-                scores.set(*detector, score);
-            }
-        }
-        if scores.mask().0 as i16 != self.mask.value(place) {
-            return Err(Fault::new("detector_mask", "does not name the scores that are there"));
-        }
+        let decided = self.decided.row(place, key)?;
         let predecessors = value(self.predecessors_from, place)
             .map(|oldest| (Timestamp::from_micros(oldest), self.predecessor_count.value(place)));
-        let fault = |column| move |invalid: Invalid| Fault::new(column, invalid.reason);
+        let condition = Condition::parse(value(self.rpm, place), value(self.load, place));
         Ok(ArchiveRow {
             key,
             received_at: Timestamp::from_micros(self.received_at.value(place)),
             content_hash: ContentHash(self.content_hash.value(place)),
             commit_seq: self.commit_seq.value(place),
             threshold_set: self.threshold_set.value(place),
-            bundle: self.bundle.value(place),
-            baseline: self.baseline.value(place),
+            bundle: decided.bundle,
+            baseline: decided.baseline,
             scorer_build: self.scorer_build.value(place),
             predecessors,
-            scores,
-            condition: Condition::parse(value(self.rpm, place), value(self.load, place)).map_err(fault("rpm"))?,
-            flags: ReadingFlags(self.flags.value(place)),
-            verdict: Verdict::from_code(self.verdict.value(place)).map_err(fault("verdict_code"))?,
-            condition_cell: self.cell.value(place),
+            scores: decided.scores,
+            condition: condition.map_err(|invalid| Fault::new("rpm", invalid.reason))?,
+            flags: decided.flags,
+            verdict: decided.verdict,
+            condition_cell: decided.condition_cell,
             overall: self.overall.map_or_else(Vec::new, |column| levels(column, place)),
             latent: self.latent.and_then(|column| bytes(column, place)).unwrap_or_default(),
             spectrum: self.spectrum.and_then(|column| bytes(column, place)),

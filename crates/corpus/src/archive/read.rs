@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -10,11 +11,11 @@ use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchS
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
-use tocsin_domain::{ReadingKey, SensorId, Timestamp};
+use tocsin_domain::{Detector, ReadingKey, SensorId, Timestamp};
 use tokio_stream::StreamExt;
 
 use super::object::Object;
-use super::{ArchiveRow, decode};
+use super::{ArchiveRow, ArchivedScores, decode};
 use crate::Error;
 
 /// Columns that are only read when asked for.
@@ -22,6 +23,17 @@ const NAMES: [&str; 5] = ["site", "machine", "sensor", "class", "spec_id"];
 const WORDS: [&str; 2] = ["verdict", "decided_by"];
 const BODIES: [&str; 2] = ["latent", "spectrum"];
 const OVERALL: &str = "overall";
+/// What a replay needs beside the scores.
+const OF_SCORES: [&str; 8] = [
+    "sensor_id",
+    "captured_at",
+    "verdict_code",
+    "flags",
+    "condition_cell",
+    "detector_mask",
+    "bundle_id",
+    "baseline_id",
+];
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4_096;
@@ -29,6 +41,8 @@ const BATCH_ROWS: usize = 4_096;
 /// How much of each row is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
+    /// The scores, and what says how they are judged: for [`ArchiveReader::next_scores`] alone.
+    Scores,
     /// What was decided and from what: no overall levels, latent and spectrum.
     Decisions,
     /// The overall levels too.
@@ -94,6 +108,9 @@ impl Wanted {
     fn reads(&self, column: &str) -> bool {
         let body = BODIES.contains(&column);
         match self.columns {
+            Columns::Scores => {
+                OF_SCORES.contains(&column) || Detector::ALL.iter().any(|detector| detector.as_str() == column)
+            }
             _ if NAMES.contains(&column) || WORDS.contains(&column) => false,
             Columns::All => true,
             Columns::Levels => !body,
@@ -159,14 +176,30 @@ impl ArchiveReader {
     /// # Errors
     /// If the file is damaged or the object storage fails.
     pub async fn next(&mut self) -> Result<Option<Vec<ArchiveRow>>, Error> {
-        let Some(batch) = self.batches.next().await else {
+        let Some(batch) = self.batch().await? else {
             return Ok(None);
         };
-        let batch = batch.map_err(|source: ParquetError| Error::Parquet {
-            path: self.path.clone(),
-            source,
-        })?;
         let rows = decode::rows(&batch, |key| self.wanted.takes(key));
         rows.map(Some).map_err(|fault| fault.in_file(self.path.clone()))
+    }
+
+    /// The next rows' scores, whatever columns were asked for; none at the end. May be empty before it.
+    ///
+    /// # Errors
+    /// If the file is damaged or the object storage fails.
+    pub async fn next_scores(&mut self) -> Result<Option<Vec<ArchivedScores>>, Error> {
+        let Some(batch) = self.batch().await? else {
+            return Ok(None);
+        };
+        let rows = decode::scores(&batch, |key| self.wanted.takes(key));
+        rows.map(Some).map_err(|fault| fault.in_file(self.path.clone()))
+    }
+
+    async fn batch(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let batch = self.batches.next().await.transpose();
+        batch.map_err(|source: ParquetError| Error::Parquet {
+            path: self.path.clone(),
+            source,
+        })
     }
 }

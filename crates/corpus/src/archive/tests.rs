@@ -138,6 +138,35 @@ async fn a_machine_and_a_time_are_read_without_the_rest() {
 }
 
 #[tokio::test]
+async fn scores_alone_are_those_of_the_rows() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let path = Path::from("c.parquet");
+    let written = write(&store, &path, 2, 500).await;
+    let wanted = Wanted {
+        columns: Columns::Scores,
+        ..Wanted::all()
+    };
+    let opened = ArchiveReader::open(store, path, written.bytes, wanted).await;
+    let (mut reader, mut found) = (opened.unwrap(), Vec::new());
+    while let Some(scores) = reader.next_scores().await.unwrap() {
+        found.extend(scores);
+    }
+    let expected = (0..2).flat_map(|sensor| (0..500).map(move |second| row(sensor, second)));
+    let expected: Vec<ArchivedScores> = expected
+        .map(|row| ArchivedScores {
+            key: row.key,
+            bundle: row.bundle,
+            baseline: row.baseline,
+            scores: row.scores,
+            flags: row.flags,
+            verdict: row.verdict,
+            condition_cell: row.condition_cell,
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_an_error_that_names_it() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let path = Path::from("damaged.parquet");

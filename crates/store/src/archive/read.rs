@@ -1,9 +1,7 @@
 //! What the archiver reads of a day, and what tells readers which of its files they need.
 
-use std::collections::BTreeSet;
-
 use chrono::NaiveDate;
-use tocsin_domain::{BaselineId, ClassId, MachineId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
+use tocsin_domain::{ClassId, Scope, SensorId, SiteId, Slug, SpecId, Timestamp};
 
 use super::{File, FileRow, Part};
 use crate::partition::Day;
@@ -182,18 +180,6 @@ impl Store {
             captured.take_while(|captured| *captured <= at.as_micros()).last()
         });
         Ok(newest.max().map(Timestamp::from_micros))
-    }
-
-    /// The baselines of a machine's sensors' present epochs.
-    pub async fn baselines_of_epochs(&self, machine: MachineId) -> Result<BTreeSet<BaselineId>> {
-        let ids = sqlx::query_scalar!(
-            "select b.baseline_id from baseline b join commissioning k using (sensor_id, epoch)
-             join sensor s using (sensor_id) where s.machine_id = $1",
-            machine.0,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(ids.into_iter().map(BaselineId).collect())
     }
 
     /// The longest that any class but the canaries' commissions its sensors: days that may be needed for it stay hot.

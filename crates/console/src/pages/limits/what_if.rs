@@ -1,0 +1,213 @@
+//! What a set would have opened over what was logged, beside the set in force.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+use serde::Deserialize;
+use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
+use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
+use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
+use tocsin_contracts::recalibrator::v1::{
+    EventRate, ExpectedEvents, IncidentChange, IncidentTimes, LoggedScores, RunWithProgressRequest, WhatIfRequest,
+    WhatIfResponse,
+};
+use tocsin_contracts::time;
+use tocsin_domain::Timestamp;
+
+use super::set_href;
+use crate::failure::{Failure, Part};
+use crate::session::Session;
+use crate::view::{self, detector, machine_href, moment, tag};
+
+/// Periods that are offered, in days back from now.
+const DAYS: [u64; 4] = [1, 7, 30, 90];
+/// Changes that are shown; the rest is counted.
+const SHOWN: usize = 200;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Asked {
+    /// Over so many days back from now; nothing is asked without it.
+    days: Option<u64>,
+    /// Who share the class's pages.
+    persons: Option<u32>,
+}
+
+impl Asked {
+    /// Asks for it, if it is asked for.
+    pub(super) async fn answer(
+        self,
+        session: &Session,
+        (threshold_set_id, now): (i32, Timestamp),
+    ) -> Result<Option<WhatIfResponse>, Failure> {
+        let Some(days) = self.days else { return Ok(None) };
+        if days == 0 || days > 3_660 {
+            return Err(Failure::Refused(format!("days: {days} is not between 1 and 3660")));
+        }
+        let work = Work::WhatIf(WhatIfRequest {
+            limits: Some(Limits::ThresholdSetId(threshold_set_id)),
+            period: Some(LoggedScores {
+                from: Some(time::to_wire(now - Duration::from_hours(24 * days))),
+                to: Some(time::to_wire(now)),
+            }),
+            persons: self.persons.unwrap_or(1).max(1),
+            ..WhatIfRequest::default()
+        });
+        let mut client = session.recalibrator();
+        // A stream, whose answer may take longer than a call's.
+        let request = RunWithProgressRequest { work: Some(work) };
+        let failed = Part::Recalibrator.failed();
+        let mut answers = client.run_with_progress(request).await.map_err(&failed)?.into_inner();
+        while let Some(message) = answers.message().await.map_err(&failed)? {
+            if let Some(Said::WhatIf(answer)) = message.said {
+                return Ok(Some(*answer));
+            }
+        }
+        Err(Failure::Refused("the replay ended without an answer".to_owned()))
+    }
+}
+
+/// The question as a form.
+pub(super) fn form(threshold_set_id: i32, asked: Asked) -> Markup {
+    html! {
+        form.take method="get" action=(set_href(threshold_set_id)) {
+            label for="days" { "Replay every logged score, hot and archived, of the last" }
+            select #days name="days" {
+                @for days in DAYS { option value=(days) selected[asked.days.unwrap_or(7) == days] { (days) @if days == 1 { " day" } @else { " days" } } }
+            }
+            label for="persons" { "People who share the class's pages" }
+            input #persons type="number" name="persons" min="1" max="1000" value=(asked.persons.unwrap_or(1));
+            button type="submit" { "What if?" }
+        }
+    }
+}
+
+/// The answer.
+pub(super) fn show(answer: &WhatIfResponse) -> Markup {
+    let Some(expected) = &answer.expected else {
+        return html! { p.none { "Nothing was replayed." } };
+    };
+    html! {
+        p { (view::count(expected.readings)) " readings of " (view::count(expected.machines)) " machines were judged again, "
+            (view::count(expected.machine_hours.round() as u64)) " machine hours." }
+        (rates(expected, answer))
+        @if !answer.not_compared_reason.is_empty() { p.warn { (view::icon("alert")) " " (answer.not_compared_reason) } }
+        @else { (changes(answer)) }
+        p.hint { "Rates take every machine as judged around the clock; bounds hold with 95 % confidence (Poisson). A replay knows no acknowledgements, floods or suppressions, and takes every reading as if it had come in time." }
+    }
+}
+
+fn rates(expected: &ExpectedEvents, answer: &WhatIfResponse) -> Markup {
+    let in_force = answer
+        .active_expected
+        .as_ref()
+        .filter(|_| answer.active_threshold_set_id != 0);
+    html! {
+        div.table-frame {
+            table {
+                caption.visually-hidden { "What this set would have opened, and what the set in force would have" }
+                thead { tr {
+                    th scope="col" { "Limits" } th.num scope="col" { "Pages" } th.num scope="col" { "a person and week" }
+                    th.num scope="col" { "a site and day" } th.num scope="col" { "a machine and year" } th.num scope="col" { "Alerts" }
+                } }
+                tbody {
+                    (rate_row("This set", expected))
+                    @if let Some(in_force) = in_force { (rate_row(&format!("In force, #{}", answer.active_threshold_set_id), in_force)) }
+                }
+            }
+        }
+    }
+}
+
+fn rate_row(name: &str, events: &ExpectedEvents) -> Markup {
+    let pages = events.pages.unwrap_or_default();
+    html! {
+        tr {
+            th scope="row" { (name) }
+            td.num data-label="pages" { (view::count(pages.events)) }
+            td.num data-label="a person and week" { (rate(pages.per_person_week)) }
+            td.num data-label="a site and day" { (rate(pages.per_site_day)) }
+            td.num data-label="a machine and year" { (rate(pages.per_machine_year)) }
+            td.num data-label="alerts" { (view::count(events.alerts.map_or(0, |alerts| alerts.events))) }
+        }
+    }
+}
+
+fn rate(rate: Option<EventRate>) -> Markup {
+    html! {
+        @match rate {
+            Some(rate) => { (view::number(rate.rate)) " " span.sub { (view::number(rate.lower)) " to " (view::number(rate.upper)) } },
+            None => "–",
+        }
+    }
+}
+
+fn changes(answer: &WhatIfResponse) -> Markup {
+    let count = |kind: &str| answer.changes.iter().filter(|change| change.change == kind).count();
+    let kinds = ["gained", "lost", "raised", "lowered", "earlier", "later"];
+    html! {
+        p {
+            (view::count(answer.unchanged_incidents)) " incidents would be the same"
+            @for kind in kinds.into_iter().filter(|kind| count(kind) > 0) { ", " (count(kind)) " " (kind) }
+            "."
+        }
+        @if !answer.changes.is_empty() {
+            div.table-frame {
+                table {
+                    caption.visually-hidden { "Incidents that would not be as they are under the set in force" }
+                    thead { tr { th scope="col" { "Machine" } th scope="col" { "Change" } th scope="col" { "In force" } th scope="col" { "This set" } th.num scope="col" { "Shift" } } }
+                    tbody { @for change in answer.changes.iter().take(SHOWN) { (change_row(change)) } }
+                }
+            }
+            @if answer.changes.len() > SHOWN { p.hint { "and " (answer.changes.len() - SHOWN) " more: " code { "tocsin thresholds whatif" } " tells all." } }
+        }
+    }
+}
+
+fn change_row(change: &IncidentChange) -> Markup {
+    html! {
+        tr {
+            th scope="row" { a href=(machine_href(&change.site, &change.machine)) { (change.site) "/" (change.machine) } }
+            td data-label="change" { (tag(&change.change)) }
+            td data-label="in force" { (times(change.active.as_ref())) }
+            td data-label="this set" { (times(change.proposed.as_ref())) }
+            td.num data-label="shift" { @if change.shift_s == 0.0 { "–" } @else { (shift(change.shift_s)) } }
+        }
+    }
+}
+
+fn times(times: Option<&IncidentTimes>) -> Markup {
+    html! {
+        @match times {
+            Some(times) => {
+                @if times.paged_at.is_some() { "page " (moment(view::at(times.paged_at))) } @else { "alert " (moment(view::at(times.opened_at))) }
+                " " span.sub { (detector(&times.detector)) }
+            },
+            None => span.none { "no incident" },
+        }
+    }
+}
+
+/// How much later, in the largest unit that says it.
+fn shift(seconds: f64) -> String {
+    let (size, unit) = match seconds.abs() {
+        ..120.0 => (1.0, "s"),
+        ..7_200.0 => (60.0, "min"),
+        ..172_800.0 => (3_600.0, "h"),
+        _ => (86_400.0, "days"),
+    };
+    format!("{:+.0} {unit}", seconds / size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_is_told_in_the_largest_unit_that_says_it() {
+        assert_eq!(
+            [-90.0, 600.0, -10_800.0, 432_000.0].map(shift),
+            ["-90 s", "+10 min", "-3 h", "+5 days"]
+        );
+    }
+}

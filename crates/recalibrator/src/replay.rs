@@ -1,0 +1,129 @@
+//! A fleet's stored scores, replayed under limits on trial: some machines at a time on each processor, a day at a time.
+//!
+//! A day of those machines' scores, and what their windows can reach, is in memory.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tocsin_archive::{Replay, Replayed};
+use tocsin_domain::{MachineId, ReadingFlags, Scope, UnjudgedReason, Verdict};
+use tocsin_judge::replay::ScoredReading;
+use tocsin_judge::{MachineReplay, ThresholdSet};
+use tocsin_store::reading::LoggedScore;
+use tokio::task::JoinSet;
+
+use crate::{Error, Service};
+
+/// Scores of a day that are held at once on a processor, about 100 bytes each, if every sensor reports once a step.
+const ROWS: u64 = 500_000;
+
+/// Each machine's replays, in the order of the sets.
+pub(crate) type Replays = BTreeMap<MachineId, Vec<MachineReplay>>;
+
+impl Service {
+    /// Replays some machines, whose class decides once a `step`, under some sets at once.
+    pub(crate) async fn replay(
+        &self,
+        scope: &Scope,
+        machines: &[MachineId],
+        (replayed, step): (Replayed, Duration),
+        sets: &[Arc<ThresholdSet>],
+    ) -> Result<Replays, Error> {
+        self.progress.expect(machines.len());
+        let archive = self.parts.archive();
+        let sensors = self.parts.store.sensors_of_machines(scope, machines).await?.len();
+        let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let (mut at_work, mut done) = (JoinSet::new(), Replays::new());
+        for some in machines.chunks(at_once(machines.len(), sensors, step, workers)) {
+            if at_work.len() == workers {
+                done.extend(self.next_done(&mut at_work).await?);
+            }
+            let fresh = |machine: &MachineId| {
+                let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(*machine, Arc::clone(set), step);
+                (*machine, sets.iter().map(replay).collect())
+            };
+            let fresh: Replays = some.iter().map(fresh).collect();
+            let scores = archive.replay(scope, some, replayed).await?;
+            at_work.spawn(run(fresh, scores));
+        }
+        while !at_work.is_empty() {
+            done.extend(self.next_done(&mut at_work).await?);
+        }
+        Ok(done)
+    }
+
+    async fn next_done(&self, at_work: &mut JoinSet<Result<Replays, Error>>) -> Result<Replays, Error> {
+        let Some(done) = at_work.join_next().await else {
+            return Ok(Replays::new());
+        };
+        let done = done??;
+        self.progress.read(done.len());
+        Ok(done)
+    }
+}
+
+/// How many machines are replayed at once on a processor: few enough for memory, and enough for every processor.
+fn at_once(machines: usize, sensors: usize, step: Duration, workers: usize) -> usize {
+    let of_a_sensor = (86_400.0 / step.as_secs_f64().max(1.0)).ceil() as u64;
+    let of_a_machine = of_a_sensor * sensors.div_ceil(machines.max(1)).max(1) as u64;
+    let fit = (ROWS / of_a_machine).max(1) as usize;
+    fit.min(machines.div_ceil(workers).max(1))
+}
+
+async fn run(mut replays: Replays, mut scores: Replay) -> Result<Replays, Error> {
+    while let Some(day) = scores.next_day().await? {
+        replays = tokio::task::spawn_blocking(move || {
+            for of_machine in day.chunk_by(|(one, _), (other, _)| one == other) {
+                let machine = of_machine[0].0;
+                if let Some(replays) = replays.get_mut(&machine) {
+                    for (_, score) in of_machine {
+                        take(replays, machine, score);
+                    }
+                }
+            }
+            replays
+        })
+        .await?;
+    }
+    Ok(replays)
+}
+
+/// Whether a machine stood still or was in transit was told from its condition then; that it had no limits was not.
+fn take(replays: &mut [MachineReplay], machine: MachineId, score: &LoggedScore) {
+    if let Verdict::Unjudged {
+        reason: UnjudgedReason::Stopped | UnjudgedReason::Transient,
+    } = score.verdict
+    {
+        for replay in replays {
+            replay.take_unjudged(score.key);
+        }
+        return;
+    }
+    let scored = ScoredReading {
+        machine,
+        key: score.key,
+        scores: score.scores,
+        state: score.state,
+        degraded: score.flags.contains(ReadingFlags::DEGRADED),
+    };
+    for replay in replays {
+        replay.take(&scored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_machines_are_read_at_once_as_memory_bears_and_processors_share() {
+        let at =
+            |machines, sensors, seconds, workers| at_once(machines, sensors, Duration::from_secs(seconds), workers);
+        assert_eq!(at(600, 600, 60, 2), 300, "each processor has its half");
+        assert_eq!(at(600, 2_400, 10, 2), 14, "of 34,560 scores a day each");
+        assert_eq!(at(3, 300, 1, 8), 1, "never none");
+        assert_eq!(at(0, 0, 60, 2), 1);
+    }
+}
