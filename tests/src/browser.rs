@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::tools;
 
 /// A page on two busy cores takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser with one page.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tocsin_contracts::incident_review::{Against, Document, State};
@@ -128,6 +129,18 @@ pub(super) async fn csv_is_the_log(stage: &Stage, file: &Path, document: &Docume
     Ok(())
 }
 
+/// When, residual score, spectrum, reconstruction, deviation, digest, level.
+#[derive(Debug, Deserialize)]
+struct Row(
+    i64,
+    Option<f32>,
+    Option<Bins>,
+    Option<Bins>,
+    Option<Bins>,
+    String,
+    Option<f32>,
+);
+
 const QUERY: &str = "
 import duckdb, json, sys
 rows = duckdb.sql(f'''select epoch_us(captured_at), residual_score, spectrum, reconstruction, deviation, review_digest, level
@@ -138,15 +151,7 @@ print(json.dumps(rows))
 pub(super) fn parquet_is_the_document(python: &Path, file: &Path, document: &Document, digest: &str) -> Result<()> {
     let output = Command::new(python).args(["-c", QUERY]).arg(file).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let rows: Vec<(
-        i64,
-        Option<f32>,
-        Option<Bins>,
-        Option<Bins>,
-        Option<Bins>,
-        String,
-        Option<f32>,
-    )> = serde_json::from_slice(&output.stdout)?;
+    let rows: Vec<Row> = serde_json::from_slice(&output.stdout)?;
     let readings = &document.sensors[0].readings;
     ensure!(rows.len() == readings.len());
     let spectra = document.spectra.as_ref().context("spectra")?;
