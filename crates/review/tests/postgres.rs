@@ -45,6 +45,8 @@ struct Stage {
     bundle: BundleId,
     set: ThresholdSetId,
     limits: ThresholdSet,
+    /// What its readings say that they were held against.
+    baseline: Option<BaselineId>,
 }
 
 fn at(second: u64) -> Timestamp {
@@ -98,6 +100,7 @@ async fn stage(store: Store) -> Stage {
         bundle,
         set,
         limits,
+        baseline: Some(BaselineId(5)),
     }
 }
 
@@ -151,7 +154,7 @@ impl Stage {
                     content_hash: ContentHash(1),
                     threshold_set: Some(self.set),
                     bundle: Some(self.bundle),
-                    baseline: Some(BaselineId(5)),
+                    baseline: self.baseline,
                     scorer_build: None,
                     predecessors: None,
                     scores,

@@ -14,11 +14,22 @@ use tocsin_store::label::{NewLabel, Window};
 use tokio_stream::StreamExt;
 use tonic::Code;
 
-use super::{Client, Stage, at, with_stage};
+use super::{Client, Stage, at};
 
 /// When the incident of the stage opens, and is over.
 const OPENED: u64 = 200;
 const CLOSED: u64 = 280;
+
+/// The stage, with a sensor that has no baseline.
+async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Stage) -> F) {
+    let uncommissioned = |stage| {
+        test(Stage {
+            baseline: None,
+            ..stage
+        })
+    };
+    super::with_stage(name, uncommissioned).await;
+}
 
 impl Stage {
     fn operator(&self, scope: Scope) -> Client {

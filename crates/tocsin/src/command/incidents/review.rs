@@ -72,7 +72,7 @@ pub(super) enum Review {
         out: PathBuf,
         /// What the file is to be [default: what its name ends in]
         #[arg(long = "as", value_enum, value_name = "FORMAT")]
-        format: Option<FileFormat>,
+        file_format: Option<FileFormat>,
         /// A version; the newest when not given
         #[arg(
             long = "of-version",
@@ -139,10 +139,10 @@ impl Review {
             Self::Export {
                 incident,
                 out,
-                format,
+                file_format,
                 version,
             } => {
-                let format = format.map_or_else(|| by_name(&out), Ok)?;
+                let format = file_format.map_or_else(|| by_name(&out), Ok)?;
                 let bytes = file(&mut client, incident, version, format).await?;
                 std::fs::write(&out, &bytes).with_context(|| format!("writing {}", out.display()))?;
                 let written =
