@@ -79,6 +79,8 @@ const READING: [Rpc; 47] = [
     ("review.v1.ReviewService", "VerifyVerdicts"),
     ("review.v1.ReviewService", "WatchReadings"),
     ("review.v1.ReviewService", "GetAlarmPerformance"),
+    ("review.v1.ReviewService", "GetIncidentReview"),
+    ("review.v1.ReviewService", "ExportIncidentReview"),
     ("scorer.v1.ScorerService", "Score"),
     ("scorer.v1.ScorerService", "Reconstruct"),
     // Judges and stores readings that `Publish` took: as below.

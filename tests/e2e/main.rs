@@ -30,6 +30,7 @@ mod publish;
 mod race;
 mod record;
 mod retraining;
+mod review;
 mod roles;
 mod s3;
 mod scoping;

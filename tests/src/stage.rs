@@ -217,7 +217,7 @@ impl Stage {
 
     /// The ensemble follows the registry when it gets round to it. A machine of its own is sent to it until one of its
     /// readings is judged, and leaves no trace.
-    async fn wait_until_judging(&self) -> Result<()> {
+    pub async fn wait_until_judging(&self) -> Result<()> {
         self.sensor(PROBE, "h").await?;
         let mut publisher = self.publisher().await?;
         for nth in 0..PROBES {

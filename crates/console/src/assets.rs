@@ -24,6 +24,7 @@ files! {
     "theme.js", "text/javascript; charset=utf-8", "theme.js";
     "charts.js", "text/javascript; charset=utf-8", "charts.js";
     "machine.js", "text/javascript; charset=utf-8", "machine.js";
+    "review.js", "text/javascript; charset=utf-8", "review.js";
     "favicon.svg", "image/svg+xml", "favicon.svg";
     "uplot.js", "text/javascript; charset=utf-8", "vendor/uplot-1.6.32/uPlot.iife.min.js";
     "uplot.css", "text/css; charset=utf-8", "vendor/uplot-1.6.32/uPlot.min.css";
@@ -62,6 +63,13 @@ fn find(name: &str) -> Option<&'static Asset> {
 pub(crate) fn href(name: &str) -> String {
     let hash = find(name).map_or("0", |asset| asset.hash.as_str());
     format!("/assets/{hash}/{name}")
+}
+
+/// The text of an asset, to stand in a page of its own.
+pub(crate) fn text(name: &str) -> &'static str {
+    find(name)
+        .and_then(|asset| std::str::from_utf8(asset.plain).ok())
+        .unwrap_or_default()
 }
 
 /// `GET /assets/{hash}/{name}`.

@@ -46,6 +46,11 @@ pub(crate) fn page_with_charts(title: &str, nav: Nav, who: &WhoAmIResponse, body
     )
 }
 
+/// The same with the review's own script.
+pub(crate) fn page_of_review(title: &str, who: &WhoAmIResponse, body: &Markup) -> Markup {
+    framed(title, &["review.js", "console.js"], Nav::Incidents, who, body)
+}
+
 fn framed(title: &str, scripts: &[&str], nav: Nav, who: &WhoAmIResponse, body: &Markup) -> Markup {
     document(
         title,

@@ -27,4 +27,5 @@ mod view;
 
 pub use config::{Config, Error};
 pub use console::{Services, bind, build, run};
+pub use pages::review::document as review_document;
 pub use routes::{Door, ROUTES, Route};

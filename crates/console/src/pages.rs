@@ -13,6 +13,7 @@ pub(crate) mod machine;
 pub(crate) mod models;
 pub(crate) mod oidc;
 pub(crate) mod performance;
+pub(crate) mod review;
 pub(crate) mod sensors;
 pub(crate) mod suppressions;
 pub(crate) mod system;

@@ -62,6 +62,12 @@ routes! {
     Session POST "/incidents/{id}/comment" => pages::incident::people::comment;
     Session POST "/incidents/{id}/work-order" => pages::incident::people::order_work;
     Session POST "/incidents/{id}/hand-over" => pages::incident::people::hand_over;
+    Session GET "/incidents/{id}/review" => pages::review::show;
+    Session POST "/incidents/{id}/review" => pages::review::save;
+    Session POST "/incidents/{id}/review/reopen" => pages::review::reopen;
+    Session POST "/incidents/{id}/review/label" => pages::review::label;
+    Session POST "/incidents/{id}/review/comment" => pages::review::comment;
+    Session GET "/incidents/{id}/review/{file}" => pages::review::export;
     Session GET "/floods" => pages::floods::show;
     Session GET "/floods/{id}" => pages::floods::one;
     Session POST "/floods/{id}/acknowledge" => pages::floods::acknowledge;

@@ -209,6 +209,13 @@ fn way_back(method: &Method, uri: &Uri) -> String {
             .path()
             .strip_suffix("/acknowledge")
             .filter(|page| page.starts_with("/incidents/"))
+            .or_else(|| {
+                let page = uri
+                    .path()
+                    .find("/review")
+                    .map(|place| &uri.path()[..place + "/review".len()]);
+                page.filter(|page| page.starts_with("/incidents/"))
+            })
             .or_else(|| uri.path().starts_with("/sensors/").then_some("/sensors"))
             .or_else(|| {
                 let class = uri.path().starts_with("/models/").then(|| uri.path().rsplit_once('/'));
@@ -255,6 +262,8 @@ mod tests {
         assert_eq!(way_back(&Method::POST, &uri), "/incidents/7");
         let alarm = Uri::from_static("/sensors/alarms/7/acknowledge");
         assert_eq!(way_back(&Method::POST, &alarm), "/sensors");
+        let labelled = Uri::from_static("/incidents/7/review/label");
+        assert_eq!(way_back(&Method::POST, &labelled), "/incidents/7/review");
         let promotion = Uri::from_static("/models/cnc-spindle/promote");
         assert_eq!(way_back(&Method::POST, &promotion), "/models/cnc-spindle");
         assert_eq!(way_back(&Method::POST, &Uri::from_static("/logout")), "/");

@@ -9,6 +9,8 @@ mod fixture;
 mod limits;
 #[path = "console/models.rs"]
 mod models;
+#[path = "console/review.rs"]
+mod review;
 #[path = "console/sign_in.rs"]
 mod sign_in;
 #[path = "console/system.rs"]
@@ -102,6 +104,7 @@ const PAGES: [&str; 17] = [
     "/incidents",
     "/incidents?show=all",
     "/incidents/41",
+    "/incidents/41/review",
     "/suppressions",
     "/floods",
     "/incidents/performance",

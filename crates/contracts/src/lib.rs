@@ -8,6 +8,7 @@
 
 pub mod ensemble;
 mod generated;
+pub mod incident_review;
 pub mod incidents;
 pub mod ingest;
 mod malformed;

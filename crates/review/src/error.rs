@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tocsin_contracts::Malformed;
 use tocsin_domain::access::Forbidden;
-use tocsin_domain::{BaselineId, Invalid};
+use tocsin_domain::{BaselineId, IncidentId, Invalid};
 use tocsin_transport::retry;
 use tonic::Status;
 
@@ -26,6 +26,39 @@ pub enum Error {
         /// `site/machine/sensor`.
         sensor: String,
     },
+    /// A version of a review that there is not.
+    #[error("version {version} of the review of incident {incident} was not found")]
+    NoVersion {
+        /// The incident.
+        incident: IncidentId,
+        /// The version asked for.
+        version: u32,
+    },
+    /// A review can't be made final yet.
+    #[error("the review of incident {incident} can't be final: {why}")]
+    NotYet {
+        /// The incident.
+        incident: IncidentId,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// A final review's content makes no sense.
+    #[error("the final review of incident {incident}: {reason}")]
+    UnreadableReview {
+        /// The incident.
+        incident: IncidentId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of readings can't be written.
+    #[error("writing CSV: {0}")]
+    Csv(#[from] csv::Error),
+    /// A file of readings can't be written.
+    #[error("writing Parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Columns that do not fit each other.
+    #[error("writing Parquet: {0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
     /// The database refused or did not answer.
     #[error(transparent)]
     Store(#[from] tocsin_store::Error),
@@ -77,9 +110,11 @@ impl From<Error> for Status {
             Error::Malformed(malformed) => malformed.into(),
             Error::NoPrincipal => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
-            Error::NoReading { .. } | Error::Store(Store::NotFound { .. }) => Self::not_found(message),
+            Error::NoReading { .. } | Error::NoVersion { .. } | Error::Store(Store::NotFound { .. }) => {
+                Self::not_found(message)
+            }
             Error::Store(Store::AlreadyExists { .. }) => Self::already_exists(message),
-            Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
+            Error::NotYet { .. } | Error::Store(Store::Conflict { .. }) => Self::failed_precondition(message),
             Error::Store(Store::Unavailable { .. }) => {
                 tracing::warn!(error = message, "a call failed for now");
                 retry::hint(Self::unavailable(message), Duration::from_secs(1))
@@ -95,6 +130,10 @@ impl From<Error> for Status {
             Error::Store(Store::ImpossibleRow { .. } | Store::Migration(_) | Store::Database(_))
             | Error::Archive(_)
             | Error::UnreadableSpectrum { .. }
+            | Error::UnreadableReview { .. }
+            | Error::Csv(_)
+            | Error::Parquet(_)
+            | Error::Arrow(_)
             | Error::NoBaseline { .. }
             | Error::Network(_)
             | Error::Baseline(_)

@@ -50,6 +50,15 @@ impl Thinned {
     }
 }
 
+/// What was kept of each sensor, oldest first.
+impl From<Thinned> for BTreeMap<SensorId, Vec<Judged>> {
+    fn from(thinned: Thinned) -> Self {
+        let kept = thinned.kept.into_iter();
+        kept.map(|(sensor, kept)| (sensor, kept.into_values().collect()))
+            .collect()
+    }
+}
+
 /// The highest of each overall level in each interval, while more are taken.
 #[derive(Debug)]
 pub(crate) struct HighestLevels {

@@ -7,7 +7,7 @@ use tocsin_contracts::Malformed;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::review::v1::review_service_server::{ReviewService, ReviewServiceServer};
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{Invalid, PersonRole, Principal, Scope, Slug};
+use tocsin_domain::{Clock, Invalid, PersonRole, Principal, Scope, Slug};
 use tocsin_judge::ThresholdSet;
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
@@ -25,6 +25,7 @@ use crate::record::Material;
 use crate::{Config, Error};
 
 mod explain;
+mod incident;
 mod machine;
 mod performance;
 mod sensor;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub scorers: Option<Replicas>,
     /// Object storage, where the archive is, and the bundles from which verdicts are made again.
     pub bundles: BundleStore,
+    /// When people write reviews.
+    pub clock: Clock,
 }
 
 /// The running side of the role: looks for new readings while somebody watches.
@@ -68,6 +71,7 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
         store: parts.store,
         scorers: parts.scorers,
         bundles: parts.bundles,
+        clock: parts.clock,
         sets,
         watch,
     };
@@ -113,6 +117,7 @@ pub struct Service {
     archive: tocsin_archive::Reader,
     scorers: Option<Replicas>,
     bundles: BundleStore,
+    clock: Clock,
     sets: ThresholdSets<ThresholdSet>,
     watch: Watch,
 }
@@ -122,6 +127,13 @@ fn scope<T>(request: &Request<T>, action: &'static str) -> Result<Scope, Error> 
     let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
     principal.require(PersonRole::Viewer, action)?;
     Ok(principal.scope())
+}
+
+/// Who asks to change something, an operator at least.
+fn operator<T>(request: &Request<T>, action: &'static str) -> Result<Principal, Error> {
+    let principal = request.extensions().get::<Principal>().ok_or(Error::NoPrincipal)?;
+    principal.require(PersonRole::Operator, action)?;
+    Ok(principal.clone())
 }
 
 fn name(field: &str, text: &str) -> Result<Slug, Error> {
@@ -224,6 +236,58 @@ impl ReviewService for Service {
     ) -> Result<Response<Self::VerifyVerdictsStream>, Status> {
         let scope = scope(&request, "verify verdicts")?;
         Ok(Response::new(self.verify(scope, request).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn get_incident_review(
+        &self,
+        request: Request<v1::GetIncidentReviewRequest>,
+    ) -> Result<Response<v1::GetIncidentReviewResponse>, Status> {
+        let scope = scope(&request, "look at reviews of incidents")?;
+        Ok(Response::new(self.review(&scope, request.get_ref()).await?))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn save_incident_review(
+        &self,
+        request: Request<v1::SaveIncidentReviewRequest>,
+    ) -> Result<Response<v1::SaveIncidentReviewResponse>, Status> {
+        let by = operator(&request, "write reviews of incidents")?;
+        let review = Some(self.save_review(&by, request.into_inner()).await?);
+        Ok(Response::new(v1::SaveIncidentReviewResponse { review }))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn finalise_incident_review(
+        &self,
+        request: Request<v1::FinaliseIncidentReviewRequest>,
+    ) -> Result<Response<v1::FinaliseIncidentReviewResponse>, Status> {
+        let by = operator(&request, "make reviews of incidents final")?;
+        let review = Some(self.finalise_review(&by, request.get_ref()).await?);
+        Ok(Response::new(v1::FinaliseIncidentReviewResponse { review }))
+    }
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn reopen_incident_review(
+        &self,
+        request: Request<v1::ReopenIncidentReviewRequest>,
+    ) -> Result<Response<v1::ReopenIncidentReviewResponse>, Status> {
+        let by = operator(&request, "correct reviews of incidents")?;
+        let review = Some(self.reopen_review(&by, request.get_ref()).await?);
+        Ok(Response::new(v1::ReopenIncidentReviewResponse { review }))
+    }
+
+    type ExportIncidentReviewStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<v1::ExportIncidentReviewResponse, Status>>>;
+
+    #[tracing::instrument(skip_all, fields(incident = request.get_ref().incident_id))]
+    async fn export_incident_review(
+        &self,
+        request: Request<v1::ExportIncidentReviewRequest>,
+    ) -> Result<Response<Self::ExportIncidentReviewStream>, Status> {
+        let scope = scope(&request, "export reviews of incidents")?;
+        let pieces = self.export_review(&scope, request.get_ref()).await?;
+        Ok(Response::new(tokio_stream::iter(pieces)))
     }
 
     type WatchReadingsStream = ReceiverStream<Result<v1::WatchReadingsResponse, Status>>;

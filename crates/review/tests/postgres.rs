@@ -1,5 +1,7 @@
 //! The review over stored rows in a real Postgres.
 
+#[path = "postgres/incident.rs"]
+mod incident;
 #[path = "postgres/record.rs"]
 mod record;
 
@@ -14,7 +16,8 @@ use tocsin_domain::fleet::Sensor;
 use tocsin_domain::overall::{Band, OverallQuantity};
 use tocsin_domain::{
     AccountId, BaselineId, BundleDigest, BundleId, Clock, Condition, ContentHash, Detector, OverallSpec, PersonRole,
-    Principal, ReadingFlags, ReadingKey, Scope, Scores, SiteId, SpectrumSpec, ThresholdSetId, Timestamp, Unit, Verdict,
+    Principal, ReadingFlags, ReadingKey, Scope, Scores, SensorId, SiteId, SpectrumSpec, ThresholdSetId, Timestamp,
+    Unit, Verdict,
 };
 use tocsin_judge::{Persistence, ThresholdSet};
 use tocsin_models::{BundleStore, Objects};
@@ -42,6 +45,8 @@ struct Stage {
     bundle: BundleId,
     set: ThresholdSetId,
     limits: ThresholdSet,
+    /// What its readings say that they were held against.
+    baseline: Option<BaselineId>,
 }
 
 fn at(second: u64) -> Timestamp {
@@ -95,6 +100,7 @@ async fn stage(store: Store) -> Stage {
         bundle,
         set,
         limits,
+        baseline: Some(BaselineId(5)),
     }
 }
 
@@ -130,6 +136,10 @@ fn scores(residual: f32) -> Scores {
 impl Stage {
     /// Stores one reading a second from `first` on, judged by the set; its residual is its velocity too.
     async fn read(&self, first: u64, residuals: &[f32]) {
+        self.read_of(self.sensor.id, first, residuals).await;
+    }
+
+    async fn read_of(&self, sensor: SensorId, first: u64, residuals: &[f32]) {
         let readings: Vec<NewReading> = residuals
             .iter()
             .zip(first..)
@@ -137,14 +147,14 @@ impl Stage {
                 let scores = scores(*residual);
                 NewReading {
                     key: ReadingKey {
-                        sensor: self.sensor.id,
+                        sensor,
                         captured_at: at(second),
                     },
                     received_at: at(second + 1),
                     content_hash: ContentHash(1),
                     threshold_set: Some(self.set),
                     bundle: Some(self.bundle),
-                    baseline: Some(BaselineId(5)),
+                    baseline: self.baseline,
                     scorer_build: None,
                     predecessors: None,
                     scores,
@@ -182,16 +192,21 @@ impl Stage {
     }
 
     fn client(&self, config: Config, scope: Scope) -> (Client, tocsin_review::Review) {
+        self.client_as(PersonRole::Viewer, config, scope)
+    }
+
+    fn client_as(&self, role: PersonRole, config: Config, scope: Scope) -> (Client, tocsin_review::Review) {
         let parts = Parts {
             store: self.store.clone(),
             scorers: None,
             bundles: BundleStore::over(self.objects.clone()),
+            clock: Clock::manual(at(90_000)),
         };
         let (service, review) = tocsin_review::build(config, parts).unwrap();
         let person = Person {
             account: AccountId(1),
             name: "ana".to_owned(),
-            role: PersonRole::Viewer,
+            role,
             scope,
         };
         let service = service.map_request(move |mut request: Request<_>| {

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::{Result, Store, Transaction};
 
 /// The tables that are exported, with the words for what is in them.
-pub const TABLES: [(&str, &str); 33] = [
+pub const TABLES: [(&str, &str); 34] = [
     ("site", "sites"),
     ("machine_class", "machine classes"),
     ("class_severity_zones", "severity zones of classes"),
@@ -33,6 +33,7 @@ pub const TABLES: [(&str, &str); 33] = [
     ("suppression", "shelvings"),
     ("suppressed_page", "suppressed pages"),
     ("work_order", "work orders"),
+    ("incident_review", "reviews of incidents"),
     ("outbox", "pages"),
     ("delivery", "deliveries of pages"),
     ("delivery_attempt", "attempts at delivery"),

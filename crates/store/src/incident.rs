@@ -17,10 +17,12 @@ use crate::{Error, Result};
 
 pub mod evidence;
 pub mod list;
+pub mod review;
 pub mod work_order;
 
 pub use evidence::{Evidence, NewEvidence, evidence_attach, evidence_insert};
 pub use list::{IncidentListing, IncidentQuery, incident_lock};
+pub use review::{Finalised, IncidentReview, ReviewText};
 pub use work_order::{WorkOrder, work_order_set};
 
 /// An incident as it opens.

@@ -9,6 +9,7 @@ use sha2::Sha256;
 use tocsin::publish::Publisher;
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_client::IncidentsServiceClient;
+use tocsin_contracts::review::v1 as review;
 use tocsin_domain::Clock;
 use tocsin_pager::Destination;
 use tocsin_pager::destination::{PagerDuty, Webhook};
@@ -19,6 +20,7 @@ use super::ANA;
 use super::record::Record;
 
 pub(super) const INCIDENTS: &str = "incidents.v1.IncidentsService";
+const REVIEW: &str = "review.v1.ReviewService";
 pub(super) const SENSOR_ALARMS: &str = "incidents.v1.SensorAlarmsService";
 
 /// Machines that fail: their incidents are taken by a person, by a link, by a receiver, and with a flood.
@@ -72,6 +74,7 @@ pub(super) async fn act(
     let incidents = fail(fleet, publisher).await?;
     take(fleet, record, incidents).await?;
     tell(record, incidents[0]).await?;
+    review(record, incidents[0]).await?;
     suppress(record).await?;
     resend(fleet, record).await?;
     outside.refuser.answer_with(200);
@@ -201,6 +204,37 @@ async fn tell(record: &mut Record, incident_id: i64) -> Result<()> {
     let rpc = (INCIDENTS, "AddLabel");
     record
         .of_call::<v1::AddLabelResponse>(rpc, (ANA, "machine.label"), &[request])
+        .await?;
+    Ok(())
+}
+
+/// What people write about an incident.
+async fn review(record: &mut Record, incident_id: i64) -> Result<()> {
+    let request = review::SaveIncidentReviewRequest {
+        incident_id,
+        conclusion: "worn".into(),
+        ..review::SaveIncidentReviewRequest::default()
+    };
+    let rpc = (REVIEW, "SaveIncidentReview");
+    record
+        .of_call::<review::SaveIncidentReviewResponse>(rpc, (ANA, "incident_review.save"), &[request])
+        .await?;
+    let request = review::FinaliseIncidentReviewRequest {
+        incident_id,
+        revision: 1,
+        open_because: "it is a test".into(),
+    };
+    let rpc = (REVIEW, "FinaliseIncidentReview");
+    record
+        .of_call::<review::FinaliseIncidentReviewResponse>(rpc, (ANA, "incident_review.finalise"), &[request])
+        .await?;
+    let request = review::ReopenIncidentReviewRequest {
+        incident_id,
+        reason: "a word is missing".into(),
+    };
+    let rpc = (REVIEW, "ReopenIncidentReview");
+    record
+        .of_call::<review::ReopenIncidentReviewResponse>(rpc, (ANA, "incident_review.reopen"), &[request])
         .await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod evidence;
 pub(crate) mod people;
-mod timeline;
+pub(crate) mod timeline;
 
 use axum::extract::{Form, Path, Query};
 use axum::response::Redirect;
@@ -22,7 +22,7 @@ use crate::session::{Session, may};
 use crate::view::{self, badge, detector, incident_state, level, machine_href, moment, moment_and_age};
 
 /// A note longer than this is cut by the browser already.
-const NOTE_CHARS: usize = 2_000;
+pub(crate) const NOTE_CHARS: usize = 2_000;
 
 /// What the address says: which evidence to show.
 #[derive(Debug, Default, Deserialize)]
@@ -95,7 +95,7 @@ pub(crate) async fn acknowledge(
     Ok(Redirect::to(&format!("/incidents/{id}")))
 }
 
-fn number(id: &str) -> Result<i64, Failure> {
+pub(crate) fn number(id: &str) -> Result<i64, Failure> {
     id.parse()
         .map_err(|_| Failure::NotFound(format!("incident {id:?}: not a number")))
 }
@@ -158,6 +158,7 @@ fn body(
             div.state-line #state data-live {
                 (badge(&incident.severity))
                 strong { (incident_state(&incident.state)) }
+                a.button href=(format!("/incidents/{}/review", incident.incident_id)) { "Review" }
                 @if incident.replay { (view::tag("replay")) span.sub { "from a replayed history: times are capture times" } }
             }
         }

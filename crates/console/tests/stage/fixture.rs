@@ -2,6 +2,7 @@
 
 mod access;
 mod fleet;
+mod incident_review;
 mod incidents;
 mod limits;
 mod models;

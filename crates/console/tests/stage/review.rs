@@ -4,11 +4,13 @@ use std::time::Duration;
 use tocsin_contracts::review::v1::review_service_server::ReviewService;
 use tocsin_contracts::review::v1::{
     BaselineUse, BundleUse, CanonicalReading, Decision, DerivedDetector, DerivedStep, DetectorLevel,
-    ExplainVerdictRequest, ExplainVerdictResponse, GetAlarmPerformanceRequest, GetAlarmPerformanceResponse,
-    GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse,
-    GetVerdictRequest, GetVerdictResponse, OverallLevel, OverallPoint, OverallSeries, OverallValue, SensorSeries,
-    SeriesPoint, StepSensor, ThresholdSetUse, VerifyVerdictsRequest, VerifyVerdictsResponse, WatchReadingsRequest,
-    WatchReadingsResponse,
+    ExplainVerdictRequest, ExplainVerdictResponse, ExportIncidentReviewRequest, ExportIncidentReviewResponse,
+    FinaliseIncidentReviewRequest, FinaliseIncidentReviewResponse, GetAlarmPerformanceRequest,
+    GetAlarmPerformanceResponse, GetIncidentReviewRequest, GetIncidentReviewResponse, GetMachineSeriesRequest,
+    GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse, GetVerdictRequest, GetVerdictResponse,
+    OverallLevel, OverallPoint, OverallSeries, OverallValue, ReopenIncidentReviewRequest, ReopenIncidentReviewResponse,
+    SaveIncidentReviewRequest, SaveIncidentReviewResponse, SensorSeries, SeriesPoint, StepSensor, ThresholdSetUse,
+    VerifyVerdictsRequest, VerifyVerdictsResponse, WatchReadingsRequest, WatchReadingsResponse,
 };
 use tocsin_contracts::time::{from_wire, to_wire};
 use tocsin_domain::Timestamp;
@@ -17,17 +19,17 @@ use tonic::{Request, Response, Status};
 
 use super::{Fixture, Fleet, noise};
 
-const BINS: usize = 128;
+pub(super) const BINS: usize = 128;
 /// A reading every five minutes, for nine days.
-const EVERY_S: u64 = 300;
+pub(super) const EVERY_S: u64 = 300;
 const READINGS: u64 = 9 * 24 * 12;
 
-fn centre(bin: usize) -> f64 {
+pub(super) fn centre(bin: usize) -> f64 {
     20.0 + 40.0 * bin as f64
 }
 
 /// Shaft harmonics, a growing bearing line with sidebands, and noise. `fault` from 0.
-fn spectrum(seed: u64, fault: f64) -> Vec<f32> {
+pub(super) fn spectrum(seed: u64, fault: f64) -> Vec<f32> {
     (0..BINS)
         .map(|bin| {
             let frequency = centre(bin);
@@ -52,10 +54,10 @@ pub(super) fn errors(seed: u64) -> Vec<f32> {
         .collect()
 }
 
-struct Point {
-    at: Timestamp,
-    i: u64,
-    fault: f64,
+pub(super) struct Point {
+    pub(super) at: Timestamp,
+    pub(super) i: u64,
+    pub(super) fault: f64,
 }
 
 impl Fixture {
@@ -101,7 +103,7 @@ fn detector(name: &str, role: &str, level: f64, alert: f64) -> DetectorLevel {
     }
 }
 
-fn detectors(point: &Point, sensor: u64) -> Vec<DetectorLevel> {
+pub(super) fn detectors(point: &Point, sensor: u64) -> Vec<DetectorLevel> {
     let base = |seed: u64| 0.25 + 0.55 * noise(seed + sensor, point.i).powi(2);
     let fault = point.fault * if sensor == 0 { 6.0 } else { 3.6 };
     vec![
@@ -366,6 +368,57 @@ impl ReviewService for Fixture {
         _: Request<VerifyVerdictsRequest>,
     ) -> Result<Response<Self::VerifyVerdictsStream>, Status> {
         Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn get_incident_review(
+        &self,
+        request: Request<GetIncidentReviewRequest>,
+    ) -> Result<Response<GetIncidentReviewResponse>, Status> {
+        Ok(Response::new(self.incident_review(request.get_ref())?))
+    }
+
+    async fn save_incident_review(
+        &self,
+        request: Request<SaveIncidentReviewRequest>,
+    ) -> Result<Response<SaveIncidentReviewResponse>, Status> {
+        let asked = request.into_inner();
+        self.order(format!(
+            "save {} {}: {}",
+            asked.incident_id, asked.revision, asked.conclusion
+        ));
+        let review = Some(self.written("draft", asked.revision + 1));
+        Ok(Response::new(SaveIncidentReviewResponse { review }))
+    }
+
+    async fn finalise_incident_review(
+        &self,
+        request: Request<FinaliseIncidentReviewRequest>,
+    ) -> Result<Response<FinaliseIncidentReviewResponse>, Status> {
+        let asked = request.into_inner();
+        self.order(format!("finalise {} {}", asked.incident_id, asked.revision));
+        let review = Some(self.written("final", asked.revision));
+        Ok(Response::new(FinaliseIncidentReviewResponse { review }))
+    }
+
+    async fn reopen_incident_review(
+        &self,
+        request: Request<ReopenIncidentReviewRequest>,
+    ) -> Result<Response<ReopenIncidentReviewResponse>, Status> {
+        let asked = request.into_inner();
+        self.order(format!("reopen {}: {}", asked.incident_id, asked.reason));
+        let review = Some(self.written("draft", 1));
+        Ok(Response::new(ReopenIncidentReviewResponse { review }))
+    }
+
+    type ExportIncidentReviewStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<ExportIncidentReviewResponse, Status>>>;
+
+    async fn export_incident_review(
+        &self,
+        request: Request<ExportIncidentReviewRequest>,
+    ) -> Result<Response<Self::ExportIncidentReviewStream>, Status> {
+        let pieces = self.incident_review_export(request.get_ref())?;
+        Ok(Response::new(tokio_stream::iter(pieces)))
     }
 
     type WatchReadingsStream = Pin<Box<dyn Stream<Item = Result<WatchReadingsResponse, Status>> + Send>>;

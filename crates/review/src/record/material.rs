@@ -68,7 +68,7 @@ impl Material {
         Ok(keep(&mut self.models, MODELS, id, Arc::new(Model { bundle, network })))
     }
 
-    pub(super) async fn baseline(&mut self, scope: &Scope, id: BaselineId) -> Result<Arc<SensorBaseline>, Error> {
+    pub(crate) async fn baseline(&mut self, scope: &Scope, id: BaselineId) -> Result<Arc<SensorBaseline>, Error> {
         if let Some(known) = self.baselines.get(&id) {
             return Ok(Arc::clone(known));
         }

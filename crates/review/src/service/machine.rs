@@ -6,12 +6,13 @@ use std::collections::btree_map::Entry;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::time;
 use tocsin_corpus::archive::Columns;
-use tocsin_domain::{ClassId, Scope, SensorId, SeverityZones, SpecId, SpectrumSpec, Zone};
+use tocsin_domain::{ClassId, MachineId, Scope, SensorId, SeverityZones, SpecId, SpectrumSpec, Zone};
 use tocsin_store::fleet::SensorListing;
 use tocsin_store::reading::OverallPoint;
 
 use super::{Service, count, name};
-use crate::period::{Asked, Pieces};
+use crate::levels::Judged;
+use crate::period::{Asked, Period, Pieces};
 use crate::series::{HighestLevels, Thinned};
 use crate::{Error, overall};
 
@@ -61,6 +62,42 @@ impl Service {
         Ok(standing)
     }
 
+    /// Every reading of a machine in a period, hot and archived, by its own limits; the archived ones with their overall
+    /// levels. A day that is archived meanwhile is seen twice.
+    pub(super) async fn each_reading(
+        &self,
+        scope: &Scope,
+        (machine, sensors): (MachineId, &[SensorListing]),
+        period: Period,
+        mut take: impl FnMut(Judged, &[Option<f32>]) + Send,
+    ) -> Result<(), Error> {
+        let mut pieces = Pieces::new(period);
+        let limit = self.config.rows_at_once;
+        while let Some(piece) = pieces.next() {
+            let readings = self
+                .store
+                .readings_series(scope, machine, (piece.from, piece.to), limit)
+                .await?;
+            if readings.len() >= limit as usize && pieces.shorten(piece) {
+                continue;
+            }
+            for reading in readings {
+                take(self.judged(reading).await?, &[]);
+            }
+            pieces.done(piece);
+        }
+        // After what is hot: a day that is archived meanwhile is then not missed.
+        let of_machine = sensors.iter().map(|listing| listing.sensor.id).collect();
+        let ends = (period.from, period.to);
+        let mut cold = self.archive.readings(scope, of_machine, ends, Columns::Levels).await?;
+        while let Some(readings) = cold.next().await? {
+            for reading in readings {
+                take(self.judged(reading.stored).await?, &reading.overall);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn series(
         &self,
         scope: &Scope,
@@ -105,31 +142,11 @@ impl Service {
         };
         let mut levels = HighestLevels::new(period, points, overall);
         let mut thinned = Thinned::new(period, points);
-        let mut pieces = Pieces::new(period);
-        let limit = self.config.rows_at_once;
-        while let Some(piece) = pieces.next() {
-            let readings = self
-                .store
-                .readings_series(scope, machine.id, (piece.from, piece.to), limit)
-                .await?;
-            if readings.len() >= limit as usize && pieces.shorten(piece) {
-                continue;
-            }
-            for reading in readings {
-                thinned.take(self.judged(reading).await?);
-            }
-            pieces.done(piece);
-        }
-        // After what is hot: a day that is archived meanwhile is then seen twice, which changes no maximum.
-        let of_machine = sensors.iter().map(|listing| listing.sensor.id).collect();
-        let ends = (period.from, period.to);
-        let mut cold = self.archive.readings(scope, of_machine, ends, Columns::Levels).await?;
-        while let Some(readings) = cold.next().await? {
-            for reading in readings {
-                levels.take(reading.stored.key, &reading.overall);
-                thinned.take(self.judged(reading.stored).await?);
-            }
-        }
+        let take = |judged: Judged, overall: &[Option<f32>]| {
+            levels.take(judged.reading.key, overall);
+            thinned.take(judged);
+        };
+        self.each_reading(scope, (machine.id, &sensors), period, take).await?;
         let overall = levels.points();
         Ok(v1::GetMachineSeriesResponse {
             sensors: series(&|listing| thinned.points(listing.sensor.id), &overall),

@@ -9,7 +9,7 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
 use tocsin_corpus::archive::Columns;
-use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, OperatingState, Scope, SensorId, SeverityZones, Verdict};
+use tocsin_domain::{BundleId, Codec, OperatingState, Scope, SensorId, SeverityZones, Verdict};
 use tocsin_store::reading::{FullReading, SpectrumColumn, StoredReading};
 use tonic::{Response, Status};
 
@@ -24,6 +24,9 @@ const MAX_COLUMNS: u32 = 1_000;
 
 /// The most amplitudes in one answer: 8 MB of them.
 const MAX_AMPLITUDES: u32 = 2_000_000;
+
+/// Spectra that a scorer is to rebuild within its time.
+const ROWS_IN_TIME: usize = 16;
 
 impl Service {
     pub(super) async fn spectrogram(
@@ -110,7 +113,7 @@ impl Service {
             None => Vec::new(),
         };
         let rebuilt = match (stored.bundle, spectrum) {
-            (Some(bundle), Some(spectrum)) => self.reconstruct(&channel, bundle, spectrum).await,
+            (Some(bundle), Some(spectrum)) => self.reconstruct(&channel, bundle, spectrum.into_codes()).await,
             _ => None,
         };
         let rebuilt = match rebuilt {
@@ -165,21 +168,24 @@ impl Service {
         }
     }
 
-    /// What the model that judged makes of the spectrum; none when no scorer answers, for the rest is worth showing.
-    async fn reconstruct(
+    /// What the model that judged makes of spectra, whose codes stand one after the other; none when no scorer answers, for the
+    /// rest is worth showing.
+    pub(super) async fn reconstruct(
         &self,
         channel: &Channel,
         bundle: BundleId,
-        spectrum: CanonicalSpectrum,
+        codes: Vec<u8>,
     ) -> Option<ReconstructResponse> {
         let scorers = self.scorers.as_ref()?;
+        let bins = usize::from(channel.spec.bins);
+        let rows = codes.len() / bins;
         let ask = async {
             let bundle = self.store.bundle_by_id(bundle).await.map_err(Error::from)?;
             let request = ReconstructRequest::from(Spectra {
                 bundle: bundle.digest,
-                codes: spectrum.into_codes(),
-                bins: usize::from(channel.spec.bins),
-                full_scale: vec![channel.spec.canonical_full_scale()],
+                codes,
+                bins,
+                full_scale: vec![channel.spec.canonical_full_scale(); rows],
             });
             let call = |scorer| {
                 let request = request.clone();
@@ -192,7 +198,9 @@ impl Service {
             };
             scorers.first_available(call).await.map(|answer| answer.value)
         };
-        let answered = tokio::time::timeout(self.config.scorer_timeout(), ask).await;
+        // Many are worth a longer wait.
+        let patience = self.config.scorer_timeout() * rows.div_ceil(ROWS_IN_TIME) as u32;
+        let answered = tokio::time::timeout(patience, ask).await;
         match answered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
             Ok(rebuilt) => Some(rebuilt),
             Err(status) => {

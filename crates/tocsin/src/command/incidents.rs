@@ -14,6 +14,7 @@ use crate::client::explain;
 mod floods;
 mod people;
 mod performance;
+mod review;
 
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
@@ -108,6 +109,11 @@ enum What {
         #[command(flatten)]
         what: labels::What,
     },
+    /// Review an incident: write what was found, make it final, export it
+    Review {
+        #[command(subcommand)]
+        what: review::Review,
+    },
     /// Report how alarms and pages treat people: ISA-18.2 figures and the budget of pages
     Performance(performance::Performance),
 }
@@ -118,6 +124,7 @@ impl Incidents {
         let mut client = IncidentsServiceClient::new(self.ask.target.channel()?).max_decoding_message_size(64 << 20);
         match self.what {
             What::Performance(performance) => performance.run(&self.ask).await,
+            What::Review { what } => what.run(&self.ask).await,
             What::List {
                 site,
                 machine,

@@ -191,6 +191,7 @@ impl Assembly {
                     store: self.store()?,
                     scorers,
                     bundles: self.bundles()?,
+                    clock: self.clock.clone(),
                 };
                 self.add_archive(background)?;
                 let (service, review) = tocsin_review::build(config.review.clone(), parts)?;

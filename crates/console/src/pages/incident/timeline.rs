@@ -39,10 +39,19 @@ enum Entry<'a> {
     Event(&'a JournalEvent, Box<Payload>),
     Page(&'a Page),
     Attempt(&'a Page, &'a DeliveryAttempt),
+    Beside(Markup),
 }
 
 pub(super) fn list(incident: &Incident, answer: &GetIncidentResponse) -> Markup {
-    let entries = entries(answer);
+    list_with(incident, answer, Vec::new())
+}
+
+/// The same with what happened beside it.
+pub(crate) fn list_with(incident: &Incident, answer: &GetIncidentResponse, beside: Vec<(Timestamp, Markup)>) -> Markup {
+    let mut entries = entries(answer);
+    entries.extend(beside.into_iter().map(|(at, what)| (Some(at), Entry::Beside(what))));
+    // Stable: the journal's own order holds where times are equal.
+    entries.sort_by_key(|(at, _)| *at);
     html! {
         ol.timeline {
             @for (at, entry) in &entries { li.(class(entry)) { (moment(*at)) (line(incident, entry)) } }
@@ -61,8 +70,6 @@ fn entries(answer: &GetIncidentResponse) -> Vec<(Option<Timestamp>, Entry<'_>)> 
                 .map(|attempt| (view::at(attempt.at), Entry::Attempt(page, attempt))),
         );
     }
-    // Stable: the journal's own order holds where times are equal.
-    entries.sort_by_key(|(at, _)| *at);
     entries
 }
 
@@ -125,6 +132,7 @@ fn class(entry: &Entry<'_>) -> &'static str {
             "cleared" => "cleared",
             _ => "other",
         },
+        Entry::Beside(_) => "other",
         Entry::Page(_) => "paged",
         Entry::Attempt(_, attempt) if attempt.outcome == "delivered" => "delivered",
         Entry::Attempt(..) => "failed",
@@ -142,6 +150,7 @@ fn line(incident: &Incident, entry: &Entry<'_>) -> Markup {
                     @else { " steps judged, levels " (level(*lowest)) " to " (level(*highest)) }
                     span.sub { "highest by " (detector(by)) @if *count > 1 { "; until " (moment(Some(*until))) } }
                 },
+                Entry::Beside(what) => (what),
                 Entry::Event(event, payload) => (journal_line(incident, event, payload)),
                 Entry::Page(page) => {
                     strong { "Page written: " (page.action) } @if !page.destination.is_empty() { " for " (page.destination) } " " (view::tag(&page.state))
@@ -285,7 +294,7 @@ mod tests {
                 Entry::Event(event, _) => event.kind.clone(),
                 Entry::Earlier(count) => format!("{count} earlier"),
                 Entry::Steps { count, .. } => format!("{count} steps"),
-                Entry::Page(_) | Entry::Attempt(..) => "page".to_owned(),
+                Entry::Page(_) | Entry::Attempt(..) | Entry::Beside(_) => "beside".to_owned(),
             })
             .collect();
         assert_eq!(shown, ["opened", "5 earlier", "2 steps", "cleared"]);
