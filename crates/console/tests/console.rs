@@ -98,7 +98,7 @@ fn main_of(page: &str) -> String {
     page[start..end].replace("><", ">\n<")
 }
 
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "/audit?verify=yes",
     "/",
     "/incidents",
