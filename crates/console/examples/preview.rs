@@ -1,6 +1,5 @@
 //! The console over made-up services, to look at while working on it:
 //! `cargo run --release -p tocsin-console --example preview -- small 7781`, then sign in as `olga`, `vera` or `erik` with `bell`.
-//! With `down` at the end one of them, the recalibrator, does not answer.
 
 #[path = "../tests/stage/fixture.rs"]
 mod fixture;
@@ -28,11 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Config::default()
     };
     let clock = Clock::system();
-    let fixture = Fixture::new(fleet, clock.clone());
-    let mut services = fixture.services();
-    if arguments.iter().any(|argument| argument == "down") {
-        services.recalibrator = fixture.channel_without_recalibrator();
-    }
+    let services = Fixture::new(fleet, clock.clone()).services();
     println!("http://{}", config.listen);
     tocsin_console::run(&config, services, clock, CancellationToken::new()).await?;
     Ok(())
