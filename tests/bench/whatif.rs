@@ -1,8 +1,8 @@
 //! A what-if over weeks of a fleet, most of them archived: other limits beside those in force, over every logged score.
 //!
 //! The readings are put into the store by `COPY`, as if they had been judged, and archived by the archiver. Limits by fleet
-//! replay are proposed from the hot days and activated, and then a tighter set is tried over the whole period, by the
-//! process that serves.
+//! replay are proposed from the last of the hot days and activated, and then a tighter set is tried over the whole period, by
+//! the process that serves.
 
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ use crate::report::Report;
 /// Time between readings, and what the class decides by.
 const INTERVAL: Duration = Duration::from_mins(1);
 const STEPS_OF_A_DAY: u64 = 1_440;
+/// Readings that limits are proposed from: no more can be tested (`recalibrator.logged_readings_limit`).
+const PROPOSED_FROM: u64 = 400_000;
 
 /// Settings.
 #[derive(Debug, Clone, Copy, Args)]
@@ -64,6 +66,12 @@ impl Options {
             interval: INTERVAL,
             from: Plant::start(),
         }
+    }
+
+    /// What limits are proposed from: hot, and few enough to be tested.
+    fn recent(self) -> Duration {
+        let most = (PROPOSED_FROM / self.machines as u64).max(1);
+        INTERVAL * most.min(self.hot_days * STEPS_OF_A_DAY) as u32
     }
 
     fn readings(self) -> u64 {
@@ -136,13 +144,13 @@ async fn archive(store: &Store, platform: &Platform, options: Options) -> Result
     Ok(archived.iter().map(|part| part.rows).sum())
 }
 
-/// Limits by fleet replay from the hot days: the number of the set.
+/// Limits by fleet replay from the newest readings: the number of the set.
 async fn proposed(operator: &Channel, options: Options, page_factor: f64) -> Result<i32> {
     let work = Work::Propose(ProposeRequest {
         class: CLASS.to_owned(),
         bundle: String::new(),
         source: Some(Source::Logged(LoggedScores {
-            from: Some(time::to_wire(day(options.days - options.hot_days))),
+            from: Some(time::to_wire(day(options.days) - options.recent())),
             to: Some(time::to_wire(day(options.days))),
         })),
         reason: "benchmark".to_owned(),
