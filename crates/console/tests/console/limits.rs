@@ -43,7 +43,7 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
         ("/limits/6/test", ""),
         ("/limits/5/approve", "reason=replayed"),
         ("/limits/7/activate", "reason=agreed"),
-        ("/limits/4/rollback", "class=cnc-spindle&reason=too+loud"),
+        ("/limits/4/rollback", "reason=too+loud"),
     ] {
         let answer = send(&console, post(path, body)).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}: {}", answer.text);
@@ -63,6 +63,10 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
     let early = send(&console, post("/limits/6/approve", "reason=x")).await;
     assert_eq!(early.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(early.text.contains("threshold set 6 is proposed, not tested"));
+    let stale = send(&console, post("/limits/3/rollback", "reason=x")).await;
+    assert_eq!(stale.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(stale.text.contains("nothing was rolled back"));
+    assert_eq!(fixture.orders.lock().expect("nobody panicked").len(), 4);
     let nothing = get(&console, "/limits/3?days=7", "erik").await;
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(nothing.text.contains("none were logged in that period"));

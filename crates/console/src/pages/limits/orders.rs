@@ -5,6 +5,7 @@ use axum::response::Redirect;
 use serde::Deserialize;
 use tocsin_contracts::recalibrator::v1::{ActivateRequest, ApproveRequest, RollbackRequest, TestRequest};
 
+use super::set::get;
 use super::set_href;
 use crate::failure::{Failure, Part};
 use crate::session::Session;
@@ -12,8 +13,6 @@ use crate::session::Session;
 /// What a form says; not every form says all of it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Order {
-    #[serde(default)]
-    class: String,
     #[serde(default)]
     reason: String,
 }
@@ -55,14 +54,23 @@ pub(crate) async fn activate(
     Ok(Redirect::to(&set_href(threshold_set_id)))
 }
 
-/// `POST /limits/{id}/rollback`: from this set to what judged its class before.
+/// `POST /limits/{id}/rollback`: from this set to what judged its class before. A page that was left open while another set came into
+/// force takes nothing back.
 pub(crate) async fn roll_back(
     session: Session,
     Path(threshold_set_id): Path<i32>,
     Form(order): Form<Order>,
 ) -> Result<Redirect, Failure> {
+    let set = get(&session, threshold_set_id).await?;
+    if set.state != "active" {
+        let reason = format!(
+            "alarm limits #{threshold_set_id} are {}, not active: nothing was rolled back",
+            set.state
+        );
+        return Err(Failure::Refused(reason));
+    }
     let request = RollbackRequest {
-        class: order.class,
+        class: set.class,
         reason: order.reason,
     };
     let done = session.recalibrator().rollback(request).await;

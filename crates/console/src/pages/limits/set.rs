@@ -66,7 +66,8 @@ pub(crate) async fn show(
     ))
 }
 
-async fn get(session: &Session, threshold_set_id: i32) -> Result<ThresholdSet, Failure> {
+/// A set by its number.
+pub(super) async fn get(session: &Session, threshold_set_id: i32) -> Result<ThresholdSet, Failure> {
     let answer = session
         .recalibrator()
         .get_threshold_set(GetThresholdSetRequest { threshold_set_id })
@@ -137,18 +138,17 @@ fn next(set: &ThresholdSet) -> Markup {
                 p.sub { "Testing replays it over the healthy scores it may see, and puts on record what it would have opened." }
                 button type="submit" { "Test" }
             },
-            "tested" => (with_reason(&format!("{href}/approve"), set, "Agree to it; it judges nothing yet. Reason", "Approve")),
-            "approved" => (with_reason(&format!("{href}/activate"), set, "Put it in force: every reading is judged by it from now on. Reason", "Activate")),
-            "active" => (with_reason(&format!("{href}/rollback"), set, "Back to the model and alarm limits before the last change. Reason", "Roll back")),
+            "tested" => (with_reason(&format!("{href}/approve"), "Agree to it; it judges nothing yet. Reason", "Approve")),
+            "approved" => (with_reason(&format!("{href}/activate"), "Put it in force: every reading is judged by it from now on. Reason", "Activate")),
+            "active" => (with_reason(&format!("{href}/rollback"), "Back to the model and alarm limits before the last change. Reason", "Roll back")),
             _ => p.none { "Retired: it judges nothing any more, and what it judged names it." },
         }
     }
 }
 
-fn with_reason(action: &str, set: &ThresholdSet, what: &str, button: &str) -> Markup {
+fn with_reason(action: &str, what: &str, button: &str) -> Markup {
     html! {
         form.take method="post" action=(action) {
-            input type="hidden" name="class" value=(set.class);
             label for="reason" { (what) }
             input #reason type="text" name="reason" required maxlength=(REASON_CHARS);
             button type="submit" { (button) }
