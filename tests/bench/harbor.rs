@@ -3,24 +3,30 @@
 //!
 //! The first day of every machine commissions it, the second sets its class's limits by fleet replay, and the rest is
 //! judged by the code that serves, while the baselines follow their class every day. `tocsin_simulator::harbor` says what is modelled.
+//!
+//! With `--network` an autoencoder for each class is trained on its first day as well, and the same readings are judged by
+//! several limits side by side: by the autoencoder alone, with the energy beside it, and by the whole ensemble.
 
 mod budget;
+mod feed;
 mod fleet;
+mod lanes;
+mod network;
+mod report;
+mod textbook;
 mod watched;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 use tocsin_detect::drift::FollowRule;
-use tocsin_detect::poisson::event_rate;
 use tocsin_judge::{FleetReplay, Role};
 use tocsin_simulator::harbor::{Config, Fleet};
 
 use crate::report::Report;
-use fleet::judge;
-use watched::{Fate, Outcome};
+use fleet::{Judged, LIMITED, Procedure, judge};
+use network::Training;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -64,29 +70,31 @@ pub(crate) struct Options {
     /// Size of a season over 60 days, in dB up and down.
     #[arg(long, default_value_t = 0.0)]
     season_db: f64,
+    /// Train an autoencoder for each class, and judge by it alone, with the energy, and by the whole ensemble, side by side.
+    #[arg(long)]
+    network: bool,
+    #[command(flatten)]
+    training: Training,
 }
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<Report> {
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut lanes: Vec<Judged> = Vec::new();
     let started = Instant::now();
     for seed in options.seed..options.seed + options.seeds {
         let fleet = Fleet::generate(options.config(seed))?;
-        let judged = judge(
-            &fleet,
-            &options.method()?,
-            options.pages_per_day,
-            (DAY, 2 * DAY),
-            options.follow(),
-        )?;
-        let pages: usize = judged.iter().map(|machine| machine.false_pages).sum();
-        eprintln!(
-            "seed {seed}: {pages} false pages, {:.0} s",
-            started.elapsed().as_secs_f64()
-        );
-        outcomes.extend(judged);
+        let judged = judge(&fleet, &options.procedure()?)?;
+        for Judged { name, machines } in judged {
+            let pages: usize = machines.iter().map(|machine| machine.false_pages).sum();
+            let elapsed = started.elapsed().as_secs_f64();
+            eprintln!("seed {seed}, {name}: {pages} false pages, {elapsed:.0} s");
+            match lanes.iter_mut().find(|lane| lane.name == name) {
+                Some(lane) => lane.machines.extend(machines),
+                None => lanes.push(Judged { name, machines }),
+            }
+        }
     }
-    report(options, &outcomes, started.elapsed())
+    report::of(&lanes, options.machines, started.elapsed())
 }
 
 impl Options {
@@ -101,8 +109,13 @@ impl Options {
         Ok(method.parse()?)
     }
 
-    fn follow(&self) -> Option<FollowRule> {
-        (!self.frozen).then(FollowRule::default)
+    fn procedure(&self) -> Result<Procedure> {
+        Ok(Procedure {
+            method: self.method()?,
+            pages_per_day: self.pages_per_day,
+            follow: (!self.frozen).then(FollowRule::default),
+            network: self.network.then_some(self.training),
+        })
     }
 
     fn config(&self, seed: u64) -> Config {
@@ -114,7 +127,7 @@ impl Options {
         let mut config = Config {
             machines: self.machines,
             interval: Duration::from_secs(self.interval),
-            length: DAY * (2 + days),
+            length: LIMITED + DAY * days,
             ..Config::with_seed(seed)
         };
         config.failures.count = self.failures;
@@ -128,59 +141,10 @@ impl Options {
     }
 }
 
-fn report(options: &Options, outcomes: &[Outcome], elapsed: Duration) -> Result<Report> {
-    ensure!(!outcomes.is_empty(), "--machines: no machine was judged");
-    let mut report = Report::default();
-    let healthy_hours: f64 = outcomes.iter().map(|machine| machine.healthy_hours).sum();
-    let readings: u64 = outcomes.iter().map(|machine| machine.readings).sum();
-    report.note("machines", outcomes.len());
-    report.note("readings", readings);
-    report.figure("readings_per_second", readings as f64 / elapsed.as_secs_f64());
-    for (name, events) in [
-        (
-            "pages",
-            outcomes.iter().map(|machine| machine.false_pages).sum::<usize>(),
-        ),
-        (
-            "alerts",
-            outcomes.iter().map(|machine| machine.false_alerts).sum::<usize>(),
-        ),
-    ] {
-        let rate = event_rate(events as u64, healthy_hours, 0.95).context("no healthy hour was judged")?;
-        let fleet_day = 24.0 * options.machines as f64;
-        report.note(
-            format!("false_{name}"),
-            json!({
-                "events": events,
-                "machine_hours": healthy_hours,
-                "per_fleet_day": rate.rate * fleet_day,
-                "per_fleet_day_upper_95": rate.upper * fleet_day,
-                "per_machine_year": rate.rate * 8_766.0,
-            }),
-        );
-    }
-    let failing: Vec<&Outcome> = outcomes.iter().filter(|machine| machine.fate.is_some()).collect();
-    if !failing.is_empty() {
-        let caught = |of: fn(&Fate) -> Option<f64>| failing.iter().filter_map(|m| of(m.fate.as_ref()?)).count();
-        report.note("failures", failing.len());
-        report.note("caught_by_page", caught(|fate| fate.paged_at));
-        report.note("caught_by_alert", caught(|fate| fate.alerted_at));
-        for machine in failing {
-            let fate = machine.fate.as_ref().expect("only failing machines are here");
-            report.note(
-                format!("{} {}", machine.name, fate.kind),
-                json!({
-                    "change_db": fate.change_db, "alert_at_share": fate.alerted_at, "page_at_share": fate.paged_at,
-                }),
-            );
-        }
-    }
-    Ok(report)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use watched::{Fate, Outcome};
 
     fn options(machines: usize, days: u32, interval: u64, failures: usize) -> Options {
         Options {
@@ -196,37 +160,65 @@ mod tests {
             shift_alerts: false,
             frozen: false,
             season_db: 0.0,
+            network: false,
+            training: Training {
+                training_readings: 30,
+                epochs: 2,
+                network_pages_per_day: 12.0,
+            },
         }
     }
 
-    fn outcomes(options: &Options) -> Vec<Outcome> {
+    fn judged(options: &Options) -> Vec<Judged> {
         let fleet = Fleet::generate(options.config(1)).unwrap();
-        judge(
-            &fleet,
-            &options.method().unwrap(),
-            options.pages_per_day,
-            (DAY, 2 * DAY),
-            options.follow(),
-        )
-        .unwrap()
+        judge(&fleet, &options.procedure().unwrap()).unwrap()
+    }
+
+    fn false_pages(machines: &[Outcome]) -> usize {
+        machines.iter().map(|machine| machine.false_pages).sum()
     }
 
     #[test]
     fn a_hundredth_of_the_healthy_harbor_raises_no_page() {
-        let judged = outcomes(&options(36, 1, 10, 0));
-        let hours: f64 = judged.iter().map(|machine| machine.healthy_hours).sum();
+        let judged = &judged(&options(36, 1, 10, 0))[0];
+        let hours: f64 = judged.machines.iter().map(|machine| machine.healthy_hours).sum();
         assert!((hours - 36.0 * 24.0).abs() < 1.0, "{hours}");
-        assert_eq!(judged.iter().map(|machine| machine.false_pages).sum::<usize>(), 0);
+        assert_eq!(false_pages(&judged.machines), 0);
     }
 
     #[test]
     fn most_of_a_few_failures_are_caught_before_their_end() {
-        let judged = outcomes(&options(24, 12, 60, 9));
-        let fates: Vec<&Fate> = judged.iter().filter_map(|machine| machine.fate.as_ref()).collect();
+        let judged = &judged(&options(24, 12, 60, 9))[0];
+        let fates: Vec<&Fate> = judged
+            .machines
+            .iter()
+            .filter_map(|machine| machine.fate.as_ref())
+            .collect();
         let caught = fates
             .iter()
             .filter(|fate| fate.paged_at.is_some_and(|at| at <= 1.0))
             .count();
         assert!(fates.len() == 9 && caught >= 6, "{fates:#?}");
+    }
+
+    #[test]
+    fn with_a_network_the_same_readings_are_judged_by_every_kind_of_limits() {
+        let with_network = Options {
+            network: true,
+            ..options(12, 1, 60, 0)
+        };
+        let lanes = judged(&with_network);
+        let names: Vec<&str> = lanes.iter().map(|lane| lane.name).collect();
+        assert_eq!(names.len(), 8, "{names:?}");
+        for lane in &lanes {
+            let readings: u64 = lane.machines.iter().map(|machine| machine.readings).sum();
+            assert_eq!(readings, 12 * 24 * 60, "{}", lane.name);
+        }
+        let of = |name: &str| {
+            let lane = lanes.iter().find(|lane| lane.name == name);
+            false_pages(&lane.unwrap_or_else(|| panic!("{name} in {names:?}")).machines)
+        };
+        assert_eq!(of("ensemble"), 0, "healthy machines stay silent");
+        assert!(of("autoencoder by budget") <= of("autoencoder, 99.95 %"));
     }
 }

@@ -1,91 +1,148 @@
 //! A simulated fleet from its first reading to its last.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tocsin_detect::drift::FollowRule;
 use tocsin_detect::{Commissioned, Fleet as Pool, Reference, Rows, log_spectrum_into};
-use tocsin_domain::{Condition, Detector, OperatingState, ReadingKey, SensorId};
+use tocsin_domain::{Condition, Detector, OperatingState, ReadingKey, SensorId, Timestamp};
+use tocsin_evaluate::Scorer;
 use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
-use tocsin_judge::{FleetReplay, Persistence, ThresholdSet};
+use tocsin_judge::{FleetReplay, Persistence};
 use tocsin_simulator::harbor::{Class, Fleet, Machine};
 
-use super::budget::within;
-use super::watched::{Canonical, Outcome, Watched, follow_together};
+use super::feed::Feed;
+use super::lanes::Lane;
+use super::network::{Model, Shared, Training};
+use super::watched::{Outcome, Watched, follow_together};
 
 /// Readings that commission a sensor: evenly spread over its first day.
 const COMMISSIONING: usize = 400;
 
-/// A machine with its sensors commissioned.
-struct Ready {
-    commissioned: Vec<Commissioned>,
-    linear: Vec<Vec<f32>>,
-    conditions: Vec<Condition>,
+/// Time in which a machine is commissioned, and models learn.
+const COMMISSIONED: Duration = Duration::from_hours(24);
+/// Time after which limits are set.
+pub(super) const LIMITED: Duration = Duration::from_hours(48);
+
+/// How a fleet is judged.
+#[derive(Debug)]
+pub(crate) struct Procedure {
+    pub(crate) method: FleetReplay,
+    /// The page factor from a budget of so many pages a day.
+    pub(crate) pages_per_day: Option<f64>,
+    pub(crate) follow: Option<FollowRule>,
+    /// Judge with an autoencoder for each class as well, and by it alone.
+    pub(crate) network: Option<Training>,
 }
 
-/// Commissions until `commissioned`, sets limits until `limited`, and judges the rest, day by day.
-pub(crate) fn judge(
-    fleet: &Fleet,
-    method: &FleetReplay,
-    pages_per_day: Option<f64>,
-    (commissioned, limited): (Duration, Duration),
-    follow: Option<FollowRule>,
-) -> Result<Vec<Outcome>> {
+/// A machine with its sensors commissioned.
+pub(super) struct Ready {
+    commissioned: Vec<Commissioned>,
+    /// What commissioned them: when, in which condition, and the canonical amplitudes of each sensor.
+    pub(super) captured_at: Vec<Timestamp>,
+    conditions: Vec<Condition>,
+    pub(super) linear: Vec<Vec<f32>>,
+}
+
+/// A day under limits yet to be set.
+pub(super) struct Past {
+    pub(super) largest: Largest,
+    /// Scores of the class's models, one a spectrum; empty without models.
+    pub(super) shared: Vec<Shared>,
+}
+
+/// What is known of a fleet when its limits are set.
+pub(super) struct Known<'a> {
+    pub(super) fleet: &'a Fleet,
+    /// Of each machine.
+    pub(super) references: Vec<Vec<Reference>>,
+    pub(super) pasts: Vec<Past>,
+    /// The steps that limits are set on.
+    pub(super) steps: Range<u64>,
+}
+
+/// Limits by which a fleet was judged, and what became of its machines.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) name: &'static str,
+    pub(crate) machines: Vec<Outcome>,
+}
+
+/// Commissions for a day, sets limits on the second, and judges the rest, day by day, by each kind of limits.
+pub(crate) fn judge(fleet: &Fleet, procedure: &Procedure) -> Result<Vec<Judged>> {
     let interval = fleet.config().interval;
     let steps = |length: Duration| (length.as_micros() / interval.as_micros()) as u64;
-    let (commissioned, limited) = (steps(commissioned), steps(limited));
+    let (commissioned, limited) = (steps(COMMISSIONED), steps(LIMITED));
     eprintln!("commissioning {} machines", fleet.machines().len());
     let ready = in_parallel(fleet.machines(), |machine| commission(fleet, machine, commissioned))?;
-    let references: Vec<Vec<Reference>> = references(fleet, &ready)?;
+    let references = references(fleet, &ready)?;
+    let models = match &procedure.network {
+        Some(training) => in_parallel(&Class::ALL, |class| Model::train(fleet, *class, &ready, training))?,
+        None => Vec::new(),
+    };
+    drop(ready);
+    let model = |machine: &Machine| models.get(machine.class() as usize);
     eprintln!("setting limits");
     let places: Vec<usize> = (0..references.len()).collect();
-    let largest = in_parallel(&places, |at| {
-        Ok(history(
-            fleet,
-            &fleet.machines()[*at],
-            &references[*at],
-            commissioned..limited,
-        ))
+    let pasts = in_parallel(&places, |at| {
+        let machine = &fleet.machines()[*at];
+        past(fleet, machine, &references[*at], commissioned..limited, model(machine))
     })?;
-    let limits = Class::ALL.map(|class| match pages_per_day {
-        Some(pages) => {
-            let share = pages / Class::ALL.len() as f64;
-            within(
-                share,
-                (fleet, class),
-                (&largest, &references),
-                method,
-                &(commissioned..limited),
-            )
-        }
-        None => limits(fleet, class, &largest, method),
-    });
+    let known = Known {
+        fleet,
+        references,
+        pasts,
+        steps: commissioned..limited,
+    };
+    let lanes = known.lanes(procedure)?;
+    let Known { references, pasts, .. } = known;
+    drop(pasts);
     eprintln!("judging");
     let watched = in_parallel(&places, |at| {
         let machine = &fleet.machines()[*at];
-        let limits = limits[machine.class() as usize]
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
-        let mut watched = Watched::new(fleet, machine, references[*at].clone(), limits);
+        let limits = lanes.iter().map(|lane| lane.of(machine.class()));
+        let mut watched = Watched::new(fleet, machine, references[*at].clone(), limits, model(machine));
         watched.settle(commissioned..limited)?;
         Ok(Mutex::new(watched))
     })?;
     let day = steps(Duration::from_hours(24));
     for from in (limited..fleet.config().steps()).step_by(day as usize) {
-        in_parallel(&watched, |machine| locked(machine).judge(from..from + day))?;
-        if let Some(rule) = follow {
-            for class in Class::ALL {
-                let of_class = watched.iter().map(locked).filter(|machine| machine.class() == class);
-                follow_together(&mut of_class.collect::<Vec<_>>(), rule)?;
+        judge_day(&watched, from..from + day, procedure.follow)?;
+    }
+    let machines = watched
+        .into_iter()
+        .map(|one| one.into_inner().expect("nobody panicked"));
+    Ok(Judged::by_lane(&lanes, machines))
+}
+
+/// One day of all machines, and one round of the recalibrator after it.
+fn judge_day(watched: &[Mutex<Watched<'_>>], steps: Range<u64>, follow: Option<FollowRule>) -> Result<()> {
+    in_parallel(watched, |machine| locked(machine).judge(steps.clone()))?;
+    let Some(rule) = follow else { return Ok(()) };
+    for class in Class::ALL {
+        let of_class = watched.iter().map(locked).filter(|machine| machine.class() == class);
+        follow_together(&mut of_class.collect::<Vec<_>>(), rule)?;
+    }
+    Ok(())
+}
+
+impl Judged {
+    fn by_lane<'a>(lanes: &[Lane], watched: impl Iterator<Item = Watched<'a>>) -> Vec<Self> {
+        let lane = |lane: &Lane| Self {
+            name: lane.name,
+            machines: Vec::new(),
+        };
+        let mut judged: Vec<Self> = lanes.iter().map(lane).collect();
+        for machine in watched {
+            for (judged, outcome) in judged.iter_mut().zip(machine.into_outcomes()) {
+                judged.machines.push(outcome);
             }
         }
+        judged
     }
-    Ok(watched
-        .into_iter()
-        .map(|machine| machine.into_inner().expect("nobody panicked").outcome)
-        .collect())
 }
 
 fn locked<'a, 'b>(machine: &'a Mutex<Watched<'b>>) -> MutexGuard<'a, Watched<'b>> {
@@ -94,17 +151,15 @@ fn locked<'a, 'b>(machine: &'a Mutex<Watched<'b>>) -> MutexGuard<'a, Watched<'b>
 
 fn commission(fleet: &Fleet, machine: &Machine, steps: u64) -> Result<Ready> {
     let bins = usize::from(fleet.spec().bins);
-    let sensors = fleet.row_length() / bins;
-    let mut linear = vec![Vec::new(); sensors];
-    let mut conditions = Vec::new();
+    let mut linear = vec![Vec::new(); fleet.config().sensors];
+    let (mut captured_at, mut conditions) = (Vec::new(), Vec::new());
     let stride = (steps / COMMISSIONING as u64).max(1);
-    let mut row = Canonical::new(fleet);
     for step in (0..steps).step_by(stride as usize) {
-        let mut stream = machine.stream_steps(step..step + 1);
-        if let Some(reading) = stream.next_into(&mut row.bins) {
-            conditions.push(reading.condition);
-            row.quantise();
-            for (sensor, spectrum) in row.bins.chunks_exact(bins).enumerate() {
+        let mut feed = Feed::new(fleet, machine, step..step + 1, None)?;
+        if let Some(step) = feed.step()? {
+            captured_at.push(step.reading.captured_at);
+            conditions.push(step.reading.condition);
+            for (sensor, spectrum) in step.bins.chunks_exact(bins).enumerate() {
                 linear[sensor].extend_from_slice(spectrum);
             }
         }
@@ -117,8 +172,9 @@ fn commission(fleet: &Fleet, machine: &Machine, steps: u64) -> Result<Ready> {
     let commissioned = linear.iter().map(fit).collect::<Result<_, _>>();
     Ok(Ready {
         commissioned: commissioned.with_context(|| machine.name().to_string())?,
-        linear,
+        captured_at,
         conditions,
+        linear,
     })
 }
 
@@ -149,59 +205,43 @@ fn references(fleet: &Fleet, ready: &[Ready]) -> Result<Vec<Vec<Reference>>> {
     fleet.machines().iter().zip(ready).map(of_machine).collect()
 }
 
-/// The largest k-th of n of each detector over a machine's healthy steps.
-fn history(fleet: &Fleet, machine: &Machine, references: &[Reference], steps: std::ops::Range<u64>) -> Largest {
+/// The largest k-th of n of each detector over a machine's healthy steps, and what the class's model says of each spectrum.
+fn past(
+    fleet: &Fleet,
+    machine: &Machine,
+    references: &[Reference],
+    steps: Range<u64>,
+    model: Option<&Model>,
+) -> Result<Past> {
     let rules = Persistence::default();
     let bins = usize::from(fleet.spec().bins);
     let mut histories: [History; Detector::COUNT] = Default::default();
-    let mut row = Canonical::new(fleet);
-    let (mut log, mut z) = (vec![0.0; bins], vec![0.0; bins]);
-    let mut stream = machine.stream_steps(steps);
-    while let Some(reading) = stream.next_into(&mut row.bins) {
-        row.quantise();
-        for (sensor, linear) in row.bins.chunks_exact(bins).enumerate() {
-            if references[sensor].baseline.state(reading.condition) != OperatingState::Known {
+    let mut shared = Vec::new();
+    let mut scorer = Scorer::new(references.to_vec(), fleet.spec().canonical_s0());
+    let mut feed = Feed::new(fleet, machine, steps, model)?;
+    while let Some(step) = feed.step()? {
+        shared.extend_from_slice(step.shared);
+        let condition = step.reading.condition;
+        for (sensor, linear) in step.bins.chunks_exact(bins).enumerate() {
+            if references[sensor].baseline.state(condition) != OperatingState::Known {
                 continue;
             }
-            log_spectrum_into(linear, fleet.spec().canonical_s0(), &mut log);
-            let mut scores = tocsin_domain::Scores::default();
-            let log = (log.as_slice(), references[sensor].baseline.offset(reading.condition));
-            references[sensor].score_into((linear, reading.condition), log, &mut z, &mut scores);
             let key = ReadingKey {
                 sensor: SensorId(sensor as i32 + 1),
-                captured_at: reading.captured_at,
+                captured_at: step.reading.captured_at,
             };
-            for (detector, score) in scores.iter() {
+            for (detector, score) in scorer.score(sensor, linear, condition).iter() {
                 histories[detector as usize].push((key, score));
             }
         }
     }
-    histories.map(|history| largest_kth_of_n(&history, &rules, step(fleet)))
+    Ok(Past {
+        largest: histories.map(|history| largest_kth_of_n(&history, &rules, step(fleet))),
+        shared,
+    })
 }
 
 pub(super) type Largest = [Option<f32>; Detector::COUNT];
-
-pub(super) fn limits(
-    fleet: &Fleet,
-    class: Class,
-    largest: &[Largest],
-    method: &FleetReplay,
-) -> Result<Arc<ThresholdSet>> {
-    let of_class = || {
-        fleet
-            .machines()
-            .iter()
-            .zip(largest)
-            .filter(|(machine, _)| machine.class() == class)
-    };
-    let of = |detector: Detector| {
-        of_class()
-            .filter_map(|(_, largest)| largest[detector as usize])
-            .collect()
-    };
-    let set = method.threshold_set(of, Persistence::default());
-    Ok(Arc::new(set.with_context(|| format!("limits of {}", class.name()))?))
-}
 
 /// The decision interval: the larger of the reporting interval and ten seconds.
 pub(super) fn step(fleet: &Fleet) -> Duration {

@@ -6,12 +6,14 @@ use std::sync::{Arc, MutexGuard};
 use anyhow::Result;
 use tocsin_detect::drift::{Cusum, FollowRule, Standing, follow_class};
 use tocsin_detect::{Commissioned, Reference, Rows, log_spectrum_into};
-use tocsin_domain::{Codec, Severity};
-use tocsin_evaluate::Watch;
-use tocsin_judge::{ThresholdSet, Transition};
+use tocsin_domain::{Condition, Detector, OperatingState, ReadingKey, Scores, SensorId, Severity, Timestamp};
+use tocsin_evaluate::Scorer;
+use tocsin_judge::{JudgedReading, ThresholdSet, Transition, Vigil};
 use tocsin_simulator::harbor::{Class, Fleet, Machine};
 
+use super::feed::Feed;
 use super::fleet::step;
+use super::network::{Model, overlay};
 
 /// Readings of a day that say where a sensor stands.
 const RECENT: u64 = 200;
@@ -36,20 +38,32 @@ pub(crate) struct Fate {
     pub(crate) change_db: f64,
     pub(crate) alerted_at: Option<f64>,
     pub(crate) paged_at: Option<f64>,
+    /// A page was open when it failed.
+    pub(crate) open_at_end: bool,
 }
 
 /// A machine under watch.
 pub(super) struct Watched<'a> {
     fleet: &'a Fleet,
     machine: &'a Machine,
-    watch: Watch,
+    scorer: Scorer,
+    /// What its class's bundle scores with.
+    model: Option<&'a Model>,
+    /// The limits it is judged by, side by side; the recalibrator goes by the incidents of the first.
+    trials: Vec<Trial>,
     commissioned: Vec<Reference>,
     /// Median log spectra, at the centre of their conditions, of the day on which limits were set, and of the day past.
     usual: Vec<Vec<f32>>,
     recent: Option<Vec<Vec<f32>>>,
     disturbed: bool,
     cusums: Vec<Cusum>,
-    pub(super) outcome: Outcome,
+}
+
+/// A machine under one set of limits.
+struct Trial {
+    limits: Arc<ThresholdSet>,
+    vigil: Vigil,
+    outcome: Outcome,
 }
 
 impl<'a> Watched<'a> {
@@ -57,24 +71,35 @@ impl<'a> Watched<'a> {
         fleet: &'a Fleet,
         machine: &'a Machine,
         references: Vec<Reference>,
-        limits: &Arc<ThresholdSet>,
+        limits: impl Iterator<Item = Arc<ThresholdSet>>,
+        model: Option<&'a Model>,
     ) -> Self {
-        let s0 = fleet.spec().canonical_s0();
+        let trial = |limits: Arc<ThresholdSet>| Trial {
+            vigil: Vigil::new(limits.persistence, step(fleet)),
+            limits,
+            outcome: Outcome::of(machine),
+        };
         Self {
             fleet,
             machine,
-            watch: Watch::new(references.clone(), Arc::clone(limits), step(fleet), s0),
+            scorer: Scorer::new(references.clone(), fleet.spec().canonical_s0()),
+            model,
+            trials: limits.map(trial).collect(),
             usual: Vec::new(),
             recent: None,
             disturbed: false,
             cusums: vec![Cusum::default(); references.len()],
             commissioned: references,
-            outcome: Outcome::of(machine),
         }
     }
 
     pub(super) fn class(&self) -> Class {
         self.machine.class()
+    }
+
+    /// What became of it under each set of limits.
+    pub(super) fn into_outcomes(self) -> Vec<Outcome> {
+        self.trials.into_iter().map(Trial::end).collect()
     }
 
     /// Takes what it read in some steps for where its sensors usually stand.
@@ -86,52 +111,83 @@ impl<'a> Watched<'a> {
     /// Judges some steps, to the end of its life at most.
     pub(super) fn judge(&mut self, steps: Range<u64>) -> Result<()> {
         let steps = steps.start..steps.end.min(self.fleet.config().steps());
-        self.disturbed = self.watch.is_open();
-        let mut row = Canonical::new(self.fleet);
-        let mut stream = self.machine.stream_steps(steps.clone());
-        while let Some(reading) = stream.next_into(&mut row.bins) {
-            let failure = self.machine.failure();
-            if failure.is_some_and(|failure| reading.captured_at > failure.failure) {
+        self.disturbed = self.trials.first().is_some_and(|first| first.vigil.open().is_some());
+        let bins = usize::from(self.fleet.spec().bins);
+        let mut feed = Feed::new(self.fleet, self.machine, steps.clone(), self.model)?;
+        while let Some(step) = feed.step()? {
+            let at = step.reading.captured_at;
+            if self.machine.failure().is_some_and(|failure| at > failure.failure) {
                 self.recent = None;
                 return Ok(());
             }
-            row.quantise();
-            self.outcome.readings += 1;
-            let healthy = failure.is_none_or(|failure| reading.captured_at < failure.onset);
-            if healthy {
-                self.outcome.healthy_hours += self.fleet.config().interval.as_secs_f64() / 3600.0;
-            }
-            for (_, transition) in self.watch.arrive(reading.captured_at, reading.condition, &row.bins) {
-                self.disturbed = true;
-                let along = failure.map(|f| {
-                    let life = f.failure.since(f.onset).as_secs_f64();
-                    reading.captured_at.since(f.onset).as_secs_f64() / life
-                });
-                self.outcome.note(transition, healthy, along);
+            self.exist(at);
+            for (sensor, linear) in step.bins.chunks_exact(bins).enumerate() {
+                let mut scores = self.scorer.score(sensor, linear, step.reading.condition);
+                if let Some(shared) = step.shared.get(sensor) {
+                    overlay(&mut scores, shared);
+                }
+                self.arrive((sensor, at), step.reading.condition, &scores);
             }
         }
         self.recent = Some(self.medians(steps)?);
         Ok(())
     }
 
+    /// Counts a reading, and the healthy time.
+    fn exist(&mut self, at: Timestamp) {
+        let healthy = self.is_healthy(at);
+        for Trial { outcome, .. } in &mut self.trials {
+            outcome.readings += 1;
+            if healthy {
+                outcome.healthy_hours += self.fleet.config().interval.as_secs_f64() / 3600.0;
+            }
+        }
+    }
+
+    fn is_healthy(&self, at: Timestamp) -> bool {
+        self.machine.failure().is_none_or(|failure| at < failure.onset)
+    }
+
+    /// Judges one spectrum's scores by each set of limits.
+    fn arrive(&mut self, (sensor, at): (usize, Timestamp), condition: Condition, scores: &Scores) {
+        let key = ReadingKey {
+            sensor: SensorId(sensor as i32 + 1),
+            captured_at: at,
+        };
+        let known = self.scorer.reference(sensor).baseline.state(condition);
+        let healthy = self.is_healthy(at);
+        let along = self.machine.failure().map(|failure| {
+            let life = failure.failure.since(failure.onset).as_secs_f64();
+            at.since(failure.onset).as_secs_f64() / life
+        });
+        for (place, trial) in self.trials.iter_mut().enumerate() {
+            let state: OperatingState = if trial.needs_baseline() {
+                known
+            } else {
+                condition.into()
+            };
+            let level = trial.limits.level(scores, state, false);
+            if let Some((_, transition)) = trial.vigil.arrive(JudgedReading { key, level }) {
+                self.disturbed |= place == 0;
+                trial.outcome.note(transition, healthy, along);
+            }
+        }
+    }
+
     /// Each sensor's median log spectrum over evenly spread readings of some steps.
     fn medians(&self, steps: Range<u64>) -> Result<Vec<Vec<f32>>> {
         let bins = usize::from(self.fleet.spec().bins);
         let mut logs = vec![Vec::new(); self.commissioned.len()];
-        let mut row = Canonical::new(self.fleet);
         let mut log = vec![0.0; bins];
         let stride = ((steps.end - steps.start) / RECENT).max(1);
         for at in steps.step_by(stride as usize) {
-            let mut stream = self.machine.stream_steps(at..at + 1);
-            let Some(reading) = stream.next_into(&mut row.bins) else {
-                continue;
-            };
-            row.quantise();
-            for (sensor, linear) in row.bins.chunks_exact(bins).enumerate() {
+            let mut feed = Feed::new(self.fleet, self.machine, at..at + 1, None)?;
+            let Some(step) = feed.step()? else { continue };
+            for (sensor, linear) in step.bins.chunks_exact(bins).enumerate() {
                 log_spectrum_into(linear, self.fleet.spec().canonical_s0(), &mut log);
                 self.commissioned[sensor]
                     .baseline
-                    .remove_trend(reading.condition, &mut log);
+                    .remove_trend(step.reading.condition, &mut log);
                 logs[sensor].extend_from_slice(&log);
             }
         }
@@ -148,7 +204,7 @@ pub(super) fn follow_together(machines: &mut [MutexGuard<'_, Watched<'_>>], rule
             standings.push(Standing {
                 machine: at as i64,
                 commissioned: &machine.commissioned[sensor].baseline,
-                active: machine.watch.reference(sensor).baseline.median(),
+                active: machine.scorer.reference(sensor).baseline.median(),
                 recent: machine.recent.as_ref().map(|recent| recent[sensor].clone()),
                 disturbed: machine.disturbed,
                 usual: Some(&machine.usual[sensor]),
@@ -161,11 +217,27 @@ pub(super) fn follow_together(machines: &mut [MutexGuard<'_, Watched<'_>>], rule
         for sensor in 0..machine.commissioned.len() {
             let of = followed.next().expect("one of each sensor");
             let next = machine.commissioned[sensor].followed(of.median)?;
-            machine.watch.follow(sensor, next);
+            machine.scorer.follow(sensor, next);
             machine.cusums[sensor] = of.cusum;
         }
     }
     Ok(())
+}
+
+impl Trial {
+    /// Whether its limits hold a reading against its sensor's own past; what the fleet shares knows no conditions.
+    fn needs_baseline(&self) -> bool {
+        let mut detectors = self.limits.members.iter().map(|member| member.detector);
+        detectors.any(Detector::needs_baseline)
+    }
+
+    /// Nothing arrives after a failure: what is open now was open then.
+    fn end(mut self) -> Outcome {
+        if let Some(fate) = &mut self.outcome.fate {
+            fate.open_at_end = self.vigil.open() == Some(Severity::Page);
+        }
+        self.outcome
+    }
 }
 
 impl Outcome {
@@ -181,6 +253,7 @@ impl Outcome {
                 change_db: failure.change_db,
                 alerted_at: None,
                 paged_at: None,
+                open_at_end: false,
             }),
         }
     }
@@ -198,27 +271,6 @@ impl Outcome {
             if alert {
                 fate.alerted_at = fate.alerted_at.or(along);
             }
-        }
-    }
-}
-
-/// A machine's spectra of one step, as the store would keep them.
-pub(super) struct Canonical {
-    codec: Codec,
-    pub(super) bins: Vec<f32>,
-}
-
-impl Canonical {
-    pub(super) fn new(fleet: &Fleet) -> Self {
-        Self {
-            codec: Codec::for_spec(fleet.spec()),
-            bins: vec![0.0; fleet.row_length()],
-        }
-    }
-
-    pub(super) fn quantise(&mut self) {
-        for amplitude in &mut self.bins {
-            *amplitude = self.codec.requantise(*amplitude);
         }
     }
 }
