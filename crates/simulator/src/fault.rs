@@ -194,18 +194,18 @@ pub(crate) fn add_lines(kind: FaultKind, severity: f64, bearing: &Bearing, shaft
         }
         FaultKind::Imbalance => {
             for (order, amplitude) in [(1.0, 2.5), (2.0, 0.4), (3.0, 0.15)] {
-                lines.add(shaft_hz * order, severity * amplitude);
+                lines.add_locked(shaft_hz * order, severity * amplitude);
             }
         }
         FaultKind::Misalignment => {
             for (order, amplitude) in [(1.0, 0.8), (2.0, 2.0), (3.0, 0.7), (4.0, 0.3)] {
-                lines.add(shaft_hz * order, severity * amplitude);
+                lines.add_locked(shaft_hz * order, severity * amplitude);
             }
         }
         FaultKind::Looseness => {
             for half_order in 1..=24 {
                 let order = f64::from(half_order) / 2.0;
-                lines.add(shaft_hz * order, severity * 1.2 / (1.0 + 0.15 * order));
+                lines.add_locked(shaft_hz * order, severity * 1.2 / (1.0 + 0.15 * order));
             }
         }
         FaultKind::LubricationStarvation | FaultKind::MountingLoosened | FaultKind::LossOfLoad => {}

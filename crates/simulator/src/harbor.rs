@@ -29,6 +29,10 @@
 //! - **Noise** of an averaged spectrum: the power of a bin scatters like a chi-squared with two degrees of freedom for
 //!   each independent line and average in it, and less where a steady line stands out of the noise (a non-central
 //!   chi-squared, matched in mean and variance: Patnaik, Biometrika, 1949). Bins are independent of each other.
+//! - **Axis** ([`Config::axis`]): hertz, where lines wander through the bins with the speed and the structure stands still; or
+//!   orders, as computed order tracking gives them (a record sampled anew along the shaft's turns; Fyfe & Munck, Mechanical
+//!   Systems and Signal Processing, 1997), where lines locked to the shaft stand still and the structure wanders. A record
+//!   over orders has as many lines as one over hertz, and its noise a line is that of its width.
 //!
 //! # What is not
 //! Shafts never stop, nothing is repaired, and a reading is complete or late never. Slow quantities (wander, season, steps,
@@ -133,7 +137,7 @@ impl Fleet {
         &self.config
     }
 
-    /// What every sensor declares: acceleration in g peak from 0 to 12.8 kHz.
+    /// What every sensor declares: acceleration in g peak, from 0 to 12.8 kHz or 128 orders.
     pub fn spec(&self) -> &SpectrumSpec {
         &self.spec
     }

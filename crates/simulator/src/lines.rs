@@ -11,11 +11,17 @@ pub(crate) struct Tones {
     /// Share of its frequency over which a tone is smeared to either side, by speed that wanders during a reading and
     /// bearings that slip.
     pub(crate) smear: f64,
+    /// The same of a tone that is locked to the shaft, which does not slip.
+    pub(crate) locked_smear: f64,
 }
 
 impl Tones {
     /// As in the bins that amplitudes were stated for, at a speed that is held.
-    pub(crate) const STEADY: Self = Self { gain: 1.0, smear: 0.0 };
+    pub(crate) const STEADY: Self = Self {
+        gain: 1.0,
+        smear: 0.0,
+        locked_smear: 0.0,
+    };
 }
 
 /// A spectrum of powers under construction, before the path to the sensor.
@@ -27,6 +33,8 @@ pub(crate) struct Lines<'a> {
     /// How much the structure rings in each bin, 0 to 1.
     pub(crate) resonance: &'a [f32],
     pub(crate) tones: Tones,
+    /// The axis's unit in Hz: 1, or the shaft rate for a spectrum over orders.
+    pub(crate) unit_hz: f64,
 }
 
 impl Lines<'_> {
@@ -34,10 +42,19 @@ impl Lines<'_> {
     /// bins whose centres enclose it, or among more when [`Tones::smear`] asks for it. A line outside the spec's range
     /// is not measured.
     pub(crate) fn add(&mut self, hz: f64, amplitude_g: f64) {
+        self.add_smeared(hz, amplitude_g, self.tones.smear);
+    }
+
+    /// The same of a line that is locked to the shaft.
+    pub(crate) fn add_locked(&mut self, hz: f64, amplitude_g: f64) {
+        self.add_smeared(hz, amplitude_g, self.tones.locked_smear);
+    }
+
+    fn add_smeared(&mut self, hz: f64, amplitude_g: f64, smear: f64) {
         let amplitude_g = amplitude_g * self.tones.gain;
         let power = amplitude_g * amplitude_g;
-        let half = hz * self.tones.smear;
-        let parts = (2.0 * half / self.width()).ceil().max(1.0);
+        let half = hz * smear;
+        let parts = (2.0 * half / (self.width() * self.unit_hz)).ceil().max(1.0);
         for part in 0..parts as u32 {
             let along = (2.0 * f64::from(part) + 1.0) / parts;
             self.add_power(hz - half + half * along, power / parts);
@@ -59,13 +76,15 @@ impl Lines<'_> {
 
     /// The bin whose centre is at or below a frequency, and the share that belongs to the next one.
     fn place(&self, hz: f64) -> Option<(usize, f64)> {
-        if !(self.spec.f_min..self.spec.f_max).contains(&hz) {
+        let at = hz / self.unit_hz;
+        if !(self.spec.f_min..self.spec.f_max).contains(&at) {
             return None;
         }
-        let position = ((hz - self.spec.f_min) / self.width() - 0.5).clamp(0.0, (self.power.len() - 1) as f64);
+        let position = ((at - self.spec.f_min) / self.width() - 0.5).clamp(0.0, (self.power.len() - 1) as f64);
         Some((position as usize, position.fract()))
     }
 
+    /// Width of a bin, in the axis's unit.
     fn width(&self) -> f64 {
         (self.spec.f_max - self.spec.f_min) / self.power.len() as f64
     }
@@ -82,6 +101,7 @@ mod tests {
             spec: &SpectrumSpec::corpus_default(N as u16),
             resonance: &[0.0; N],
             tones,
+            unit_hz: 1.0,
         };
         for (hz, amplitude_g) in tones_g {
             lines.add(*hz, *amplitude_g);
@@ -100,7 +120,11 @@ mod tests {
 
     #[test]
     fn a_smeared_line_spreads_over_its_share_of_frequency_and_keeps_its_power() {
-        let tones = Tones { gain: 2.0, smear: 0.01 };
+        let tones = Tones {
+            gain: 2.0,
+            smear: 0.01,
+            locked_smear: 0.01,
+        };
         let power = place::<1024>(tones, &[(5_000.0, 1.0)]);
         assert!((power.iter().sum::<f32>() - 4.0).abs() < 1e-4);
         // 5 kHz ± 50 Hz in bins of 12.5 Hz: 396 to 404, and what the edges share with their neighbours.

@@ -23,6 +23,11 @@ impl OperatingPoint {
     pub fn is_stopped(self) -> bool {
         self.rpm == 0.0
     }
+
+    /// Turns of the shaft in a second.
+    pub(crate) fn shaft_hz(self) -> f64 {
+        f64::from(self.rpm) / 60.0
+    }
 }
 
 /// One cut of a part program, one stretch of a duty.

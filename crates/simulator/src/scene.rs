@@ -4,9 +4,10 @@
 
 use tocsin_detect::Bearing;
 use tocsin_domain::SpectrumSpec;
+use tocsin_domain::spec::Axis;
 
 use crate::FaultKind;
-use crate::channel::{Channel, Strengths};
+use crate::channel::{Response, Strengths};
 use crate::construction::Construction;
 use crate::fault::{Broadening, add_lines};
 use crate::lines::{Lines, Tones};
@@ -27,7 +28,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) construction: &'a Construction,
     pub(crate) strengths: Strengths,
     pub(crate) bearing: &'a Bearing,
-    pub(crate) channel: &'a Channel,
+    /// What the structure does to each bin at this speed.
+    pub(crate) response: &'a Response,
+    /// How much of a fault the sensor sees.
+    pub(crate) coupling: f64,
     pub(crate) tones: Tones,
     pub(crate) point: OperatingPoint,
     /// Gain of every source's amplitude at this speed against the rated one.
@@ -69,7 +73,7 @@ impl Scene<'_> {
         bins: &mut [f32],
         mut made: impl FnMut(usize, Heard) -> f32,
     ) {
-        let coupled = faults.map(|(kind, severity)| (kind, severity * self.channel.coupling));
+        let coupled = faults.map(|(kind, severity)| (kind, severity * self.coupling));
         let mut broadening = Broadening::default();
         coupled
             .clone()
@@ -79,12 +83,12 @@ impl Scene<'_> {
         self.add_lines(load, coupled, bins);
         let noise_gain = self.force as f32;
         let cutting = broadband_share(load);
-        let channel = self.channel;
+        let response = self.response;
         for (at, bin) in bins.iter_mut().enumerate() {
-            let rise = broadening.resonance * channel.resonance[at] + broadening.treble * channel.height[at];
-            let broadband = channel.broadband[at] * noise_gain * (cutting + rise + bustle);
+            let rise = broadening.resonance * response.resonance[at] + broadening.treble * response.height[at];
+            let broadband = response.broadband[at] * noise_gain * (cutting + rise + bustle);
             // Warm oil and a warm structure damp, most at high frequency; so does a loose mounting.
-            let reach = 0.25 + 0.75 * channel.height[at];
+            let reach = 0.25 + 0.75 * response.height[at];
             let gain = 1.0 - self.warmth * reach;
             let loss = if broadening.damping > 0.0 {
                 (-broadening.damping * reach).exp()
@@ -92,7 +96,7 @@ impl Scene<'_> {
                 1.0
             };
             let heard = Heard {
-                tonal: *bin * channel.path_power[at],
+                tonal: *bin * response.path_power[at],
                 broadband: broadband * broadband,
                 gain: (gain * loss).powi(2),
             };
@@ -101,21 +105,25 @@ impl Scene<'_> {
     }
 
     fn add_lines(&self, load: f32, faults: impl Iterator<Item = (FaultKind, f64)>, bins: &mut [f32]) {
+        let shaft_hz = self.point.shaft_hz();
         let mut lines = Lines {
             power: bins,
             spec: self.spec,
-            resonance: &self.channel.resonance,
+            resonance: &self.response.resonance,
             tones: self.tones,
+            unit_hz: match self.spec.axis {
+                Axis::Hertz => 1.0,
+                Axis::Orders => shaft_hz,
+            },
         };
-        let shaft_hz = f64::from(self.point.rpm) / 60.0;
         let shaft = self.strengths.shaft * self.force;
         for (order, amplitude) in (1..).zip(self.construction.shaft_g) {
-            lines.add(shaft_hz * f64::from(order), amplitude * shaft);
+            lines.add_locked(shaft_hz * f64::from(order), amplitude * shaft);
         }
         let passing_hz = shaft_hz * f64::from(self.construction.passes);
         let passing = self.strengths.passing * (0.4 + 0.6 * f64::from(load)) * self.force;
         for (order, amplitude) in (1..).zip(self.construction.passing_g) {
-            lines.add(passing_hz * f64::from(order), amplitude * passing);
+            lines.add_locked(passing_hz * f64::from(order), amplitude * passing);
         }
         for (kind, severity) in faults {
             add_lines(kind, severity * self.force, self.bearing, shaft_hz, &mut lines);

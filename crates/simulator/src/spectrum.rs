@@ -49,9 +49,10 @@ impl Fleet {
         let point = self.operating_point(sensor.machine, at);
         let mut noise = Draws::new(config.seed, &[5, index as u64, at.as_micros() as u64]);
         let scatter = Scatter::of(f32::from(config.spec.averages));
+        let response = channel.response(&config.spec, point.shaft_hz());
         if point.is_stopped() {
             // Neighbours shake the hall: a twentieth of the machine's own noise.
-            let ambient = channel.broadband.iter().map(|broadband| (0.05 * broadband).powi(2));
+            let ambient = response.broadband.iter().map(|broadband| (0.05 * broadband).powi(2));
             for (bin, power) in bins.iter_mut().zip(ambient) {
                 *bin = (power + FLOOR_G * FLOOR_G).sqrt() * scatter.factor(noise.bell());
             }
@@ -62,7 +63,8 @@ impl Fleet {
             construction: &SPINDLE,
             strengths: machine.strengths,
             bearing: &machine.bearing,
-            channel,
+            response: &response,
+            coupling: channel.coupling,
             tones: Tones::STEADY,
             point,
             // Forces follow the speed, which a spindle's program moves by 5 % only.

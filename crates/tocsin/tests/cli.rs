@@ -91,3 +91,46 @@ fn a_postgres_that_is_down_is_told_and_waited_for_so_long_and_no_longer() {
     );
     assert!(!told(&failed).contains("hush"));
 }
+
+#[test]
+fn a_corpus_that_is_not_the_usual_has_its_specification_beside_it() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let corpus = folder.path().join("fleet.parquet");
+    let beside = folder.path().join("fleet.parquet.spec.json");
+    let corpus = corpus.to_str().expect("text");
+    let simulate = |further: &[&str]| {
+        let usual = [
+            "simulate",
+            "--machines",
+            "3",
+            "--days",
+            "0.5",
+            "--interval",
+            "120",
+            "--seed",
+            "1",
+            "--out",
+            corpus,
+        ];
+        let done = tocsin(&[&usual, further].concat());
+        assert!(done.status.success(), "{}", told(&done));
+    };
+    simulate(&["--axis", "orders", "--averages", "4"]);
+    let spec = std::fs::read_to_string(&beside).expect("the specification");
+    assert!(
+        spec.contains("\"axis\": \"orders\"") && spec.contains("\"averages\": 4"),
+        "{spec}"
+    );
+    let inject = ["evaluate", "inject", "--corpus", corpus, "--bins", "1", "--db", "20"];
+    let inject = [&inject[..], &["--readings", "10", "--step", "120"]].concat();
+    assert!(tocsin(&inject).status.success());
+    std::fs::write(&beside, spec.replace("orders", "octaves")).expect("written");
+    let failed = tocsin(&inject);
+    assert!(
+        told(&failed).contains("fleet.parquet.spec.json") && told(&failed).contains("octaves"),
+        "{}",
+        told(&failed)
+    );
+    simulate(&[]);
+    assert!(!beside.exists(), "the usual needs none");
+}

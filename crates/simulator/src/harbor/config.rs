@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tocsin_domain::spec::Axis;
 use tocsin_domain::{Invalid, SpectrumSpec, Timestamp};
 
 use super::Benign;
@@ -16,6 +17,8 @@ const TRANSFORM_LINES: f64 = 1_280.0;
 const LINES_PER_INDEPENDENT: f64 = 1.5;
 /// Bins that amplitudes of lines are stated for.
 const REFERENCE_BINS: f64 = 64.0;
+/// Upper edge of a spectrum over orders: at the highest speed of the fastest class 8.7 kHz, within what is sampled.
+const ORDERS: f64 = 128.0;
 
 /// What a fleet is drawn from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,8 @@ pub struct Config {
     pub sensors: usize,
     /// Bins of a spectrum, 32 to 4,096.
     pub bins: u16,
+    /// What they are counted along: hertz, to 12.8 kHz, or orders, to 128 of the shaft.
+    pub axis: Axis,
     /// Spectra averaged into one reading, 1 or more.
     pub averages: u16,
     /// Time of the first step.
@@ -126,6 +131,7 @@ impl Config {
             machines: 600,
             sensors: 1,
             bins: 64,
+            axis: Axis::Hertz,
             averages: 1,
             start: Timestamp::from_micros(1_772_409_600_000_000), // 2026-03-02
             length: 6 * DAY,
@@ -169,9 +175,15 @@ impl Config {
     }
 
     pub(super) fn spec(&self) -> SpectrumSpec {
+        let default = SpectrumSpec::corpus_default(self.bins);
         SpectrumSpec {
+            axis: self.axis,
+            f_max: match self.axis {
+                Axis::Hertz => default.f_max,
+                Axis::Orders => ORDERS,
+            },
             averages: self.averages,
-            ..SpectrumSpec::corpus_default(self.bins)
+            ..default
         }
     }
 

@@ -1,15 +1,17 @@
 //! One machine: what makes it its own, and what will befall it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_detect::Bearing;
+use tocsin_domain::spec::Axis;
 use tocsin_domain::{Invalid, Slug, SpectrumSpec};
 
 use super::{Benign, Class, Config, Failure, Ramp, Stream, purpose};
 use crate::FaultKind;
-use crate::channel::{Channel, Strengths};
+use crate::channel::{Channel, Response, Strengths};
 use crate::draws::Draws;
 use crate::lines::Tones;
 use crate::program::{Cycle, Dwell, OperatingPoint, Operation};
@@ -18,7 +20,8 @@ use crate::scene::Scene;
 /// Stretches of a duty before it repeats.
 const STRETCHES: usize = 24;
 /// Share of its frequency a line is smeared to either side: bearings slip by 1 to 2 % (Randall & Antoni, 2011), and speed
-/// wanders during a reading.
+/// wanders during a reading. A record that was sampled anew along the shaft's turns knows no speed, and what is locked to the
+/// shaft stands still in it.
 const SMEAR: f64 = 0.01;
 /// Usual load, at which sizes are stated.
 const USUAL_LOAD: f32 = 0.6;
@@ -145,17 +148,27 @@ impl Machine {
             .sum()
     }
 
-    /// The machine at an operating point before one of its sensors.
-    pub(super) fn scene(&self, channel: usize, point: OperatingPoint) -> Scene<'_> {
+    /// What the structure does to each bin of one of its sensors at an operating point.
+    pub(super) fn response(&self, channel: usize, point: OperatingPoint) -> Cow<'_, Response> {
+        self.channels[channel].response(&self.spec, point.shaft_hz())
+    }
+
+    /// The machine at an operating point before one of its sensors, with the structure's response there.
+    pub(super) fn scene<'a>(&'a self, channel: usize, point: OperatingPoint, response: &'a Response) -> Scene<'a> {
         Scene {
             spec: &self.spec,
             construction: self.class.construction(),
             strengths: self.strengths,
             bearing: &self.bearing,
-            channel: &self.channels[channel],
+            response,
+            coupling: self.channels[channel].coupling,
             tones: Tones {
                 gain: self.config.tone_gain(),
                 smear: SMEAR,
+                locked_smear: match self.spec.axis {
+                    Axis::Hertz => SMEAR,
+                    Axis::Orders => 0.0,
+                },
             },
             point,
             force: (f64::from(point.rpm) / self.nominal_rpm).powi(2),
@@ -171,7 +184,8 @@ impl Machine {
         };
         let mut powers = vec![0.0; usize::from(self.spec.bins)];
         let fault = std::iter::once((kind, severity));
-        self.scene(0, point)
+        let response = self.response(0, point);
+        self.scene(0, point, &response)
             .paint(fault, 0.0, &mut powers, |_, heard| heard.power());
         powers.into_iter().map(f64::from).collect()
     }

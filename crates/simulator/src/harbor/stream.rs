@@ -48,6 +48,8 @@ struct Held {
     levels: Vec<f32>,
     centres: Vec<f32>,
     spreads: Vec<f32>,
+    /// Frequencies as shares of the range.
+    heights: Vec<f32>,
 }
 
 impl<'a> Stream<'a> {
@@ -59,6 +61,7 @@ impl<'a> Stream<'a> {
             levels: vec![0.0; length],
             centres: vec![0.0; length],
             spreads: vec![0.0; length],
+            heights: vec![0.0; length],
         };
         Self { machine, steps, held }
     }
@@ -136,7 +139,9 @@ impl Held {
             let own = sensor * bins..(sensor + 1) * bins;
             let (centres, spreads) = (&mut self.centres[own.clone()], &mut self.spreads[own.clone()]);
             let fault = fault.filter(|(_, severity)| *severity > 0.0).into_iter();
-            let scene = machine.scene(sensor, self.point);
+            let response = machine.response(sensor, self.point);
+            self.heights[own.clone()].copy_from_slice(&response.height);
+            let scene = machine.scene(sensor, self.point, &response);
             scene.paint(fault, bustle, &mut self.levels[own], |bin, heard| {
                 // A steady line scatters only against the noise about it.
                 let tonality = heard.tonality();
@@ -153,8 +158,8 @@ impl Held {
         let gain_db = (wander.gain_db + machine.benign_db(slow)) as f32;
         let tilt_db = wander.tilt_db as f32;
         let bins = usize::from(machine.config.bins);
-        for (levels, channel) in self.levels.chunks_exact_mut(bins).zip(&machine.channels) {
-            for (level, height) in levels.iter_mut().zip(&channel.height) {
+        for (levels, heights) in self.levels.chunks_exact_mut(bins).zip(self.heights.chunks_exact(bins)) {
+            for (level, height) in levels.iter_mut().zip(heights) {
                 *level *= ((gain_db + tilt_db * (height - 0.5)) * DB).exp();
             }
             if let Some(ramp) = machine.ramp() {

@@ -2,6 +2,7 @@
 
 mod failures;
 mod noise;
+mod orders;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -21,7 +21,8 @@ pub(super) struct Corpora {
     /// Only sensors whose site/machine/sensor matches; * stands for anything
     #[arg(long, value_name = "GLOB")]
     pub(super) sensors: Option<String>,
-    /// JSON file with the spectrum specification [default: acceleration in g, peak, 0 to 12.8 kHz, full scale 10 g]
+    /// JSON file with the spectrum specification [default: what lies beside the corpora as FILE.spec.json; else acceleration in
+    /// g, peak, 0 to 12.8 kHz, full scale 10 g]
     #[arg(long, value_name = "FILE")]
     pub(super) spec: Option<PathBuf>,
 }
@@ -56,18 +57,28 @@ impl Corpora {
         Ok(Filter { sensors, splits })
     }
 
-    /// The specification: the one given, or the corpus default for the rows' bins.
+    /// The specification: the one given, that beside each corpus, or the corpus default for the rows' bins.
     pub(super) fn spec(&self, rows: &[Row]) -> Result<SpectrumSpec> {
         let bins = rows.first().map_or(0, |row| row.bins.len());
         let bins = u16::try_from(bins).with_context(|| format!("--corpus: {bins} bins are too many"))?;
-        let spec = match &self.spec {
-            None => SpectrumSpec::corpus_default(bins),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("--spec {}", path.display()))?;
-                serde_json::from_str(&text).with_context(|| format!("--spec {}", path.display()))?
+        if let Some(path) = &self.spec {
+            return read_spec(path).with_context(|| format!("--spec {}", path.display()));
+        }
+        let mut specs = self.corpus.iter().map(|corpus| match spec_beside(corpus) {
+            path if path.exists() => read_spec(&path).with_context(|| path.display().to_string()),
+            _ => Ok(SpectrumSpec::corpus_default(bins).parse()?),
+        });
+        let first = specs.next().context("--corpus: there is none")??;
+        for (spec, corpus) in specs.zip(&self.corpus[1..]) {
+            if spec? != first {
+                bail!(
+                    "--corpus: the specification beside {} is another than that of {}; --spec says which holds",
+                    corpus.display(),
+                    self.corpus[0].display()
+                );
             }
-        };
-        Ok(spec.parse()?)
+        }
+        Ok(first)
     }
 
     /// The files' digests, for the record of what a model was trained on.
@@ -75,6 +86,18 @@ impl Corpora {
         let total = rows.len() as u64;
         self.corpus.iter().map(|path| digest(path, total)).collect()
     }
+}
+
+/// Where the specification of a corpus's spectra may lie.
+pub(super) fn spec_beside(corpus: &Path) -> PathBuf {
+    let mut name = corpus.as_os_str().to_owned();
+    name.push(".spec.json");
+    name.into()
+}
+
+fn read_spec(path: &Path) -> Result<SpectrumSpec> {
+    let spec: SpectrumSpec = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    Ok(spec.parse()?)
 }
 
 fn digest(path: &Path, rows: u64) -> Result<CorpusFile> {

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tocsin_corpus::{Row, SensorName, Writer};
-use tocsin_domain::Slug;
+use tocsin_domain::spec::Axis;
+use tocsin_domain::{Slug, SpectrumSpec};
 use tocsin_simulator::harbor::{Config, Fleet, Machine};
 
-use super::corpora::bar;
+use super::corpora::{bar, spec_beside};
 use crate::output::Output;
 
 /// Seconds of a day.
@@ -36,17 +37,42 @@ pub(super) struct Simulate {
     /// Bins of a spectrum
     #[arg(long, value_name = "N", default_value_t = 64)]
     bins: u16,
+    /// What the bins are counted along
+    #[arg(long, value_enum, value_name = "AXIS", default_value = "hertz")]
+    axis: AxisArg,
+    /// Spectra averaged into one reading
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    averages: u16,
     /// Sensors on each machine
     #[arg(long, value_name = "N", default_value_t = 1)]
     sensors: usize,
     /// The site all machines stand at
     #[arg(long, value_name = "NAME", default_value = "harbor")]
     site: String,
-    /// Parquet file to write
+    /// Parquet file to write; where its spectra are not those of a corpus that says nothing, their specification goes beside
+    /// it, as FILE.spec.json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
     output: Output,
+}
+
+/// What the bins are counted along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AxisArg {
+    /// Frequency, to 12.8 kHz: lines wander with the speed
+    Hertz,
+    /// Multiples of the shaft's rotation, to 128: its lines stand still
+    Orders,
+}
+
+impl From<AxisArg> for Axis {
+    fn from(axis: AxisArg) -> Self {
+        match axis {
+            AxisArg::Hertz => Self::Hertz,
+            AxisArg::Orders => Self::Orders,
+        }
+    }
 }
 
 impl Simulate {
@@ -62,6 +88,7 @@ impl Simulate {
         bar.finish_and_clear();
         let rows = writer.finish()?;
         eprintln!("{rows} readings written to {}", self.out.display());
+        self.write_spec(fleet.spec())?;
         let failures: Vec<Value> = fleet
             .machines()
             .iter()
@@ -74,12 +101,30 @@ impl Simulate {
         )
     }
 
+    /// Puts the specification beside the corpus, or takes away one that was left there.
+    fn write_spec(&self, spec: &SpectrumSpec) -> Result<()> {
+        let path = spec_beside(&self.out);
+        let says = || path.display().to_string();
+        if *spec == SpectrumSpec::corpus_default(spec.bins) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(says),
+                _ => return Ok(()),
+            }
+        }
+        let text = serde_json::to_string_pretty(spec).context("the specification")?;
+        std::fs::write(&path, text + "\n").with_context(says)?;
+        eprintln!("their specification written to {}", path.display());
+        Ok(())
+    }
+
     fn config(&self) -> Result<Config> {
         let length = duration("--days", self.days * DAY_S)?;
         let mut config = Config {
             machines: self.machines,
             sensors: self.sensors,
             bins: self.bins,
+            axis: self.axis.into(),
+            averages: self.averages,
             length,
             interval: duration("--interval", self.interval)?,
             ..Config::with_seed(self.seed)
