@@ -1,5 +1,7 @@
 //! A small bundle for the tests of this crate, with weights drawn by a seeded generator.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tocsin_domain::{Detector, Scores, Slug, Timestamp};
@@ -11,7 +13,9 @@ use crate::onnx::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     type_proto,
 };
-use crate::{BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, TargetSpace, Variant};
+use crate::{
+    BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant,
+};
 use crate::{bundle, onnx};
 
 pub(crate) const BINS: usize = 32;
@@ -76,6 +80,7 @@ pub(crate) fn parts() -> BundleParts {
         format: Manifest::FORMAT,
         class: Slug::parse("class", "mill").expect("a name"),
         variant: Variant::Dense,
+        objective: Objective::default(),
         bins: BINS as u16,
         latent: LATENT as u16,
         full_scale: 10.0,
@@ -89,6 +94,7 @@ pub(crate) fn parts() -> BundleParts {
             training_loss: 0.2,
             best_epoch: 3,
             epochs: 5,
+            figures: BTreeMap::new(),
         },
         files: Default::default(),
     };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::{Slug, Timestamp};
 
 use crate::error::BundleError;
+use crate::objective::Objective;
 
 /// Name of the manifest in a bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -21,14 +22,41 @@ pub enum Variant {
     Dense,
     /// Convolutional along the frequency axis.
     Conv,
+    /// No network: the error that principal components leave (Jackson and Mudholkar 1979), as a linear autoencoder.
+    Pca,
+    /// No network: the distance in the metric of the healthy covariance, as a linear autoencoder whose error it is.
+    Mahalanobis,
+    /// Trained elsewhere and brought as ONNX files that keep the contract of a bundle.
+    Foreign,
 }
 
 impl Variant {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Dense, Self::Conv, Self::Pca, Self::Mahalanobis, Self::Foreign];
+
+    /// Whether it is a network that Tocsin trains to an objective, and not a closed form or one trained elsewhere.
+    pub fn is_network(self) -> bool {
+        matches!(self, Self::Dense | Self::Conv)
+    }
+
+    /// The name of one trained to an objective, such as `dense_denoising`; `residual_pca` where none is trained, since
+    /// that of the class's other detectors is `pca`.
+    pub fn name_with(self, objective: Objective) -> String {
+        if self.is_network() {
+            format!("{self}_{objective}")
+        } else {
+            format!("residual_{self}")
+        }
+    }
+
     /// The name in manifests, reports and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dense => "dense",
             Self::Conv => "conv",
+            Self::Pca => "pca",
+            Self::Mahalanobis => "mahalanobis",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -43,14 +71,11 @@ impl std::str::FromStr for Variant {
     type Err = tocsin_domain::Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "dense" => Ok(Self::Dense),
-            "conv" => Ok(Self::Conv),
-            _ => Err(tocsin_domain::Invalid::new(
-                "variant",
-                format!("{text:?} is neither dense nor conv"),
-            )),
-        }
+        let found = Self::ALL.into_iter().find(|variant| variant.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            tocsin_domain::Invalid::new("variant", format!("{text:?} is none of {names}"))
+        })
     }
 }
 
@@ -60,6 +85,8 @@ impl std::str::FromStr for Variant {
 pub enum TargetSpace {
     /// ln(1 + s / s0), then each bin less its training mean, over its training standard deviation.
     StandardisedLog,
+    /// That of a model trained elsewhere, known to it alone.
+    Own,
 }
 
 /// A corpus file a bundle was trained on.
@@ -103,6 +130,10 @@ pub struct Metrics {
     pub best_epoch: u32,
     /// Epochs run to find it.
     pub epochs: u32,
+    /// What the objective asks for beside the error, as it came out, by name: `kl` (nats a row), `active_latents`, `beta`
+    /// and `collapses` of a variational one, `activation` of a sparse one, `jacobian` (squared norm) of a contractive one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// One file of a bundle.
@@ -123,6 +154,9 @@ pub struct Manifest {
     pub class: Slug,
     /// Kind of autoencoder.
     pub variant: Variant,
+    /// What a network was trained to do; where a manifest doesn't say, it was denoising. Means nothing for the others.
+    #[serde(default)]
+    pub objective: Objective,
     /// Bins of a spectrum.
     pub bins: u16,
     /// Numbers in a latent.
@@ -148,6 +182,16 @@ pub struct Manifest {
 impl Manifest {
     /// The form this program writes.
     pub const FORMAT: u32 = 1;
+
+    /// The largest latent for spectra of `bins` bins. What is wider than the spectrum needs an objective that regularises.
+    pub fn most_latents(bins: u16) -> u16 {
+        bins.saturating_mul(2)
+    }
+
+    /// Name of the residual detector in reports: [`Variant::name_with`].
+    pub fn network_name(&self) -> String {
+        self.variant.name_with(self.objective)
+    }
 
     /// Reads a manifest. An error names the field.
     pub fn from_json(bytes: &[u8]) -> Result<Self, BundleError> {
@@ -182,12 +226,13 @@ impl Manifest {
         if !(SpectrumSpec::MIN_BINS..=SpectrumSpec::MAX_BINS).contains(&self.bins) {
             return Err(format!("bins: {} is outside 32 to 4096", self.bins));
         }
-        if self.latent == 0 || self.latent > self.bins {
+        if !(1..=Self::most_latents(self.bins)).contains(&self.latent) {
             return Err(format!(
-                "latent: {} is not between 1 and the number of bins",
+                "latent: {} is not between 1 and twice the number of bins",
                 self.latent
             ));
         }
+        self.objective.parse().map_err(|invalid| invalid.to_string())?;
         if !(self.full_scale.is_finite() && self.full_scale > 0.0) {
             return Err(format!("full_scale: {} must be finite and positive", self.full_scale));
         }
@@ -234,6 +279,7 @@ mod tests {
             (manifest.variant, manifest.bins, manifest.latent),
             (Variant::Conv, 64, 12)
         );
+        assert_eq!(manifest.objective, Objective::Denoising { noise: 0.3 });
         assert_eq!(manifest.lineage.rows_by_split["cal"], 2924);
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
     }
@@ -257,10 +303,15 @@ mod tests {
         let cases = [
             ("/format", 2.into(), "format: 2"),
             ("/bins", 8.into(), "bins: 8"),
-            ("/latent", 65.into(), "latent: 65"),
+            ("/latent", 129.into(), "latent: 129"),
             ("/s0", 0.0.into(), "s0: 0"),
             ("/full_scale", (-1.0).into(), "full_scale: -1"),
             ("/variant", "vae".into(), "vae"),
+            (
+                "/objective",
+                serde_json::json!({"kind": "masking", "share": 2.0}),
+                "objective.share: 2",
+            ),
         ];
         for (field, value, words) in cases {
             let error = changed(field, Some(value)).unwrap_err();

@@ -15,7 +15,9 @@ use tocsin_models::onnx::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
     type_proto,
 };
-use tocsin_models::{BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, TargetSpace, Variant, onnx};
+use tocsin_models::{
+    BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant, onnx,
+};
 
 /// Bins of the fixture's spectra.
 pub(crate) const BINS: usize = 32;
@@ -44,6 +46,7 @@ fn manifest() -> Manifest {
         format: Manifest::FORMAT,
         class: Slug::parse("class", "pump").expect("a name"),
         variant: Variant::Dense,
+        objective: Objective::default(),
         bins: BINS as u16,
         latent: LATENT as u16,
         full_scale: FULL_SCALE,
@@ -64,6 +67,7 @@ fn manifest() -> Manifest {
             training_loss: 0.0,
             best_epoch: 1,
             epochs: 1,
+            figures: BTreeMap::new(),
         },
         files: BTreeMap::new(),
     }

@@ -7,9 +7,10 @@ mod graph;
 
 use burn::tensor::Tensor;
 use tocsin_detect::Standardise;
-use tocsin_models::onnx;
+use tocsin_models::{Objective, onnx};
 
-use crate::network::{Autoencoder, Conv, Dense, Down, KERNEL, Linear, Up, padded_bins};
+use crate::linear::LinearModel;
+use crate::network::{Autoencoder, Body, Conv, Dense, Down, KERNEL, LOG_VARIANCE, Linear, Up, padded_bins};
 use graph::Graph;
 
 /// What lies between linear amplitude and the network's space.
@@ -23,34 +24,84 @@ pub struct Preprocessing<'a> {
     pub standardise: &'a Standardise,
 }
 
-/// The autoencoder as a file: `bins` to `target`, `reconstruction` and `latent`.
-pub(crate) fn autoencoder(network: &Autoencoder, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
-    let standardise = preprocessing.standardise;
-    let bins = standardise.bins();
+/// The autoencoder as a file: `bins` to `target`, `reconstruction` and `latent`, and to `score` where the objective scores
+/// rows by more than their error.
+pub(crate) fn autoencoder(
+    network: &Autoencoder,
+    objective: Objective,
+    latent: usize,
+    preprocessing: Preprocessing<'_>,
+) -> Vec<u8> {
+    let bins = preprocessing.standardise.bins();
     let mut graph = Graph::new("autoencoder");
-    let scale: Vec<f32> = standardise.sd().iter().map(|sd| 1.0 / sd).collect();
-    let shift: Vec<f32> = standardise
-        .mean()
+    let target = preprocessing.target(&mut graph);
+    let features = match &network.body {
+        Body::Dense(dense) => features_dense(&mut graph, dense, &target),
+        Body::Conv(conv) => features_conv(&mut graph, conv, &target, bins),
+    };
+    let mut code = linear(&mut graph, network.body.encoder_latent(), "encoder_latent", &features);
+    if network.bounded {
+        code = graph.op("Sigmoid", &[&code]);
+    }
+    let rebuilt = decode(&mut graph, network, &code, bins);
+    let mut outputs = vec![
+        (target.clone(), onnx::TARGET, bins),
+        (rebuilt.clone(), onnx::RECONSTRUCTION, bins),
+        (code.clone(), onnx::LATENT, latent),
+    ];
+    if let (Objective::VariationalElbo { beta }, Some(layer)) = (objective, &network.log_variance) {
+        let log_variance = linear(&mut graph, layer, "log_variance", &features);
+        let log_variance = graph.clip(&log_variance, -LOG_VARIANCE, LOG_VARIANCE);
+        let divergence = divergence(&mut graph, &code, &log_variance);
+        let difference = graph.op("Sub", &[&target, &rebuilt]);
+        let squared = graph.op("Mul", &[&difference, &difference]);
+        let error = graph.mean_of_row(&squared);
+        let weighed = graph.with_weight("Mul", &divergence, "beta", &[], &[2.0 * beta / bins as f32]);
+        outputs.push((graph.op("Add", &[&error, &weighed]), onnx::SCORE, 1));
+    }
+    let named: Vec<_> = outputs
         .iter()
-        .zip(&scale)
-        .map(|(mean, scale)| -mean * scale)
+        .map(|(value, name, size)| (value.as_str(), *name, *size))
         .collect();
-    let ratio = graph.with_weight("Mul", onnx::BINS, "inverse_s0", &[], &[1.0 / preprocessing.s0]);
-    let from_one = graph.with_weight("Add", &ratio, "one", &[], &[1.0]);
-    let log = graph.op("Log", &[&from_one]);
-    let scaled = graph.with_weight("Mul", &log, "inverse_sd", &[bins], &scale);
-    let target = graph.with_weight("Add", &scaled, "shift", &[bins], &shift);
-    let (code, rebuilt) = match network {
-        Autoencoder::Dense(dense) => {
-            let code = encode_dense(&mut graph, dense, &target);
-            let rebuilt = decode_dense(&mut graph, dense, &code);
-            (code, rebuilt)
-        }
-        Autoencoder::Conv(conv) => {
-            let code = encode_conv(&mut graph, conv, &target, bins);
-            let rebuilt = decode_conv(&mut graph, conv, &code, bins);
-            (code, rebuilt)
-        }
+    graph.finish((onnx::BINS, bins), &named)
+}
+
+/// The divergence of each row's latents from a standard normal distribution, in nats: rows x 1.
+fn divergence(graph: &mut Graph, mean: &str, log_variance: &str) -> String {
+    let variance = graph.op("Exp", &[log_variance]);
+    let squared = graph.op("Mul", &[mean, mean]);
+    let sum = graph.op("Add", &[&variance, &squared]);
+    let difference = graph.op("Sub", &[&sum, log_variance]);
+    let each = graph.with_weight("Sub", &difference, "one_each", &[], &[1.0]);
+    let sum = graph.sum_of_row(&each);
+    graph.with_weight("Mul", &sum, "half", &[], &[0.5])
+}
+
+fn decode(graph: &mut Graph, network: &Autoencoder, latent: &str, bins: usize) -> String {
+    match &network.body {
+        Body::Dense(dense) => decode_dense(graph, dense, latent),
+        Body::Conv(conv) => decode_conv(graph, conv, latent, bins),
+    }
+}
+
+/// The decoder as a file: `latent` to `spectrum`, from zero to full scale.
+pub(crate) fn decoder(network: &Autoencoder, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
+    let bins = preprocessing.standardise.bins();
+    let mut graph = Graph::new("decoder");
+    let rebuilt = decode(&mut graph, network, onnx::LATENT, bins);
+    let spectrum = preprocessing.spectrum(&mut graph, &rebuilt);
+    graph.finish((onnx::LATENT, latent), &[(&spectrum, onnx::SPECTRUM, bins)])
+}
+
+/// A linear model as a file, with the same inputs and outputs as a network.
+pub(crate) fn linear_autoencoder(model: &LinearModel, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
+    let bins = preprocessing.standardise.bins();
+    let mut graph = Graph::new("autoencoder");
+    let target = preprocessing.target(&mut graph);
+    let code = graph.with_weight("MatMul", &target, "encode", &[bins, latent], &model.encode);
+    let rebuilt = match &model.rebuild {
+        Some(matrix) => graph.with_weight("MatMul", &target, "rebuild", &[bins, bins], matrix),
+        None => graph.with_weight("MatMul", &code, "decode", &[latent, bins], &model.decode),
     };
     graph.finish(
         (onnx::BINS, bins),
@@ -62,30 +113,48 @@ pub(crate) fn autoencoder(network: &Autoencoder, latent: usize, preprocessing: P
     )
 }
 
-/// The decoder as a file: `latent` to `spectrum`, from zero to full scale.
-pub(crate) fn decoder(network: &Autoencoder, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
-    let standardise = preprocessing.standardise;
-    let bins = standardise.bins();
+/// A linear model's decoder as a file.
+pub(crate) fn linear_decoder(model: &LinearModel, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
+    let bins = preprocessing.standardise.bins();
     let mut graph = Graph::new("decoder");
-    let rebuilt = match network {
-        Autoencoder::Dense(dense) => decode_dense(&mut graph, dense, onnx::LATENT),
-        Autoencoder::Conv(conv) => decode_conv(&mut graph, conv, onnx::LATENT, bins),
-    };
-    let scaled = graph.with_weight("Mul", &rebuilt, "sd", &[bins], standardise.sd());
-    let log = graph.with_weight("Add", &scaled, "mean", &[bins], standardise.mean());
-    // The canonical form holds nothing beyond full scale; without an end the exponential could overflow.
-    let top = (preprocessing.full_scale / preprocessing.s0).ln_1p();
-    let held = graph.clip(&log, 0.0, top);
-    let exponential = graph.op("Exp", &[&held]);
-    let ratio = graph.with_weight("Sub", &exponential, "one", &[], &[1.0]);
-    let spectrum = graph.with_weight("Mul", &ratio, "s0", &[], &[preprocessing.s0]);
+    let rebuilt = graph.with_weight("MatMul", onnx::LATENT, "decode", &[latent, bins], &model.decode);
+    let spectrum = preprocessing.spectrum(&mut graph, &rebuilt);
     graph.finish((onnx::LATENT, latent), &[(&spectrum, onnx::SPECTRUM, bins)])
 }
 
-fn encode_dense(graph: &mut Graph, dense: &Dense, rows: &str) -> String {
+impl Preprocessing<'_> {
+    /// From linear amplitude to the network's space.
+    fn target(self, graph: &mut Graph) -> String {
+        let standardise = self.standardise;
+        let bins = standardise.bins();
+        let scale: Vec<f32> = standardise.sd().iter().map(|sd| 1.0 / sd).collect();
+        let means = standardise.mean().iter().zip(&scale);
+        let shift: Vec<f32> = means.map(|(mean, scale)| -mean * scale).collect();
+        let ratio = graph.with_weight("Mul", onnx::BINS, "inverse_s0", &[], &[1.0 / self.s0]);
+        let from_one = graph.with_weight("Add", &ratio, "one", &[], &[1.0]);
+        let log = graph.op("Log", &[&from_one]);
+        let scaled = graph.with_weight("Mul", &log, "inverse_sd", &[bins], &scale);
+        graph.with_weight("Add", &scaled, "shift", &[bins], &shift)
+    }
+
+    /// From the network's space to linear amplitude.
+    fn spectrum(self, graph: &mut Graph, rebuilt: &str) -> String {
+        let standardise = self.standardise;
+        let bins = standardise.bins();
+        let scaled = graph.with_weight("Mul", rebuilt, "sd", &[bins], standardise.sd());
+        let log = graph.with_weight("Add", &scaled, "mean", &[bins], standardise.mean());
+        // The canonical form holds nothing beyond full scale; without an end the exponential could overflow.
+        let top = (self.full_scale / self.s0).ln_1p();
+        let held = graph.clip(&log, 0.0, top);
+        let exponential = graph.op("Exp", &[&held]);
+        let ratio = graph.with_weight("Sub", &exponential, "one", &[], &[1.0]);
+        graph.with_weight("Mul", &ratio, "s0", &[], &[self.s0])
+    }
+}
+
+fn features_dense(graph: &mut Graph, dense: &Dense, rows: &str) -> String {
     let hidden = linear(graph, &dense.encoder_hidden, "encoder_hidden", rows);
-    let hidden = graph.op("Relu", &[&hidden]);
-    linear(graph, &dense.encoder_latent, "encoder_latent", &hidden)
+    graph.op("Relu", &[&hidden])
 }
 
 fn decode_dense(graph: &mut Graph, dense: &Dense, latent: &str) -> String {
@@ -94,7 +163,7 @@ fn decode_dense(graph: &mut Graph, dense: &Dense, latent: &str) -> String {
     linear(graph, &dense.decoder_bins, "decoder_bins", &hidden)
 }
 
-fn encode_conv(graph: &mut Graph, conv: &Conv, rows: &str, bins: usize) -> String {
+fn features_conv(graph: &mut Graph, conv: &Conv, rows: &str, bins: usize) -> String {
     let mut positions = padded_bins(bins);
     let mut values = rows.to_owned();
     if positions > bins {
@@ -106,8 +175,7 @@ fn encode_conv(graph: &mut Graph, conv: &Conv, rows: &str, bins: usize) -> Strin
         positions /= 2;
         channels = layer.bias.dims()[0];
     }
-    let flat = graph.reshape(&values, &[positions * channels]);
-    linear(graph, &conv.encoder_latent, "encoder_latent", &flat)
+    graph.reshape(&values, &[positions * channels])
 }
 
 fn decode_conv(graph: &mut Graph, conv: &Conv, latent: &str, bins: usize) -> String {

@@ -1,19 +1,22 @@
-//! The training loop: Adam on the mean squared error, stopped where healthy rows that were held out stop getting better,
-//! and then once more on all rows.
+//! The training loop: Adam with weight decay on the squared error and what the objective adds, stopped where healthy rows that were held out
+//! stop getting better, and then once more on all rows.
+
+mod corruption;
+mod loss;
+mod run;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand_distr::{Distribution, Normal};
-use tocsin_models::{Metrics, Variant};
+use tocsin_models::{Metrics, Objective, Variant};
 
-use crate::network::Autoencoder;
+use crate::network::{Autoencoder, Shape};
+use run::{Epoch, Run};
+
+/// Times that a divergence which silenced the latents is given less weight, and the factor.
+const COLLAPSES: u32 = 3;
+const LESS: f32 = 0.25;
 
 /// How to train. [`FitOptions::of`] gives what was found to work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,8 +31,11 @@ pub struct FitOptions {
     pub learning_rate: f64,
     /// Weight decay (Loshchilov and Hutter 2019).
     pub weight_decay: f32,
-    /// Standard deviation of the noise added to standardised inputs, not to targets (Vincent et al. 2008).
-    pub noise: f32,
+    /// What the network is trained to do.
+    pub objective: Objective,
+    /// Share of the rows, those with the largest errors of each batch, that teach nothing: what survives faults among rows
+    /// taken for healthy (trimmed loss, Shen and Sanghavi 2019). 0 to below 0.5.
+    pub trim: f64,
     /// Share of each sensor's rows, the last in time, held out for early stopping.
     pub held_out_share: f64,
 }
@@ -43,11 +49,13 @@ impl FitOptions {
             batch: 64,
             learning_rate: 5e-3,
             weight_decay: 1e-4,
-            noise: 0.3,
+            objective: Objective::default(),
+            trim: 0.0,
             held_out_share: 0.2,
         };
         match variant {
-            Variant::Dense => dense,
+            // What is computed or brought and not trained knows the held-out share alone.
+            Variant::Dense | Variant::Pca | Variant::Mahalanobis | Variant::Foreign => dense,
             Variant::Conv => Self {
                 epochs: 120,
                 patience: 15,
@@ -78,7 +86,10 @@ pub struct Progress {
     pub epochs: u32,
     /// Mean squared error on the rows trained on, while training.
     pub training_loss: f64,
-    /// Mean squared error on the rows held out; in a refit they are trained on too.
+    /// What the objective added to it, weighted: a divergence, a norm; 0 for those that add nothing.
+    pub penalty: f64,
+    /// Mean squared error on the rows held out, with the divergence of a variational objective; in a refit they are
+    /// trained on too.
     pub validation_loss: f64,
     /// Rows trained on per second.
     pub rows_per_second: f64,
@@ -106,6 +117,16 @@ impl Rows {
         }
     }
 
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.values.len() / self.bins
+    }
+
+    fn tensor(&self, places: &[usize]) -> Tensor<2> {
+        let shape = [places.len(), self.bins];
+        Tensor::from_data(TensorData::new(self.gather(places), shape), &Device::flex())
+    }
+
     fn gather(&self, places: &[usize]) -> Vec<f32> {
         places
             .iter()
@@ -115,150 +136,133 @@ impl Rows {
     }
 }
 
-/// Trains the network that `draw` gives untrained: first without the rows held out, to find the number of epochs, then
-/// anew, from the same weights, on all rows.
+/// A trained network.
+pub(crate) struct Fitted {
+    /// The network, to be served.
+    pub(crate) network: Autoencoder,
+    /// What it was trained to do in the end.
+    pub(crate) objective: Objective,
+    /// How it went.
+    pub(crate) metrics: Metrics,
+}
+
+/// Trains a network: first without the rows held out, to find the number of epochs, then anew, from the same weights, on
+/// all rows.
 ///
 /// The rows held out are the newest, and a machine drifts: a network that has never seen them calls their like unhealthy
 /// several times as often, which is why they are not left out in the end.
 ///
+/// A variational network whose divergence has silenced its latents (KL collapse) is trained again with a quarter of the
+/// weight, three times at most; how often is among the figures.
+///
 /// Nothing when `progress`, which hears of every epoch, breaks it off.
 pub(crate) fn fit(
-    draw: impl Fn(&mut StdRng) -> Autoencoder,
+    shape: Shape,
     rows: &Rows,
     options: FitOptions,
     seed: u64,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Option<(Autoencoder, Metrics)> {
-    let start = Instant::now();
-    let mut trained_rows = 0;
-    let mut tell = |stage, epoch, epochs, left: u32, training_loss, validation_loss, count: usize| {
-        trained_rows += count;
-        let rate = trained_rows as f64 / start.elapsed().as_secs_f64();
-        progress(Progress {
-            stage,
-            epoch,
-            epochs,
-            training_loss,
-            validation_loss,
-            rows_per_second: rate,
-            time_left: Duration::from_secs_f64(f64::from(left) * count as f64 / rate),
-        })
-        .continue_value()
-    };
+) -> Option<Fitted> {
+    let mut options = options;
+    let mut collapses = 0;
+    loop {
+        let objective = options.objective;
+        let mut fitted = once(Shape { objective, ..shape }, rows, options, seed, &mut progress)?;
+        let (Some(beta), figures) = (objective.beta(), &mut fitted.metrics.figures) else {
+            return Some(fitted);
+        };
+        figures.insert("collapses".to_owned(), collapses.into());
+        let active = figures.get("active_latents").copied().unwrap_or(0.0);
+        if active >= least_active(shape.latent) || collapses == COLLAPSES {
+            return Some(fitted);
+        }
+        tracing::warn!(
+            beta,
+            active,
+            latents = shape.latent,
+            "KL collapse: trained again with less weight"
+        );
+        options.objective = objective.with_beta(beta * LESS);
+        collapses += 1;
+    }
+}
 
-    let mut run = Run::new(&draw, rows, options, seed);
+/// Latents below which a network has collapsed: a quarter, and two at least where there are two.
+fn least_active(latent: usize) -> f64 {
+    (latent as f64 / 4.0).max(2.0).min(latent as f64)
+}
+
+/// One search and one refit.
+fn once(
+    shape: Shape,
+    rows: &Rows,
+    options: FitOptions,
+    seed: u64,
+    progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
+) -> Option<Fitted> {
+    let mut teller = Teller::new(progress);
+    let mut search = Run::new(shape, rows, options, seed);
     let (mut best_epoch, mut validation_loss, mut epochs) = (0, f64::INFINITY, 0);
     while epochs < options.epochs && epochs - best_epoch < options.patience {
         epochs += 1;
-        let (training, validation) = run.epoch(&rows.rest, epochs);
-        if validation < validation_loss {
-            (best_epoch, validation_loss) = (epochs, validation);
+        let done = search.epoch(&rows.rest, epochs);
+        if done.validation < validation_loss {
+            (best_epoch, validation_loss) = (epochs, done.validation);
         }
         let left = 2 * options.epochs - epochs;
-        tell(
-            Stage::Search,
-            epochs,
-            options.epochs,
-            left,
-            training,
-            validation,
-            rows.rest.len(),
-        )?;
+        teller.tell((Stage::Search, epochs, options.epochs), left, done, rows.rest.len())?;
     }
 
-    let all: Vec<usize> = (0..rows.values.len() / rows.bins).collect();
-    let mut run = Run::new(&draw, rows, options, seed);
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let mut refit = Run::new(shape, rows, options, seed);
     let mut training_loss = f64::INFINITY;
     for epoch in 1..=best_epoch {
-        let (training, validation) = run.epoch(&all, epoch);
-        training_loss = training;
-        tell(
-            Stage::Refit,
-            epoch,
-            best_epoch,
-            best_epoch - epoch,
-            training,
-            validation,
-            all.len(),
-        )?;
+        let done = refit.epoch(&all, epoch);
+        training_loss = done.training;
+        teller.tell((Stage::Refit, epoch, best_epoch), best_epoch - epoch, done, all.len())?;
     }
     let metrics = Metrics {
         validation_loss,
         training_loss,
         best_epoch,
         epochs,
+        figures: refit.figures(),
     };
-    Some((run.network.valid(), metrics))
+    Some(Fitted {
+        network: refit.network(),
+        objective: options.objective,
+        metrics,
+    })
 }
 
-/// One training from untrained weights.
-struct Run<'a> {
-    rows: &'a Rows,
-    options: FitOptions,
-    rng: StdRng,
-    network: Autoencoder,
-    optimizer: ModuleOptimizer,
-    held_out: Tensor<2>,
+/// Tells of epochs, with the speed so far.
+struct Teller<'a, F> {
+    progress: &'a mut F,
+    start: Instant,
+    rows: usize,
 }
 
-impl<'a> Run<'a> {
-    fn new(draw: impl Fn(&mut StdRng) -> Autoencoder, rows: &'a Rows, options: FitOptions, seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let network = draw(&mut rng);
-        let optimizer = AdamWConfig::new().with_weight_decay(options.weight_decay).init();
-        let shape = [rows.held_out.len(), rows.bins];
-        let held_out = Tensor::from_data(TensorData::new(rows.gather(&rows.held_out), shape), &Device::flex());
-        Self {
-            rows,
-            options,
-            rng,
-            network,
-            optimizer,
-            held_out,
-        }
+impl<'a, F: FnMut(Progress) -> ControlFlow<()>> Teller<'a, F> {
+    fn new(progress: &'a mut F) -> Self {
+        let start = Instant::now();
+        let rows = 0;
+        Self { progress, start, rows }
     }
 
-    /// Goes once through the rows at `places`; the loss on them while training, and on the rows held out after it.
-    fn epoch(&mut self, places: &[usize], epoch: u32) -> (f64, f64) {
-        let mut order = places.to_vec();
-        order.shuffle(&mut self.rng);
-        let through = f64::from(epoch - 1) / f64::from(self.options.epochs);
-        let rate = self.options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * through).cos());
-        let mut training_loss = 0.0;
-        for batch in order.chunks(self.options.batch) {
-            let (input, target) = tensors(self.rows, batch, self.options.noise, &mut self.rng);
-            let loss = (self.network.forward(input) - target).square().mean();
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-            self.network = self.optimizer.step(rate, self.network.clone(), gradients);
-            training_loss += f64::from(loss.into_scalar::<f32>()) * batch.len() as f64 / order.len() as f64;
-        }
-        (training_loss, loss_of(&self.network.valid(), &self.held_out))
+    /// Tells of an epoch over `rows` rows with at most `left` like it to come. Nothing when it is to end here.
+    fn tell(&mut self, (stage, epoch, epochs): (Stage, u32, u32), left: u32, done: Epoch, rows: usize) -> Option<()> {
+        self.rows += rows;
+        let rate = self.rows as f64 / self.start.elapsed().as_secs_f64();
+        let told = (self.progress)(Progress {
+            stage,
+            epoch,
+            epochs,
+            training_loss: done.training,
+            penalty: done.penalty,
+            validation_loss: done.validation,
+            rows_per_second: rate,
+            time_left: Duration::from_secs_f64(f64::from(left) * rows as f64 / rate),
+        });
+        told.continue_value()
     }
-}
-
-/// A batch with noise, and without.
-fn tensors(rows: &Rows, batch: &[usize], noise: f32, rng: &mut StdRng) -> (Tensor<2>, Tensor<2>) {
-    let device = Device::flex().autodiff();
-    let shape = [batch.len(), rows.bins];
-    let target = rows.gather(batch);
-    let normal = Normal::new(0.0, noise).expect("the noise is finite and not negative");
-    let input: Vec<f32> = target.iter().map(|value| value + normal.sample(rng)).collect();
-    let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &device);
-    (tensor(input), tensor(target))
-}
-
-/// Mean squared error over all rows, in blocks.
-fn loss_of(network: &Autoencoder, rows: &Tensor<2>) -> f64 {
-    const BLOCK: usize = 1024;
-    let [count, bins] = rows.dims();
-    let mut sum = 0.0;
-    for first in (0..count).step_by(BLOCK) {
-        let block = rows.clone().slice([first..count.min(first + BLOCK), 0..bins]);
-        let loss: f32 = (network.forward(block.clone()) - block.clone())
-            .square()
-            .mean()
-            .into_scalar();
-        sum += f64::from(loss) * block.dims()[0] as f64;
-    }
-    sum / count as f64
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tocsin_domain::{BundleId, Timestamp};
-use tocsin_models::{BundleArchive, Manifest, Variant};
+use tocsin_models::{BundleArchive, Manifest, Objective, Variant};
 use tocsin_store::Store;
 use tocsin_store::training_job::TrainingJob;
 use tocsin_transport::Channel;
@@ -14,7 +14,10 @@ use tonic::Status;
 
 use crate::register::{may_pass, register};
 use crate::sets::{self, Sets};
-use crate::{Config, Progress, Stage, TrainError, TrainRequest, train_until};
+use crate::{Config, FitOptions, Progress, Stage, TrainError, TrainRequest, train_until};
+
+/// Readings taken for healthy and hardly so that a job tells of in the log, the worst.
+const SUSPECTS_LOGGED: usize = 10;
 
 /// Why an attempt came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,9 @@ pub(crate) enum JobError {
     /// The champion's manifest can't be read.
     #[error("the champion's manifest: {0}")]
     Champion(#[source] tocsin_models::BundleError),
+    /// The champion was trained elsewhere, where it would have to be trained again.
+    #[error("the champion was not trained by Tocsin: train another where it comes from, and push it")]
+    Foreign,
     /// The models can't be fitted.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -66,7 +72,12 @@ impl JobError {
             Self::Store(error) => matches!(error, tocsin_store::Error::Unavailable { .. }),
             Self::Registry(status) => may_pass(status),
             Self::Train(error) => matches!(error, TrainError::BrokenOff),
-            Self::NoSensors | Self::TooFew { .. } | Self::Row { .. } | Self::Champion(_) | Self::Died(_) => false,
+            Self::NoSensors
+            | Self::TooFew { .. }
+            | Self::Row { .. }
+            | Self::Champion(_)
+            | Self::Foreign
+            | Self::Died(_) => false,
         }
     }
 }
@@ -130,7 +141,7 @@ impl Workshop {
     }
 }
 
-/// Fits the same kind of network as the champion's; a dense one where there is none.
+/// Fits the same kind of network as the champion's, to the same end; a dense one where there is none.
 fn fit(
     config: &Config,
     job: &TrainingJob,
@@ -140,18 +151,25 @@ fn fit(
     stop: &CancellationToken,
 ) -> Result<BundleArchive, JobError> {
     let variant = champion.map_or(Variant::Dense, |champion| champion.variant);
+    if variant == Variant::Foreign {
+        return Err(JobError::Foreign);
+    }
     let request = TrainRequest {
         class: job.class_name.clone(),
         train: &sets.train,
         calibration: &sets.held_out,
         variant,
+        foreign: None,
         latent: champion.map(|champion| champion.latent),
         seed: job.id.0 as u64,
-        options: Some(config.options(variant)),
+        options: Some(FitOptions {
+            objective: champion.map_or_else(Objective::default, |champion| champion.objective),
+            ..config.options(variant)
+        }),
         corpora: Vec::new(),
         created_at: job.requested_at,
     };
-    let archive = train_until(&request, |progress| {
+    let trained = train_until(&request, |progress| {
         done.tell(progress);
         if stop.is_cancelled() {
             ControlFlow::Break(())
@@ -159,5 +177,9 @@ fn fit(
             ControlFlow::Continue(())
         }
     })?;
-    Ok(archive)
+    for suspect in trained.suspects.iter().take(SUSPECTS_LOGGED) {
+        let (sensor, captured_at) = (&suspect.sensor, suspect.captured_at);
+        tracing::warn!(%sensor, %captured_at, spreads = suspect.spreads, "a reading taken for healthy is rebuilt badly");
+    }
+    Ok(trained.archive)
 }

@@ -6,40 +6,127 @@ mod conv;
 mod dense;
 
 use burn::module::{Module, Param};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, Uniform};
-use tocsin_models::Variant;
+use tocsin_models::Objective;
 
 pub(crate) use conv::{Conv, Down, KERNEL, Up, padded_bins};
 pub(crate) use dense::Dense;
 
-/// An autoencoder of either kind.
+/// Where the logarithm of a variance ends, up and down: a spectrum far from all that was trained on must have a score.
+pub(crate) const LOG_VARIANCE: f32 = 10.0;
+
+/// An autoencoder: a body of either kind, and what its objective adds to the latent.
+#[derive(Module, Debug)]
+pub(crate) struct Autoencoder {
+    /// Encoder and decoder.
+    pub(crate) body: Body,
+    /// Features to the logarithm of each latent's variance, for a network that gives a distribution.
+    pub(crate) log_variance: Option<Linear>,
+    /// The latents pass a sigmoid.
+    pub(crate) bounded: bool,
+    /// Bins of a spectrum.
+    bins: usize,
+}
+
+/// The layers of either kind.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
-pub(crate) enum Autoencoder {
+pub(crate) enum Body {
     /// Fully connected.
     Dense(Dense),
     /// Convolutional.
     Conv(Conv),
 }
 
+/// What an encoder says of rows: each rows x latent.
+#[derive(Debug, Clone)]
+pub(crate) struct Code {
+    /// The latents; their means where they are a distribution.
+    pub(crate) latent: Tensor<2>,
+    /// The logarithm of their variances.
+    pub(crate) log_variance: Option<Tensor<2>>,
+}
+
 impl Autoencoder {
     /// Draws the weights of an untrained network.
-    pub(crate) fn new<R: Rng>(variant: Variant, bins: usize, latent: usize, rng: &mut R, device: &Device) -> Self {
-        match variant {
-            Variant::Dense => Self::Dense(Dense::new(bins, latent, rng, device)),
-            Variant::Conv => Self::Conv(Conv::new(bins, latent, rng, device)),
+    pub(crate) fn new<R: Rng>(shape: Shape, rng: &mut R, device: &Device) -> Self {
+        let Shape { bins, latent, .. } = shape;
+        let body = match shape.kind {
+            Kind::Dense => Body::Dense(Dense::new(bins, latent, rng, device)),
+            Kind::Conv => Body::Conv(Conv::new(bins, latent, rng, device)),
+        };
+        let log_variance = shape.objective.beta().map(|_| {
+            let features = body.encoder_latent().weight.dims()[0];
+            Linear::small(features, latent, rng, device)
+        });
+        Self {
+            body,
+            log_variance,
+            bounded: matches!(shape.objective, Objective::Sparse { .. }),
+            bins,
         }
     }
 
-    /// Reconstructions of standardised log spectra: rows x bins to rows x bins.
-    pub(crate) fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Dense(dense) => dense.forward(rows),
-            Self::Conv(conv) => conv.forward(rows),
+    /// What the encoder says of standardised log spectra, rows x bins.
+    pub(crate) fn encode(&self, rows: Tensor<2>) -> Code {
+        let features = match &self.body {
+            Body::Dense(dense) => dense.features(rows),
+            Body::Conv(conv) => conv.features(rows),
+        };
+        let bounded = |values: Tensor<2>| values.clamp(-LOG_VARIANCE, LOG_VARIANCE);
+        let log_variance = self
+            .log_variance
+            .as_ref()
+            .map(|layer| bounded(layer.forward(features.clone())));
+        let latent = self.body.encoder_latent().forward(features);
+        Code {
+            latent: if self.bounded { sigmoid(latent) } else { latent },
+            log_variance,
         }
     }
+
+    /// Spectra of latents: rows x latent to rows x bins.
+    pub(crate) fn decode(&self, latent: Tensor<2>) -> Tensor<2> {
+        match &self.body {
+            Body::Dense(dense) => dense.decode(latent),
+            Body::Conv(conv) => conv.decode(latent, self.bins),
+        }
+    }
+}
+
+impl Body {
+    /// Features to latent, not rectified.
+    pub(crate) fn encoder_latent(&self) -> &Linear {
+        match self {
+            Self::Dense(dense) => &dense.encoder_latent,
+            Self::Conv(conv) => &conv.encoder_latent,
+        }
+    }
+}
+
+/// The kinds of body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Fully connected.
+    Dense,
+    /// Convolutional.
+    Conv,
+}
+
+/// What a network is made for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Kind of body.
+    pub(crate) kind: Kind,
+    /// What it will be trained to do.
+    pub(crate) objective: Objective,
+    /// Bins of a spectrum.
+    pub(crate) bins: usize,
+    /// Values in a latent.
+    pub(crate) latent: usize,
 }
 
 /// x W + b.
@@ -55,6 +142,14 @@ impl Linear {
     fn new<R: Rng>(inputs: usize, outputs: usize, rng: &mut R, device: &Device) -> Self {
         Self {
             weight: weight(inputs, inputs, outputs, rng, device),
+            bias: bias(outputs, device),
+        }
+    }
+
+    /// Starts near nothing: variances that start at one, whatever the row, let the latents find their places first.
+    fn small<R: Rng>(inputs: usize, outputs: usize, rng: &mut R, device: &Device) -> Self {
+        Self {
+            weight: weight(100 * inputs, inputs, outputs, rng, device),
             bias: bias(outputs, device),
         }
     }

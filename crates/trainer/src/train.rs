@@ -1,22 +1,24 @@
 //! From rows to a bundle.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tocsin_detect::{FitError, Rows as DetectRows, Standardise, log_spectrum_into};
-use tocsin_domain::{Codec, Detector, Scores, Slug, SpectrumSpec, Timestamp};
+use tocsin_detect::{FitError, Rows, Standardise, log_spectrum_into};
+use tocsin_domain::{Codec, Detector, Invalid, Scores, Slug, SpectrumSpec, Timestamp};
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
-    BundleArchive, BundleError, ClassDetectors, CorpusFile, DetectorScratch, HeldOut, HeldOutRow, Lineage, Manifest,
-    Network, NetworkError, TargetSpace, Variant,
+    Bundle, BundleArchive, BundleError, ClassDetectors, CorpusFile, DetectorScratch, HeldOut, HeldOutRow, Lineage,
+    Manifest, Network, NetworkError, TargetSpace, Variant, VerifyError, VerifyLimits, verify,
 };
 
-use crate::export::{self, Preprocessing};
-use crate::fit::{self, FitOptions, Progress, Rows};
-use crate::network::Autoencoder;
+use self::model::{Model, Work};
+use crate::export::Preprocessing;
+use crate::fit::{FitOptions, Progress};
+use crate::suspects::{self, Suspect};
 use crate::training_set::TrainingSet;
 
 /// Fewest rows a model can be trained on.
@@ -33,6 +35,8 @@ pub struct TrainRequest<'a> {
     pub calibration: &'a TrainingSet,
     /// Kind of autoencoder.
     pub variant: Variant,
+    /// The files of a [`Variant::Foreign`]; nothing with the others.
+    pub foreign: Option<Foreign<'a>>,
     /// Values in a latent; [`default_latent`] when not given.
     pub latent: Option<u16>,
     /// Seed of every random choice.
@@ -43,6 +47,24 @@ pub struct TrainRequest<'a> {
     pub corpora: Vec<CorpusFile>,
     /// Now, for the record.
     pub created_at: Timestamp,
+}
+
+/// An autoencoder trained elsewhere, as ONNX files by the contract of a bundle ([`tocsin_models::onnx`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Foreign<'a> {
+    /// `bins` to `target`, `reconstruction` and `latent`.
+    pub autoencoder: &'a [u8],
+    /// `latent` to `spectrum`.
+    pub decoder: &'a [u8],
+}
+
+/// What came of a request.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The bundle.
+    pub archive: BundleArchive,
+    /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
+    pub suspects: Vec<Suspect>,
 }
 
 /// Why there is no bundle.
@@ -68,6 +90,9 @@ pub enum TrainError {
     /// The exported network can't be run.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// A model trained elsewhere does not keep the contract.
+    #[error("the model brought does not keep the contract of a bundle")]
+    Refused(#[from] VerifyError),
     /// What was written can't be read back.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -80,44 +105,95 @@ pub fn default_latent(bins: u16) -> u16 {
 
 /// Trains the models of a class; `progress` hears of every epoch.
 pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> Result<BundleArchive, TrainError> {
-    train_until(request, |told| {
+    let trained = train_until(request, |told| {
         progress(told);
         ControlFlow::Continue(())
-    })
+    })?;
+    Ok(trained.archive)
 }
 
 /// The same, until `progress` breaks it off: [`TrainError::BrokenOff`].
+///
+/// With [`FitOptions::trim`] the models are fitted twice: the second time without the rows that the first network rebuilds
+/// worst, so that nothing of them is in the standardisation or in the detectors beside it either (iterative trimming, Shen
+/// and Sanghavi 2019).
 pub fn train_until(
     request: &TrainRequest<'_>,
-    progress: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<BundleArchive, TrainError> {
-    let spec = request.train.spec();
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Trained, TrainError> {
     let latent = check(request)?;
-    let s0 = spec.canonical_s0();
-    let bins = request.train.bins();
-    let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
+    let trim = request.options.map_or(0.0, |options| options.trim);
+    let archive = if trim > 0.0 && request.variant != Variant::Foreign {
+        let first = fit_model(request, latent, &mut progress)?;
+        let kept = suspects::cheapest(&errors(request.train, &first.autoencoder, latent)?, 1.0 - trim);
+        let train = &request.train.select(&kept);
+        fit_bundle(
+            &TrainRequest {
+                train,
+                ..request.clone()
+            },
+            latent,
+            progress,
+        )?
+    } else {
+        fit_bundle(request, latent, progress)?
+    };
+    let bundle = Bundle::from_archive(archive.clone())?;
+    let errors = Network::load(&bundle)?
+        .session()?
+        .run(request.train.linear(), &[])?
+        .errors;
+    Ok(Trained {
+        archive,
+        suspects: suspects::find(request.train, &errors),
+    })
+}
 
+/// What an exported autoencoder makes of rows: an error each.
+fn errors(set: &TrainingSet, autoencoder: &[u8], latent: u16) -> Result<Vec<f32>, NetworkError> {
+    let mut session = Network::from_onnx(autoencoder, set.bins(), latent.into())?.session()?;
+    Ok(session.run(set.linear(), &[])?.errors)
+}
+
+/// Fits the residual detector.
+fn fit_model(
+    request: &TrainRequest<'_>,
+    latent: u16,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Model, TrainError> {
+    let spec = request.train.spec();
+    let (s0, bins) = (spec.canonical_s0(), request.train.bins());
+    let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
     let mut log = vec![0.0; request.train.linear().len()];
     log_spectrum_into(request.train.linear(), s0, &mut log);
-    let standardise = Standardise::fit(DetectRows::new(&log, bins)?)?;
-    let (rest, held_out) = request.train.split_in_time(options.held_out_share);
-    let rows = Rows::new(standardised(&log, &standardise), bins, rest, held_out);
-    let device = Device::flex().autodiff();
-    let draw = |rng: &mut StdRng| Autoencoder::new(request.variant, bins, latent.into(), rng, &device);
-    let fitted = fit::fit(draw, &rows, options, request.seed, progress);
-    let (network, metrics) = fitted.ok_or(TrainError::BrokenOff)?;
-    if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
-        return Err(TrainError::Diverged);
-    }
-    tracing::info!(class = %request.class, variant = %request.variant, ?metrics, "autoencoder trained");
-
-    let preprocessing = Preprocessing {
-        s0,
-        full_scale: spec.canonical_full_scale(),
-        standardise: &standardise,
+    let standardise = Standardise::fit(Rows::new(&log, bins)?)?;
+    let work = Work {
+        request,
+        options,
+        latent: latent.into(),
+        log: Rows::new(&log, bins)?,
+        split: request.train.split_in_time(options.held_out_share),
+        preprocessing: Preprocessing {
+            s0,
+            full_scale: spec.canonical_full_scale(),
+            standardise: &standardise,
+        },
     };
-    let autoencoder = export::autoencoder(&network, latent.into(), preprocessing);
-    let decoder = export::decoder(&network, latent.into(), preprocessing);
+    let model = work.fit(progress)?;
+    let (variant, objective, metrics) = (request.variant, model.objective, &model.metrics);
+    tracing::info!(class = %request.class, %variant, %objective, ?metrics, "autoencoder fitted");
+    Ok(model)
+}
+
+/// Fits the residual detector and those beside it, and packs them.
+fn fit_bundle(
+    request: &TrainRequest<'_>,
+    latent: u16,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<BundleArchive, TrainError> {
+    let model = fit_model(request, latent, progress)?;
+    let spec = request.train.spec();
+    let (s0, bins, variant) = (spec.canonical_s0(), request.train.bins(), request.variant);
     let detectors = ClassDetectors::fit(
         request.train.linear(),
         bins,
@@ -126,30 +202,39 @@ pub fn train_until(
     )?;
     // What is served has been through its file; so has what is calibrated.
     let detectors = ClassDetectors::from_json(&detectors.to_json())?;
-    let held_out = score(request.calibration, &autoencoder, latent, &detectors)?;
+    let held_out = score(request.calibration, &model.autoencoder, latent, &detectors)?;
     let manifest = Manifest {
         format: Manifest::FORMAT,
         class: request.class.clone(),
-        variant: request.variant,
+        variant,
+        objective: model.objective,
         bins: spec.bins,
         latent,
         full_scale: spec.canonical_full_scale(),
         s0,
         unit: spec.canonical_unit().to_owned(),
         codec: Codec::VERSION,
-        target_space: TargetSpace::StandardisedLog,
+        target_space: match variant {
+            Variant::Foreign => TargetSpace::Own,
+            _ => TargetSpace::StandardisedLog,
+        },
         lineage: lineage(request),
-        metrics,
+        metrics: model.metrics,
         files: BTreeMap::new(),
     };
-    Ok(BundleParts {
+    let parts = BundleParts {
         manifest,
-        autoencoder,
-        decoder,
+        autoencoder: model.autoencoder,
+        decoder: model.decoder,
         detectors,
         held_out,
+    };
+    let archive = parts.pack();
+    if variant == Variant::Foreign {
+        // What the registry would say of it; of our own files it has nothing to say.
+        verify(&archive.to_bytes(), VerifyLimits::default())?;
     }
-    .pack())
+    Ok(archive)
 }
 
 /// Refuses a request that can't be met; the latent's size otherwise.
@@ -168,25 +253,53 @@ fn check(request: &TrainRequest<'_>) -> Result<u16, TrainError> {
             "its rows have another spec than those trained on".to_owned(),
         );
     }
+    let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
+    check_options(options)?;
     let latent = request.latent.unwrap_or_else(|| default_latent(bins));
-    if latent == 0 || latent > bins / 2 {
-        return refuse("latent", format!("{latent} is not between 1 and half of {bins} bins"));
+    let most = Manifest::most_latents(bins);
+    if !(1..=most).contains(&latent) {
+        return refuse(
+            "latent",
+            format!("{latent} is not between 1 and {most}, twice the {bins} bins"),
+        );
     }
-    if let Some(options) = request.options {
-        let FitOptions {
-            epochs,
-            batch,
-            held_out_share,
-            ..
-        } = options;
-        if epochs == 0 || batch == 0 || !(held_out_share > 0.0 && held_out_share <= 0.5) {
-            return refuse(
-                "options",
-                format!("epochs {epochs}, batch {batch}, held_out_share {held_out_share}"),
-            );
-        }
+    if request.variant.is_network() && latent >= bins && !options.objective.regularises() {
+        let reason = "is no bottleneck: without a regulariser the network learns to copy (identity mapping) and rebuilds \
+                      faults as well as healthy spectra; take fewer, or an objective other than plain";
+        return refuse("latent", format!("{latent} of {bins} bins {reason}"));
+    }
+    if matches!(request.variant, Variant::Pca | Variant::Mahalanobis) && latent > bins {
+        return refuse("latent", format!("{latent} axes of {bins} bins"));
+    }
+    if (request.variant == Variant::Foreign) != request.foreign.is_some() {
+        return refuse(
+            "foreign",
+            "files belong to a model trained elsewhere, and to no other".to_owned(),
+        );
     }
     Ok(latent)
+}
+
+fn check_options(options: FitOptions) -> Result<(), TrainError> {
+    let FitOptions {
+        epochs,
+        batch,
+        held_out_share,
+        trim,
+        ..
+    } = options;
+    let refuse = |field, reason| Err(TrainError::Request { field, reason });
+    if epochs == 0 || batch == 0 || !(held_out_share > 0.0 && held_out_share <= 0.5) {
+        let reason = format!("epochs {epochs}, batch {batch}, held_out_share {held_out_share}");
+        return refuse("options", reason);
+    }
+    if !(0.0..0.5).contains(&trim) {
+        return refuse("trim", format!("{trim} is not between 0 and below 0.5"));
+    }
+    match options.objective.parse() {
+        Ok(_) => Ok(()),
+        Err(Invalid { field, reason }) => refuse("objective", format!("{field}: {reason}")),
+    }
 }
 
 /// Whether rows of both specs mean the same.
@@ -199,15 +312,6 @@ fn same_space(a: &SpectrumSpec, b: &SpectrumSpec) -> bool {
         )
     };
     space(a) == space(b)
-}
-
-fn standardised(log: &[f32], standardise: &Standardise) -> Vec<f32> {
-    let mut values = vec![0.0; log.len()];
-    let bins = standardise.bins();
-    for (out, row) in values.chunks_exact_mut(bins).zip(log.chunks_exact(bins)) {
-        standardise.standardise_into(row, out);
-    }
-    values
 }
 
 /// Scores rows with the files of the bundle.

@@ -65,6 +65,23 @@ impl TrainingSet {
         Ok(())
     }
 
+    /// The rows at these places, in this order.
+    pub(crate) fn select(&self, places: &[usize]) -> Self {
+        let bins = self.bins();
+        Self {
+            spec: self.spec.clone(),
+            codec: self.codec.clone(),
+            sensors: self.sensors.clone(),
+            numbers: self.numbers.clone(),
+            rows: places.iter().map(|at| self.rows[*at]).collect(),
+            linear: places
+                .iter()
+                .flat_map(|at| &self.linear[at * bins..][..bins])
+                .copied()
+                .collect(),
+        }
+    }
+
     /// What the sensors declared.
     pub fn spec(&self) -> &SpectrumSpec {
         &self.spec

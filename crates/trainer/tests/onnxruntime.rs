@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tocsin_domain::{Slug, SpectrumSpec, Timestamp};
-use tocsin_models::{Bundle, Decoder, Network, Variant};
+use tocsin_models::{Bundle, Decoder, Network, Objective, Variant};
 use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
 
 const BINS: usize = 64;
@@ -20,8 +20,13 @@ def session(name):
     onnx.checker.check_model(onnx.load(f"{folder}/{name}"), full_check=True)
     return ort.InferenceSession(f"{folder}/{name}", providers=["CPUExecutionProvider"])
 bins = np.fromfile(f"{folder}/bins.f32", "<f4").reshape(-1, 64)
-target, reconstruction, latent = session("autoencoder.onnx").run(["target", "reconstruction", "latent"], {"bins": bins})
-((target - reconstruction) ** 2).astype("<f4").tofile(f"{folder}/squared.f32")
+network = session("autoencoder.onnx")
+target, reconstruction, latent = network.run(["target", "reconstruction", "latent"], {"bins": bins})
+squared = ((target - reconstruction) ** 2).astype("<f4")
+squared.tofile(f"{folder}/squared.f32")
+own = any(output.name == "score" for output in network.get_outputs())
+score = network.run(["score"], {"bins": bins})[0] if own else squared.mean(axis=1)
+score.astype("<f4").tofile(f"{folder}/score.f32")
 latent.astype("<f4").tofile(f"{folder}/latent.f32")
 half = latent.astype(np.float16).astype(np.float32)
 session("decoder.onnx").run(["spectrum"], {"latent": half})[0].astype("<f4").tofile(f"{folder}/spectrum.f32")
@@ -42,17 +47,19 @@ fn rows() -> TrainingSet {
     set
 }
 
-fn bundle(variant: Variant) -> Bundle {
+fn bundle(variant: Variant, objective: Objective) -> Bundle {
     let set = rows();
     let request = TrainRequest {
         class: Slug::parse("class", "mill").unwrap(),
         train: &set,
         calibration: &set,
         variant,
+        foreign: None,
         latent: None,
         seed: 1,
         options: Some(FitOptions {
             epochs: 5,
+            objective,
             ..FitOptions::of(variant)
         }),
         corpora: Vec::new(),
@@ -97,8 +104,14 @@ fn onnxruntime_agrees_with_what_is_served() {
         eprintln!("skipped: python3 with numpy, onnx and onnxruntime is not there");
         return;
     }
-    for variant in [Variant::Dense, Variant::Conv] {
-        let bundle = bundle(variant);
+    let of_network = |variant| Objective::ALL.map(|objective| (variant, objective));
+    let linear = [Variant::Pca, Variant::Mahalanobis].map(|variant| (variant, Objective::Plain));
+    let kinds = [of_network(Variant::Dense), of_network(Variant::Conv)]
+        .concat()
+        .into_iter()
+        .chain(linear);
+    for (variant, objective) in kinds {
+        let bundle = bundle(variant, objective);
         let folder = tempfile::tempdir().unwrap();
         bundle.archive().to_dir(folder.path()).unwrap();
         let rows = rows();
@@ -121,6 +134,7 @@ fn onnxruntime_agrees_with_what_is_served() {
         let latents: Vec<f32> = scored.latents.iter().map(|value| value.to_f32()).collect();
         let spectra = Decoder::load(&bundle).unwrap().run(&scored.latents).unwrap();
         let found = |name: &str| read(&folder.path().join(name));
+        assert_close("score", &scored.errors, &found("score.f32"), TOLERANCE);
         assert_close("squared error", &scored.bin_errors, &found("squared.f32"), TOLERANCE);
         // Half floats keep 11 bits; a latent on the edge between two may fall to either side.
         assert_close("latent", &latents, &found("latent.f32"), 1e-3);

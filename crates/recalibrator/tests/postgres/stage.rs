@@ -19,7 +19,7 @@ use tocsin_domain::{
 };
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
-    BundleStore, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, TargetSpace, Variant,
+    BundleStore, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant,
 };
 use tocsin_recalibrator::{Config, Parts};
 use tocsin_scratch::{slug, with_store};
@@ -85,6 +85,7 @@ fn manifest() -> Manifest {
         format: Manifest::FORMAT,
         class: slug("pump"),
         variant: Variant::Dense,
+        objective: Objective::default(),
         bins: BINS as u16,
         latent: 4,
         full_scale: 10.0,
@@ -105,6 +106,7 @@ fn manifest() -> Manifest {
             training_loss: 0.0,
             best_epoch: 1,
             epochs: 1,
+            figures: BTreeMap::new(),
         },
         files: BTreeMap::new(),
     }

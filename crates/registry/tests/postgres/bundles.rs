@@ -6,7 +6,7 @@ use tocsin_contracts::registry::v1::{
 };
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Slug, Timestamp};
-use tocsin_models::{BundleArchive, Lineage, Manifest, Metrics, TargetSpace, Variant};
+use tocsin_models::{BundleArchive, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant};
 use tocsin_registry::{Config, bundles, verify};
 use tonic::{Code, Status};
 
@@ -19,6 +19,7 @@ pub(crate) fn archive(marker: &str, class: &str) -> BundleArchive {
         format: Manifest::FORMAT,
         class: Slug::parse("class", class).unwrap(),
         variant: Variant::Dense,
+        objective: Objective::default(),
         bins: 64,
         latent: 12,
         full_scale: 10.0,
@@ -39,6 +40,7 @@ pub(crate) fn archive(marker: &str, class: &str) -> BundleArchive {
             training_loss: 1.0,
             best_epoch: 1,
             epochs: 1,
+            figures: BTreeMap::new(),
         },
         files: BTreeMap::new(),
     };

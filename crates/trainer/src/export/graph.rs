@@ -82,6 +82,24 @@ impl Graph {
         self.op_with("Concat", values, vec![axis])
     }
 
+    /// The mean of each row: rows x columns to rows x 1.
+    pub(super) fn mean_of_row(&mut self, value: &str) -> String {
+        // An attribute up to operator set 17; an input from 18 on.
+        let axes = AttributeProto {
+            name: "axes".to_owned(),
+            r#type: AttributeType::Ints as i32,
+            ints: vec![1],
+            ..Default::default()
+        };
+        self.op_with("ReduceMean", &[value], vec![axes])
+    }
+
+    /// The sum of each row: rows x columns to rows x 1.
+    pub(super) fn sum_of_row(&mut self, value: &str) -> String {
+        let axes = self.integers(&[1]);
+        self.op("ReduceSum", &[value, &axes])
+    }
+
     /// The value held between two bounds.
     pub(super) fn clip(&mut self, value: &str, low: f32, high: f32) -> String {
         let low = self.weight("low", DataType::Float, &[], low.to_le_bytes().to_vec());

@@ -82,7 +82,8 @@ impl Conv {
         }
     }
 
-    pub(super) fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
+    /// What the latent is computed from: rows x bins to rows x flattened.
+    pub(super) fn features(&self, rows: Tensor<2>) -> Tensor<2> {
         let [count, bins] = rows.dims();
         let padded = padded_bins(bins);
         let rows = match padded - bins {
@@ -97,18 +98,23 @@ impl Conv {
             values = relu(layer.forward(values));
         }
         let [_, positions, channels] = values.dims();
-        let latent = self
-            .encoder_latent
-            .forward(values.reshape([count, positions * channels]));
+        values.reshape([count, positions * channels])
+    }
+
+    /// Rows x latent to rows x `bins`.
+    pub(super) fn decode(&self, latent: Tensor<2>, bins: usize) -> Tensor<2> {
+        let count = latent.dims()[0];
+        let channels = CHANNELS[self.up.len()];
+        let positions = padded_bins(bins) >> self.up.len();
         let flat = relu(self.decoder_flat.forward(latent));
-        values = flat.reshape([count, positions, channels]);
+        let mut values: Tensor<3> = flat.reshape([count, positions, channels]);
         for (at, layer) in self.up.iter().enumerate() {
             values = layer.forward(values);
             if at + 1 < self.up.len() {
                 values = relu(values);
             }
         }
-        values.reshape([count, padded]).slice([0..count, 0..bins])
+        values.reshape([count, padded_bins(bins)]).slice([0..count, 0..bins])
     }
 }
 
@@ -263,10 +269,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(6);
         for bins in [32, 33, 100] {
             let network = Conv::new(bins, 8, &mut rng, &Device::flex());
-            assert_eq!(
-                network.forward(Tensor::zeros([2, bins], &Device::flex())).dims(),
-                [2, bins]
-            );
+            let features = network.features(Tensor::zeros([2, bins], &Device::flex()));
+            let latent = network.encoder_latent.forward(features);
+            assert_eq!(network.decode(latent, bins).dims(), [2, bins]);
         }
     }
 }

@@ -31,8 +31,13 @@ impl Dense {
         }
     }
 
-    pub(super) fn forward(&self, rows: Tensor<2>) -> Tensor<2> {
-        let latent = self.encoder_latent.forward(relu(self.encoder_hidden.forward(rows)));
+    /// What the latent is computed from: rows x bins to rows x hidden.
+    pub(super) fn features(&self, rows: Tensor<2>) -> Tensor<2> {
+        relu(self.encoder_hidden.forward(rows))
+    }
+
+    /// Rows x latent to rows x bins.
+    pub(super) fn decode(&self, latent: Tensor<2>) -> Tensor<2> {
         self.decoder_bins.forward(relu(self.decoder_hidden.forward(latent)))
     }
 }

@@ -1,5 +1,5 @@
 use rand::RngExt;
-use tocsin_models::{Bundle, Decoder, VerifyLimits, verify};
+use tocsin_models::{Bundle, Decoder, Objective, VerifyLimits, verify};
 
 use super::*;
 use crate::fit::Stage;
@@ -37,6 +37,7 @@ fn request<'a>(train: &'a TrainingSet, calibration: &'a TrainingSet, variant: Va
         train,
         calibration,
         variant,
+        foreign: None,
         latent: None,
         seed: 5,
         options: Some(options()),
@@ -51,14 +52,192 @@ fn trained(bins: u16, variant: Variant) -> (Bundle, TrainingSet) {
     (Bundle::from_archive(archive).unwrap(), calibration)
 }
 
+fn trained_to(objective: Objective, variant: Variant, bins: u16, epochs: u32) -> Bundle {
+    let (rows, calibration) = (healthy(bins, 120, 1), healthy(bins, 20, 2));
+    let options = Some(FitOptions {
+        epochs,
+        patience: epochs,
+        batch: 16,
+        objective,
+        ..options()
+    });
+    let request = TrainRequest {
+        options,
+        ..request(&rows, &calibration, variant)
+    };
+    Bundle::from_archive(train(&request, |_| {}).unwrap()).unwrap()
+}
+
 #[test]
-fn a_bundle_of_either_kind_passes_the_verifier() {
-    for (variant, bins) in [(Variant::Dense, 32), (Variant::Conv, 64), (Variant::Conv, 100)] {
+fn a_bundle_of_every_kind_passes_the_verifier() {
+    for (variant, bins) in [
+        (Variant::Dense, 32),
+        (Variant::Conv, 64),
+        (Variant::Conv, 100),
+        (Variant::Pca, 64),
+        (Variant::Mahalanobis, 33),
+    ] {
         let (bundle, _) = trained(bins, variant);
         let report = verify(&bundle.archive().to_bytes(), VerifyLimits::default()).unwrap();
         assert_eq!((report.manifest.variant, report.manifest.bins), (variant, bins));
         assert_eq!(report.manifest.latent, default_latent(bins));
     }
+}
+
+#[test]
+fn a_bundle_of_every_objective_passes_the_verifier_and_says_what_came_of_it() {
+    for objective in Objective::ALL {
+        for variant in [Variant::Dense, Variant::Conv] {
+            let bundle = trained_to(objective, variant, 32, 3);
+            verify(&bundle.archive().to_bytes(), VerifyLimits::default()).unwrap();
+            let manifest = bundle.manifest();
+            assert_eq!(manifest.objective.as_str(), objective.as_str());
+            let figures: Vec<&str> = manifest.metrics.figures.keys().map(String::as_str).collect();
+            let expected: &[&str] = match objective {
+                Objective::Sparse { .. } => &["activation"],
+                Objective::Contractive { .. } => &["jacobian"],
+                Objective::Variational { .. } | Objective::VariationalElbo { .. } => {
+                    &["active_latents", "beta", "collapses", "kl"]
+                }
+                _ => &[],
+            };
+            assert_eq!(figures, expected, "{objective}");
+        }
+    }
+}
+
+#[test]
+fn a_penalty_does_what_it_is_for() {
+    let figure = |objective, name: &str| trained_to(objective, Variant::Dense, 32, 60).manifest().metrics.figures[name];
+    let contracted = |weight| figure(Objective::Contractive { weight }, "jacobian");
+    assert!(contracted(10.0) < 0.5 * contracted(1e-6));
+    let active = |weight| {
+        figure(
+            Objective::Sparse {
+                activation: 0.1,
+                weight,
+            },
+            "activation",
+        )
+    };
+    assert!(active(10.0) < active(1e-6));
+    let divergence = |beta| figure(Objective::Variational { beta }, "kl");
+    assert!(divergence(1.0) < divergence(1e-4));
+}
+
+#[test]
+fn a_divergence_that_silences_the_latents_is_given_less_weight_and_that_is_told() {
+    let bundle = trained_to(Objective::Variational { beta: 1e4 }, Variant::Dense, 32, 60);
+    let figures = &bundle.manifest().metrics.figures;
+    assert_eq!(figures["collapses"], 3.0);
+    assert_eq!(bundle.manifest().objective.beta(), Some(1e4 / 64.0));
+}
+
+#[test]
+fn the_evidence_bound_counts_the_divergence_beside_the_error() {
+    let bundle = trained_to(Objective::VariationalElbo { beta: 0.1 }, Variant::Dense, 32, 3);
+    let rows = healthy(32, 20, 2);
+    let every: Vec<usize> = (0..rows.len()).collect();
+    let scored = Network::load(&bundle)
+        .unwrap()
+        .session()
+        .unwrap()
+        .run(rows.linear(), &every)
+        .unwrap();
+    for (score, bins) in scored.errors.iter().zip(scored.bin_errors.chunks_exact(32)) {
+        let error = bins.iter().sum::<f32>() / 32.0;
+        assert!(*score > error, "{score} against {error}");
+    }
+}
+
+#[test]
+fn a_latent_that_is_no_bottleneck_needs_a_regulariser() {
+    let (rows, none) = (healthy(32, 120, 1), healthy(32, 0, 2));
+    let wide = |objective| TrainRequest {
+        latent: Some(40),
+        options: Some(FitOptions { objective, ..options() }),
+        ..request(&rows, &none, Variant::Dense)
+    };
+    let error = train(&wide(Objective::Plain), |_| {}).unwrap_err().to_string();
+    assert!(
+        error.starts_with("latent: 40 of 32 bins") && error.contains("identity"),
+        "{error}"
+    );
+    let archive = train(&wide(Objective::named("sparse").unwrap()), |_| {}).unwrap();
+    verify(&archive.to_bytes(), VerifyLimits::default()).unwrap();
+}
+
+/// Healthy rows with one in twenty from a machine whose upper bins are loud.
+fn with_faults() -> TrainingSet {
+    let (healthy, mut set) = (healthy(32, 400, 1), TrainingSet::new(&SpectrumSpec::corpus_default(32)));
+    for (at, row) in healthy.linear().chunks_exact(32).enumerate() {
+        let mut row = row.to_vec();
+        if at % 20 == 7 {
+            row[24..].iter_mut().for_each(|bin| *bin = 0.5);
+        }
+        set.push("plant/mill/x", Timestamp::from_micros(at as i64 * 1_000_000), &row)
+            .unwrap();
+    }
+    set
+}
+
+#[test]
+fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
+    let (rows, none) = (with_faults(), healthy(32, 0, 2));
+    let trained = |trim| {
+        let options = Some(FitOptions {
+            trim,
+            epochs: 40,
+            batch: 32,
+            ..options()
+        });
+        let request = TrainRequest {
+            options,
+            ..request(&rows, &none, Variant::Dense)
+        };
+        train_until(&request, |_| ControlFlow::Continue(())).unwrap()
+    };
+    let error_of_faults = |trained: &Trained| {
+        let bundle = Bundle::from_archive(trained.archive.clone()).unwrap();
+        let faulty = &rows.linear()[7 * 32..8 * 32];
+        Network::load(&bundle)
+            .unwrap()
+            .session()
+            .unwrap()
+            .run(faulty, &[])
+            .unwrap()
+            .errors[0]
+    };
+    let (taught, trimmed) = (trained(0.0), trained(0.1));
+    assert!(error_of_faults(&trimmed) > 2.0 * error_of_faults(&taught));
+    assert_eq!(trimmed.suspects.len(), 20, "{:?}", trimmed.suspects);
+    assert!(
+        trimmed
+            .suspects
+            .iter()
+            .all(|suspect| suspect.captured_at.as_micros() / 1_000_000 % 20 == 7)
+    );
+}
+
+#[test]
+fn the_linear_distance_is_that_of_whitened_rows() {
+    let (bundle, calibration) = trained(32, Variant::Mahalanobis);
+    let scored = Network::load(&bundle)
+        .unwrap()
+        .session()
+        .unwrap()
+        .run(calibration.linear(), &[])
+        .unwrap();
+    let mean = scored.errors.iter().sum::<f32>() / scored.errors.len() as f32;
+    assert!(
+        (0.7..1.5).contains(&mean),
+        "whitened healthy rows have a mean square near one, not {mean}"
+    );
+    assert!(
+        (bundle.manifest().metrics.training_loss - 1.0).abs() < 0.1,
+        "{:?}",
+        bundle.manifest().metrics
+    );
 }
 
 #[test]
@@ -73,7 +252,7 @@ fn the_same_request_gives_the_same_bytes_and_another_seed_others() {
 
 #[test]
 fn a_faulty_row_scores_above_all_healthy_ones_it_was_not_trained_on() {
-    for variant in [Variant::Dense, Variant::Conv] {
+    for variant in [Variant::Dense, Variant::Conv, Variant::Pca, Variant::Mahalanobis] {
         let (bundle, calibration) = trained(64, variant);
         let mut faulty = calibration.linear()[..64].to_vec();
         (40..44).for_each(|bin| faulty[bin] = 0.3);
@@ -175,10 +354,10 @@ fn a_request_that_cannot_be_met_names_its_field() {
     assert!(refused(request(&rows, &wide, Variant::Dense)).starts_with("calibration: "));
     assert!(
         refused(TrainRequest {
-            latent: Some(17),
+            latent: Some(65),
             ..good.clone()
         })
-        .starts_with("latent: 17")
+        .starts_with("latent: 65")
     );
     let options = Some(FitOptions { batch: 0, ..options() });
     assert!(refused(TrainRequest { options, ..good }).starts_with("options: "));

@@ -1,0 +1,118 @@
+//! The residual detector of a bundle: a network that is trained here or was elsewhere, or a linear one that is computed.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use tocsin_detect::Rows;
+use tocsin_models::{Metrics, Network, Objective, Variant};
+
+use super::{Foreign, TrainError, TrainRequest};
+use crate::export::{self, Preprocessing};
+use crate::fit::{self, FitOptions, Progress};
+use crate::linear::{self, standardised};
+use crate::network::{Kind, Shape};
+
+/// What a model is fitted on, and how.
+pub(super) struct Work<'a> {
+    pub(super) request: &'a TrainRequest<'a>,
+    pub(super) options: FitOptions,
+    pub(super) latent: usize,
+    /// Log spectra of the rows to learn from.
+    pub(super) log: Rows<'a>,
+    /// Places of the rows to search on, and of those held out.
+    pub(super) split: (Vec<usize>, Vec<usize>),
+    pub(super) preprocessing: Preprocessing<'a>,
+}
+
+/// A fitted model as files, and how it went.
+pub(super) struct Model {
+    pub(super) autoencoder: Vec<u8>,
+    pub(super) decoder: Vec<u8>,
+    pub(super) objective: Objective,
+    pub(super) metrics: Metrics,
+}
+
+impl Work<'_> {
+    pub(super) fn fit(self, progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Model, TrainError> {
+        match self.request.variant {
+            Variant::Dense => self.network(Kind::Dense, progress),
+            Variant::Conv => self.network(Kind::Conv, progress),
+            Variant::Pca | Variant::Mahalanobis => self.linear(),
+            Variant::Foreign => self.foreign(),
+        }
+    }
+
+    /// Takes a model as it was brought, and looks at what it makes of the rows.
+    fn foreign(self) -> Result<Model, TrainError> {
+        let Some(Foreign { autoencoder, decoder }) = self.request.foreign else {
+            let reason = "the files are missing".to_owned();
+            return Err(TrainError::Request {
+                field: "foreign",
+                reason,
+            });
+        };
+        let network = Network::from_onnx(autoencoder, self.log.bins(), self.latent)?;
+        let errors = network.session()?.run(self.request.train.linear(), &[])?.errors;
+        if let Some(row) = errors.iter().position(|error| !error.is_finite()) {
+            let reason = format!("the error of row {row} is {}", errors[row]);
+            return Err(TrainError::Request {
+                field: "foreign",
+                reason,
+            });
+        }
+        let mean = |places: &[usize]| {
+            let sum: f64 = places.iter().map(|at| f64::from(errors[*at])).sum();
+            sum / places.len() as f64
+        };
+        let (rest, held_out) = &self.split;
+        let metrics = Metrics {
+            validation_loss: mean(held_out),
+            training_loss: mean(rest),
+            best_epoch: 0,
+            epochs: 0,
+            figures: BTreeMap::new(),
+        };
+        Ok(Model {
+            autoencoder: autoencoder.to_vec(),
+            decoder: decoder.to_vec(),
+            objective: Objective::Plain,
+            metrics,
+        })
+    }
+
+    fn network(self, kind: Kind, progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Model, TrainError> {
+        let bins = self.log.bins();
+        let values = standardised(self.preprocessing.standardise, self.log);
+        let (rest, held_out) = self.split;
+        let rows = fit::Rows::new(values, bins, rest, held_out);
+        let shape = Shape {
+            kind,
+            objective: self.options.objective,
+            bins,
+            latent: self.latent,
+        };
+        let fitted = fit::fit(shape, &rows, self.options, self.request.seed, progress).ok_or(TrainError::BrokenOff)?;
+        let metrics = fitted.metrics;
+        if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
+            return Err(TrainError::Diverged);
+        }
+        let (network, objective) = (&fitted.network, fitted.objective);
+        Ok(Model {
+            autoencoder: export::autoencoder(network, objective, self.latent, self.preprocessing),
+            decoder: export::decoder(network, self.latent, self.preprocessing),
+            objective,
+            metrics,
+        })
+    }
+
+    fn linear(self) -> Result<Model, TrainError> {
+        let (rest, held_out) = &self.split;
+        let fitted = linear::fit(self.request.variant, self.log, self.latent, (rest, held_out))?;
+        Ok(Model {
+            autoencoder: export::linear_autoencoder(&fitted.model, self.latent, self.preprocessing),
+            decoder: export::linear_decoder(&fitted.model, self.latent, self.preprocessing),
+            objective: Objective::Plain,
+            metrics: fitted.metrics,
+        })
+    }
+}
