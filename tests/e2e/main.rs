@@ -15,6 +15,7 @@ mod demo;
 mod femto;
 mod femto_units;
 mod flood;
+mod foreign;
 mod grafana;
 mod incident;
 mod incident_simulation;

@@ -135,6 +135,7 @@ impl Plant {
             train: &rows,
             calibration: &calibration,
             variant: Variant::Dense,
+            foreign: None,
             latent: None,
             seed,
             options: Some(options),

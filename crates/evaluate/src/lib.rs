@@ -25,7 +25,7 @@ pub use inject::{InjectReport, Injection, SlowFailures, inject, inject_slowly};
 pub use life::{MachineLife, SensorLife};
 pub use measure::{EvaluateError, measure};
 pub use parts::{Part, Parts};
-pub use report::{Figures, Lines, Report, Row, summarise};
+pub use report::{Figures, Lines, Report, Row, Run, summarise, summarise_machines};
 pub use rules::Rules;
 pub use run_to_failure::ablation::{ABLATIONS, Ablated, ablation};
 pub use run_to_failure::class_size::{ClassSize, Draw, Draws, class_sizes};

@@ -48,7 +48,7 @@ struct Scored {
     incipient: Vec<Scores>,
 }
 
-/// Figures of one bundle, by name: the network's variant, the detectors beside it, and the ensemble's decision.
+/// Figures of one bundle, by name: the network's ([`tocsin_models::Manifest::network_name`]), the detectors beside it, and the ensemble's decision.
 pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figures>, EvaluateError> {
     for (name, part) in [
         ("cal", &parts.cal),
@@ -75,8 +75,9 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
         incipient: score(&parts.incipient)?,
     };
     let mut figures = BTreeMap::new();
+    let network = bundle.manifest().network_name();
     for (detector, name) in [
-        (Detector::Residual, bundle.manifest().variant.as_str()),
+        (Detector::Residual, network.as_str()),
         (Detector::OverallLevel, "overall_level"),
         (Detector::Isolation, "isolation_forest"),
         (Detector::Pca, "pca"),

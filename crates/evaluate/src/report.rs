@@ -1,7 +1,11 @@
 //! Figures over seeds.
 
+mod verdict;
+
 use std::collections::BTreeMap;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 /// Where a detector's nominal lines lie, and whether enough healthy readings stand behind them.
@@ -43,14 +47,20 @@ pub struct Figures {
 pub struct Row {
     /// Mean area under the curve.
     pub auroc: Option<f64>,
-    /// Its standard deviation over seeds; absent with one seed.
+    /// Its standard deviation over seeds, or over machines where each was left out in turn; absent with one.
     pub auroc_sd: Option<f64>,
+    /// 95 % interval of the mean over machines, where each was left out in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auroc_interval: Option<[f64; 2]>,
     /// Mean average precision.
     pub average_precision: Option<f64>,
     /// Mean recall at the 99.5 % line.
     pub recall_995: Option<f64>,
     /// Mean false-positive rate at it.
     pub fpr_995: Option<f64>,
+    /// 95 % interval of the mean over machines, where each was left out in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fpr_995_interval: Option<[f64; 2]>,
     /// Mean recall at the 99.95 % line.
     pub recall_9995: Option<f64>,
     /// Mean false-positive rate at it.
@@ -66,6 +76,11 @@ pub struct Row {
 /// An evaluation's outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// Which detector earns its place, in a sentence.
+    pub verdict: String,
+    /// Machines that were left out in turn; none where all were trained on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
     /// Seeds that were run.
     pub seeds: usize,
     /// Rows by detector.
@@ -76,20 +91,51 @@ pub struct Report {
     pub ensemble_gap: f64,
 }
 
+/// Figures of one bundle by the names of its detectors.
+pub type Run = BTreeMap<String, Figures>;
+
 /// Puts the figures of several seeds together.
 ///
 /// A detector that every seed's bundle holds beside several networks is counted once per bundle.
-pub fn summarise(seeds: usize, runs: &[BTreeMap<String, Figures>]) -> Report {
+pub fn summarise(seeds: usize, runs: &[Run]) -> Report {
+    let rows = columns(runs).into_iter().map(|(name, figures)| (name, row(&figures)));
+    report(seeds, Vec::new(), rows.collect())
+}
+
+/// Puts the figures of machines together that were left out in turn, `seeds` runs for each: means over machines of the
+/// means over seeds, with intervals from resampled machines (percentile bootstrap, Efron 1979).
+pub fn summarise_machines(seeds: usize, machines: &[(String, Vec<Run>)]) -> Report {
+    let means = machines.iter().map(|(_, runs)| {
+        let means = columns(runs)
+            .into_iter()
+            .map(|(name, figures)| (name, mean_figures(&figures)));
+        means.collect::<Run>()
+    });
+    let of_machines: Vec<Run> = means.collect();
+    let rows = columns(&of_machines).into_iter().map(|(name, figures)| {
+        let values = |of: fn(&Figures) -> Option<f64>| figures.iter().filter_map(of).collect::<Vec<_>>();
+        let row = Row {
+            auroc_interval: bootstrap(&values(|f| f.auroc)),
+            fpr_995_interval: bootstrap(&values(|f| f.fpr_995)),
+            ..row(&figures)
+        };
+        (name, row)
+    });
+    let names = machines.iter().map(|(name, _)| name.clone()).collect();
+    report(seeds, names, rows.collect())
+}
+
+fn columns(runs: &[Run]) -> BTreeMap<String, Vec<Figures>> {
     let mut columns: BTreeMap<String, Vec<Figures>> = BTreeMap::new();
     for run in runs {
         for (name, figures) in run {
             columns.entry(name.clone()).or_default().push(*figures);
         }
     }
-    let detectors: BTreeMap<String, Row> = columns
-        .into_iter()
-        .map(|(name, figures)| (name, row(&figures)))
-        .collect();
+    columns
+}
+
+fn report(seeds: usize, machines: Vec<String>, detectors: BTreeMap<String, Row>) -> Report {
     let auroc = |name: &str| detectors.get(name).and_then(|row| row.auroc).unwrap_or(0.0);
     let members = detectors.keys().filter(|name| *name != "ensemble");
     let best_member = members
@@ -98,6 +144,8 @@ pub fn summarise(seeds: usize, runs: &[BTreeMap<String, Figures>]) -> Report {
         .unwrap_or_default();
     let ensemble_gap = auroc(&best_member) - auroc("ensemble");
     Report {
+        verdict: verdict::of(&detectors),
+        machines,
         seeds,
         detectors,
         best_member,
@@ -105,10 +153,49 @@ pub fn summarise(seeds: usize, runs: &[BTreeMap<String, Figures>]) -> Report {
     }
 }
 
+/// Means of each figure; the lines are the first's, and supported where all are.
+fn mean_figures(figures: &[Figures]) -> Figures {
+    let mean_of = |of: fn(&Figures) -> Option<f64>| mean(&figures.iter().filter_map(of).collect::<Vec<_>>());
+    let first = figures.first().expect("a column holds at least one run");
+    Figures {
+        auroc: mean_of(|f| f.auroc),
+        average_precision: mean_of(|f| f.average_precision),
+        recall_995: mean_of(|f| f.recall_995),
+        fpr_995: mean_of(|f| f.fpr_995),
+        recall_9995: mean_of(|f| f.recall_9995),
+        fpr_9995: mean_of(|f| f.fpr_9995),
+        auroc_incipient: mean_of(|f| f.auroc_incipient),
+        lines: Lines {
+            alert_supported: figures.iter().all(|f| f.lines.alert_supported),
+            page_supported: figures.iter().all(|f| f.lines.page_supported),
+            ..first.lines
+        },
+    }
+}
+
+/// 95 % interval of the mean of these values, from resamples of them; nothing below two.
+fn bootstrap(values: &[f64]) -> Option<[f64; 2]> {
+    const RESAMPLES: usize = 4_000;
+    if values.len() < 2 {
+        return None;
+    }
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut means: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]);
+            drawn.sum::<f64>() / values.len() as f64
+        })
+        .collect();
+    means.sort_by(f64::total_cmp);
+    Some([means[RESAMPLES / 40], means[RESAMPLES - 1 - RESAMPLES / 40]])
+}
+
 fn row(figures: &[Figures]) -> Row {
     let mean_of = |of: fn(&Figures) -> Option<f64>| mean(&figures.iter().filter_map(of).collect::<Vec<_>>());
     Row {
         auroc: mean_of(|f| f.auroc),
+        auroc_interval: None,
+        fpr_995_interval: None,
         auroc_sd: deviation(&figures.iter().filter_map(|f| f.auroc).collect::<Vec<_>>()),
         average_precision: mean_of(|f| f.average_precision),
         recall_995: mean_of(|f| f.recall_995),
@@ -153,6 +240,33 @@ mod tests {
             auroc_incipient: None,
             lines,
         }
+    }
+
+    #[test]
+    fn machines_left_out_are_weighed_alike_and_their_spread_gives_the_interval() {
+        let run = |auroc| BTreeMap::from([("dense_plain".to_owned(), figures(auroc))]);
+        let machine = |name: &str, aurocs: &[f64]| (name.to_owned(), aurocs.iter().map(|auroc| run(*auroc)).collect());
+        let report = summarise_machines(
+            2,
+            &[
+                machine("a", &[0.8, 1.0]),
+                machine("b", &[0.7, 0.7]),
+                machine("c", &[0.8]),
+            ],
+        );
+        let row = &report.detectors["dense_plain"];
+        assert!((row.auroc.unwrap() - 0.8).abs() < 1e-12);
+        let [low, high] = row.auroc_interval.unwrap();
+        assert!(
+            (0.69..0.79).contains(&low) && (0.81..0.91).contains(&high),
+            "{low} to {high}"
+        );
+        assert_eq!(report.machines, ["a", "b", "c"]);
+        assert!(
+            summarise_machines(1, &[machine("a", &[0.8])]).detectors["dense_plain"]
+                .auroc_interval
+                .is_none()
+        );
     }
 
     #[test]

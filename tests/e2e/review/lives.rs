@@ -107,6 +107,7 @@ impl Lives {
             train: &set(&self.train)?,
             calibration: &set(&self.calibration)?,
             variant: Variant::Dense,
+            foreign: None,
             latent: None,
             seed: 1,
             options: Some(FitOptions {

@@ -149,6 +149,8 @@ impl Demo {
         let fitting = Fitting {
             class: CLASS.parse()?,
             variant: tocsin_models::Variant::Dense,
+            foreign: None,
+            options: tocsin_trainer::FitOptions::of(tocsin_models::Variant::Dense),
             latent: None,
             seed: self.seed,
             split: "train".to_owned(),
@@ -156,7 +158,8 @@ impl Demo {
         };
         let archive = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
             .await
-            .context("training")??;
+            .context("training")??
+            .archive;
         let rollout = rollout::register(&channel, CLASS, &archive).await?;
         say(
             began,

@@ -1,33 +1,25 @@
 //! `tocsin evaluate`: how well the detectors and the ensemble part failing readings from healthy ones; and, in
 //! `run-to-failure` and `inject`, what limits against each sensor's own baseline would have paged, and when.
 
+mod contamination;
 mod lives;
+mod networks;
 mod run_to_failure;
+mod training;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tocsin_corpus::Row;
-use tocsin_domain::{Slug, SpectrumSpec};
-use tocsin_evaluate::{Figures, Parts, Report, measure, summarise};
-use tocsin_models::{Bundle, BundleArchive, Variant};
+use tocsin_evaluate::{Parts, Report, Row, measure, summarise};
+use tocsin_models::{Bundle, BundleArchive};
 
-use super::corpora::{Corpora, bar};
-use super::train::{Fitting, fit};
-use crate::output::{Format, Output, document};
-
-/// Which bundles to evaluate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Variants {
-    /// Dense and convolutional
-    All,
-    /// Fully connected alone
-    Dense,
-    /// Convolutional alone
-    Conv,
-}
+use self::contamination::Told;
+use self::networks::Recipes;
+use self::training::Trial;
+use super::corpora::Corpora;
+use crate::output::{Format, Output, Section};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -39,12 +31,22 @@ pub(super) struct Evaluate {
     /// A bundle's folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["variants", "seeds"])]
     bundle: Option<PathBuf>,
-    /// Kinds of autoencoder to train
-    #[arg(long, value_enum, default_value = "all")]
-    variants: Variants,
+    /// Networks to train: dense, conv, pca or mahalanobis; with an objective or "all" after an
+    /// underscore; or "all" alone
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "dense,conv")]
+    variants: Vec<Recipes>,
     /// Seeds to train each with
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
+    /// Train and set the lines on all machines but one, test on that one, and do so for each
+    #[arg(long, conflicts_with = "bundle")]
+    leave_one_machine_out: bool,
+    /// Share of rows of each batch, those with the largest errors, that teach nothing
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, conflicts_with = "bundle")]
+    trim: f64,
+    /// Train each network also with this share of faulty rows among the healthy ones, without and with --trim
+    #[arg(long, value_name = "SHARE", requires = "trim", conflicts_with_all = ["bundle", "leave_one_machine_out"])]
+    contaminate: Option<f64>,
     #[command(flatten)]
     output: Output,
 }
@@ -69,94 +71,103 @@ impl Evaluate {
         }
         let rows = self.corpora.read(None)?;
         let spec = self.corpora.spec(&rows)?;
-        let parts = Parts::from_rows(&spec, &rows)?;
-        let report = match &self.bundle {
-            Some(folder) => {
+        let recipes = networks::chosen(&self.variants);
+        let trial = Trial {
+            rows: &rows,
+            spec: &spec,
+            recipes: &recipes,
+            seeds: self.seeds,
+            trim: self.trim,
+        };
+        let (report, told) = match (&self.bundle, self.contaminate) {
+            (Some(folder), _) => {
                 let archive =
                     BundleArchive::from_dir(folder).with_context(|| format!("--bundle {}", folder.display()))?;
-                summarise(1, &[measure(&Bundle::from_archive(archive)?, &parts)?])
+                let parts = Parts::from_rows(&spec, &rows)?;
+                (
+                    summarise(1, &[measure(&Bundle::from_archive(archive)?, &parts)?]),
+                    Vec::new(),
+                )
             }
-            None => self.trained(&rows, &spec, &parts)?,
+            (None, Some(share)) => trial.contaminated(share)?,
+            (None, None) if self.leave_one_machine_out => (trial.leave_one_out()?, Vec::new()),
+            (None, None) => (trial.together()?, Vec::new()),
         };
-        print(&report, self.output.format)
-    }
-
-    /// Trains every variant with every seed. What stands beside the network is the same in each bundle of a seed but for
-    /// its own draws, so the first variant's are reported.
-    fn trained(&self, rows: &[Row], spec: &SpectrumSpec, parts: &Parts) -> Result<Report> {
-        let variants: &[Variant] = match self.variants {
-            Variants::All => &[Variant::Dense, Variant::Conv],
-            Variants::Dense => &[Variant::Dense],
-            Variants::Conv => &[Variant::Conv],
-        };
-        let bar = bar(
-            self.seeds * variants.len() as u64,
-            "{pos}/{len} bundles trained, {eta} left",
-        );
-        let mut runs = Vec::new();
-        for seed in 0..self.seeds {
-            let mut of_seed = std::collections::BTreeMap::<String, Figures>::new();
-            for variant in variants {
-                let fitting = Fitting {
-                    class: Slug::parse("class", "evaluation")?,
-                    variant: *variant,
-                    latent: None,
-                    seed,
-                    split: "train".to_owned(),
-                    corpora: Vec::new(),
-                };
-                let bundle = Bundle::from_archive(fit(rows, spec, &fitting)?)?;
-                for (name, figures) in measure(&bundle, parts)? {
-                    of_seed.entry(name).or_insert(figures);
-                }
-                bar.inc(1);
-            }
-            runs.push(of_seed);
-        }
-        bar.finish_and_clear();
-        Ok(summarise(self.seeds as usize, &runs))
+        print(&report, &told, self.output)
     }
 }
 
-fn print(report: &Report, format: Format) -> Result<()> {
-    if format == Format::Json {
-        return document(&serde_json::to_value(report).context("the report")?);
+/// The figures of each detector, and what was told of faults that were planted.
+fn print(report: &Report, told: &[Told], output: Output) -> Result<()> {
+    if output.format == Format::Json {
+        let mut document = serde_json::to_value(report).context("the report")?;
+        if !told.is_empty() {
+            document["planted"] = serde_json::to_value(told).context("the report")?;
+        }
+        return crate::output::document(&document);
     }
-    let rows: Vec<Value> = report
-        .detectors
-        .iter()
-        .map(|(name, row)| {
-            let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-            let marked = |value: Option<f64>, mark: bool| figure(value) + if mark { " *" } else { "" };
-            json!({
-                "detector": name,
-                "auroc": figure(row.auroc),
-                "sd": figure(row.auroc_sd),
-                "average_precision": figure(row.average_precision),
-                "recall_995": marked(row.recall_995, row.insufficient_995),
-                "fpr_995": marked(row.fpr_995, row.insufficient_995),
-                "recall_9995": marked(row.recall_9995, row.insufficient_9995),
-                "fpr_9995": marked(row.fpr_9995, row.insufficient_9995),
-                "auroc_incipient": figure(row.auroc_incipient),
-            })
-        })
+    let rows: Vec<Value> = report.detectors.iter().map(|(name, row)| cells(name, row)).collect();
+    let columns: Vec<&str> = COLUMNS
+        .into_iter()
+        .filter(|column| !column.ends_with("interval") || !report.machines.is_empty())
         .collect();
-    let columns = [
-        "detector",
-        "auroc",
-        "sd",
-        "average_precision",
-        "recall_995",
-        "fpr_995",
-        "recall_9995",
-        "fpr_9995",
-        "auroc_incipient",
+    let mut head = json!({ "verdict": report.verdict });
+    if !report.machines.is_empty() {
+        head["left_out_in_turn"] = report.machines.join(", ").into();
+    }
+    let planted = told.iter().map(|told| json!(told)).collect();
+    let sections = [
+        Section {
+            title: format!("detectors, {} seeds", report.seeds),
+            items: rows,
+            columns: &columns,
+        },
+        Section {
+            title: "faults planted among rows taken for healthy".to_owned(),
+            items: planted,
+            columns: &["network", "seed", "planted", "suspects", "planted_suspects"],
+        },
     ];
-    Output { format }.list("detectors", rows, &columns)?;
+    output.report("evaluation", &Value::Null, &head, &sections)?;
     eprintln!("* too few calibration readings stand behind this line: it is extrapolated by the fitted tail");
     eprintln!(
         "best single detector: {}; the ensemble's area under the curve lies {:+.4} below it",
         report.best_member, report.ensemble_gap
     );
     Ok(())
+}
+
+const COLUMNS: [&str; 11] = [
+    "detector",
+    "auroc",
+    "sd",
+    "auroc_interval",
+    "average_precision",
+    "recall_995",
+    "fpr_995",
+    "fpr_995_interval",
+    "recall_9995",
+    "fpr_9995",
+    "auroc_incipient",
+];
+
+/// A detector's row, by [`COLUMNS`].
+fn cells(name: &str, row: &Row) -> Value {
+    let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let interval =
+        |value: Option<[f64; 2]>| value.map_or("-".to_owned(), |[low, high]| format!("{low:.3} to {high:.3}"));
+    let marked = |value: Option<f64>, mark: bool| figure(value) + if mark { " *" } else { "" };
+    json!({
+        "detector": name,
+        "auroc": figure(row.auroc),
+        "sd": figure(row.auroc_sd),
+        "auroc_interval": interval(row.auroc_interval),
+        "average_precision": figure(row.average_precision),
+        "recall_995": marked(row.recall_995, row.insufficient_995),
+        "fpr_995": marked(row.fpr_995, row.insufficient_995),
+        "fpr_995_interval": interval(row.fpr_995_interval),
+        "recall_9995": marked(row.recall_9995, row.insufficient_9995),
+        "fpr_9995": marked(row.fpr_9995, row.insufficient_9995),
+        "auroc_incipient": figure(row.auroc_incipient),
+    })
 }

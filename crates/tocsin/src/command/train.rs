@@ -1,18 +1,24 @@
 //! `tocsin train`: fits a class's models on a corpus, writes the bundle, and registers it if asked to.
 
-use std::path::PathBuf;
+mod sweep;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
-use tocsin_models::{BundleArchive, CorpusFile, Manifest, Variant};
-use tocsin_trainer::{TrainRequest, TrainingSet, train};
+use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Variant};
+use tocsin_trainer::{FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_until};
 
 use super::Ask;
 use super::corpora::{Corpora, bar};
 use crate::rollout::{self, Rollout};
+
+/// Rows taken for healthy and hardly so, beside a bundle's files.
+const SUSPECTS_FILE: &str = "suspects.json";
 
 /// The kinds of autoencoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +27,12 @@ pub(super) enum VariantArg {
     Dense,
     /// One-dimensional convolutions
     Conv,
+    /// No network: principal components
+    Pca,
+    /// No network: Mahalanobis distance
+    Mahalanobis,
+    /// Trained elsewhere: --autoencoder and --decoder
+    Foreign,
 }
 
 impl From<VariantArg> for Variant {
@@ -28,6 +40,9 @@ impl From<VariantArg> for Variant {
         match variant {
             VariantArg::Dense => Self::Dense,
             VariantArg::Conv => Self::Conv,
+            VariantArg::Pca => Self::Pca,
+            VariantArg::Mahalanobis => Self::Mahalanobis,
+            VariantArg::Foreign => Self::Foreign,
         }
     }
 }
@@ -44,9 +59,36 @@ pub(super) struct Train {
     /// Kind of autoencoder
     #[arg(long, value_enum, default_value = "dense")]
     variant: VariantArg,
+    /// ONNX file of an autoencoder trained elsewhere: input bins (rows x bins, linear amplitude in the canonical unit), outputs
+    /// target, reconstruction and latent
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "decoder",
+        required_if_eq("variant", "foreign")
+    )]
+    autoencoder: Option<PathBuf>,
+    /// ONNX file of its decoder: input latent, output spectrum
+    #[arg(long, value_name = "FILE", requires = "autoencoder")]
+    decoder: Option<PathBuf>,
+    /// What it is trained to do: denoising, plain, masking, dropout, sparse, contractive, variational, or
+    /// that scored by its evidence bound (`variational_elbo`)
+    #[arg(long, value_name = "NAME", default_value = "denoising", value_parser = Objective::named)]
+    objective: Objective,
+    /// Share of rows of each batch, those with the largest errors, that teach nothing: for rows that may hold faults
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    trim: f64,
     /// Values in a latent [default: 3/16 of the bins, 8 to 48]
     #[arg(long, value_name = "N")]
     latent: Option<u16>,
+    /// Train each of these sizes on two thirds of the machines, look at it on the others, and recommend one
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        conflicts_with_all = ["out", "register", "latent"]
+    )]
+    sweep_latent: Vec<u16>,
     /// Seed of every random choice
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -58,7 +100,7 @@ pub(super) struct Train {
         long,
         value_name = "DIR",
         conflicts_with = "register",
-        required_unless_present = "register"
+        required_unless_present_any = ["register", "sweep_latent"]
     )]
     out: Option<PathBuf>,
     /// Push the bundle, propose and test alarm limits for it, and promote it if its class has no champion yet
@@ -73,33 +115,68 @@ pub(super) struct Train {
 pub(crate) struct Fitting {
     pub(crate) class: Slug,
     pub(crate) variant: Variant,
+    pub(crate) foreign: Option<ForeignFiles>,
+    pub(crate) options: FitOptions,
     pub(crate) latent: Option<u16>,
     pub(crate) seed: u64,
     pub(crate) split: String,
     pub(crate) corpora: Vec<CorpusFile>,
 }
 
+/// The files of an autoencoder trained elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct ForeignFiles {
+    autoencoder: Vec<u8>,
+    decoder: Vec<u8>,
+}
+
+impl ForeignFiles {
+    fn read(autoencoder: &Path, decoder: &Path) -> Result<Self> {
+        let read = |flag: &str, path: &Path| std::fs::read(path).with_context(|| format!("{flag} {}", path.display()));
+        Ok(Self {
+            autoencoder: read("--autoencoder", autoencoder)?,
+            decoder: read("--decoder", decoder)?,
+        })
+    }
+}
+
 impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
-        let rows = self.corpora.read(Some(&[&self.split, "cal"]))?;
+        let splits = [self.split.as_str(), "cal"];
+        let rows = self.corpora.read(self.sweep_latent.is_empty().then_some(&splits))?;
         let spec = self.corpora.spec(&rows)?;
+        let variant = self.variant.into();
         let fitting = Fitting {
             class: class.clone(),
-            variant: self.variant.into(),
+            variant,
+            foreign: match (&self.autoencoder, &self.decoder) {
+                (Some(autoencoder), Some(decoder)) => Some(ForeignFiles::read(autoencoder, decoder)?),
+                _ => None,
+            },
+            options: FitOptions {
+                objective: self.objective,
+                trim: self.trim,
+                ..FitOptions::of(variant)
+            },
             latent: self.latent,
             seed: self.seed,
             split: self.split.clone(),
             corpora: self.corpora.digests(&rows)?,
         };
-        let archive = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
+        if !self.sweep_latent.is_empty() {
+            return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
+        }
+        let Trained { archive, suspects } = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
             .await
             .context("training")??;
         let mut told = describe(&archive)?;
+        told["suspects"] = suspects.len().into();
         if let Some(folder) = &self.out {
             archive
                 .to_dir(folder)
                 .with_context(|| format!("--out {}", folder.display()))?;
+            write_suspects(folder, &suspects)?;
             told["folder"] = folder.display().to_string().into();
         }
         if self.register {
@@ -110,8 +187,15 @@ impl Train {
     }
 }
 
+/// Writes the rows to be looked at beside the bundle.
+fn write_suspects(folder: &Path, suspects: &[Suspect]) -> Result<()> {
+    let path = folder.join(SUSPECTS_FILE);
+    let json = serde_json::to_vec_pretty(suspects).context(SUSPECTS_FILE)?;
+    std::fs::write(&path, json).with_context(|| path.display().to_string())
+}
+
 /// Trains with a progress bar.
-pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<BundleArchive> {
+pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<Trained> {
     let train_rows = training_set(spec, rows, &fitting.split)?;
     let calibration = training_set(spec, rows, "cal")?;
     let request = TrainRequest {
@@ -119,26 +203,32 @@ pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Resul
         train: &train_rows,
         calibration: &calibration,
         variant: fitting.variant,
+        foreign: fitting.foreign.as_ref().map(|files| Foreign {
+            autoencoder: &files.autoencoder,
+            decoder: &files.decoder,
+        }),
         latent: fitting.latent,
         seed: fitting.seed,
-        options: None,
+        options: Some(fitting.options),
         corpora: fitting.corpora.clone(),
         created_at: Clock::system().now(),
     };
     let bar = bar(0, "epoch {pos}/{len} {msg}");
-    let archive = train(&request, |progress| {
+    let trained = train_until(&request, |progress| {
         bar.set_length(progress.epochs.into());
         bar.set_position(progress.epoch.into());
         bar.set_message(format!(
-            "loss {:.4}, held out {:.4}, {:.0} rows/s, at most {:.0} s left",
+            "loss {:.4} + {:.4}, held out {:.4}, {:.0} rows/s, at most {:.0} s left",
             progress.training_loss,
+            progress.penalty,
             progress.validation_loss,
             progress.rows_per_second,
             progress.time_left.as_secs_f64()
         ));
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    Ok(archive?)
+    Ok(trained?)
 }
 
 /// The rows of one split, in canonical form.
@@ -158,6 +248,7 @@ fn describe(archive: &BundleArchive) -> Result<Value> {
         "digest": archive.digest().to_string(),
         "class": manifest.class.as_str(),
         "variant": manifest.variant.as_str(),
+        "objective": manifest.objective,
         "bins": manifest.bins,
         "latent": manifest.latent,
         "rows_by_split": manifest.lineage.rows_by_split,

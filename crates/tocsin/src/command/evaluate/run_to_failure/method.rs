@@ -108,6 +108,7 @@ impl Training {
             train: &rows,
             calibration: &TrainingSet::new(spec),
             variant: Variant::Dense,
+            foreign: None,
             latent: None,
             seed: self.seed,
             options: Some(FitOptions {
