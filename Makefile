@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive bench-whatif
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-skab bench-training bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive bench-whatif
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,13 @@ bench-latency: build ## time to the ack for 2,400 sensors of 128 bins at 1 Hz, t
 bench-console: build ## time to each page of the console for 2,400 sensors with a week of readings
 	@scripts/setup postgres
 	$(BENCH) console $(BENCH_ARGS)
+
+bench-skab: build ## the Skoltech Anomaly Benchmark beside its published rows (BENCH_ARGS="--data FOLDER")
+	$(BENCH) skab $(BENCH_ARGS)
+
+bench-training: build ## isolation forest and training beside scikit-learn and PyTorch (BENCH_ARGS="--corpus FILE")
+	@scripts/setup test
+	$(BENCH) training $(BENCH_ARGS)
 
 bench-disturbance: build ## other batches' acks while one machine is locked and one batch is poisoned
 	@scripts/setup postgres

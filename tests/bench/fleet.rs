@@ -184,6 +184,7 @@ fn bundle(size: Size) -> Result<BundleArchive> {
         train: &rows(0..1_000)?,
         calibration: &rows(1_000..4_000)?,
         variant,
+        foreign: None,
         latent: None,
         seed: 1,
         options: Some(options),

@@ -17,8 +17,10 @@ mod load;
 mod platform;
 mod report;
 mod sender;
+mod skab;
 mod stages;
 mod thresholds;
+mod training;
 mod watchdog;
 mod whatif;
 
@@ -49,6 +51,8 @@ enum Benchmark {
     Disturbance(disturbance::Options),
     /// Bytes of a reading in the archive, and readings per second there and back
     Archive(archive::Options),
+    /// The Skoltech Anomaly Benchmark: our detectors beside the published rows
+    Skab(skab::Options),
     /// CPU time of each stage of a reading's path, each alone on one thread
     Stages(stages::Options),
     /// False pages of benign changes, and failures told from them, while baselines follow the fleet
@@ -57,6 +61,8 @@ enum Benchmark {
     Harbor(harbor::Options),
     /// Time, memory and disk of setting limits by fleet replay over days of readings
     Thresholds(thresholds::Options),
+    /// The isolation forest and the convolutional training beside scikit-learn's and `PyTorch`'s
+    Training(training::Options),
     /// How long the heartbeat goes on after a part of the platform is killed
     Watchdog(watchdog::Options),
     /// Time of a what-if over weeks of a fleet's scores, most of them archived
@@ -73,10 +79,12 @@ async fn main() -> Result<()> {
         Benchmark::Console(options) => console::run(options).await?,
         Benchmark::Disturbance(options) => disturbance::run(options).await?,
         Benchmark::Archive(options) => archive::run(options).await?,
+        Benchmark::Skab(options) => skab::run(&options)?,
         Benchmark::Stages(options) => stages::run(options).await?,
         Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,
         Benchmark::Thresholds(options) => thresholds::run(options).await?,
+        Benchmark::Training(options) => training::run(&options)?,
         Benchmark::Watchdog(options) => watchdog::run(options).await?,
         Benchmark::Whatif(options) => whatif::run(options).await?,
     };

@@ -71,7 +71,9 @@ impl Known<'_> {
                     state: references[sensor].baseline.state(condition),
                     degraded: false,
                 };
-                replays.iter_mut().for_each(|replay| replay.take(&scored));
+                for replay in &mut replays {
+                    replay.take(&scored);
+                }
             }
         }
         Ok(replays)

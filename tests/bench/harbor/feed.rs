@@ -83,8 +83,9 @@ impl<'a> Feed<'a> {
             let Some(reading) = self.stream.next_into(bins) else {
                 break;
             };
-            bins.iter_mut()
-                .for_each(|amplitude| *amplitude = self.codec.requantise(*amplitude));
+            for amplitude in bins.iter_mut() {
+                *amplitude = self.codec.requantise(*amplitude);
+            }
             self.readings.push(reading);
         }
         if let Some(scorer) = &mut self.scorer {

@@ -66,6 +66,7 @@ impl Model {
             train: &rows,
             calibration: &TrainingSet::new(fleet.spec()),
             variant: Variant::Dense,
+            foreign: None,
             latent: None,
             seed: fleet.config().seed,
             options: Some(FitOptions {

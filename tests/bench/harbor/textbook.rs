@@ -131,9 +131,9 @@ impl Columns {
         let budget = PageBudget::PagesPerSiteDay(pages_per_day / Class::ALL.len() as f64);
         for (place, set) in sets.iter().enumerate() {
             let mut tally = Tally::default();
-            replayed
-                .iter()
-                .for_each(|machine| tally.add(SiteId(1), &machine[place]));
+            for machine in &replayed {
+                tally.add(SiteId(1), &machine[place]);
+            }
             let pages = tally.expected(1).pages;
             if budget.holds(&pages) {
                 eprintln!(
@@ -183,7 +183,9 @@ fn replay(known: &Known<'_>, at: usize, sets: &[Arc<ThresholdSet>]) -> Vec<Machi
             state: OperatingState::Known,
             degraded: false,
         };
-        replays.iter_mut().for_each(|replay| replay.take(&scored));
+        for replay in &mut replays {
+            replay.take(&scored);
+        }
     }
     replays
 }
