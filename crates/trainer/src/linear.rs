@@ -13,6 +13,8 @@ use tocsin_models::{Metrics, Variant};
 /// Matrices of a linear autoencoder, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LinearModel {
+    /// The space it works in.
+    standardise: Standardise,
     /// Bins x latent.
     pub(crate) encode: Vec<f32>,
     /// Latent x bins.
@@ -41,15 +43,16 @@ impl LinearModel {
             _ => None,
         };
         Ok(Self {
+            standardise: axes.standardise().clone(),
             encode,
             decode,
             rebuild,
         })
     }
 
-    /// Squared error of each standardised row, its mean over bins.
-    fn errors(&self, rows: Rows<'_>) -> Vec<f32> {
-        let bins = rows.bins();
+    /// Squared error of log spectra, the mean over rows and bins.
+    fn error(&self, log: Rows<'_>) -> f64 {
+        let bins = log.bins();
         let error = |row: &[f32]| {
             let rebuilt = match &self.rebuild {
                 Some(matrix) => product(row, matrix, bins),
@@ -59,9 +62,11 @@ impl LinearModel {
                     bins,
                 ),
             };
-            row.iter().zip(&rebuilt).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / bins as f32
+            let squares = row.iter().zip(&rebuilt).map(|(a, b)| f64::from(a - b).powi(2));
+            squares.sum::<f64>() / bins as f64
         };
-        rows.iter().map(error).collect()
+        let rows = standardised(&self.standardise, log);
+        rows.chunks_exact(bins).map(error).sum::<f64>() / log.len() as f64
     }
 }
 
@@ -82,31 +87,17 @@ pub(crate) fn fit(
 ) -> Result<Fitted, FitError> {
     let bins = log.bins();
     let gather = |places: &[usize]| -> Vec<f32> { places.iter().flat_map(|at| log.row(*at)).copied().collect() };
-    let errors = |model: &LinearModel, fitted_on: Rows<'_>, rows: Rows<'_>| -> Result<Vec<f32>, FitError> {
-        let rows = standardised(&Standardise::fit(fitted_on)?, rows);
-        Ok(model.errors(Rows::new(&rows, bins)?))
-    };
     let (rest, held_out) = (gather(rest), gather(held_out));
-    let rest = Rows::new(&rest, bins)?;
-    let of_held_out = errors(
-        &LinearModel::fit(variant, rest, latent)?,
-        rest,
-        Rows::new(&held_out, bins)?,
-    )?;
+    let without = LinearModel::fit(variant, Rows::new(&rest, bins)?, latent)?;
     let model = LinearModel::fit(variant, log, latent)?;
-    let of_all = errors(&model, log, log)?;
     let metrics = Metrics {
-        validation_loss: mean(&of_held_out),
-        training_loss: mean(&of_all),
+        validation_loss: without.error(Rows::new(&held_out, bins)?),
+        training_loss: model.error(log),
         best_epoch: 0,
         epochs: 0,
         figures: BTreeMap::new(),
     };
     Ok(Fitted { model, metrics })
-}
-
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64
 }
 
 /// I - W, W the symmetric root of the inverse of the covariance of standardised rows, shrunk towards its mean (Ledoit and

@@ -45,7 +45,7 @@ pub(super) struct Evaluate {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, conflicts_with = "bundle")]
     trim: f64,
     /// Train each network also with this share of faulty rows among the healthy ones, without and with --trim
-    #[arg(long, value_name = "SHARE", requires = "trim", conflicts_with_all = ["bundle", "leave_one_machine_out"])]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["bundle", "leave_one_machine_out"])]
     contaminate: Option<f64>,
     #[command(flatten)]
     output: Output,

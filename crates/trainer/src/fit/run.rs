@@ -139,11 +139,12 @@ impl<'a> Run<'a> {
 
 /// Ones for the rows that count, and how many they are: all but the share with the largest errors. Nothing when all count.
 fn kept(errors: &Tensor<2>, trim: f64) -> Option<(Tensor<2>, usize)> {
-    let values = loss::host(errors.clone());
-    let count = kept_of(values.len(), trim);
-    if count == values.len() {
+    let rows = errors.dims()[0];
+    let count = kept_of(rows, trim);
+    if count == rows {
         return None;
     }
+    let values = loss::host(errors.clone());
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
     let mut kept = vec![0.0_f32; values.len()];

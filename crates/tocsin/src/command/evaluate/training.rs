@@ -69,6 +69,9 @@ impl Trial<'_> {
     /// Every network clean, with faults among its training rows, and with these and the trimmed loss; what of the faults
     /// was told as suspicious. All are tested on the same rows: those that were planted test nothing.
     pub(super) fn contaminated(&self, share: f64) -> Result<(Report, Vec<Told>)> {
+        if self.trim == 0.0 {
+            bail!("--contaminate: --trim says what it is to be held against, such as 0.1");
+        }
         let bar = bar(
             3 * self.seeds * self.recipes.len() as u64,
             "{pos}/{len} bundles trained, {eta} left",
