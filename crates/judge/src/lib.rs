@@ -26,6 +26,7 @@ pub mod order_statistics;
 pub mod page;
 pub mod performance;
 pub mod persistence;
+mod quiet_lines;
 pub mod re_alarm;
 pub mod replay;
 pub mod signal;

@@ -1,16 +1,19 @@
 //! Causal replay of one machine after the other, in bounded memory: what would limits have opened over a long period?
 //!
 //! Readings arrive one by one in order of capture and are forgotten once no window can reach them ([`Vigil`]). What
-//! stays are the incidents and a count of judged steps.
+//! stays are the incidents and a count of judged steps. Of a reading below every alert line, no level is computed
+//! ([`QuietLines`]) unless a later one wakes the fold.
 //!
 //! **Invariant:** the incidents are those of [`replay`](crate::replay::replay) over the same readings.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_domain::{MachineId, ReadingKey, Severity, Timestamp};
 
 use crate::fold::{Transition, Window};
+use crate::quiet_lines::QuietLines;
 use crate::replay::{ReplayedIncident, ScoredReading};
 use crate::{JudgedReading, ThresholdSet, Vigil};
 
@@ -19,8 +22,11 @@ use crate::{JudgedReading, ThresholdSet, Vigil};
 pub struct MachineReplay {
     machine: MachineId,
     set: Arc<ThresholdSet>,
+    quiet_lines: QuietLines,
     step: Duration,
     vigil: Vigil,
+    /// Quiet readings that the vigil has not been shown.
+    quiet: VecDeque<ScoredReading>,
     incidents: Vec<ReplayedIncident>,
     readings: u64,
     judged_steps: u64,
@@ -33,6 +39,8 @@ impl MachineReplay {
         Self {
             machine,
             vigil: Vigil::new(set.persistence, step),
+            quiet_lines: QuietLines::of(&set),
+            quiet: VecDeque::new(),
             set,
             step,
             incidents: Vec::new(),
@@ -44,11 +52,12 @@ impl MachineReplay {
 
     /// Judges and folds the next reading of the machine in order of capture.
     pub fn take(&mut self, reading: &ScoredReading) {
-        let level = self.set.level(&reading.scores, reading.state, reading.degraded);
-        self.fold(JudgedReading {
-            key: reading.key,
-            level,
-        });
+        if self.vigil.is_at_rest() && self.quiet_lines.are_above(reading) {
+            self.count(reading.key, true);
+            self.keep(*reading);
+        } else {
+            self.fold(self.judged(reading));
+        }
     }
 
     /// Folds a reading that could not be judged, whatever the limits: the machine stood still, or was in transit.
@@ -71,12 +80,37 @@ impl MachineReplay {
         self.judged_steps as f64 * self.step.as_secs_f64() / 3_600.0
     }
 
-    fn fold(&mut self, reading: JudgedReading) {
+    fn judged(&self, reading: &ScoredReading) -> JudgedReading {
+        JudgedReading {
+            key: reading.key,
+            level: self.set.level(&reading.scores, reading.state, reading.degraded),
+        }
+    }
+
+    fn count(&mut self, key: ReadingKey, is_judged: bool) {
         self.readings += 1;
-        let start = reading.key.captured_at.floor_to(self.step);
-        if reading.level.is_some() && self.newest_judged.is_none_or(|newest| newest < start) {
-            self.newest_judged = Some(start);
+        // Most readings lie in a step that is none's before.
+        let is_new = |newest: Timestamp| newest + self.step <= key.captured_at;
+        if is_judged && self.newest_judged.is_none_or(is_new) {
+            self.newest_judged = Some(key.captured_at.floor_to(self.step));
             self.judged_steps += 1;
+        }
+    }
+
+    /// Keeps a quiet reading for as long as a window can reach back.
+    fn keep(&mut self, reading: ScoredReading) {
+        let oldest = reading.key.captured_at - self.vigil.reach();
+        while self.quiet.front().is_some_and(|first| first.key.captured_at < oldest) {
+            self.quiet.pop_front();
+        }
+        self.quiet.push_back(reading);
+    }
+
+    fn fold(&mut self, reading: JudgedReading) {
+        self.count(reading.key, reading.level.is_some());
+        while let Some(quiet) = self.quiet.pop_front() {
+            let shown = self.vigil.fold(self.judged(&quiet));
+            debug_assert!(shown.is_none(), "a quiet reading opens nothing");
         }
         if let Some((window, transition)) = self.vigil.fold(reading) {
             self.note(&window, transition);

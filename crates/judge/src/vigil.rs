@@ -1,8 +1,8 @@
 //! The fold of one machine's readings over a long time, at the price of a healthy machine.
 //!
-//! A healthy machine has nothing open and nothing flagged, and the fold of such readings decides nothing. So they are
-//! only remembered, for as long as a window can reach back, and folded once a flagged one arrives: what the services do
-//! when they lock a machine only then.
+//! Nothing opens before k of the last n steps stand at a line, and a step stands there only if one of its readings does.
+//! So while nothing is open and fewer than k flagged readings lie within a window's reach, readings are only remembered,
+//! for as long as a window can reach back, and folded once there are k.
 //!
 //! **Invariant:** the transitions are those of [`MachineFold`] fed with every reading.
 
@@ -19,11 +19,17 @@ use crate::{JudgedReading, Persistence};
 pub struct Vigil {
     persistence: Persistence,
     step: Duration,
+    /// How far back a reading can still matter.
+    reach: Duration,
+    /// How far back the steps go that open an incident together.
+    opening_reach: Duration,
     /// What a window can still reach, while nothing is folded.
     recent: VecDeque<JudgedReading>,
+    /// When readings at or above the alert line were captured, as far as they can open anything.
+    flagged: VecDeque<Timestamp>,
     newest: Timestamp,
-    /// The fold at work, and until when it must be.
-    fold: Option<(MachineFold, Timestamp)>,
+    /// The fold at work.
+    fold: Option<MachineFold>,
 }
 
 impl Vigil {
@@ -32,7 +38,10 @@ impl Vigil {
         Self {
             persistence,
             step,
+            reach: persistence.reach_back(Some(Severity::Page), step) + 2 * step,
+            opening_reach: Persistence::reach(persistence.n, step) + step,
             recent: VecDeque::new(),
+            flagged: VecDeque::new(),
             newest: Timestamp::MIN,
             fold: None,
         }
@@ -40,7 +49,17 @@ impl Vigil {
 
     /// The severity of the open incident.
     pub fn open(&self) -> Option<Severity> {
-        self.fold.as_ref().and_then(|(fold, _)| fold.open())
+        self.fold.as_ref().and_then(MachineFold::open)
+    }
+
+    /// Whether a reading below the alert line would only be remembered.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.fold.is_none()
+    }
+
+    /// How long before the newest reading one is forgotten.
+    pub(crate) fn reach(&self) -> Duration {
+        self.reach
     }
 
     /// Takes the next reading; answers with what it did and the start of its step.
@@ -51,23 +70,17 @@ impl Vigil {
 
     /// Takes the next reading; answers with what it did and the window that says why.
     pub fn fold(&mut self, reading: JudgedReading) -> Option<(Window, Transition)> {
-        let at = reading.key.captured_at;
-        self.newest = self.newest.max(at);
-        let reach = self.persistence.reach_back(Some(Severity::Page), self.step) + self.step;
-        if reading.level.is_some_and(|(level, _)| level >= Level::ALERT) {
-            let until = self.newest + reach;
-            if let Some((_, hot)) = &mut self.fold {
-                *hot = until;
-            } else {
-                let past = self.recent.drain(..);
-                let fold = MachineFold::resume(self.persistence, self.step, None, past);
-                self.fold = Some((fold, until));
-            }
+        self.newest = self.newest.max(reading.key.captured_at);
+        self.note_flag(&reading);
+        let may_open = self.flagged.len() >= self.persistence.k as usize;
+        if may_open && self.fold.is_none() {
+            let past = self.recent.iter().copied();
+            self.fold = Some(MachineFold::resume(self.persistence, self.step, None, past));
         }
-        self.remember(reading, reach);
-        let (fold, hot) = self.fold.as_mut()?;
+        self.remember(reading);
+        let fold = self.fold.as_mut()?;
         let arrival = fold.arrive(reading, Effect::Acts);
-        if fold.open().is_none() && at > *hot {
+        if fold.open().is_none() && !may_open {
             self.fold = None;
         }
         match arrival {
@@ -76,10 +89,20 @@ impl Vigil {
         }
     }
 
+    fn note_flag(&mut self, reading: &JudgedReading) {
+        if reading.level.is_some_and(|(level, _)| level >= Level::ALERT) {
+            self.flagged.push_back(reading.key.captured_at);
+        }
+        let oldest = self.newest - self.opening_reach;
+        while self.flagged.front().is_some_and(|first| *first < oldest) {
+            self.flagged.pop_front();
+        }
+    }
+
     /// Readings a later window may need, whether or not a fold is at work.
-    fn remember(&mut self, reading: JudgedReading, reach: Duration) {
+    fn remember(&mut self, reading: JudgedReading) {
         self.recent.push_back(reading);
-        let oldest = self.newest - (reach + self.step);
+        let oldest = self.newest - self.reach;
         while self.recent.front().is_some_and(|first| first.key.captured_at < oldest) {
             self.recent.pop_front();
         }

@@ -87,19 +87,34 @@ impl Replay {
             ..self.query.clone()
         };
         // First what is hot: a day that is archived meanwhile is seen twice, and not never.
-        let mut scores = self.reader.store.scores_to_replay(&of_day).await?;
+        let hot = self.reader.store.scores_to_replay(&of_day).await?;
+        let mut scores = Vec::with_capacity(hot.len());
+        self.with_machines(hot, &mut scores);
         let sensors = self.query.sensors.clone();
         let cold = self.reader.readings(&self.scope, sensors, period, Columns::Scores);
         let mut cold = cold.await?;
         while let Some(archived) = cold.next_scores(of_day.bundle).await? {
-            scores.extend(archived.into_iter().filter(|score| of_day.takes(score)));
+            let taken = archived.into_iter().filter(|score| of_day.takes(score));
+            self.with_machines(taken, &mut scores);
             // Decoding holds a thread for as long as there is something to decode.
             tokio::task::yield_now().await;
         }
-        let machine = |score: LoggedScore| Some((*self.machines.get(&score.key.sensor)?, score));
-        let mut scores: Vec<_> = scores.into_iter().filter_map(machine).collect();
         scores.sort_by_key(|(machine, score)| (*machine, score.key.captured_at, score.key.sensor));
         scores.dedup_by_key(|(_, score)| score.key);
         Ok(Some(scores))
+    }
+
+    /// Adds scores, each with the machine of its sensor; most have that of the one before.
+    fn with_machines(&self, scores: impl IntoIterator<Item = LoggedScore>, to: &mut Vec<(MachineId, LoggedScore)>) {
+        let mut last = None;
+        for score in scores {
+            let sensor = score.key.sensor;
+            let machine = match last {
+                Some((of, machine)) if of == sensor => machine,
+                _ => self.machines.get(&sensor).copied(),
+            };
+            last = Some((sensor, machine));
+            to.extend(machine.map(|machine| (machine, score)));
+        }
     }
 }
