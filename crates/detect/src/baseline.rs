@@ -23,12 +23,43 @@ pub const MIN_READINGS: usize = 20;
 /// Readings at which a sensor's own spread weighs as much as the fleet's.
 pub const KAPPA: f64 = 100.0;
 
+/// How a sensor's own spread becomes its scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pooling {
+    /// Readings at which a sensor's own spread weighs as much as the fleet's.
+    pub kappa: f64,
+    /// Least scale of a bin, dB of amplitude.
+    pub floor_db: f64,
+}
+
+impl Default for Pooling {
+    fn default() -> Self {
+        Self {
+            kappa: KAPPA,
+            floor_db: SCALE_FLOOR_DB,
+        }
+    }
+}
+
+impl Pooling {
+    /// What a sensor's own spread of so many readings weighs, 0 to 1.
+    fn weight(&self, readings: usize) -> f32 {
+        (readings as f64 / (readings as f64 + self.kappa)) as f32
+    }
+
+    /// Least scale of a bin, in units of ln(1 + s/s0): that of a line well above s0.
+    fn floor(&self) -> f32 {
+        (self.floor_db * std::f64::consts::LN_10 / 20.0) as f32
+    }
+}
+
 /// Makes a median absolute deviation the standard deviation of normal data.
 const MAD_TO_SD: f32 = 1.4826;
 
-/// Least scale of a bin, in units of ln(1 + s/s0): about a hundredth of a decibel. A bin that never moved would
-/// otherwise make the first change of a code infinitely unlikely.
-const SCALE_FLOOR: f32 = 1e-3;
+/// Least scale of a bin, dB of amplitude. The few hours of a commissioning see little of what load and temperature do to a
+/// steady line; of 1,024 bins some hardly moved in them, and would later stand out on a healthy machine further than a
+/// fault does anywhere else. On run-to-failure bearings of 64 and 128 bins it changes nothing up to 1.4 dB.
+const SCALE_FLOOR_DB: f64 = 1.3;
 
 /// Median and own spread per bin of the log spectra a sensor was commissioned on, and how they went with its machine's
 /// speed and load.
@@ -128,11 +159,12 @@ impl Commissioned {
     ///
     /// # Panics
     /// If the fleet has another number of bins.
-    pub fn baseline(&self, fleet: Option<&Fleet>, kappa: f64) -> Baseline {
+    pub fn baseline(&self, fleet: Option<&Fleet>, pooling: &Pooling) -> Baseline {
         let own = match fleet {
-            Some(_) => self.readings as f64 / (self.readings as f64 + kappa),
+            Some(_) => pooling.weight(self.readings),
             None => 1.0,
-        } as f32;
+        };
+        let floor = pooling.floor();
         let spread = fleet.map_or(self.spread.as_slice(), |fleet| &fleet.spread);
         assert_eq!(
             spread.len(),
@@ -150,7 +182,7 @@ impl Commissioned {
                 .spread
                 .iter()
                 .zip(spread)
-                .map(|pair| pooled(pair).max(SCALE_FLOOR))
+                .map(|pair| pooled(pair).max(floor))
                 .collect(),
             trend,
         }
