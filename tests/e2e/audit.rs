@@ -184,6 +184,15 @@ async fn declare(record: &mut Record) -> Result<()> {
     record
         .of_call::<fleet::CreateSiteResponse>(rpc, (ANA, "site.create"), &[request])
         .await?;
+    let request = fleet::SetSecondApprovalRequest {
+        site: ANNEX.into(),
+        second_approval: false,
+        reason: "one engineer alone".into(),
+    };
+    let rpc = (FLEET, "SetSecondApproval");
+    record
+        .of_call::<fleet::SetSecondApprovalResponse>(rpc, (ANA, "site.set_second_approval"), &[request])
+        .await?;
     let class = fleet::MachineClass {
         name: "fan".into(),
         step_ms: 10_000,

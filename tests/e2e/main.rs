@@ -36,6 +36,7 @@ mod roles;
 mod s3;
 mod scoping;
 mod second_fault;
+mod second_person;
 mod shelving;
 mod silence;
 mod startup;

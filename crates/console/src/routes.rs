@@ -93,6 +93,7 @@ routes! {
     Session POST "/limits/{id}/approve" => pages::limits::orders::approve;
     Session POST "/limits/{id}/activate" => pages::limits::orders::activate;
     Session POST "/limits/{id}/rollback" => pages::limits::orders::roll_back;
+    Session POST "/sites/{site}/second-approval" => pages::limits::second::set;
     Session GET "/system" => pages::system::show;
     Session POST "/system/deliveries/{id}/resend" => pages::system::resend;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;

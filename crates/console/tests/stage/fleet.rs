@@ -5,8 +5,8 @@ use tocsin_contracts::fleet::v1::{
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
     ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetBearingRequest, SetBearingResponse,
-    SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse,
-    Site,
+    SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSecondApprovalRequest, SetSecondApprovalResponse,
+    SetSeverityZonesRequest, SetSeverityZonesResponse, Site,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,6 +20,7 @@ impl Fixture {
             name: name.into(),
             title: title.into(),
             time_zone: "Europe/Lisbon".into(),
+            second_approval: name == "porto",
             ..Site::default()
         };
         match self.fleet {
@@ -190,6 +191,16 @@ impl FleetService for Fixture {
         let mut machines = self.machines();
         machines.retain(|one| (site.is_empty() || one.site == site) && (machine.is_empty() || one.machine == machine));
         Ok(Response::new(ListMachinesResponse { machines }))
+    }
+
+    async fn set_second_approval(
+        &self,
+        request: Request<SetSecondApprovalRequest>,
+    ) -> Result<Response<SetSecondApprovalResponse>, Status> {
+        let asked = request.into_inner();
+        let asks = if asked.second_approval { "asks" } else { "does not ask" };
+        self.order(format!("{} {asks} for a second person: {}", asked.site, asked.reason));
+        Ok(Response::new(SetSecondApprovalResponse::default()))
     }
 
     refuse! {
