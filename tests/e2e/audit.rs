@@ -33,7 +33,7 @@ const PASSWORD: &str = "a long password of ana's";
 const ANNEX: &str = "annex";
 
 /// They change nothing.
-const READING: [Rpc; 49] = [
+const READING: [Rpc; 51] = [
     (ACCESS, "WhoAmI"),
     (ACCESS, "ListSignInMethods"),
     // Nobody yet: a stranger is sent to the provider.
@@ -52,6 +52,8 @@ const READING: [Rpc; 49] = [
     (people::INCIDENTS, "GetIncident"),
     (people::INCIDENTS, "WatchIncidents"),
     (people::INCIDENTS, "ListLabels"),
+    (people::INCIDENTS, "ListIncidentFilters"),
+    (people::INCIDENTS, "ListDestinations"),
     (people::INCIDENTS, "ListDeliveries"),
     (people::INCIDENTS, "ListSuppressions"),
     (people::INCIDENTS, "GetSuppression"),

@@ -14,6 +14,8 @@ mod degraded;
 mod demo;
 mod femto;
 mod femto_units;
+mod filters;
+mod first_run;
 mod flood;
 mod foreign;
 mod grafana;

@@ -49,6 +49,8 @@ macro_rules! routes {
 
 routes! {
     Session GET "/" => pages::fleet::show;
+    Session GET "/start" => pages::start::show;
+    Session GET "/start/live" => pages::start::stream;
     SignIn GET "/login" => pages::login::show;
     SignIn POST "/login" => pages::login::sign_in;
     SignIn GET "/login/oidc" => pages::oidc::go;
@@ -56,6 +58,8 @@ routes! {
     Session POST "/logout" => pages::login::sign_out;
     Session GET "/account" => pages::account::show;
     Session GET "/incidents" => pages::incidents::show;
+    Session POST "/incidents/filters" => pages::incidents::filters::save;
+    Session POST "/incidents/filters/delete" => pages::incidents::filters::delete;
     Session GET "/incidents/performance" => pages::performance::show;
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;

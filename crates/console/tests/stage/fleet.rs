@@ -6,7 +6,7 @@ use tocsin_contracts::fleet::v1::{
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
     ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetBearingRequest, SetBearingResponse,
     SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSecondApprovalRequest, SetSecondApprovalResponse,
-    SetSeverityZonesRequest, SetSeverityZonesResponse, Site,
+    SetSeverityZonesRequest, SetSeverityZonesResponse, Site, Spec,
 };
 use tonic::{Request, Response, Status};
 
@@ -158,12 +158,26 @@ impl FleetService for Fixture {
     }
 
     async fn list_classes(&self, _: Request<ListClassesRequest>) -> Result<Response<ListClassesResponse>, Status> {
-        let classes = vec![MachineClass {
+        let class = MachineClass {
             name: "cnc-spindle".into(),
             step_ms: 10_000,
             ..MachineClass::default()
-        }];
+        };
+        let classes = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![class]
+        };
         Ok(Response::new(ListClassesResponse { classes }))
+    }
+
+    async fn list_specs(&self, _: Request<ListSpecsRequest>) -> Result<Response<ListSpecsResponse>, Status> {
+        let spec = Spec {
+            name: "spindle-128".into(),
+            definition_json: r#"{"axis":"hertz","bins":128}"#.into(),
+        };
+        let specs = if self.fleet == Fleet::Empty { vec![] } else { vec![spec] };
+        Ok(Response::new(ListSpecsResponse { specs }))
     }
 
     async fn list_sensors(
@@ -207,7 +221,6 @@ impl FleetService for Fixture {
         create_site, CreateSiteRequest, CreateSiteResponse;
         create_class, CreateClassRequest, CreateClassResponse;
         create_spec, CreateSpecRequest, CreateSpecResponse;
-        list_specs, ListSpecsRequest, ListSpecsResponse;
         create_sensor, CreateSensorRequest, CreateSensorResponse;
         commission_sensor, CommissionSensorRequest, CommissionSensorResponse;
         set_bearing, SetBearingRequest, SetBearingResponse;

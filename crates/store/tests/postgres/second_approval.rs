@@ -168,10 +168,7 @@ async fn of_a_set_that_no_person_proposed_the_first_to_agree_is_who_asks() {
         assert_eq!(asked.record.state, ThresholdState::Tested);
         assert!(agree(&store, set, "ana", &Scope::All).await.is_err());
         let north = fleet.north_only();
-        let (bo, cy) = tokio::join!(
-            agree(&store, set, "bo", &Scope::All),
-            agree(&store, set, "cy", &north)
-        );
+        let (bo, cy) = tokio::join!(agree(&store, set, "bo", &Scope::All), agree(&store, set, "cy", &north));
         assert!(bo.is_ok() != cy.is_ok(), "the second finds it approved: {bo:?} {cy:?}");
         activate(&store, set).await.unwrap();
     })
