@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out, descriptors.encode_to_vec())?;
 
     tonic_prost_build::configure()
+        .boxed(".tocsin.recalibrator.v1.RunWithProgressResponse.said.threshold_set")
         .boxed(".tocsin.recalibrator.v1.RunWithProgressResponse.said.what_if")
         .compile_fds(descriptors)?;
     Ok(())

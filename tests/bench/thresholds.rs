@@ -108,7 +108,7 @@ async fn last(mut answers: tonic::Streaming<RunWithProgressResponse>) -> Result<
     let mut tenths = 0;
     while let Some(message) = answers.message().await? {
         match message.said {
-            Some(Said::ThresholdSet(set)) => return Ok(set),
+            Some(Said::ThresholdSet(set)) => return Ok(*set),
             Some(Said::Progress(progress))
                 if 10 * progress.machines_read >= (tenths + 1) * progress.machines.max(1) =>
             {

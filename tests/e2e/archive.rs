@@ -207,6 +207,7 @@ async fn fill(store: &Store) -> Result<Vec<NewReading>> {
         furthest: DAY,
         auto_register_cap: 0,
         longest_shelf: DAY,
+        second_approval: false,
     };
     store.site_create(&site, now, filled).await?;
     let class = NewClass::usual(slug("pump")?, Duration::from_secs(10));

@@ -33,7 +33,7 @@ const PASSWORD: &str = "a long password of ana's";
 const ANNEX: &str = "annex";
 
 /// They change nothing.
-const READING: [Rpc; 49] = [
+const READING: [Rpc; 51] = [
     (ACCESS, "WhoAmI"),
     (ACCESS, "ListSignInMethods"),
     // Nobody yet: a stranger is sent to the provider.
@@ -52,6 +52,8 @@ const READING: [Rpc; 49] = [
     (people::INCIDENTS, "GetIncident"),
     (people::INCIDENTS, "WatchIncidents"),
     (people::INCIDENTS, "ListLabels"),
+    (people::INCIDENTS, "ListIncidentFilters"),
+    (people::INCIDENTS, "ListDestinations"),
     (people::INCIDENTS, "ListDeliveries"),
     (people::INCIDENTS, "ListSuppressions"),
     (people::INCIDENTS, "GetSuppression"),
@@ -183,6 +185,15 @@ async fn declare(record: &mut Record) -> Result<()> {
     let (rpc, request) = ((FLEET, "CreateSite"), fleet::CreateSiteRequest { site: Some(site) });
     record
         .of_call::<fleet::CreateSiteResponse>(rpc, (ANA, "site.create"), &[request])
+        .await?;
+    let request = fleet::SetSecondApprovalRequest {
+        site: ANNEX.into(),
+        second_approval: false,
+        reason: "one engineer alone".into(),
+    };
+    let rpc = (FLEET, "SetSecondApproval");
+    record
+        .of_call::<fleet::SetSecondApprovalResponse>(rpc, (ANA, "site.set_second_approval"), &[request])
         .await?;
     let class = fleet::MachineClass {
         name: "fan".into(),

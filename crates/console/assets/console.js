@@ -187,10 +187,11 @@
 
   const connect = () => {
     disconnect();
-    source = new EventSource("/live");
-    source.addEventListener("hello", () => { const again = lostAt !== null; say("live"); if (again) changed("incidents"); });
+    source = new EventSource($("[data-events]")?.dataset.events ?? "/live");
+    source.addEventListener("hello", () => { const again = lostAt !== null; say("live"); if (again) { changed("incidents"); changed("setup"); } });
     source.addEventListener("incidents", () => changed("incidents"));
     source.addEventListener("readings", () => changed("readings"));
+    source.addEventListener("setup", () => changed("setup"));
     source.onerror = async () => {
       say("lost");
       if (source?.readyState !== EventSource.CLOSED) return;
@@ -220,6 +221,30 @@
     addEventListener("pagehide", disconnect);
   };
 
+  // --- Commands to copy: a button that only a script can offer, where the browser lets it write to the clipboard -----------------------
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    try {
+      await navigator.clipboard.writeText($("code", button.parentElement).textContent);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Select it";
+    }
+  });
+  const offerCopies = (root) => {
+    if (!navigator.clipboard) return;
+    for (const command of $$("pre[data-copy]", root)) {
+      if ($("button", command)) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.textContent = "Copy";
+      command.append(button);
+    }
+  };
+  document.addEventListener("tocsin:renewed", (event) => offerCopies(event.detail));
+
   // --- The theme ---------------------------------------------------------------------------------------------------------------------
   const startTheme = () => $("#theme")?.addEventListener("click", () => {
     const root = document.documentElement;
@@ -231,6 +256,7 @@
 
   remember(document);
   localise(document);
+  offerCopies(document);
   setInterval(() => localise(document), 5000);
   startTheme();
   startFilter();

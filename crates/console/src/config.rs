@@ -21,6 +21,9 @@ pub struct Config {
     /// origin alone; without it, from the origin of the request's own `Host`. The proxy's `X-Forwarded-For` says who signs in; let nobody
     /// else reach the console then.
     pub public_url: Option<String>,
+    /// Where gateways send readings and the command line asks, as the first-run page says it, such as `https://ingest.example.org:7700`.
+    /// Without it the address that this process listens on itself, if it takes readings.
+    pub ingest_url: Option<String>,
     /// A machine that was not heard of for this many milliseconds is shown as "no data", however well it was before. Machines of a class
     /// with a long decision interval get at least ten of those.
     pub silent_after_ms: NonZeroU64,
@@ -34,6 +37,7 @@ impl Default for Config {
             listen: (Ipv4Addr::LOCALHOST, 7780).into(),
             tls: None,
             public_url: None,
+            ingest_url: None,
             silent_after_ms: NonZeroU64::new(600_000).expect("600000 is not 0"),
             drain_ms: 5_000,
         }

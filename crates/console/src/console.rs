@@ -52,6 +52,8 @@ pub(crate) struct Console {
     pub(crate) clock: Clock,
     /// A machine not heard of for longer is silent.
     pub(crate) silent_after: Duration,
+    /// Where gateways send, if it is known.
+    pub(crate) ingest_url: Option<String>,
     /// The origin of `public_url`.
     pub(crate) origin: Option<String>,
     /// Browsers come over TLS.
@@ -69,6 +71,7 @@ pub fn build(config: &Config, services: Services, clock: Clock) -> Result<Router
         services,
         clock,
         silent_after: config.silent_after(),
+        ingest_url: config.ingest_url.clone(),
         origin: config.origin()?,
         secure: config.is_secure(),
     });

@@ -54,6 +54,11 @@ pub(crate) async fn stream(session: Session, draining: Option<Extension<Draining
     );
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(forward(changes, sender, draining.map(|Extension(draining)| draining)));
+    Ok(events(receiver))
+}
+
+/// The answer that a browser goes on reading.
+pub(crate) fn events(receiver: mpsc::Receiver<Event>) -> Response {
     let events = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
     let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEPALIVE));
     let headers = [
@@ -64,7 +69,12 @@ pub(crate) async fn stream(session: Session, draining: Option<Extension<Draining
             HeaderValue::from_static("no"),
         ),
     ];
-    Ok((headers, answer).into_response())
+    (headers, answer).into_response()
+}
+
+/// What every stream begins with.
+pub(crate) fn hello() -> Event {
+    Event::default().event("hello").retry(RETRY).data("connected")
 }
 
 type Change = Result<(&'static str, i64), Status>;
@@ -85,8 +95,7 @@ async fn forward(
     sender: mpsc::Sender<Event>,
     draining: Option<Draining>,
 ) {
-    let hello = Event::default().event("hello").retry(RETRY).data("connected");
-    if sender.send(hello).await.is_err() {
+    if sender.send(hello()).await.is_err() {
         return;
     }
     let drain = async {

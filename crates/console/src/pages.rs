@@ -15,6 +15,7 @@ pub(crate) mod oidc;
 pub(crate) mod performance;
 pub(crate) mod review;
 pub(crate) mod sensors;
+pub(crate) mod start;
 pub(crate) mod suppressions;
 pub(crate) mod system;
 pub(crate) mod verdict;

@@ -49,6 +49,8 @@ macro_rules! routes {
 
 routes! {
     Session GET "/" => pages::fleet::show;
+    Session GET "/start" => pages::start::show;
+    Session GET "/start/live" => pages::start::stream;
     SignIn GET "/login" => pages::login::show;
     SignIn POST "/login" => pages::login::sign_in;
     SignIn GET "/login/oidc" => pages::oidc::go;
@@ -56,6 +58,8 @@ routes! {
     Session POST "/logout" => pages::login::sign_out;
     Session GET "/account" => pages::account::show;
     Session GET "/incidents" => pages::incidents::show;
+    Session POST "/incidents/filters" => pages::incidents::filters::save;
+    Session POST "/incidents/filters/delete" => pages::incidents::filters::delete;
     Session GET "/incidents/performance" => pages::performance::show;
     Session GET "/incidents/{id}" => pages::incident::show;
     Session POST "/incidents/{id}/acknowledge" => pages::incident::acknowledge;
@@ -93,6 +97,7 @@ routes! {
     Session POST "/limits/{id}/approve" => pages::limits::orders::approve;
     Session POST "/limits/{id}/activate" => pages::limits::orders::activate;
     Session POST "/limits/{id}/rollback" => pages::limits::orders::roll_back;
+    Session POST "/sites/{site}/second-approval" => pages::limits::second::set;
     Session GET "/system" => pages::system::show;
     Session POST "/system/deliveries/{id}/resend" => pages::system::resend;
     Session GET "/sites/{site}/machines/{machine}" => pages::machine::show;

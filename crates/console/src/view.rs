@@ -145,6 +145,14 @@ pub(crate) fn machine_href(site: &str, machine: &str) -> String {
     path
 }
 
+/// Where a form says whether a site asks for a second person.
+pub(crate) fn second_approval_href(site: &str) -> String {
+    let mut path = "/sites/".to_owned();
+    path_segment(&mut path, site);
+    path.push_str("/second-approval");
+    path
+}
+
 /// The path of a class's models.
 pub(crate) fn class_href(class: &str) -> String {
     let mut path = "/models/".to_owned();

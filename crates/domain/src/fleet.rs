@@ -23,6 +23,8 @@ pub struct Site {
     pub auto_register_cap: i32,
     /// The longest that a machine may be shelved at once.
     pub longest_shelf: Duration,
+    /// Alarm limits that one person asked for need another's approval before they judge machines here.
+    pub second_approval: bool,
 }
 
 impl Site {

@@ -76,6 +76,7 @@ pub(crate) fn site() -> SiteDirectory {
         furthest: Duration::from_mins(1),
         auto_register_cap: 0,
         longest_shelf: Site::DEFAULT_LONGEST_SHELF,
+        second_approval: false,
     });
     let spec = Arc::new(SpecRef::new(spec()));
     for machine in 0..MACHINES {

@@ -50,6 +50,17 @@ impl Destination {
         }
     }
 
+    /// What it is called in the settings.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::PagerDuty(_) => "pager_duty",
+            Self::Slack(_) => "slack",
+            Self::Email(_) => "email",
+        }
+    }
+
     /// The longest that an attempt can take, where one answer may take `request_timeout`.
     pub(crate) fn longest_attempt(&self, request_timeout: Duration) -> Duration {
         match self {

@@ -32,6 +32,9 @@ pub enum Error {
     /// The caller may not.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// What a person keeps for themselves can't be kept for the deployment's own credential.
+    #[error("a saved filter is a person's own: sign in")]
+    NoPerson,
     /// The incident does not stand where it could be acknowledged.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
@@ -78,6 +81,7 @@ impl From<Error> for Status {
             Error::NoPrincipal | Error::BadSignature => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::Transition(_)
+            | Error::NoPerson
             | Error::LinkExpired
             | Error::Overtaken
             | Error::NoDestination(_)

@@ -34,6 +34,7 @@ mod deliveries;
 pub mod destination;
 mod error;
 mod fan_out;
+mod filters;
 mod flood;
 mod hook;
 mod labels;

@@ -310,6 +310,50 @@ impl IncidentsService for Service {
         Ok(Response::new(v1::ReceiveHookResponse { acknowledged }))
     }
 
+    async fn list_destinations(
+        &self,
+        request: Request<v1::ListDestinationsRequest>,
+    ) -> Result<Response<v1::ListDestinationsResponse>, Status> {
+        principal(&request, PersonRole::Viewer, "list destinations")?;
+        let destinations = self.config.destinations.iter().map(|destination| v1::PageDestination {
+            name: destination.name().to_owned(),
+            kind: destination.kind().to_owned(),
+        });
+        Ok(Response::new(v1::ListDestinationsResponse {
+            destinations: destinations.collect(),
+        }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn list_incident_filters(
+        &self,
+        request: Request<v1::ListIncidentFiltersRequest>,
+    ) -> Result<Response<v1::ListIncidentFiltersResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "list saved filters")?;
+        let filters = self.filters_of(&by).await?;
+        Ok(Response::new(v1::ListIncidentFiltersResponse { filters }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn save_incident_filter(
+        &self,
+        request: Request<v1::SaveIncidentFilterRequest>,
+    ) -> Result<Response<v1::SaveIncidentFilterResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "save filters")?;
+        let filter = self.save_filter(&by, request.into_inner().filter).await?;
+        Ok(Response::new(v1::SaveIncidentFilterResponse { filter: Some(filter) }))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn delete_incident_filter(
+        &self,
+        request: Request<v1::DeleteIncidentFilterRequest>,
+    ) -> Result<Response<v1::DeleteIncidentFilterResponse>, Status> {
+        let by = principal(&request, PersonRole::Viewer, "delete saved filters")?;
+        self.delete_filter(&by, &request.into_inner().name).await?;
+        Ok(Response::new(v1::DeleteIncidentFilterResponse {}))
+    }
+
     type WatchIncidentsStream = ReceiverStream<Result<v1::WatchIncidentsResponse, Status>>;
 
     #[tracing::instrument(skip_all)]

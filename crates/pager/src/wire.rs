@@ -3,7 +3,7 @@
 use half::f16;
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::{Malformed, time};
-use tocsin_domain::{IncidentId, Slug, Verdict};
+use tocsin_domain::{IncidentId, Severity, Slug, Verdict};
 use tocsin_judge::Judgement;
 use tocsin_store::incident::{Evidence, IncidentListing, IncidentQuery};
 use tocsin_store::machine::Event;
@@ -50,6 +50,19 @@ pub(crate) fn text(field: &'static str, given: &str, most: usize) -> Result<Stri
     Ok(given.to_owned())
 }
 
+/// Reads how bad an incident has been; empty is either.
+pub(crate) fn severity(text: &str) -> Result<Option<Severity>, Malformed> {
+    match text {
+        "" => Ok(None),
+        "alert" => Ok(Some(Severity::Alert)),
+        "page" => Ok(Some(Severity::Page)),
+        other => {
+            let reason = format!("{other:?} is neither alert nor page");
+            Err(Malformed::new("severity", reason))
+        }
+    }
+}
+
 /// Reads which incidents are asked for.
 pub(crate) fn query(wire: &v1::ListIncidentsRequest) -> Result<IncidentQuery, Malformed> {
     let (site, machine) = site_and_machine(&wire.site, &wire.machine)?;
@@ -57,6 +70,8 @@ pub(crate) fn query(wire: &v1::ListIncidentsRequest) -> Result<IncidentQuery, Ma
         site,
         machine,
         open_only: wire.open_only,
+        severity: severity(&wire.severity)?,
+        unacknowledged_only: wire.unacknowledged_only,
         before: (wire.before_incident_id != 0).then_some(IncidentId(wire.before_incident_id)),
         limit: limit(wire.limit)?,
         ..IncidentQuery::default()
@@ -167,6 +182,11 @@ mod tests {
         assert_eq!(asked("", "m1", 0).unwrap_err().field, "site");
         assert_eq!(asked("s", "M 1", 0).unwrap_err().field, "machine");
         assert_eq!(asked("", "", 1_001).unwrap_err().field, "limit");
+        let worse = v1::ListIncidentsRequest {
+            severity: "danger".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(query(&worse).unwrap_err().field, "severity");
         assert_eq!(asked("s", "m1", 0).unwrap().limit, 100);
         assert_eq!(asked("", "", 7).unwrap().before, None);
     }

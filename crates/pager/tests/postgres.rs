@@ -9,6 +9,8 @@ mod delivery;
 mod destinations;
 #[path = "postgres/escalation.rs"]
 mod escalation;
+#[path = "postgres/filters.rs"]
+mod filters;
 #[path = "postgres/floods.rs"]
 mod floods;
 #[path = "postgres/incidents.rs"]

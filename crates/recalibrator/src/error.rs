@@ -54,6 +54,16 @@ pub enum Error {
         /// Where it would have to be.
         expected: ThresholdState,
     },
+    /// Nobody agrees in the name of the deployment where a site asks for a second person.
+    #[error(
+        "threshold set {set} is approved by persons, and the deployment's own credential is none: {sites} asks for a second one"
+    )]
+    NoPerson {
+        /// The set.
+        set: ThresholdSetId,
+        /// The sites that ask.
+        sites: String,
+    },
     /// No other limits were in force before.
     #[error("class {0} had no other limits before the present ones")]
     NothingBefore(Slug),
@@ -123,6 +133,7 @@ impl From<Error> for Status {
             | Error::Lines(_)
             | Error::Budget(_)
             | Error::WrongState { .. }
+            | Error::NoPerson { .. }
             | Error::NothingBefore(_)
             | Error::NothingInForce(_)
             | Error::NoBaseline(_)

@@ -18,7 +18,7 @@ use tonic::Status;
 use tracing::Instrument;
 
 use crate::service::Caller;
-use crate::{Error, Service, wire};
+use crate::{Error, Service};
 
 /// How often it is said how far the work is.
 const BEAT: Duration = Duration::from_secs(1);
@@ -70,18 +70,19 @@ impl Service {
         }?;
         Ok(watched(
             async move {
-                let set = |set| Said::ThresholdSet(wire::threshold_set(set));
-                match work {
-                    Work::Propose(request) => service.do_propose(&by, request).await.map(set),
+                let set = match work {
+                    Work::Propose(request) => service.do_propose(&by, request).await?,
                     Work::Test(request) => {
                         let id = ThresholdSetId(request.threshold_set_id);
-                        service.do_test(&by, id).await.map(set)
+                        service.do_test(&by, id).await?
                     }
                     Work::WhatIf(request) => {
                         let answer = service.do_what_if(&by, request).await;
-                        answer.map(|answer| Said::WhatIf(Box::new(answer)))
+                        return answer.map(|answer| Said::WhatIf(Box::new(answer)));
                     }
-                }
+                };
+                let shown = service.shown(&by.scope(), set).await?;
+                Ok(Said::ThresholdSet(Box::new(shown)))
             },
             seen,
         ))
@@ -137,7 +138,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(900)).await;
                 progress.read(1);
             }
-            Ok(Said::ThresholdSet(v1::ThresholdSet::default()))
+            Ok(Said::ThresholdSet(Box::default()))
         };
         let said: Vec<_> = watched(work, seen)
             .map(|said| said.unwrap().said.unwrap())

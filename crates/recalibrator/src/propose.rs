@@ -62,6 +62,7 @@ impl Service {
             provenance_json: provenance.to_json(),
             reason: request.reason,
             created_by: by.actor(),
+            by_person: matches!(by, Principal::Person(_)),
         };
         let audit = |record: &ThresholdSetRecord| set_entry(by, "threshold_set.propose", record);
         Ok(self.parts.store.threshold_set_insert(&new, now, audit).await?)

@@ -1,14 +1,34 @@
 //! A threshold set on its way: tested, approved, activated, and taken back.
 
+use serde_json::json;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::lifecycle::ThresholdState;
-use tocsin_domain::{Principal, ThresholdSetId};
+use tocsin_domain::{PersonRole, Principal, Scope, ThresholdSetId};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::Binding;
-use tocsin_store::threshold::ThresholdSetRecord;
+use tocsin_store::threshold::{Agreed, Standing, ThresholdSetRecord};
 
 use crate::service::{class_name, in_force_entry, set_entry};
 use crate::stored_set::{definition, expect_state, provenance};
-use crate::{Approval, Error, Provenance, Service, Trial};
+use crate::{Approval, Error, Provenance, Service, Trial, wire};
+
+/// What it is that a person does who agrees.
+pub(crate) const APPROVE: &str = "approve alarm limits";
+
+/// The entry of a person's agreement: that the set is approved, or that it waits, and for whom.
+fn agreed_entry(by: &Principal, agreed: &Agreed, reason: &str) -> NewAuditEntry {
+    let Agreed { record, standing } = agreed;
+    let action = match record.state {
+        ThresholdState::Approved if standing.is_complete() => "threshold_set.approved",
+        _ if standing.approvals.is_empty() => "threshold_set.asked",
+        _ => "threshold_set.agreed",
+    };
+    let detail = json!({
+        "class": record.class_name, "state": record.state, "bundle": record.bundle, "reason": reason,
+        "asked_by": standing.asked.as_ref().map(|asked| &asked.by), "waits_for": standing.waits_for(&Scope::All),
+    });
+    NewAuditEntry::new(by.actor(), action, format!("threshold_set:{}", record.id), &detail)
+}
 
 impl Service {
     pub(crate) async fn do_test(&self, by: &Principal, id: ThresholdSetId) -> Result<ThresholdSetRecord, Error> {
@@ -30,24 +50,73 @@ impl Service {
         Ok(provenance)
     }
 
+    /// A person agrees: asks for a set that nobody asked for, or approves it. Limits are a class's at every site, so that takes an
+    /// engineer who sees them all; but where a site of the class asks for a second person, one who sees that site will do.
     pub(crate) async fn do_approve(
         &self,
         by: &Principal,
         request: v1::ApproveRequest,
     ) -> Result<ThresholdSetRecord, Error> {
-        let record = self
-            .parts
-            .store
+        let store = &self.parts.store;
+        let record = store
             .threshold_set_get(ThresholdSetId(request.threshold_set_id))
             .await?;
-        expect_state(&record, ThresholdState::Tested)?;
+        let standing = self.standing(&record).await?;
+        if !standing.takes_local(&by.scope()) {
+            by.require_everywhere(PersonRole::Engineer, APPROVE)?;
+        }
         let mut provenance = provenance(&record)?;
+        let now = self.parts.clock.now();
         provenance.approval = Some(Approval {
             by: by.actor(),
-            at: self.parts.clock.now(),
-            reason: request.reason,
+            at: now,
+            reason: request.reason.clone(),
         });
-        self.advance(by, &record, ThresholdState::Approved, &provenance).await
+        let Principal::Person(person) = by else {
+            expect_state(&record, ThresholdState::Tested)?;
+            if !standing.asking.is_empty() {
+                let sites: Vec<&str> = standing.asking.iter().map(|(_, name)| name.as_str()).collect();
+                return Err(Error::NoPerson {
+                    set: record.id,
+                    sites: sites.join(", "),
+                });
+            }
+            return self.advance(by, &record, ThresholdState::Approved, &provenance).await;
+        };
+        let who_why = (person.name.as_str(), request.reason.as_str(), &person.scope);
+        let audit = |agreed: &Agreed| agreed_entry(by, agreed, &request.reason);
+        let agreed = store
+            .threshold_agree(record.id, who_why, &provenance.to_json(), now, audit)
+            .await?;
+        Ok(agreed.record)
+    }
+
+    async fn standing(&self, record: &ThresholdSetRecord) -> Result<Standing, Error> {
+        let standings = self
+            .parts
+            .store
+            .threshold_standings(std::slice::from_ref(record))
+            .await?;
+        Ok(standings.into_iter().next().unwrap_or_default())
+    }
+
+    /// A set as who sees the sites of `scope` is shown it.
+    pub(crate) async fn shown(&self, scope: &Scope, record: ThresholdSetRecord) -> Result<v1::ThresholdSet, Error> {
+        let standing = self.standing(&record).await?;
+        Ok(wire::threshold_set(record, standing, scope))
+    }
+
+    /// The same of many.
+    pub(crate) async fn all_shown(
+        &self,
+        scope: &Scope,
+        records: Vec<ThresholdSetRecord>,
+    ) -> Result<Vec<v1::ThresholdSet>, Error> {
+        let standings = self.parts.store.threshold_standings(&records).await?;
+        let shown = records.into_iter().zip(standings);
+        Ok(shown
+            .map(|(record, standing)| wire::threshold_set(record, standing, scope))
+            .collect())
     }
 
     pub(crate) async fn advance(

@@ -7,10 +7,10 @@ use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget as WireBudget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method as WireMethod, Source as WireSource};
 use tocsin_contracts::{Malformed, time};
-use tocsin_domain::Timestamp;
 use tocsin_domain::lifecycle::ThresholdState;
+use tocsin_domain::{Scope, Timestamp};
 use tocsin_judge::{FleetReplay, PageBudget};
-use tocsin_store::threshold::ThresholdSetRecord;
+use tocsin_store::threshold::{Agreement, Standing, ThresholdSetRecord};
 
 use crate::fleet_limits::FleetLimits;
 use crate::provenance::Lines;
@@ -108,8 +108,16 @@ fn policy(provenance_json: &str, state: ThresholdState) -> String {
     }
 }
 
-/// Writes a set.
-pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
+/// Writes a set with who stands for it, and whom it waits for at the sites of `scope`.
+pub(crate) fn threshold_set(record: ThresholdSetRecord, standing: Standing, scope: &Scope) -> v1::ThresholdSet {
+    // What judges or has judged waits for nobody; should a retired set be activated anew, that says whom it lacks.
+    let on_its_way = !matches!(record.state, ThresholdState::Active | ThresholdState::Retired);
+    let waiting = standing
+        .waiting()
+        .filter(|(site, _)| on_its_way && scope.contains(*site));
+    let approval_needed_at = waiting.map(|(_, name)| name.to_string()).collect();
+    let waits_for = standing.waits_for(scope).filter(|_| on_its_way);
+    let asked = standing.asked;
     v1::ThresholdSet {
         threshold_set_id: record.id.0,
         class: record.class_name.to_string(),
@@ -121,6 +129,19 @@ pub(crate) fn threshold_set(record: ThresholdSetRecord) -> v1::ThresholdSet {
         definition_json: record.definition_json,
         policy: policy(&record.provenance_json, record.state),
         provenance_json: record.provenance_json,
+        asked_at: asked.as_ref().map(|asked| time::to_wire(asked.at)),
+        asked_by: asked.map(|asked| asked.by).unwrap_or_default(),
+        approvals: standing.approvals.into_iter().map(approval).collect(),
+        approval_needed_at,
+        approval_needed: waits_for.unwrap_or_default(),
+    }
+}
+
+fn approval(agreement: Agreement) -> v1::ThresholdSetApproval {
+    v1::ThresholdSetApproval {
+        by: agreement.by,
+        at: Some(time::to_wire(agreement.at)),
+        reason: agreement.reason,
     }
 }
 

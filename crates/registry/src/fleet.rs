@@ -23,8 +23,8 @@ use tocsin_contracts::fleet::v1::{
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
     ListSpecsRequest, ListSpecsResponse, MachineClass as WireClass, MachineOverview as WireMachine,
     Sensor as WireSensor, SetBearingRequest, SetBearingResponse, SetCommissioningRulesRequest,
-    SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse, Site as WireSite,
-    Spec as WireSpec,
+    SetCommissioningRulesResponse, SetSecondApprovalRequest, SetSecondApprovalResponse, SetSeverityZonesRequest,
+    SetSeverityZonesResponse, Site as WireSite, Spec as WireSpec,
 };
 use tocsin_domain::fleet::{MachineClass, Site};
 use tocsin_domain::{PersonRole, Principal, Scope, Slug};
@@ -70,12 +70,34 @@ impl Fleet {
         let audit = |site: &Site| {
             let detail = json!({
                 "oldest_s": site.oldest.as_secs(), "furthest_s": site.furthest.as_secs(), "cap": site.auto_register_cap,
-                "longest_shelf_s": site.longest_shelf.as_secs(),
+                "longest_shelf_s": site.longest_shelf.as_secs(), "second_approval": site.second_approval,
             });
             NewAuditEntry::new(principal.actor(), "site.create", &site.name, &detail)
         };
         let store = &self.context.store;
         Ok(wire::site(store.site_create(&new, self.context.now(), audit).await?))
+    }
+
+    /// An administrator of the site says whether it asks for a second person.
+    async fn set_second(&self, principal: &Principal, request: SetSecondApprovalRequest) -> Result<WireSite, Error> {
+        principal.require(
+            PersonRole::Admin,
+            "set whether alarm limits need a second person's approval",
+        )?;
+        let name = Slug::parse("site", &request.site)?;
+        let reason = commissioning::reason(request.reason)?;
+        let asks = request.second_approval;
+        let audit = |site: &Site| {
+            let detail = json!({ "second_approval": asks, "reason": reason });
+            NewAuditEntry::new(principal.actor(), "site.set_second_approval", &site.name, &detail)
+        };
+        let (scope, now) = (principal.scope(), self.context.now());
+        let store = &self.context.store;
+        Ok(wire::site(
+            store
+                .site_set_second_approval(&scope, (&name, asks), now, audit)
+                .await?,
+        ))
     }
 
     async fn make_class(&self, principal: &Principal, class: Option<WireClass>) -> Result<WireClass, Error> {
@@ -185,6 +207,15 @@ impl FleetService for Fleet {
         Ok(Response::new(ListSitesResponse {
             sites: sites.into_iter().map(wire::site).collect(),
         }))
+    }
+
+    async fn set_second_approval(
+        &self,
+        request: Request<SetSecondApprovalRequest>,
+    ) -> Result<Response<SetSecondApprovalResponse>, Status> {
+        let principal = caller(&request)?;
+        let site = self.set_second(&principal, request.into_inner()).await?;
+        Ok(Response::new(SetSecondApprovalResponse { site: Some(site) }))
     }
 
     async fn create_class(

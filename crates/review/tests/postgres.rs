@@ -87,6 +87,7 @@ async fn stage(store: Store) -> Stage {
         provenance_json: "{}".to_owned(),
         reason: String::new(),
         created_by: "ana".to_owned(),
+        by_person: false,
     };
     let set = store
         .threshold_set_insert(&set, at(0), tocsin_scratch::audit)

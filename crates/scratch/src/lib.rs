@@ -111,6 +111,7 @@ pub fn site(name: &str) -> NewSite {
         furthest: Duration::from_mins(5),
         auto_register_cap: 0,
         longest_shelf: Site::DEFAULT_LONGEST_SHELF,
+        second_approval: false,
     }
 }
 

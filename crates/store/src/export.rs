@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use crate::{Result, Store, Transaction};
 
 /// The tables that are exported, with the words for what is in them.
-pub const TABLES: [(&str, &str); 34] = [
+pub const TABLES: [(&str, &str); 36] = [
     ("site", "sites"),
     ("machine_class", "machine classes"),
     ("class_severity_zones", "severity zones of classes"),
@@ -20,6 +20,7 @@ pub const TABLES: [(&str, &str); 34] = [
     ("scorer_build", "builds of the scorer"),
     ("class_binding", "what judged a class, and when"),
     ("threshold_set", "threshold sets"),
+    ("threshold_agreement", "who asked for and approved threshold sets"),
     ("threshold_round", "rounds that proposed threshold sets"),
     ("training_job", "training jobs"),
     ("commissioning", "commissioning of sensors"),
@@ -34,6 +35,7 @@ pub const TABLES: [(&str, &str); 34] = [
     ("suppressed_page", "suppressed pages"),
     ("work_order", "work orders"),
     ("incident_review", "reviews of incidents"),
+    ("incident_filter", "saved filters of incidents"),
     ("outbox", "pages"),
     ("delivery", "deliveries of pages"),
     ("delivery_attempt", "attempts at delivery"),

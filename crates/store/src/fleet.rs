@@ -42,6 +42,8 @@ pub struct NewSite {
     pub auto_register_cap: i32,
     /// The longest that a machine may be shelved at once.
     pub longest_shelf: Duration,
+    /// Alarm limits that one person asked for need another's approval before they judge machines here.
+    pub second_approval: bool,
 }
 
 /// A class of machines as it is declared.
@@ -78,6 +80,7 @@ struct SiteRow {
     furthest_s: i64,
     auto_register_cap: i32,
     longest_shelf_s: i64,
+    second_approval: bool,
 }
 
 impl TryFrom<SiteRow> for Site {
@@ -94,6 +97,7 @@ impl TryFrom<SiteRow> for Site {
             furthest: duration("site", "furthest_s", id, row.furthest_s, Duration::from_secs)?,
             auto_register_cap: row.auto_register_cap,
             longest_shelf: duration("site", "longest_shelf_s", id, row.longest_shelf_s, Duration::from_secs)?,
+            second_approval: row.second_approval,
         })
     }
 }
@@ -152,9 +156,11 @@ impl Store {
         let mut transaction = self.begin().await?;
         let row = sqlx::query_as!(
             SiteRow,
-            "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at, longest_shelf_s)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)
-             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s",
+            "insert into site (name, title, time_zone, oldest_s, furthest_s, auto_register_cap, created_at, longest_shelf_s,
+                 second_approval)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s,
+                       second_approval",
             new.name.as_str(),
             new.title,
             new.time_zone,
@@ -163,6 +169,7 @@ impl Store {
             new.auto_register_cap,
             time(now),
             count(new.longest_shelf.as_secs()),
+            new.second_approval,
         )
         .fetch_one(&mut *transaction)
         .await
@@ -174,7 +181,8 @@ impl Store {
     pub async fn site_list(&self, scope: &Scope) -> Result<Vec<Site>> {
         let rows = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s, second_approval
+             from site
              where $1::int4[] is null or site_id = any($1) order by name",
             scope.to_filter() as _,
         )
@@ -187,7 +195,8 @@ impl Store {
     pub async fn site_by_name(&self, scope: &Scope, name: &Slug) -> Result<Site> {
         let row = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s, second_approval
+             from site
              where name = $1 and ($2::int4[] is null or site_id = any($2))",
             name.as_str(),
             scope.to_filter() as _,
@@ -201,7 +210,8 @@ impl Store {
     pub async fn site_by_id(&self, scope: &Scope, site: SiteId) -> Result<Site> {
         let row = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s from site
+            "select site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s, second_approval
+             from site
              where site_id = $1 and ($2::int4[] is null or site_id = any($2))",
             site.0,
             scope.to_filter() as _,
@@ -209,6 +219,30 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         row.ok_or_else(|| Error::not_found(format!("site {site}")))?.try_into()
+    }
+
+    /// Sets whether a site asks for a second person's approval of alarm limits.
+    pub async fn site_set_second_approval(
+        &self,
+        scope: &Scope,
+        (name, asks): (&Slug, bool),
+        now: Timestamp,
+        audit: impl FnOnce(&Site) -> NewAuditEntry,
+    ) -> Result<Site> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query_as!(
+            SiteRow,
+            "update site set second_approval = $3 where name = $1 and ($2::int4[] is null or site_id = any($2))
+             returning site_id, name, title, time_zone, oldest_s, furthest_s, auto_register_cap, longest_shelf_s,
+                       second_approval",
+            name.as_str(),
+            scope.to_filter() as _,
+            asks,
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let site = row.ok_or_else(|| Error::not_found(format!("site {name}")))?;
+        commit(transaction, site.try_into()?, audit, now).await
     }
 
     /// Declares a class of machines.

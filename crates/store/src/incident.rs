@@ -16,11 +16,13 @@ use crate::row::{Time, none_if_zero, time, time_opt};
 use crate::{Error, Result};
 
 pub mod evidence;
+pub mod filter;
 pub mod list;
 pub mod review;
 pub mod work_order;
 
 pub use evidence::{Evidence, NewEvidence, evidence_attach, evidence_insert};
+pub use filter::IncidentFilter;
 pub use list::{IncidentListing, IncidentQuery, incident_lock};
 pub use review::{Finalised, IncidentReview, ReviewText};
 pub use work_order::{WorkOrder, work_order_set};

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 use tocsin_domain::lifecycle::ThresholdState;
-use tocsin_domain::{BundleId, ClassId, Slug, ThresholdSetId, Timestamp};
+use tocsin_domain::{BundleId, ClassId, Scope, Slug, ThresholdSetId, Timestamp};
 
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
@@ -10,9 +10,11 @@ use crate::binding::{Binding, NewBinding, append_and_commit, lock_class, switch_
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
+mod agreement;
 mod rounds;
 pub mod sets;
 
+pub use agreement::{Agreed, Agreement, Standing};
 pub use sets::ThresholdSets;
 
 /// A threshold set as it is proposed.
@@ -30,6 +32,8 @@ pub struct NewThresholdSet {
     pub reason: String,
     /// Who made it.
     pub created_by: String,
+    /// Whether that is a person: then they asked for it, and another has to approve it where a site wants that.
+    pub by_person: bool,
 }
 
 /// One immutable set of alarm limits.
@@ -117,6 +121,10 @@ impl Store {
         .await?
         .ok_or_else(|| Error::not_found(format!("bundle {} of class {}", new.bundle, new.class)))?;
         let record = get(&mut transaction, ThresholdSetId(id)).await?;
+        if new.by_person {
+            let asks = (new.created_by.as_str(), new.reason.as_str(), &Scope::All);
+            agreement::insert(&mut transaction, record.id, asks, now).await?;
+        }
         commit(transaction, record, audit, now).await
     }
 
@@ -182,6 +190,9 @@ impl Store {
     /// Makes an approved (or retired) set, with the bundle it was made for, judge its class. In one transaction: the
     /// active set retires, this one becomes active, the class's binding gets its next version. The bundle must be
     /// verified. The challenger stays, unless it is this bundle.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it can't be, or a site of the class asks for a second person and nobody has approved it.
     pub async fn threshold_activate(
         &self,
         set: ThresholdSetId,
@@ -192,7 +203,8 @@ impl Store {
         self.activate((set, None), why, now, audit).await
     }
 
-    /// The same, while `instead_of` is still the set in force; when another one is, a conflict, and nothing changes.
+    /// The same as policy does it: without a second person, and while `instead_of` is still the set in force; when another one
+    /// is, a conflict, and nothing changes.
     pub async fn threshold_activate_instead_of(
         &self,
         (set, instead_of): (ThresholdSetId, ThresholdSetId),
@@ -227,6 +239,9 @@ impl Store {
         }
         if in_force == Some(set.0) {
             return Err(Error::conflict(format!("threshold set {set} is active already")));
+        }
+        if instead_of.is_none() {
+            agreement::require_complete(&mut transaction, &record).await?;
         }
         switch_limits(&mut transaction, class, Some(set)).await?;
         let challenger = present

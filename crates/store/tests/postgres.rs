@@ -27,5 +27,7 @@ mod performance;
 mod readings;
 #[path = "postgres/retraining.rs"]
 mod retraining;
+#[path = "postgres/second_approval.rs"]
+mod second_approval;
 #[path = "postgres/zones.rs"]
 mod zones;

@@ -75,10 +75,33 @@ pub(super) async fn act(
     take(fleet, record, incidents).await?;
     tell(record, incidents[0]).await?;
     review(record, incidents[0]).await?;
+    filters(record).await?;
     suppress(record).await?;
     resend(fleet, record).await?;
     outside.refuser.answer_with(200);
     sensor_alarm(fleet, record).await
+}
+
+/// A filter of their own.
+async fn filters(record: &mut Record) -> Result<()> {
+    let name = "night shift".to_owned();
+    let filter = v1::IncidentFilter {
+        name: name.clone(),
+        site: SITE.to_owned(),
+        severity: "page".into(),
+        ..v1::IncidentFilter::default()
+    };
+    let request = v1::SaveIncidentFilterRequest { filter: Some(filter) };
+    let rpc = (INCIDENTS, "SaveIncidentFilter");
+    record
+        .of_call::<v1::SaveIncidentFilterResponse>(rpc, (ANA, "incident_filter.save"), &[request])
+        .await?;
+    let rpc = (INCIDENTS, "DeleteIncidentFilter");
+    let request = v1::DeleteIncidentFilterRequest { name };
+    record
+        .of_call::<v1::DeleteIncidentFilterResponse>(rpc, (ANA, "incident_filter.delete"), &[request])
+        .await?;
+    Ok(())
 }
 
 /// The incidents of the machines that fail, in their order.

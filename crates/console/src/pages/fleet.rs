@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use tocsin_contracts::fleet::v1::{
     ListClassesRequest, ListMachinesRequest, ListSitesRequest, MachineClass, MachineOverview, Site,
 };
-use tocsin_domain::Timestamp;
+use tocsin_domain::{PersonRole, Timestamp};
 
 use crate::console::{App, Console};
 use crate::failure::{Failure, Part};
 use crate::layout::{Nav, page};
-use crate::session::Session;
+use crate::session::{Session, may};
 use crate::view::{self, badge, incident_state, level, machine_href, moment_and_age};
 
 /// A silent machine of a slow class gets this many decision intervals before it counts as silent.
@@ -81,8 +82,8 @@ pub(crate) fn silence_by_class(app: &Console, classes: &[MachineClass]) -> HashM
         .collect()
 }
 
-/// `GET /`.
-pub(crate) async fn show(State(app): State<App>, session: Session) -> Result<Markup, Failure> {
+/// `GET /`. An administrator is led from an empty platform to the first run.
+pub(crate) async fn show(State(app): State<App>, session: Session) -> Result<Response, Failure> {
     let (mut sites, mut classes, mut machines) = (session.fleet(), session.fleet(), session.fleet());
     let failed = Part::Fleet.failed();
     let (who, sites, classes, machines) = tokio::try_join!(
@@ -108,13 +109,15 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Result<Mar
         })
         .collect();
     rows.sort_by_cached_key(order);
-    let sites = sites.into_inner().sites;
+    if rows.is_empty() && may(&who, PersonRole::Admin) {
+        return Ok(Redirect::to("/start").into_response());
+    }
     let body = if rows.is_empty() {
-        first_run(&sites)
+        empty()
     } else {
-        fleet(&sites, &rows)
+        fleet(&sites.into_inner().sites, &rows)
     };
-    Ok(page("Fleet", Nav::Fleet, &who, &body))
+    Ok(page("Fleet", Nav::Fleet, &who, &body).into_response())
 }
 
 /// Worst first; of those the unacknowledged; of those the highest level.
@@ -235,47 +238,13 @@ fn row(attention: Attention, machine: &MachineOverview, site: &str) -> Markup {
     }
 }
 
-/// What to do when there is nothing yet.
-fn first_run(sites: &[Site]) -> Markup {
-    let site = sites.first().map_or("my-plant", |site| site.name.as_str());
-    let reading = "{\"readings\": [{\"sensor\": \"pump-1/drive-end\", \"captured_at\": \"2026-03-01T12:00:00Z\", \"bins\": [0.01, 0.02, …]}]}";
-    let command = |text: String| html! { pre { code { (text) } } };
+/// What is said where there is nothing yet, to those who are not led to the first run.
+fn empty() -> Markup {
     html! {
         div.heading { h1 { "Fleet" } p.sub { "No machine is known yet" } }
         section.card.first-run #rows data-live {
-            h2 { "From nothing to the first verdict" }
-            ol {
-                @if sites.is_empty() {
-                    li {
-                        p { "Declare a site: a plant, with the most sensors its gateways may register by themselves." }
-                        (command(format!("tocsin sites create {site} --time-zone Europe/Lisbon --auto-register-cap 200")))
-                    }
-                }
-                li {
-                    p { "Declare a class (machines of one construction) and a specification (what a spectrum is: axis, bins, unit)." }
-                    (command("tocsin classes create pumps\ntocsin specs create pump-spectrum --file spec.json".to_owned()))
-                }
-                li {
-                    p { "Make a gateway token. The secret is shown once." }
-                    (command(format!(
-                        "tocsin tokens create --site {site} \\\n    --auto-register-class pumps --auto-register-spec pump-spectrum"
-                    )))
-                }
-                li {
-                    p { "Send a reading: one spectrum, linear amplitudes." }
-                    (command(format!(
-                        "curl http://127.0.0.1:7700/v1/readings -H \"authorization: Bearer $TOKEN\" \\\n    -H 'content-type: application/json' \\\n    -d '{reading}'"
-                    )))
-                    p { "Or a file of them with " code { "tocsin import --csv" } ", or a whole history with " code { "tocsin replay --corpus" } "." }
-                }
-                li {
-                    p {
-                        "Once there are a few thousand healthy readings, train the class's model: " code { "tocsin train --register" }
-                        ". Until then readings are stored and shown as unjudged, never as healthy."
-                    }
-                }
-            }
-            p.hint { "This page notices by itself when the first reading arrives." }
+            p { "No machine of your sites has been heard of. The first reading makes one known, and this page notices by itself." }
+            p { a.button href="/start" { "First run: from nothing to the first reading" } }
         }
     }
 }

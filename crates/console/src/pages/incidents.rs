@@ -1,10 +1,14 @@
 //! The list of incidents.
 
+pub(crate) mod filters;
+
 use axum::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
-use tocsin_contracts::incidents::v1::{Incident, ListIncidentsRequest};
+use tocsin_contracts::fleet::v1::ListSitesRequest;
+use tocsin_contracts::incidents::v1::{Incident, ListIncidentFiltersRequest};
 
+use self::filters::Filter;
 use crate::failure::{Failure, Part};
 use crate::layout::{Nav, page};
 use crate::session::Session;
@@ -13,39 +17,50 @@ use crate::view::{self, badge, detector, incident_state, level, machine_href, mo
 /// Incidents on one page of the list.
 const LIMIT: u32 = 100;
 
-/// What the address says.
+/// Where in the list the address goes on.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
-    #[serde(default)]
-    show: String,
+pub(crate) struct Place {
     #[serde(default)]
     before: i64,
 }
 
 /// `GET /incidents`.
-pub(crate) async fn show(session: Session, Query(asked): Query<Asked>) -> Result<Markup, Failure> {
-    let all = asked.show == "all";
-    let request = ListIncidentsRequest {
-        open_only: !all,
-        limit: LIMIT,
-        before_incident_id: asked.before,
-        ..ListIncidentsRequest::default()
-    };
-    let mut client = session.incidents();
-    let (who, incidents) = tokio::try_join!(session.who(), async {
-        client.list_incidents(request).await.map_err(Part::Incidents.failed())
-    })?;
+pub(crate) async fn show(
+    session: Session,
+    Query(filter): Query<Filter>,
+    Query(place): Query<Place>,
+) -> Result<Markup, Failure> {
+    let (mut client, mut own, mut fleet) = (session.incidents(), session.incidents(), session.fleet());
+    let failed = Part::Incidents.failed();
+    let (who, incidents, saved, sites) = tokio::try_join!(
+        session.who(),
+        async {
+            let request = filter.request((LIMIT, place.before));
+            client.list_incidents(request).await.map_err(&failed)
+        },
+        async {
+            own.list_incident_filters(ListIncidentFiltersRequest {})
+                .await
+                .map_err(&failed)
+        },
+        async {
+            fleet
+                .list_sites(ListSitesRequest {})
+                .await
+                .map_err(Part::Fleet.failed())
+        },
+    )?;
     let incidents = incidents.into_inner().incidents;
     let older = (incidents.len() == LIMIT as usize)
         .then(|| incidents.iter().map(|incident| incident.incident_id).min())
         .flatten();
-    let which = if all { "all" } else { "open" };
+    let all = filter.shows_all();
     let body = html! {
         div.heading { h1 { "Incidents" } }
         div.toolbar {
             nav.segments aria-label="Which incidents" {
                 @for (value, name) in [("open", "Open"), ("all", "All")] {
-                    a href=(format!("/incidents?show={value}")) aria-current=[(value == which).then_some("true")] { (name) }
+                    a href=(filter.showing(value).href()) aria-current=[((value == "all") == all).then_some("true")] { (name) }
                 }
             }
             span.push {
@@ -53,11 +68,13 @@ pub(crate) async fn show(session: Session, Query(asked): Query<Asked>) -> Result
                 a href="/suppressions" { "Shelved and out of service" }
             }
         }
+        (filters::show(&filter, &saved.into_inner().filters, &sites.into_inner().sites))
         div #incidents data-live {
-            @if incidents.is_empty() && !all {
+            @if incidents.is_empty() && !filter.is_plain() { p.none { "No incident fits the filter." } }
+            @else if incidents.is_empty() && !all {
                 section.card { p { (view::icon("normal")) " No incident is open." } p.hint { "Closed ones are under " a href="/incidents?show=all" { "All" } "." } }
             } @else { (table(&incidents, true)) }
-            @if let Some(older) = older { p { a.button href=(format!("/incidents?show={which}&before={older}")) { "Older" } } }
+            @if let Some(older) = older { p { a.button href=(format!("{}&before={older}", filter.href())) { "Older" } } }
         }
     };
     Ok(page("Incidents", Nav::Incidents, &who, &body))

@@ -2,6 +2,7 @@
 
 mod difference;
 pub(crate) mod orders;
+pub(crate) mod second;
 pub(crate) mod set;
 mod what_if;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use serde_json::Value;
+use tocsin_contracts::fleet::v1::ListSitesRequest;
 use tocsin_contracts::recalibrator::v1::{ListThresholdSetsRequest, ThresholdSet};
 
 use crate::failure::{Failure, Part};
@@ -16,15 +18,27 @@ use crate::layout::{Nav, page};
 use crate::session::Session;
 use crate::view::{self, detector, moment, tag};
 
+/// A reason longer than this is cut by the browser already.
+const REASON_CHARS: usize = 500;
+
 /// `GET /limits`.
 pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
-    let mut client = session.recalibrator();
-    let (who, sets) = tokio::try_join!(session.who(), async {
-        client
-            .list_threshold_sets(ListThresholdSetsRequest::default())
-            .await
-            .map_err(Part::Recalibrator.failed())
-    })?;
+    let (mut client, mut fleet) = (session.recalibrator(), session.fleet());
+    let (who, sets, sites) = tokio::try_join!(
+        session.who(),
+        async {
+            client
+                .list_threshold_sets(ListThresholdSetsRequest::default())
+                .await
+                .map_err(Part::Recalibrator.failed())
+        },
+        async {
+            fleet
+                .list_sites(ListSitesRequest {})
+                .await
+                .map_err(Part::Fleet.failed())
+        },
+    )?;
     let mut classes: BTreeMap<String, Vec<ThresholdSet>> = BTreeMap::new();
     for set in sets.into_inner().threshold_sets {
         classes.entry(set.class.clone()).or_default().push(set);
@@ -40,6 +54,7 @@ pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
                 @for set in sets { (threshold_set(set)) }
             }
         }
+        (second::sites(&sites.into_inner().sites, &who))
     };
     Ok(page("Alarm limits", Nav::Limits, &who, &body))
 }
@@ -54,7 +69,7 @@ fn threshold_set(set: &ThresholdSet) -> Markup {
         details.set id=(format!("set-{}", set.threshold_set_id)) open[matches!(set.state.as_str(), "active" | "proposed" | "tested" | "approved")] {
             summary {
                 strong { a href=(set_href(set.threshold_set_id)) { "#" (set.threshold_set_id) } } " " (tag(&set.state))
-                span.sub { (origin(set)) }
+                span.sub { (origin(set)) @if second::is_needed(set) { "; waits for a second person" } }
             }
             (contents(set))
         }

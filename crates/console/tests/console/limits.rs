@@ -78,3 +78,46 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
         assert_eq!(get(&console, path, "erik").await.status, status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_set_that_waits_for_a_second_person_says_for_whom_and_only_they_are_asked() {
+    let fixture = Fixture::new(Fleet::Small, clock());
+    let console = build(&Config::default(), fixture.services(), clock()).expect("the configuration is sound");
+    let waits = "Waits for a second person: an engineer or admin of porto, other than erik.";
+    let form = "action=\"/limits/8/approve\"";
+    for (name, approves) in [("erik", false), ("ines", true), ("ada", true), ("olga", false)] {
+        let shown = get(&console, "/limits/8", name).await.text;
+        assert!(
+            shown.contains(waits) && shown.contains("Asked for by <strong>erik</strong>"),
+            "{shown}"
+        );
+        assert_eq!(shown.contains(form), approves, "{name}");
+        assert!(!shown.contains("action=\"/limits/8/activate\""), "{name}");
+    }
+    let approved = get(&console, "/limits/7", "erik").await.text;
+    assert!(approved.contains("Approved by <strong>ines</strong>") && approved.contains("&lt;b&gt;seen&lt;/b&gt;"));
+    assert!(!approved.contains("Waits for a second person"));
+}
+
+#[tokio::test]
+async fn administrators_say_which_sites_ask_for_a_second_person_and_others_see_it() {
+    let fixture = Fixture::new(Fleet::Small, clock());
+    let console = build(&Config::default(), fixture.services(), clock()).expect("the configuration is sound");
+    let (ada, erik) = (
+        get(&console, "/limits", "ada").await.text,
+        get(&console, "/limits", "erik").await.text,
+    );
+    for site in ["porto", "lyon"] {
+        let form = format!("action=\"/sites/{site}/second-approval\"");
+        assert!(ada.contains(&form) && !erik.contains(&form), "{site}");
+    }
+    assert!(erik.contains("asked for") && erik.contains("Changing this needs the role admin; yours is engineer"));
+    let post = |body: &str| request(&Method::POST, "/sites/porto/second-approval", Some("ada"), body);
+    let done = send(&console, post("asks=no&reason=one+engineer+left")).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER, "{}", done.text);
+    assert_eq!(header(&done, LOCATION.as_str()), "/limits#second-approval");
+    let unclear = send(&console, post("asks=perhaps&reason=x")).await;
+    assert_eq!(unclear.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let orders = fixture.orders.lock().expect("nobody panicked").clone();
+    assert_eq!(orders, ["porto does not ask for a second person: one engineer left"]);
+}

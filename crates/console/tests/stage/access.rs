@@ -19,7 +19,7 @@ fn who(caller: &Caller) -> WhoAmIResponse {
         kind: "person".into(),
         name: caller.name.clone(),
         role: caller.role.clone(),
-        all_sites: caller.role == "engineer",
+        all_sites: matches!(caller.role.as_str(), "engineer" | "admin"),
         sites: vec!["lyon".into(), "porto".into()],
     }
 }
@@ -105,6 +105,14 @@ impl AccessService for Fixture {
         }))
     }
 
+    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Result<Response<ListTokensResponse>, Status> {
+        let caller = request.extensions().get::<Caller>();
+        if caller.is_none_or(|caller| caller.role != "admin") {
+            return Err(Status::permission_denied("list tokens"));
+        }
+        Ok(Response::new(ListTokensResponse::default()))
+    }
+
     refuse! {
         list_sign_in_methods, ListSignInMethodsRequest, ListSignInMethodsResponse;
         begin_oidc_sign_in, BeginOidcSignInRequest, BeginOidcSignInResponse;
@@ -113,7 +121,6 @@ impl AccessService for Fixture {
         list_accounts, ListAccountsRequest, ListAccountsResponse;
         disable_account, DisableAccountRequest, DisableAccountResponse;
         create_token, CreateTokenRequest, CreateTokenResponse;
-        list_tokens, ListTokensRequest, ListTokensResponse;
         revoke_token, RevokeTokenRequest, RevokeTokenResponse;
     }
 }

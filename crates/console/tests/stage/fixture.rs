@@ -62,7 +62,13 @@ pub(crate) struct Fixture {
 }
 
 /// Sessions there are: name and role; the password is `bell`, the token `session-NAME`.
-pub(crate) const PEOPLE: [(&str, &str); 3] = [("olga", "operator"), ("vera", "viewer"), ("erik", "engineer")];
+pub(crate) const PEOPLE: [(&str, &str); 5] = [
+    ("olga", "operator"),
+    ("vera", "viewer"),
+    ("erik", "engineer"),
+    ("ines", "engineer"),
+    ("ada", "admin"),
+];
 
 impl Fixture {
     pub(crate) fn new(fleet: Fleet, clock: Clock) -> Self {

@@ -5,8 +5,8 @@ use tocsin_contracts::fleet::v1::{
     ListClassesRequest, ListClassesResponse, ListMachinesRequest, ListMachinesResponse, ListSensorsRequest,
     ListSensorsResponse, ListSeverityZonesRequest, ListSeverityZonesResponse, ListSitesRequest, ListSitesResponse,
     ListSpecsRequest, ListSpecsResponse, MachineClass, MachineOverview, Sensor, SetBearingRequest, SetBearingResponse,
-    SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSeverityZonesRequest, SetSeverityZonesResponse,
-    Site,
+    SetCommissioningRulesRequest, SetCommissioningRulesResponse, SetSecondApprovalRequest, SetSecondApprovalResponse,
+    SetSeverityZonesRequest, SetSeverityZonesResponse, Site, Spec,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,6 +20,7 @@ impl Fixture {
             name: name.into(),
             title: title.into(),
             time_zone: "Europe/Lisbon".into(),
+            second_approval: name == "porto",
             ..Site::default()
         };
         match self.fleet {
@@ -157,12 +158,26 @@ impl FleetService for Fixture {
     }
 
     async fn list_classes(&self, _: Request<ListClassesRequest>) -> Result<Response<ListClassesResponse>, Status> {
-        let classes = vec![MachineClass {
+        let class = MachineClass {
             name: "cnc-spindle".into(),
             step_ms: 10_000,
             ..MachineClass::default()
-        }];
+        };
+        let classes = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![class]
+        };
         Ok(Response::new(ListClassesResponse { classes }))
+    }
+
+    async fn list_specs(&self, _: Request<ListSpecsRequest>) -> Result<Response<ListSpecsResponse>, Status> {
+        let spec = Spec {
+            name: "spindle-128".into(),
+            definition_json: r#"{"axis":"hertz","bins":128}"#.into(),
+        };
+        let specs = if self.fleet == Fleet::Empty { vec![] } else { vec![spec] };
+        Ok(Response::new(ListSpecsResponse { specs }))
     }
 
     async fn list_sensors(
@@ -192,11 +207,20 @@ impl FleetService for Fixture {
         Ok(Response::new(ListMachinesResponse { machines }))
     }
 
+    async fn set_second_approval(
+        &self,
+        request: Request<SetSecondApprovalRequest>,
+    ) -> Result<Response<SetSecondApprovalResponse>, Status> {
+        let asked = request.into_inner();
+        let asks = if asked.second_approval { "asks" } else { "does not ask" };
+        self.order(format!("{} {asks} for a second person: {}", asked.site, asked.reason));
+        Ok(Response::new(SetSecondApprovalResponse::default()))
+    }
+
     refuse! {
         create_site, CreateSiteRequest, CreateSiteResponse;
         create_class, CreateClassRequest, CreateClassResponse;
         create_spec, CreateSpecRequest, CreateSpecResponse;
-        list_specs, ListSpecsRequest, ListSpecsResponse;
         create_sensor, CreateSensorRequest, CreateSensorResponse;
         commission_sensor, CommissionSensorRequest, CommissionSensorResponse;
         set_bearing, SetBearingRequest, SetBearingResponse;

@@ -17,6 +17,11 @@ use tocsin_contracts::incidents::v1::{
     OrderWorkRequest, OrderWorkResponse, RestoreMachineRequest, RestoreMachineResponse, SuppressMachineRequest,
     SuppressMachineResponse, SuppressedPage, Suppression, WorkOrder,
 };
+use tocsin_contracts::incidents::v1::{
+    DeleteIncidentFilterRequest, DeleteIncidentFilterResponse, IncidentFilter, ListDestinationsRequest,
+    ListDestinationsResponse, ListIncidentFiltersRequest, ListIncidentFiltersResponse, PageDestination,
+    SaveIncidentFilterRequest, SaveIncidentFilterResponse,
+};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
@@ -31,7 +36,29 @@ const LISTED_STEPS: u64 = 1_000;
 
 const HOSTILE: &str = "</blockquote><img src=x onerror=alert(1)>";
 
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
+    caller.cloned().ok_or_else(|| Status::internal("no caller"))
+}
+
 impl Fixture {
+    /// What `olga` saved.
+    fn night_shift(&self) -> IncidentFilter {
+        IncidentFilter {
+            name: if self.fleet == Fleet::Hostile {
+                HOSTILE
+            } else {
+                "night shift"
+            }
+            .into(),
+            open_only: true,
+            site: "porto".into(),
+            severity: "page".into(),
+            saved_at: self.ago(86_400),
+            ..IncidentFilter::default()
+        }
+    }
+
     pub(super) fn state_of_41(&self) -> &'static str {
         if self.acknowledged.lock().expect("not poisoned").is_some() {
             "active_acknowledged"
@@ -267,7 +294,10 @@ impl IncidentsService for Fixture {
         let asked = request.into_inner();
         let mut incidents = if self.fleet == Fleet::Empty { vec![] } else { self.all() };
         incidents.retain(|one| {
-            (asked.machine.is_empty() || one.machine == asked.machine) && !(asked.open_only && one.state == "normal")
+            (asked.machine.is_empty() || one.machine == asked.machine)
+                && (asked.site.is_empty() || one.site == asked.site)
+                && (asked.severity.is_empty() || one.severity == asked.severity)
+                && !(asked.open_only && one.state == "normal")
         });
         Ok(Response::new(ListIncidentsResponse { incidents }))
     }
@@ -418,6 +448,59 @@ impl IncidentsService for Fixture {
             return Err(Status::failed_precondition("it is already acknowledged"));
         }
         Ok(Response::new(AcknowledgeByLinkResponse { incident_id: 41 }))
+    }
+
+    async fn list_incident_filters(
+        &self,
+        request: Request<ListIncidentFiltersRequest>,
+    ) -> Result<Response<ListIncidentFiltersResponse>, Status> {
+        let of_olga = caller(&request)?.name == "olga" && self.fleet != Fleet::Empty;
+        let filters = if of_olga { vec![self.night_shift()] } else { vec![] };
+        Ok(Response::new(ListIncidentFiltersResponse { filters }))
+    }
+
+    async fn save_incident_filter(
+        &self,
+        request: Request<SaveIncidentFilterRequest>,
+    ) -> Result<Response<SaveIncidentFilterResponse>, Status> {
+        let name = caller(&request)?.name;
+        let filter = request.into_inner().filter.unwrap_or_default();
+        if filter.name.is_empty() {
+            return Err(Status::invalid_argument("name: has 0 characters"));
+        }
+        self.order(format!(
+            "{name} saves {}: open only {}, {} {} {}, unacknowledged only {}",
+            filter.name, filter.open_only, filter.site, filter.machine, filter.severity, filter.unacknowledged_only
+        ));
+        Ok(Response::new(SaveIncidentFilterResponse { filter: Some(filter) }))
+    }
+
+    async fn delete_incident_filter(
+        &self,
+        request: Request<DeleteIncidentFilterRequest>,
+    ) -> Result<Response<DeleteIncidentFilterResponse>, Status> {
+        let (caller, name) = (caller(&request)?.name, request.into_inner().name);
+        if name != self.night_shift().name {
+            return Err(Status::not_found(format!("a saved filter called {name} was not found")));
+        }
+        self.order(format!("{caller} deletes {name}"));
+        Ok(Response::new(DeleteIncidentFilterResponse {}))
+    }
+
+    async fn list_destinations(
+        &self,
+        _: Request<ListDestinationsRequest>,
+    ) -> Result<Response<ListDestinationsResponse>, Status> {
+        let on_call = PageDestination {
+            name: "on-call".into(),
+            kind: "pager_duty".into(),
+        };
+        let destinations = if self.fleet == Fleet::Empty {
+            vec![]
+        } else {
+            vec![on_call]
+        };
+        Ok(Response::new(ListDestinationsResponse { destinations }))
     }
 
     refuse! {

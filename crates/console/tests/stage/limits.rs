@@ -19,7 +19,9 @@ const MEMBERS: &str = r#"[
 const PROVENANCE: &str = r#""method":"percentiles of healthy scores: alert 99.5, page 99.95","source":{"kind":"held_out"},"window":["2026-10-01T00:00:00Z","2026-11-01T00:00:00Z"],"readings":6100,"machines":14,"sensors":28,"detectors":[{"detector":"residual","scores":6100},{"detector":"overall_level","scores":6100},{"detector":"isolation","scores":1400},{"detector":"pca","scores":6100}]}"#;
 
 /// Number, state and age in seconds of each set.
-const SETS: [(i32, &str, u64); 5] = [
+const SETS: [(i32, &str, u64); 6] = [
+    // Waits for a second person.
+    (8, "tested", 500),
     (7, "approved", 1_000),
     (6, "proposed", 2_000),
     (5, "tested", 3_000),
@@ -30,6 +32,14 @@ const SETS: [(i32, &str, u64); 5] = [
 const TRIAL: &str = r#"{"by":"erik","at":"2026-11-02T08:00:00Z","in_sample":true,"readings":6100,"readings_at_alert":31,"readings_at_page":2,"incidents":3,"pages":1}"#;
 const APPROVAL: &str =
     r#"{"by":"olga","at":"2026-11-02T09:00:00Z","reason":"<b>fewer</b> pages for the same failures"}"#;
+
+fn by_ines(fixture: &Fixture) -> recalibrator::v1::ThresholdSetApproval {
+    recalibrator::v1::ThresholdSetApproval {
+        by: "ines".into(),
+        at: fixture.ago(900),
+        reason: "<b>seen</b> the what-if".into(),
+    }
+}
 
 fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalibrator::v1::ThresholdSet {
     let trial = if state == "proposed" { "null" } else { TRIAL };
@@ -47,6 +57,19 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
     let without: String = MEMBERS.replace("residual", "mahalanobis");
     recalibrator::v1::ThresholdSet {
         policy: String::new(),
+        asked_by: "erik".into(),
+        asked_at: fixture.ago(age_s),
+        approvals: if matches!(state, "proposed" | "tested") {
+            vec![]
+        } else {
+            vec![by_ines(fixture)]
+        },
+        approval_needed_at: if id == 8 { vec!["porto".into()] } else { vec![] },
+        approval_needed: if id == 8 {
+            "an engineer or admin of porto, other than erik".into()
+        } else {
+            String::new()
+        },
         threshold_set_id: id,
         class: "cnc-spindle".into(),
         bundle_id: 12,

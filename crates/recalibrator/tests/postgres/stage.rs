@@ -155,22 +155,31 @@ impl Stage {
     }
 
     pub(crate) fn client_of(&self, role: PersonRole, scope: Scope) -> Client {
+        self.client_named("ana", role, scope)
+    }
+
+    pub(crate) fn client_named(&self, name: &str, role: PersonRole, scope: Scope) -> Client {
+        let person = Person {
+            account: AccountId(1),
+            name: name.to_owned(),
+            role,
+            scope,
+        };
+        self.client_as(Principal::Person(person))
+    }
+
+    /// The service as `principal` sees it.
+    pub(crate) fn client_as(&self, principal: Principal) -> Client {
         let parts = Parts {
             store: self.store.clone(),
             bundles: self.bundles.clone(),
             clock: Clock::manual(noon()),
         };
-        let person = Person {
-            account: AccountId(1),
-            name: "ana".to_owned(),
-            role,
-            scope,
-        };
         let service =
             tocsin_recalibrator::build(Config::default(), parts)
                 .0
                 .map_request(move |mut request: Request<_>| {
-                    request.extensions_mut().insert(Principal::Person(person.clone()));
+                    request.extensions_mut().insert(principal.clone());
                     request
                 });
         RecalibratorServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)))

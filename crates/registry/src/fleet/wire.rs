@@ -52,6 +52,7 @@ pub(super) fn new_site(wire: WireSite) -> Result<NewSite, Malformed> {
         auto_register_cap: i32::try_from(cap)
             .map_err(|_| Malformed::new("site.auto_register_cap", format!("{cap} is too many")))?,
         longest_shelf: longest_shelf(wire.longest_shelf_s)?,
+        second_approval: wire.second_approval,
         name,
     })
 }
@@ -77,6 +78,7 @@ pub(super) fn site(site: Site) -> WireSite {
         furthest_s: site.furthest.as_secs(),
         auto_register_cap: u32::try_from(site.auto_register_cap).unwrap_or(0),
         longest_shelf_s: site.longest_shelf.as_secs(),
+        second_approval: site.second_approval,
     }
 }
 

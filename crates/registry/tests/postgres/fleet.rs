@@ -1,8 +1,8 @@
 use tocsin_contracts::fleet::v1::{
     CommissionSensorRequest, CommissioningRules, CreateClassRequest, CreateSensorRequest, CreateSiteRequest,
     CreateSpecRequest, ListClassesRequest, ListMachinesRequest, ListSensorsRequest, ListSeverityZonesRequest,
-    ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, SetCommissioningRulesRequest, SetSeverityZonesRequest,
-    SeverityZone, Site, Spec,
+    ListSitesRequest, ListSpecsRequest, MachineClass, Sensor, SetCommissioningRulesRequest, SetSecondApprovalRequest,
+    SetSeverityZonesRequest, SeverityZone, Site, Spec,
 };
 use tocsin_domain::SpectrumSpec;
 use tocsin_registry::Config;
@@ -387,5 +387,43 @@ async fn a_spec_comes_back_as_it_was_declared() {
         (specs[0].name.as_str(), spec),
         ("spindle", SpectrumSpec::corpus_default(64))
     );
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_administrator_of_a_site_says_whether_it_asks_for_a_second_person() {
+    let Some(stage) = Stage::start(Config::default()).await else {
+        return;
+    };
+    let ada = stage.person("ada", "admin", &["lisbon"]).await;
+    let eva = stage.person("eva", "engineer", &["lisbon"]).await;
+    let order = |site: &str, reason: &str| SetSecondApprovalRequest {
+        site: site.into(),
+        second_approval: true,
+        reason: reason.into(),
+    };
+    for (token, request, code) in [
+        (&eva, order("lisbon", "four eyes"), Code::PermissionDenied),
+        (&ada, order("porto", "four eyes"), Code::NotFound),
+        (&ada, order("lisbon", " "), Code::InvalidArgument),
+    ] {
+        let refused = stage.fleet(token).set_second_approval(request).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+    }
+    let set = stage
+        .fleet(&ada)
+        .set_second_approval(order("lisbon", "four eyes"))
+        .await;
+    assert!(set.unwrap().into_inner().site.unwrap().second_approval);
+    let sites = stage.fleet(SERVICE).list_sites(ListSitesRequest {}).await.unwrap();
+    let asks: Vec<_> = sites
+        .into_inner()
+        .sites
+        .into_iter()
+        .map(|site| (site.name, site.second_approval))
+        .collect();
+    assert_eq!(asks, [("lisbon".to_owned(), true), ("porto".to_owned(), false)]);
+    let entry = ("ada".into(), "site.set_second_approval".into(), "lisbon".into());
+    assert!(stage.audit().await.contains(&entry));
     stage.finish().await;
 }

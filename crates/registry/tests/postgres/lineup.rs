@@ -26,6 +26,7 @@ pub(crate) async fn threshold_set(stage: &Stage, bundle: &Bundle, state: Thresho
         provenance_json: "{}".into(),
         reason: "test".into(),
         created_by: "test".into(),
+        by_person: false,
     };
     let set = stage
         .store

@@ -1,7 +1,7 @@
 //! Incidents as people see them, with names; and the lock for those who act on one.
 
 use sqlx::PgConnection;
-use tocsin_domain::{ClassId, IncidentId, MachineId, Scope, SiteId, Slug};
+use tocsin_domain::{ClassId, IncidentId, MachineId, Scope, Severity, SiteId, Slug};
 
 use super::{Incident, IncidentRow};
 use crate::machine::{MachineState, machines_lock};
@@ -38,6 +38,10 @@ pub struct IncidentQuery {
     pub machine: Option<Slug>,
     /// Leave out what has cleared.
     pub open_only: bool,
+    /// Only incidents that have been as bad as this, and no worse.
+    pub severity: Option<Severity>,
+    /// Only those that nobody has taken.
+    pub unacknowledged_only: bool,
     /// Continue before this incident, for the next page.
     pub before: Option<IncidentId>,
     /// At most this many.
@@ -126,6 +130,7 @@ async fn list(conn: &mut PgConnection, scope: &Scope, query: &IncidentQuery) -> 
            and ($3::text is null or i.name = $3) and ($4::text is null or m.name = $4)
            and (not $5 or n.closed_at is null)
            and ($6::int8 is null or n.incident_id < $6)
+           and ($8::int2 is null or n.severity = $8) and (not $9 or n.acknowledged_at is null)
          order by n.incident_id desc limit $7"#,
         scope.to_filter() as _,
         query.id.map(|id| id.0),
@@ -134,6 +139,8 @@ async fn list(conn: &mut PgConnection, scope: &Scope, query: &IncidentQuery) -> 
         query.open_only,
         query.before.map(|before| before.0),
         i64::from(query.limit),
+        query.severity.map(Severity::to_code),
+        query.unacknowledged_only,
     )
     .fetch_all(conn)
     .await?;

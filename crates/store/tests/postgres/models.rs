@@ -40,6 +40,7 @@ async fn approved(store: &Store, fleet: &Fleet, bundle: BundleId) -> ThresholdSe
         provenance_json: r#"{"source": "held_out"}"#.to_owned(),
         reason: "first".to_owned(),
         created_by: "ana".to_owned(),
+        by_person: false,
     };
     let set = store
         .threshold_set_insert(&new, at(0), tocsin_scratch::audit)

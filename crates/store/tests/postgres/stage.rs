@@ -55,6 +55,7 @@ pub(crate) async fn site(store: &Store, name: &str, cap: i32) -> Site {
         furthest: Duration::from_mins(5),
         auto_register_cap: cap,
         longest_shelf: Site::DEFAULT_LONGEST_SHELF,
+        second_approval: false,
     };
     store.site_create(&new, noon(), tocsin_scratch::audit).await.unwrap()
 }

@@ -6,11 +6,13 @@ use anyhow::{Context, Result};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
-use tocsin_contracts::access::v1::{Account, CreateAccountRequest, DisableAccountRequest, ListAccountsRequest};
+use tocsin_contracts::access::v1::{
+    Account, CreateAccountRequest, DisableAccountRequest, ListAccountsRequest, SignInRequest,
+};
 
 use super::{Ask, when};
 use crate::client::explain;
-use crate::credential::random_secret;
+use crate::credential::{random_secret, write_secret};
 
 #[derive(Debug, Args)]
 pub(super) struct Accounts {
@@ -24,6 +26,18 @@ pub(super) struct Accounts {
 enum What {
     /// Make an account; a generated password is shown this once
     Create(Create),
+    /// Begin a session by name and password, and write it to a file that `--token-file` takes: what is done with it is done in
+    /// your own name
+    SignIn {
+        /// The account's name
+        name: String,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        session_file: PathBuf,
+    },
     /// List accounts
     List,
     /// Disable an account and end its sessions
@@ -54,8 +68,13 @@ struct Create {
 
 impl Accounts {
     pub(super) async fn run(self) -> Result<()> {
-        let mut client = AccessServiceClient::new(self.ask.target.channel()?);
+        let client = || -> Result<_> { Ok(AccessServiceClient::new(self.ask.target.channel()?)) };
         match self.what {
+            What::SignIn {
+                name,
+                password_file,
+                session_file,
+            } => sign_in(&self.ask, name, &password_file, &session_file).await,
             What::Create(create) => {
                 let (password, generated) = match &create.password_file {
                     Some(path) => (read_password(path)?, false),
@@ -72,7 +91,7 @@ impl Accounts {
                     account: Some(account),
                     password: password.clone(),
                 };
-                let answer = client.create_account(request).await;
+                let answer = client()?.create_account(request).await;
                 let answer = answer
                     .map_err(|status| explain("making the account", &status))?
                     .into_inner();
@@ -83,7 +102,7 @@ impl Accounts {
                 self.ask.output.item("account", view)
             }
             What::List => {
-                let answer = client.list_accounts(ListAccountsRequest {}).await;
+                let answer = client()?.list_accounts(ListAccountsRequest {}).await;
                 let accounts = answer
                     .map_err(|status| explain("listing accounts", &status))?
                     .into_inner()
@@ -104,7 +123,7 @@ impl Accounts {
                 )
             }
             What::Disable { name } => {
-                let answer = client.disable_account(DisableAccountRequest { name }).await;
+                let answer = client()?.disable_account(DisableAccountRequest { name }).await;
                 let answer = answer
                     .map_err(|status| explain("disabling the account", &status))?
                     .into_inner();
@@ -114,6 +133,24 @@ impl Accounts {
             }
         }
     }
+}
+
+/// Trades a name and a password for a session, which goes into a file that its owner alone reads.
+async fn sign_in(ask: &Ask, name: String, password_file: &Path, session_file: &Path) -> Result<()> {
+    let request = SignInRequest {
+        name,
+        password: read_password(password_file)?,
+    };
+    // Nobody's call: whoever has a password needs no other credential.
+    let answer = AccessServiceClient::new(ask.target.anonymous()?).sign_in(request).await;
+    let answer = answer.map_err(|status| explain("signing in", &status))?.into_inner();
+    write_secret(session_file, &answer.session).with_context(|| format!("writing {}", session_file.display()))?;
+    let who = answer.who.unwrap_or_default();
+    let said = json!({
+        "name": who.name, "role": who.role, "session_file": session_file.display().to_string(),
+        "expires_at": when(answer.expires_at)?,
+    });
+    ask.output.item("session", said)
 }
 
 fn read_password(path: &Path) -> Result<String> {

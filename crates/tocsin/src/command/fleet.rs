@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{
     CreateSiteRequest, CreateSpecRequest, ListMachinesRequest, ListSitesRequest, ListSpecsRequest, MachineOverview,
-    Site, Spec,
+    SetSecondApprovalRequest, Site, Spec,
 };
 
 use super::{Ask, duration, given, labels, nested, suppressions, when};
@@ -37,6 +37,24 @@ enum SiteCommand {
     Create(NewSite),
     /// List sites
     List,
+    /// Set whether alarm limits that one person asked for need another's approval before they judge the site's machines
+    SecondApproval {
+        /// The site
+        site: String,
+        /// Whether it asks for it
+        #[arg(value_enum)]
+        asks: Asks,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Whether a site asks for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Asks {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +79,9 @@ struct NewSite {
     /// The longest that people may shelve a machine at once [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     longest_shelf: Option<Duration>,
+    /// Alarm limits that one person asked for need another's approval before they judge the site's machines
+    #[arg(long)]
+    second_approval: bool,
 }
 
 impl Sites {
@@ -76,6 +97,7 @@ impl Sites {
                     furthest_s: new.furthest.map_or(0, |length| length.as_secs()),
                     auto_register_cap: new.auto_register_cap,
                     longest_shelf_s: new.longest_shelf.map_or(0, |length| length.as_secs()),
+                    second_approval: new.second_approval,
                 };
                 let answer = client.create_site(CreateSiteRequest { site: Some(site) }).await;
                 let answer = answer
@@ -97,10 +119,23 @@ impl Sites {
                     "furthest_s",
                     "auto_register_cap",
                     "longest_shelf_s",
+                    "second_approval",
                 ];
                 self.ask
                     .output
                     .list("sites", sites.into_iter().map(site_view).collect(), columns)
+            }
+            SiteCommand::SecondApproval { site, asks, reason } => {
+                let request = SetSecondApprovalRequest {
+                    site,
+                    second_approval: asks == Asks::On,
+                    reason,
+                };
+                let answer = client.set_second_approval(request).await;
+                let answer = answer
+                    .map_err(|status| explain("setting whether the site asks for a second person", &status))?
+                    .into_inner();
+                self.ask.output.item("site", site_view(answer.site.unwrap_or_default()))
             }
         }
     }
@@ -115,6 +150,7 @@ fn site_view(site: Site) -> Value {
         "furthest_s": site.furthest_s,
         "auto_register_cap": site.auto_register_cap,
         "longest_shelf_s": site.longest_shelf_s,
+        "second_approval": site.second_approval,
     })
 }
 

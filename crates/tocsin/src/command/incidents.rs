@@ -138,6 +138,7 @@ impl Incidents {
                     open_only: open,
                     limit,
                     before_incident_id: before,
+                    ..ListIncidentsRequest::default()
                 };
                 let answer = client.list_incidents(request).await;
                 let answer = answer

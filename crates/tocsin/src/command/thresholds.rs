@@ -62,7 +62,7 @@ enum What {
         /// Its number
         threshold_set: i32,
     },
-    /// Agree with a tested set
+    /// Agree with a tested set; where a site of its class asks for a second person, sign in first: two agree by name
     Approve {
         /// Its number
         threshold_set: i32,
@@ -111,6 +111,9 @@ impl Thresholds {
                     "created_by",
                     "reason",
                     "policy",
+                    "asked_by",
+                    "approved_by",
+                    "approval_needed",
                 ];
                 return output.list("thresholds", views, columns);
             }
@@ -183,6 +186,15 @@ fn period(from: &str, to: &str) -> Result<LoggedScores> {
 }
 
 fn view(set: ThresholdSet) -> Result<Value> {
+    let approvals = set
+        .approvals
+        .into_iter()
+        .map(|approval| Ok(json!({ "by": approval.by, "at": when(approval.at)?, "reason": given(approval.reason) })));
+    let approvals: Vec<Value> = approvals.collect::<Result<_>>()?;
+    let approved_by: Vec<&str> = approvals
+        .iter()
+        .filter_map(|approval| approval["by"].as_str())
+        .collect();
     Ok(json!({
         "threshold_set_id": set.threshold_set_id,
         "class": set.class,
@@ -192,6 +204,12 @@ fn view(set: ThresholdSet) -> Result<Value> {
         "created_by": set.created_by,
         "reason": given(set.reason),
         "policy": given(set.policy),
+        "asked_by": given(set.asked_by),
+        "asked_at": when(set.asked_at)?,
+        "approved_by": given(approved_by.join(", ")),
+        "approvals": approvals,
+        "approval_needed_at": set.approval_needed_at,
+        "approval_needed": given(set.approval_needed),
         "definition": nested(&set.definition_json),
         "provenance": nested(&set.provenance_json),
     }))

@@ -1,5 +1,6 @@
 //! Putting the roles together: what each needs, and who calls whom.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -63,7 +64,8 @@ impl Assembly {
         let mut facing = Supervisor::default();
         let console_addr = if self.roles.contains(&Role::Console) {
             let services = self.console_services(&channel)?;
-            let console = tocsin_console::bind(&self.config.console, services, self.clock.clone()).await;
+            let config = self.console_config(grpc_addr);
+            let console = tocsin_console::bind(&config, services, self.clock.clone()).await;
             let console = console.context("[console]")?;
             let address = console.local_addr();
             facing.spawn("the console", |stop| async move {
@@ -254,6 +256,20 @@ impl Assembly {
         };
         let token = self.credential.token();
         Ok(replicas.map(|channel| channel.with_token(token).on_request(inject)))
+    }
+
+    /// The console's settings, with where this process takes readings, if it does and they name no other place.
+    fn console_config(&self, grpc_addr: SocketAddr) -> tocsin_console::Config {
+        let mut config = self.config.console.clone();
+        if config.ingest_url.is_none() && self.roles.contains(&Role::Ingest) {
+            let scheme = if self.config.server.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            config.ingest_url = Some(format!("{scheme}://{grpc_addr}"));
+        }
+        config
     }
 
     /// The console's channels carry no credential: each call shows that of the person who looks.

@@ -8,15 +8,12 @@ use tocsin_contracts::recalibrator::v1::{GetThresholdSetRequest, ListThresholdSe
 use tocsin_domain::{PersonRole, Timestamp};
 
 use super::what_if::{self, Asked};
-use super::{contents, difference, origin, set_href};
+use super::{REASON_CHARS, contents, difference, origin, second, set_href};
 use crate::console::App;
 use crate::failure::{Failure, Part};
 use crate::layout::{Nav, page};
 use crate::session::{Session, may};
 use crate::view::{self, class_href, moment, tag};
-
-/// A reason longer than this is cut by the browser already.
-const REASON_CHARS: usize = 500;
 
 /// `GET /limits/{id}`.
 pub(crate) async fn show(
@@ -90,14 +87,15 @@ async fn in_force(session: &Session, set: &ThresholdSet) -> Result<Option<Thresh
 
 /// Where it stands on its way, and the next step for whoever may take it.
 fn steps(set: &ThresholdSet, who: &WhoAmIResponse) -> Markup {
-    let acts = who.all_sites && may(who, PersonRole::Engineer);
     let provenance: Value = serde_json::from_str(&set.provenance_json).unwrap_or_default();
     html! {
         section.card #steps {
             div.card-head { h2 { "On its way" } p.sub { "proposed, tested, approved, active: a set is put in force by hand only after it was tried and agreed to." } }
             (tried(&provenance))
             (agreed(&provenance))
-            @if acts { (next(set)) }
+            (second::persons(set))
+            @if who.all_sites && may(who, PersonRole::Engineer) { (next(set, who)) }
+            @else if second::may_approve(set, who) { (approve(set)) }
             @else { p.hint { "Testing, approving, activating and rolling back need the role engineer over all sites; yours is " (who.role) "." } }
         }
     }
@@ -130,7 +128,7 @@ fn when(value: &Value) -> Markup {
     moment(value.as_str().and_then(|text| Timestamp::parse("at", text).ok()))
 }
 
-fn next(set: &ThresholdSet) -> Markup {
+fn next(set: &ThresholdSet, who: &WhoAmIResponse) -> Markup {
     let href = set_href(set.threshold_set_id);
     html! {
         @match set.state.as_str() {
@@ -138,12 +136,24 @@ fn next(set: &ThresholdSet) -> Markup {
                 p.sub { "Testing replays it over the healthy scores it may see, and puts on record what it would have opened." }
                 button type="submit" { "Test" }
             },
-            "tested" => (with_reason(&format!("{href}/approve"), "Agree to it; it judges nothing yet. Reason", "Approve")),
+            // It waits for a second person: whoever asked sees whom for.
+            "tested" | "approved" if second::is_needed(set) => { @if second::may_approve(set, who) { (approve(set)) } },
+            "tested" => (approve(set)),
             "approved" => (with_reason(&format!("{href}/activate"), "Put it in force: every reading is judged by it from now on. Reason", "Activate")),
             "active" => (with_reason(&format!("{href}/rollback"), "Back to the model and alarm limits before the last change. Reason", "Roll back")),
             _ => p.none { "Retired: it judges nothing any more, and what it judged names it." },
         }
     }
+}
+
+fn approve(set: &ThresholdSet) -> Markup {
+    let action = format!("{}/approve", set_href(set.threshold_set_id));
+    let what = if second::is_needed(set) && set.asked_by.is_empty() {
+        "Ask for it: it judges nothing yet, and another person has to approve it. Reason"
+    } else {
+        "Agree to it; it judges nothing yet. Reason"
+    };
+    with_reason(&action, what, "Approve")
 }
 
 fn with_reason(action: &str, what: &str, button: &str) -> Markup {

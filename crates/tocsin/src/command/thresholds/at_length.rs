@@ -12,7 +12,7 @@ use crate::command::corpora::bar;
 /// The set that proposing or testing answers with.
 pub(super) async fn threshold_set(client: &mut Client, doing: &str, work: Work) -> Result<ThresholdSet> {
     match run(client, doing, work).await? {
-        Said::ThresholdSet(set) => Ok(set),
+        Said::ThresholdSet(set) => Ok(*set),
         other => anyhow::bail!("{doing}: the answer holds no threshold set: {other:?}"),
     }
 }

@@ -50,11 +50,17 @@ pub(super) fn print(set: ThresholdSet, output: Output) -> Result<()> {
             rows(&provenance["policy"]["members"]),
             MOVES,
         ),
-        section("approval", one(&provenance["approval"]), &["by", "at", "reason"]),
+        section("approval", one(&provenance["approval"]), APPROVAL),
+        section(
+            "approvals of persons other than who asked",
+            rows(&whole["approvals"]),
+            APPROVAL,
+        ),
     ];
     output.report("threshold_set", &whole, &head(&whole), &sections)
 }
 
+const APPROVAL: &[&str] = &["by", "at", "reason"];
 const LINES: &[&str] = &[
     "detector",
     "role",
@@ -105,6 +111,8 @@ fn head(set: &Value) -> Value {
     if let Some(fields) = head.as_object_mut() {
         fields.remove("definition");
         fields.remove("provenance");
+        fields.remove("approvals");
+        fields.remove("approval_needed_at");
         for name in ["method", "readings", "machines", "sensors", "window"] {
             fields.insert(name.to_owned(), set["provenance"][name].clone());
         }
