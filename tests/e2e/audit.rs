@@ -68,6 +68,7 @@ const READING: [Rpc; 49] = [
     (models::RECALIBRATOR, "Explain"),
     (models::REGISTRY, "ListBundles"),
     (models::REGISTRY, "GetBundle"),
+    (models::REGISTRY, "DownloadBundle"),
     (models::REGISTRY, "ListBindings"),
     (models::REGISTRY, "WatchBindings"),
     (models::TRAINING, "ListTrainingJobs"),
