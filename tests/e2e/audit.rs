@@ -70,6 +70,7 @@ const READING: [Rpc; 51] = [
     (models::RECALIBRATOR, "Explain"),
     (models::REGISTRY, "ListBundles"),
     (models::REGISTRY, "GetBundle"),
+    (models::REGISTRY, "DownloadBundle"),
     (models::REGISTRY, "ListBindings"),
     (models::REGISTRY, "WatchBindings"),
     (models::TRAINING, "ListTrainingJobs"),

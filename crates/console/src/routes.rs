@@ -87,6 +87,7 @@ routes! {
     Session GET "/audit" => pages::audit::show;
     Session GET "/models" => pages::models::show;
     Session GET "/models/{class}" => pages::models::class::show;
+    Session GET "/models/{class}/bundles/{bundle}/report.html" => pages::models::report::download;
     Session POST "/models/{class}/promote" => pages::models::orders::promote;
     Session POST "/models/{class}/challenger" => pages::models::orders::challenge;
     Session POST "/models/{class}/rollback" => pages::models::orders::roll_back;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tocsin_domain::BundleDigest;
 
 use crate::error::BundleError;
-use crate::manifest::{FileEntry, MANIFEST_FILE};
+use crate::manifest::{FileEntry, MANIFEST_FILE, Manifest};
 
 /// Name of the autoencoder in a bundle.
 pub const AUTOENCODER_FILE: &str = "autoencoder.onnx";
@@ -23,7 +23,10 @@ pub const DETECTORS_FILE: &str = "detectors.json";
 /// Name of the held-out scores in a bundle.
 pub const HELD_OUT_FILE: &str = "held_out.json";
 
-/// Every file of a bundle; no other name is accepted.
+/// Name of the report of the training that a bundle came of: one HTML page, which needs nothing else.
+pub const REPORT_FILE: &str = "report.html";
+
+/// The files every bundle has.
 const FILES: [&str; 5] = [
     AUTOENCODER_FILE,
     DECODER_FILE,
@@ -31,6 +34,8 @@ const FILES: [&str; 5] = [
     HELD_OUT_FILE,
     MANIFEST_FILE,
 ];
+/// The files a bundle may have beside those; no other name is accepted.
+const MORE_FILES: [&str; 1] = [REPORT_FILE];
 
 /// How large an archive may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +56,15 @@ impl Default for ArchiveLimits {
     }
 }
 
-/// The files of a bundle, all there, not yet understood.
+/// The files of a bundle, all there that have to be, not yet understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleArchive {
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl BundleArchive {
-    /// Takes the files as they are. Each known name must be there exactly once, and no other.
+    /// Takes the files as they are. Each name that has to be must be there exactly once, `report.html` at
+    /// most once, and no other.
     pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, BundleError> {
         let mut known = BTreeMap::new();
         for (name, content) in files {
@@ -83,7 +89,14 @@ impl BundleArchive {
             })?;
             Ok(((*name).to_owned(), content))
         };
-        Self::new(FILES.iter().map(read).collect::<Result<Vec<_>, BundleError>>()?)
+        let more = MORE_FILES.iter().filter(|name| folder.join(name).exists());
+        Self::new(
+            FILES
+                .iter()
+                .chain(more)
+                .map(read)
+                .collect::<Result<Vec<_>, BundleError>>()?,
+        )
     }
 
     /// Writes the files into a folder, which is made if it is not there.
@@ -120,8 +133,9 @@ impl BundleArchive {
                 let reason = format!("{name}: {} bytes, the limit is {}", entry.size(), limits.file_bytes);
                 return Err(BundleError::archive(reason));
             }
-            if files.len() == FILES.len() {
-                return Err(BundleError::archive(format!("more than {} files", FILES.len())));
+            let most = FILES.len() + MORE_FILES.len();
+            if files.len() == most {
+                return Err(BundleError::archive(format!("more than {most} files")));
             }
             let mut content = Vec::new();
             entry.read_to_end(&mut content).map_err(bad)?;
@@ -163,6 +177,21 @@ impl BundleArchive {
         &self.files[name]
     }
 
+    /// Content of the file of this name, where there is one.
+    pub fn named(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
+    }
+
+    /// The same bundle with the report of its training, listed in its manifest.
+    pub fn with_report(mut self, report: String) -> Result<Self, BundleError> {
+        let mut manifest = Manifest::from_json(self.manifest_json())?;
+        let report = report.into_bytes();
+        manifest.files.insert(REPORT_FILE.to_owned(), FileEntry::of(&report));
+        self.files.insert(REPORT_FILE, report);
+        self.files.insert(MANIFEST_FILE, manifest.to_json());
+        Ok(self)
+    }
+
     /// Length and digest of every file but the manifest.
     pub(crate) fn entries(&self) -> BTreeMap<String, FileEntry> {
         let listed = self.files.iter().filter(|(name, _)| **name != MANIFEST_FILE);
@@ -188,7 +217,7 @@ impl FileEntry {
 }
 
 fn known_name(name: &str) -> Result<&'static str, BundleError> {
-    let known = FILES.into_iter().find(|known| *known == name);
+    let known = FILES.into_iter().chain(MORE_FILES).find(|known| *known == name);
     known.ok_or_else(|| BundleError::archive(format!("{name:?} is not a file of a bundle")))
 }
 
@@ -240,6 +269,25 @@ mod tests {
             .map(|name| format!("{name} {} {}\n", name.len(), sha256_hex(name.as_bytes())))
             .collect();
         assert_eq!(archive.digest().to_string(), sha256_hex(listing.as_bytes()));
+    }
+
+    #[test]
+    fn a_report_is_a_file_that_a_bundle_may_have() {
+        let archive = fixture::archive();
+        assert_eq!(archive.named(REPORT_FILE), None);
+        let told = archive.clone().with_report("<p>told</p>".to_owned()).unwrap();
+        assert_ne!(told.digest(), archive.digest());
+        assert_eq!(read(&told.to_bytes()).unwrap(), told);
+        let folder = tempfile::tempdir().unwrap();
+        told.to_dir(folder.path()).unwrap();
+        assert_eq!(BundleArchive::from_dir(folder.path()).unwrap(), told);
+        assert_eq!(told.named(REPORT_FILE), Some("<p>told</p>".as_bytes()));
+        crate::Bundle::from_archive(told.clone()).unwrap();
+
+        let mut lacking = told;
+        lacking.files.remove(REPORT_FILE);
+        let error = crate::Bundle::from_archive(lacking).unwrap_err().to_string();
+        assert_eq!(error, "report.html: is listed in the manifest and missing");
     }
 
     #[test]

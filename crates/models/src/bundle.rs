@@ -2,7 +2,7 @@
 
 use tocsin_domain::BundleDigest;
 
-use crate::archive::{AUTOENCODER_FILE, BundleArchive, DECODER_FILE, DETECTORS_FILE, HELD_OUT_FILE};
+use crate::archive::{AUTOENCODER_FILE, BundleArchive, DECODER_FILE, DETECTORS_FILE, HELD_OUT_FILE, REPORT_FILE};
 use crate::detectors::ClassDetectors;
 use crate::error::BundleError;
 use crate::held_out::HeldOut;
@@ -120,6 +120,12 @@ pub(crate) fn check_files(archive: &BundleArchive, manifest: &Manifest) -> Resul
             );
             return Err((name, reason));
         }
+    }
+    if manifest.files.contains_key(REPORT_FILE) && archive.named(REPORT_FILE).is_none() {
+        return Err((
+            REPORT_FILE.to_owned(),
+            "is listed in the manifest and missing".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** only a verified bundle becomes champion or challenger.
 
+mod download;
 mod lineup;
 mod push;
 mod watch;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tocsin_contracts::registry::v1::registry_service_server::RegistryService;
 use tocsin_contracts::registry::v1::{
-    GetBundleRequest, GetBundleResponse, ListBindingsRequest, ListBindingsResponse, ListBundlesRequest,
-    ListBundlesResponse, PromoteRequest, PromoteResponse, PushBundleRequest, PushBundleResponse, RollbackRequest,
-    RollbackResponse, SetChallengerRequest, SetChallengerResponse, WatchBindingsRequest, WatchBindingsResponse,
+    DownloadBundleRequest, GetBundleRequest, GetBundleResponse, ListBindingsRequest, ListBindingsResponse,
+    ListBundlesRequest, ListBundlesResponse, PromoteRequest, PromoteResponse, PushBundleRequest, PushBundleResponse,
+    RollbackRequest, RollbackResponse, SetChallengerRequest, SetChallengerResponse, WatchBindingsRequest,
+    WatchBindingsResponse,
 };
 use tocsin_domain::{ClassId, PersonRole, Slug};
 use tocsin_models::BundleStore;
@@ -106,6 +108,7 @@ impl Bundles {
 #[tonic::async_trait]
 impl RegistryService for Bundles {
     type WatchBindingsStream = BoxStream<WatchBindingsResponse>;
+    type DownloadBundleStream = download::Pieces;
 
     async fn push_bundle(
         &self,
@@ -151,6 +154,19 @@ impl RegistryService for Bundles {
         Ok(Response::new(GetBundleResponse {
             bundle: Some(self.described(bundle).await?),
         }))
+    }
+
+    async fn download_bundle(
+        &self,
+        request: Request<DownloadBundleRequest>,
+    ) -> Result<Response<Self::DownloadBundleStream>, Status> {
+        // What a class was trained on comes from every site.
+        caller(&request)?
+            .require_everywhere(PersonRole::Viewer, "download bundles")
+            .map_err(Error::from)?;
+        let DownloadBundleRequest { bundle, file } = request.into_inner();
+        let pieces = self.download(&bundle, &file).await?;
+        Ok(Response::new(tokio_stream::iter(pieces)))
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteResponse>, Status> {

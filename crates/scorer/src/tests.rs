@@ -320,6 +320,7 @@ macro_rules! registry {
         #[tonic::async_trait]
         impl RegistryService for Registry {
             type WatchBindingsStream = ReceiverStream<Result<WatchBindingsResponse, Status>>;
+            type DownloadBundleStream = ReceiverStream<Result<registry::DownloadBundleResponse, Status>>;
 
             async fn watch_bindings(
                 &self,
@@ -342,6 +343,7 @@ registry! {
     push_bundle(Streaming<registry::PushBundleRequest>) -> registry::PushBundleResponse;
     list_bundles(registry::ListBundlesRequest) -> registry::ListBundlesResponse;
     get_bundle(registry::GetBundleRequest) -> registry::GetBundleResponse;
+    download_bundle(registry::DownloadBundleRequest) -> Self::DownloadBundleStream;
     promote(registry::PromoteRequest) -> registry::PromoteResponse;
     set_challenger(registry::SetChallengerRequest) -> registry::SetChallengerResponse;
     rollback(registry::RollbackRequest) -> registry::RollbackResponse;

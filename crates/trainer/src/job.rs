@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::register::{may_pass, register};
+use crate::report::with_report;
 use crate::sets::{self, Sets};
 use crate::{Config, FitOptions, Progress, Stage, TrainError, TrainRequest, train_until};
 
@@ -181,5 +182,5 @@ fn fit(
         let (sensor, captured_at) = (&suspect.sensor, suspect.captured_at);
         tracing::warn!(%sensor, %captured_at, spreads = suspect.spreads, "a reading taken for healthy is rebuilt badly");
     }
-    Ok(trained.archive)
+    Ok(with_report(&request, trained)?.archive)
 }

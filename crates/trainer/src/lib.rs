@@ -12,13 +12,16 @@
 //! **Invariant:** the same request gives the same bundle, byte for byte, on one host: every random choice comes from the
 //! request's seed.
 
+pub mod chart;
 mod config;
 pub mod export;
 mod fit;
 mod job;
+pub mod latent_space;
 mod linear;
 mod network;
 mod register;
+pub mod report;
 mod role;
 mod sets;
 pub mod suspects;

@@ -51,7 +51,7 @@ impl LinearModel {
     }
 
     /// Squared error of log spectra, the mean over rows and bins.
-    fn error(&self, log: Rows<'_>) -> f64 {
+    pub(crate) fn error(&self, log: Rows<'_>) -> f64 {
         let bins = log.bins();
         let error = |row: &[f32]| {
             let rebuilt = match &self.rebuild {

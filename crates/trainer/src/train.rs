@@ -65,6 +65,8 @@ pub struct Trained {
     pub archive: BundleArchive,
     /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
     pub suspects: Vec<Suspect>,
+    /// What was told of every epoch, in order.
+    pub history: Vec<Progress>,
 }
 
 /// Why there is no bundle.
@@ -122,6 +124,11 @@ pub fn train_until(
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let latent = check(request)?;
+    let mut history = Vec::new();
+    let mut progress = |told: Progress| {
+        history.push(told);
+        progress(told)
+    };
     let trim = request.options.map_or(0.0, |options| options.trim);
     let archive = if trim > 0.0 && request.variant != Variant::Foreign {
         let first = fit_model(request, latent, &mut progress)?;
@@ -133,10 +140,10 @@ pub fn train_until(
                 ..request.clone()
             },
             latent,
-            progress,
+            &mut progress,
         )?
     } else {
-        fit_bundle(request, latent, progress)?
+        fit_bundle(request, latent, &mut progress)?
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -146,6 +153,7 @@ pub fn train_until(
     Ok(Trained {
         archive,
         suspects: suspects::find(request.train, &errors),
+        history,
     })
 }
 

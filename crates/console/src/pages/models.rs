@@ -4,6 +4,7 @@
 pub(crate) mod class;
 mod comparison;
 pub(crate) mod orders;
+pub(crate) mod report;
 mod tables;
 mod training;
 

@@ -1,6 +1,6 @@
 //! A class's models: what an engineer can ask for, and nobody else.
 
-use http::header::LOCATION;
+use http::header::{CONTENT_DISPOSITION, LOCATION};
 use http::{Method, StatusCode};
 use tocsin_console::{Config, build};
 
@@ -58,4 +58,22 @@ async fn an_engineer_changes_what_judges_and_asks_for_training_and_nobody_else_i
             "{who}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_report_of_a_training_is_saved_and_never_shown_as_a_page_of_ours() {
+    let fixture = Fixture::new(Fleet::Small, clock());
+    let console = build(&Config::default(), fixture.services(), clock()).expect("the configuration is sound");
+    let shown = get(&console, "/models/cnc-spindle", "erik").await.text;
+    let href = "/models/cnc-spindle/bundles/12/report.html";
+    assert!(shown.contains(&format!("href=\"{href}\"")), "{shown}");
+    assert!(!shown.contains("bundles/11/report.html"), "{shown}");
+    let answer = get(&console, href, "erik").await;
+    assert_eq!(answer.text, "<!DOCTYPE html><title>The report of bundle 12</title>");
+    assert_eq!(
+        header(&answer, CONTENT_DISPOSITION.as_str()),
+        "attachment; filename=\"model-12-report.html\""
+    );
+    let none = get(&console, "/models/cnc-spindle/bundles/11/report.html", "erik").await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
 }

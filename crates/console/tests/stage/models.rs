@@ -10,8 +10,13 @@ use super::{Fixture, Fleet, refuse};
 impl Fixture {
     fn bundle(&self, id: i32, state: &str, alias: &str, age_s: u64) -> registry::v1::Bundle {
         let (variant, loss) = if id == 12 { ("conv", 0.0413) } else { ("dense", 0.0467) };
+        let files = if id == 12 {
+            r#","files":{"report.html":{"bytes":52,"sha256":"c0ffee"}}"#
+        } else {
+            ""
+        };
         let manifest = format!(
-            r#"{{"variant":"{variant}","bins":128,"latent":12,"metrics":{{"validation_loss":{loss},"pca_validation_loss":0.0605}},"lineage":{{"rows_by_split":{{"train":48200,"validation":6100}}}}}}"#
+            r#"{{"variant":"{variant}","bins":128,"latent":12,"metrics":{{"validation_loss":{loss},"pca_validation_loss":0.0605}},"lineage":{{"rows_by_split":{{"train":48200,"validation":6100}}}}{files}}}"#
         );
         registry::v1::Bundle {
             bundle_id: id,
@@ -114,6 +119,27 @@ impl RegistryService for Fixture {
         _: Request<tonic::Streaming<registry::v1::PushBundleRequest>>,
     ) -> Result<Response<registry::v1::PushBundleResponse>, Status> {
         Err(Status::unimplemented("no page calls this"))
+    }
+
+    type DownloadBundleStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<registry::v1::DownloadBundleResponse, Status>>>;
+
+    async fn download_bundle(
+        &self,
+        request: Request<registry::v1::DownloadBundleRequest>,
+    ) -> Result<Response<Self::DownloadBundleStream>, Status> {
+        let asked = request.into_inner();
+        if asked.file != "report.html" {
+            return Err(Status::unimplemented("no page asks for another file"));
+        }
+        if asked.bundle != "12" {
+            return Err(Status::not_found("the bundle has no report.html"));
+        }
+        let pieces = [b"<!DOCTYPE html><title>The report".as_slice(), b" of bundle 12</title>"];
+        let pieces = pieces.map(|piece| Ok(registry::v1::DownloadBundleResponse { bytes: piece.to_vec() }));
+        Ok(Response::new(tokio_stream::iter(
+            pieces.into_iter().collect::<Vec<_>>(),
+        )))
     }
 
     type WatchBindingsStream = Pin<Box<dyn Stream<Item = Result<registry::v1::WatchBindingsResponse, Status>> + Send>>;

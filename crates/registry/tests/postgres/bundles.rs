@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use tocsin_contracts::registry::v1::push_bundle_request::Message;
 use tocsin_contracts::registry::v1::{
-    Bundle, GetBundleRequest, ListBundlesRequest, PushBundleHeader, PushBundleRequest, SetChallengerRequest,
+    Bundle, DownloadBundleRequest, GetBundleRequest, ListBundlesRequest, PushBundleHeader, PushBundleRequest,
+    SetChallengerRequest,
 };
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Slug, Timestamp};
@@ -242,4 +243,43 @@ async fn a_bundle_that_a_busy_host_could_not_try_in_time_stays_pending_and_passe
     std::fs::write(&idle, "").unwrap();
     assert_eq!(push(&stage, &good).await.unwrap().state, "verified");
     stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_bundle_comes_out_as_it_went_in_whole_or_by_the_file_for_those_who_see_every_site() {
+    let good = archive("marker-0", "cnc").with_report("<p>told</p>".into()).unwrap();
+    let Some(stage) = Stage::start(config(&[&good])).await else {
+        return;
+    };
+    let pushed = push(&stage, &good).await.unwrap();
+    assert_eq!(pushed.state, "verified");
+    let viewer = stage.person("ana", "viewer", &[]).await;
+    let whole = download(&stage, &viewer, &pushed.digest, "").await.unwrap();
+    assert_eq!(whole, good.to_bytes());
+    let number = pushed.bundle_id.to_string();
+    let report = download(&stage, &viewer, &number, "report.html").await.unwrap();
+    assert_eq!(report, b"<p>told</p>");
+
+    let absent = download(&stage, &viewer, &number, "../manifest.json")
+        .await
+        .unwrap_err();
+    assert_eq!(absent.code(), Code::NotFound, "{absent}");
+    assert!(absent.message().contains("../manifest.json"), "{absent}");
+    let local = stage.person("vera", "engineer", &["lisbon"]).await;
+    let refused = download(&stage, &local, &number, "report.html").await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    stage.finish().await;
+}
+
+async fn download(stage: &Stage, token: &str, bundle: &str, file: &str) -> Result<Vec<u8>, Status> {
+    let request = DownloadBundleRequest {
+        bundle: bundle.into(),
+        file: file.into(),
+    };
+    let mut pieces = stage.registry(token).download_bundle(request).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        bytes.extend(piece.bytes);
+    }
+    Ok(bytes)
 }

@@ -1,5 +1,8 @@
 //! `tocsin models`: bundles, and which of them judges a class.
 
+mod bundle;
+#[cfg(feature = "trainer")]
+mod latent_space;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +19,8 @@ use tocsin_contracts::registry::v1::{
 use tocsin_models::BundleArchive;
 use tocsin_transport::Channel;
 
+#[cfg(feature = "trainer")]
+use self::bundle::open;
 use super::{Ask, given, nested, when};
 use crate::client::explain;
 
@@ -24,7 +29,15 @@ pub(super) struct Models {
     #[command(flatten)]
     ask: Ask,
     #[command(subcommand)]
-    what: What,
+    what: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Registry(What),
+    #[command(flatten)]
+    Bundle(bundle::What),
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,11 +126,15 @@ enum What {
 
 impl Models {
     pub(super) async fn run(self) -> Result<()> {
-        let channel = self.ask.target.channel()?;
         let ask = self.ask.clone();
+        let what = match self.what {
+            Command::Registry(what) => what,
+            Command::Bundle(what) => return what.run(&ask).await,
+        };
+        let channel = self.ask.target.channel()?;
         let output = self.ask.output;
         let mut client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
-        match self.what {
+        match what {
             What::List { class } => {
                 let answer = client.list_bundles(ListBundlesRequest { class }).await;
                 let bundles = answer

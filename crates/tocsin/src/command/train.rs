@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
 use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Variant};
+use tocsin_trainer::report::with_report;
 use tocsin_trainer::{FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_until};
 
 use super::Ask;
@@ -167,9 +168,10 @@ impl Train {
         if !self.sweep_latent.is_empty() {
             return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
         }
-        let Trained { archive, suspects } = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
-            .await
-            .context("training")??;
+        let Trained { archive, suspects, .. } =
+            tokio::task::spawn_blocking(move || fit_and_report(&rows, &spec, &fitting))
+                .await
+                .context("training")??;
         let mut told = describe(&archive)?;
         told["suspects"] = suspects.len().into();
         if let Some(folder) = &self.out {
@@ -196,6 +198,22 @@ fn write_suspects(folder: &Path, suspects: &[Suspect]) -> Result<()> {
 
 /// Trains with a progress bar.
 pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<Trained> {
+    fit_then(rows, spec, fitting, |_, trained| Ok(trained))
+}
+
+/// The same, with the report of the training in the bundle.
+fn fit_and_report(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<Trained> {
+    fit_then(rows, spec, fitting, |request, trained| {
+        with_report(request, trained).context("writing the report")
+    })
+}
+
+fn fit_then(
+    rows: &[Row],
+    spec: &SpectrumSpec,
+    fitting: &Fitting,
+    then: impl FnOnce(&TrainRequest<'_>, Trained) -> Result<Trained>,
+) -> Result<Trained> {
     let train_rows = training_set(spec, rows, &fitting.split)?;
     let calibration = training_set(spec, rows, "cal")?;
     let request = TrainRequest {
@@ -228,7 +246,7 @@ pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Resul
         ControlFlow::Continue(())
     });
     bar.finish_and_clear();
-    Ok(trained?)
+    then(&request, trained?)
 }
 
 /// The rows of one split, in canonical form.

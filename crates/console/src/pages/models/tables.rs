@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 use tocsin_contracts::registry::v1::{Binding, Bundle};
 
-use crate::view::{self, moment, tag};
+use super::report;
+use crate::view::{self, class_href, moment, tag};
 
 pub(super) fn bundle_table(bundles: &[Bundle]) -> Markup {
     html! {
@@ -40,6 +41,9 @@ fn bundle_row(bundle: &Bundle) -> Markup {
                 (manifest["variant"].as_str().unwrap_or("–"))
                 @if let (Some(bins), Some(latent)) = (manifest["bins"].as_u64(), manifest["latent"].as_u64()) {
                     span.sub { (bins) " bins, latent " (latent) }
+                }
+                @if manifest["files"].get(report::FILE).is_some() {
+                    span.sub { a href=(format!("{}/bundles/{}/{}", class_href(&bundle.class), bundle.bundle_id, report::FILE)) download { "training report" } }
                 }
             }
             td.num data-label="validation error" { (shown(loss("validation_loss"))) }

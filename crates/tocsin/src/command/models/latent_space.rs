@@ -1,0 +1,241 @@
+//! `tocsin models sample` and `interpolate`: what a bundle's decoder makes of draws and of paths in its latent space.
+
+mod plot;
+mod reading;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::json;
+use tocsin_corpus::{Row, SensorName, Writer};
+use tocsin_detect::percentile;
+use tocsin_domain::{Detector, Slug, SpectrumSpec, Timestamp};
+use tocsin_models::Bundle;
+use tocsin_trainer::TrainingSet;
+use tocsin_trainer::latent_space::{self, Decoded, Source};
+
+use self::plot::Drawing;
+use crate::command::Ask;
+use crate::command::corpora::Corpora;
+use crate::command::train::training_set;
+
+/// The split of what is written, so that nothing is trained on it by accident.
+const SPLIT: &str = "decoded";
+/// The healthy percentile that decoded spectra are held against, and the confidence of its interval.
+const LINE: f64 = 0.995;
+const CONFIDENCE: f64 = 0.95;
+
+/// Where decoded spectra go.
+#[derive(Debug, Args)]
+struct Out {
+    /// HTML file to draw the spectra into; it needs nothing else
+    #[arg(long, value_name = "FILE", required_unless_present = "out")]
+    plot: Option<PathBuf>,
+    /// Parquet file to write the spectra into, in the form of a corpus: linear amplitude in the bundle's unit, sensor
+    /// decoded/CLASS/sample or path, a second from one to the next, split `decoded`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Draws latents and decodes them into spectra. Those of a variational bundle come from a standard normal distribution; those of
+/// another from a normal distribution fitted to the latents of the rows of --corpus, which is an assumption.
+#[derive(Debug, Args)]
+pub(super) struct Sample {
+    /// The bundle: its folder or archive, or its number or digest in the registry
+    bundle: String,
+    /// Parquet files of healthy readings to fit the distribution to
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    corpus: Vec<PathBuf>,
+    /// Only sensors whose site/machine/sensor matches; * stands for anything
+    #[arg(long, value_name = "GLOB", requires = "corpus")]
+    sensors: Option<String>,
+    /// JSON file with the spectrum specification [default: what lies beside the corpora, or that of a corpus that states
+    /// none]
+    #[arg(long, value_name = "FILE", requires = "corpus")]
+    spec: Option<PathBuf>,
+    /// The split of the corpus to fit to
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Draws
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    count: u32,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    out: Out,
+}
+
+/// Decodes the straight path from the latent of one reading to that of another.
+#[derive(Debug, Args)]
+pub(super) struct Interpolate {
+    /// The bundle: its folder or archive, or its number or digest in the registry
+    bundle: String,
+    #[command(flatten)]
+    corpora: Corpora,
+    /// The reading the path begins at: its row in the corpora, from 1, or site/machine/sensor@time (RFC 3339)
+    #[arg(long, value_name = "READING")]
+    from: String,
+    /// The reading it ends at
+    #[arg(long, value_name = "READING")]
+    to: String,
+    /// Spectra on the path, both ends among them
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    steps: u32,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl Sample {
+    pub(super) async fn run(self, ask: &Ask) -> Result<()> {
+        let bundle = super::open(ask, &self.bundle).await?;
+        let healthy = self.healthy(&bundle)?;
+        let source = Source::of(&bundle, healthy.as_ref().map(TrainingSet::linear))?;
+        let size = usize::from(bundle.manifest().latent);
+        let decoded = latent_space::decode(&bundle, &source.draw(size, self.count as usize, self.seed))?;
+        let spec = healthy.as_ref().map(TrainingSet::spec);
+        let drawing = Drawing {
+            bundle: &bundle,
+            spec,
+            decoded: &decoded,
+            note: format!("{} draws from {}, seed {}.", self.count, source.describe(), self.seed),
+        };
+        self.out.write("sample", &drawing, drawing.sample())?;
+        let mut told = told(&bundle, &decoded)?;
+        told["drawn_from"] = source.describe().into();
+        ask.output.item("sample", told)
+    }
+
+    /// The rows to fit a distribution to, if any were given.
+    fn healthy(&self, bundle: &Bundle) -> Result<Option<TrainingSet>> {
+        if self.corpus.is_empty() {
+            return Ok(None);
+        }
+        let corpora = Corpora {
+            corpus: self.corpus.clone(),
+            sensors: self.sensors.clone(),
+            spec: self.spec.clone(),
+        };
+        let rows = corpora.read(Some(&[self.split.as_str()]))?;
+        let spec = corpora.spec(&rows)?;
+        check_spec(bundle, &spec)?;
+        let healthy: Vec<Row> = rows.into_iter().filter(reading::may_be_healthy).collect();
+        Ok(Some(training_set(&spec, &healthy, &self.split)?))
+    }
+}
+
+impl Interpolate {
+    pub(super) async fn run(self, ask: &Ask) -> Result<()> {
+        let bundle = super::open(ask, &self.bundle).await?;
+        let rows = self.corpora.read(None)?;
+        let spec = self.corpora.spec(&rows)?;
+        check_spec(&bundle, &spec)?;
+        let ends = [
+            reading::find(&rows, "--from", &self.from)?,
+            reading::find(&rows, "--to", &self.to)?,
+        ];
+        let mut set = TrainingSet::new(&spec);
+        for row in ends {
+            let sensor = row.sensor.to_string();
+            set.push(&sensor, row.captured_at, &row.bins)
+                .with_context(|| format!("{sensor} at {}", row.captured_at))?;
+        }
+        let latents = latent_space::encode(&bundle, set.linear())?;
+        let (from, to) = latents.split_at(bundle.manifest().latent.into());
+        let decoded = latent_space::decode(&bundle, &latent_space::path(from, to, self.steps as usize))?;
+        let [from, to] = ends.map(|row| format!("{} at {}", row.sensor, row.captured_at));
+        let drawing = Drawing {
+            bundle: &bundle,
+            spec: Some(&spec),
+            decoded: &decoded,
+            note: format!(
+                "{} steps on the straight line between the latents of {from} and {to}.",
+                self.steps
+            ),
+        };
+        self.out.write("path", &drawing, drawing.path(set.linear()))?;
+        let mut told = told(&bundle, &decoded)?;
+        told["from"] = from.into();
+        told["to"] = to.into();
+        told["errors"] = json!(decoded.errors);
+        ask.output.item("path", told)
+    }
+}
+
+impl Out {
+    fn write(&self, kind: &str, drawing: &Drawing<'_>, page: String) -> Result<()> {
+        if let Some(path) = &self.plot {
+            std::fs::write(path, page).with_context(|| format!("--plot {}", path.display()))?;
+        }
+        if let Some(path) = &self.out {
+            let mut writer = Writer::create(path).with_context(|| format!("--out {}", path.display()))?;
+            for row in rows(kind, drawing)? {
+                writer.write(&row)?;
+            }
+            writer.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Decoded spectra as the rows of a corpus.
+fn rows(kind: &str, drawing: &Drawing<'_>) -> Result<Vec<Row>> {
+    let manifest = drawing.bundle.manifest();
+    let sensor = SensorName {
+        site: Slug::parse("site", SPLIT)?,
+        machine: manifest.class.clone(),
+        sensor: Slug::parse("sensor", kind)?,
+    };
+    let spectra = drawing.decoded.spectra.chunks_exact(manifest.bins.into());
+    let row = |(second, bins): (i64, &[f32])| Row {
+        sensor: sensor.clone(),
+        captured_at: Timestamp::from_micros(second * 1_000_000),
+        bins: bins.to_vec(),
+        rpm: None,
+        load: None,
+        label: None,
+        split: Some(SPLIT.to_owned()),
+    };
+    Ok((0..).zip(spectra).map(row).collect())
+}
+
+/// Refuses readings that mean something else to the bundle.
+fn check_spec(bundle: &Bundle, spec: &SpectrumSpec) -> Result<()> {
+    let manifest = bundle.manifest();
+    let differing = [
+        ("bins", manifest.bins == spec.bins),
+        (
+            "full_scale",
+            manifest.full_scale.to_bits() == spec.canonical_full_scale().to_bits(),
+        ),
+        ("s0", manifest.s0.to_bits() == spec.canonical_s0().to_bits()),
+        ("unit", manifest.unit == spec.canonical_unit()),
+    ];
+    match differing.into_iter().find(|(_, same)| !same) {
+        Some((field, _)) => bail!("--corpus: {field}: the specification of its spectra differs from the bundle's"),
+        None => Ok(()),
+    }
+}
+
+/// What the bundle says of the decoded spectra, beside what it said of healthy ones.
+fn told(bundle: &Bundle, decoded: &Decoded) -> Result<serde_json::Value> {
+    let healthy: Vec<f64> = bundle
+        .held_out()
+        .of(Detector::Residual)
+        .into_iter()
+        .map(f64::from)
+        .collect();
+    let line = percentile(&healthy, LINE, CONFIDENCE).ok().map(|line| line.value);
+    let errors: Vec<f64> = decoded.errors.iter().map(|error| f64::from(*error)).collect();
+    let median = percentile(&errors, 0.5, CONFIDENCE).context("scoring the decoded spectra")?;
+    let above = line.map(|line| errors.iter().filter(|error| **error > line).count());
+    Ok(json!({
+        "bundle": bundle.digest().to_string(),
+        "network": bundle.manifest().network_name(),
+        "spectra": errors.len(),
+        "median_error": median.value,
+        "healthy_99_5": line,
+        "above_healthy_99_5": above,
+    }))
+}

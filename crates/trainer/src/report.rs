@@ -1,0 +1,96 @@
+//! The report of a training: one HTML page that needs nothing else, in the bundle itself, with what a person wants to have
+//! seen before a model may judge: how it learned, what it makes of healthy rows, and whether a simpler method does as well.
+//!
+//! Every number comes of the run: of its epochs, of its bundle, and of its rows, which the bundle's own files score again.
+//!
+//! **Invariant:** the same request gives the same report, byte for byte, on one host: no clock and no speed is in it.
+
+mod comparison;
+mod curves;
+mod errors;
+mod latent_map;
+mod lineage;
+mod part;
+
+use maud::html;
+use tocsin_models::{Bundle, Manifest};
+
+use crate::chart;
+use crate::fit::Progress;
+use crate::suspects::Suspect;
+use crate::train::{TrainError, TrainRequest, Trained};
+use part::Part;
+
+/// What a report is made of.
+struct Material<'a> {
+    request: &'a TrainRequest<'a>,
+    bundle: &'a Bundle,
+    history: &'a [Progress],
+    suspects: &'a [Suspect],
+    /// Rows trained on; of many, so many as [`part`] looks at.
+    train: Part,
+    /// Healthy rows that nothing was fitted on; there may be none.
+    calibration: Part,
+}
+
+impl Material<'_> {
+    fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// The rows that tell most of what is to be expected: those nothing was fitted on, if there are any.
+    fn judged(&self) -> (&Part, &'static str) {
+        if self.calibration.len() > 0 {
+            (&self.calibration, "healthy rows that nothing was fitted on")
+        } else {
+            (&self.train, "the rows trained on, for want of others")
+        }
+    }
+}
+
+/// Puts the report of its training into a bundle.
+pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Trained, TrainError> {
+    let bundle = Bundle::from_archive(trained.archive.clone())?;
+    let material = Material {
+        request,
+        history: &trained.history,
+        suspects: &trained.suspects,
+        train: Part::look(&bundle, request.train)?,
+        calibration: Part::look(&bundle, request.calibration)?,
+        bundle: &bundle,
+    };
+    let report = html_of(&material)?;
+    Ok(Trained {
+        archive: trained.archive.with_report(report)?,
+        ..trained
+    })
+}
+
+fn html_of(material: &Material<'_>) -> Result<String, TrainError> {
+    let manifest = material.manifest();
+    let title = format!("Training of {}: {}", manifest.class, manifest.network_name());
+    let comparison = comparison::Comparison::of(material)?;
+    let body = html! {
+        h1 { (title) }
+        p.sub {
+            (manifest.bins) " bins, latent " (manifest.latent) ", " (material.request.train.len()) " rows trained on, "
+            (material.request.calibration.len()) " to set limits by, seed " (manifest.lineage.seed) ", " (manifest.lineage.created_at)
+        }
+        p.lead { (comparison.lead()) }
+        p.sub {
+            "Healthy rows are all that was seen here. How well faults are told from them says " code { "tocsin evaluate" }
+            ", on machines that failed."
+        }
+        (curves::section(material))
+        (errors::histograms(material))
+        (errors::worst(material)?)
+        (latent_map::section(material))
+        (comparison.section())
+        (lineage::suspects(material))
+        (lineage::section(material))
+    };
+    Ok(chart::page(&title, &body))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Where the model comes from, and the rows a person should look at.
+
+use maud::{Markup, html};
+
+use super::Material;
+use crate::chart::number;
+
+/// Most suspicious rows, and most sensors, named.
+const SUSPECTS: usize = 20;
+const SENSORS: usize = 200;
+
+pub(super) fn suspects(material: &Material<'_>) -> Markup {
+    let found = material.suspects;
+    html! {
+        h2 #suspects { "Rows taken for healthy that hardly are" }
+        p {
+            (found.len()) " of " (material.request.train.len())
+            " rows are rebuilt far worse than the others (four robust spreads of the logarithm of the error). Nothing was deleted; "
+            code { "suspects.json" } " beside the bundle lists them."
+        }
+        @if !found.is_empty() {
+            div.table { table {
+                thead { tr { th { "Sensor" } th { "Taken at" } th.num { "Error" } th.num { "Spreads" } } }
+                tbody { @for suspect in found.iter().take(SUSPECTS) { tr {
+                    td { (suspect.sensor) } td { (suspect.captured_at) } td.num { (number(suspect.error.into())) } td.num { (number(suspect.spreads)) }
+                } } }
+            } }
+            @if found.len() > SUSPECTS { p.sub { "And " (found.len() - SUSPECTS) " more." } }
+        }
+    }
+}
+
+pub(super) fn section(material: &Material<'_>) -> Markup {
+    let manifest = material.manifest();
+    let lineage = &manifest.lineage;
+    html! {
+        h2 #lineage { "Where it comes from" }
+        div.table { table { tbody {
+            tr { th { "Class" } td { (manifest.class) } }
+            tr { th { "Kind" } td { (manifest.network_name()) @if manifest.variant.is_network() { ", objective " code { (format!("{:?}", manifest.objective)) } } } }
+            tr { th { "Space" } td { (manifest.bins) " bins, latent " (manifest.latent) ", full scale " (manifest.full_scale) " " (manifest.unit) ", s0 " (manifest.s0) " " (manifest.unit) ", codec " (manifest.codec) } }
+            @for (split, rows) in &lineage.rows_by_split { tr { th { "Rows, split " (split) } td { (rows) } } }
+            tr { th { "Seed" } td { (lineage.seed) } }
+            tr { th { "Trainer" } td { (lineage.trainer) } }
+            tr { th { "Made at" } td { (lineage.created_at) } }
+        } } }
+        h3 { "Corpora" }
+        @if lineage.corpora.is_empty() { p { "The rows were not read from files." } }
+        @else {
+            div.table { table {
+                thead { tr { th { "File" } th.num { "Rows read of all" } th { "SHA-256" } } }
+                tbody { @for corpus in &lineage.corpora { tr { td { (corpus.name) } td.num { (corpus.rows) } td { code { (corpus.sha256) } } } } }
+            } }
+        }
+        h3 { "Files of the bundle" }
+        div.table { table {
+            thead { tr { th { "File" } th.num { "Bytes" } th { "SHA-256" } } }
+            tbody { @for (name, entry) in &manifest.files { tr { td { (name) } td.num { (entry.bytes) } td { code { (entry.sha256) } } } } }
+        } }
+        h3 { "Sensors" }
+        p {
+            @for (nth, sensor) in lineage.sensors.iter().take(SENSORS).enumerate() { @if nth > 0 { ", " } (sensor) }
+            @if lineage.sensors.len() > SENSORS { " and " (lineage.sensors.len() - SENSORS) " more" }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use std::ops::ControlFlow;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tocsin_domain::{Slug, SpectrumSpec, Timestamp};
+use tocsin_models::archive::REPORT_FILE;
+use tocsin_models::{CorpusFile, Objective, Variant, VerifyLimits, verify};
+
+use super::*;
+use crate::fit::FitOptions;
+use crate::train::train_until;
+use crate::training_set::TrainingSet;
+
+const HOSTILE: &str = "plant/<script>alert(1)</script>/x&y";
+
+fn rows(count: usize, seed: u64) -> TrainingSet {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut set = TrainingSet::new(&SpectrumSpec::corpus_default(32));
+    for at in 0..count {
+        let load = 0.5 + rng.random::<f32>();
+        let line = |bin: usize| if bin % 8 == 3 { 0.2 * load } else { 0.01 };
+        let mut amplitudes: Vec<f32> = (0..32)
+            .map(|bin| line(bin) * (0.8 + 0.4 * rng.random::<f32>()))
+            .collect();
+        if at == 7 {
+            amplitudes[20] = 9.0;
+        }
+        let sensor = ["plant/mill/x", HOSTILE][at % 2];
+        set.push(sensor, Timestamp::from_micros(at as i64 * 10_000_000), &amplitudes)
+            .unwrap();
+    }
+    set
+}
+
+fn report(variant: Variant, objective: Objective, calibration: usize) -> (Trained, String) {
+    let (train, calibration) = (rows(200, 1), rows(calibration, 2));
+    let request = TrainRequest {
+        class: Slug::parse("class", "mill").unwrap(),
+        train: &train,
+        calibration: &calibration,
+        variant,
+        foreign: None,
+        latent: None,
+        seed: 5,
+        options: Some(FitOptions {
+            epochs: 6,
+            patience: 6,
+            objective,
+            ..FitOptions::of(variant)
+        }),
+        corpora: vec![CorpusFile {
+            name: "<b>history</b>.parquet".to_owned(),
+            sha256: "c0ffee".to_owned(),
+            rows: 260,
+        }],
+        created_at: Timestamp::from_micros(0),
+    };
+    let trained = train_until(&request, |_| ControlFlow::Continue(())).unwrap();
+    let trained = with_report(&request, trained).unwrap();
+    let page = trained.archive.named(REPORT_FILE).unwrap().to_vec();
+    (trained, String::from_utf8(page).unwrap())
+}
+
+#[test]
+fn the_report_has_every_section_for_every_kind_of_model() {
+    for (variant, objective) in [
+        (Variant::Dense, "denoising"),
+        (Variant::Dense, "variational"),
+        (Variant::Pca, "plain"),
+        (Variant::Mahalanobis, "plain"),
+    ] {
+        let (trained, page) = report(variant, Objective::named(objective).unwrap(), 60);
+        for section in [
+            "curves",
+            "histograms",
+            "worst",
+            "latents",
+            "comparison",
+            "suspects",
+            "lineage",
+        ] {
+            assert!(
+                page.contains(&format!("<h2 id=\"{section}\">")),
+                "{variant} {objective}: {section}"
+            );
+        }
+        let plots = page.matches("<svg").count();
+        let wanted = match (variant, objective) {
+            (Variant::Dense, "variational") => 7,
+            (Variant::Dense, _) => 6,
+            _ => 5,
+        };
+        assert_eq!(plots, wanted, "{variant} {objective}");
+        assert!(!page.contains("NaN") && !page.contains(">inf"), "{variant} {objective}");
+        assert!(page.contains("99.95 %") && page.contains("c0ffee") && page.contains("plant/mill/x"));
+        verify(&trained.archive.to_bytes(), VerifyLimits::default()).unwrap();
+    }
+}
+
+#[test]
+fn names_from_outside_are_text_and_nothing_is_fetched_or_run() {
+    let (_, page) = report(Variant::Pca, Objective::Plain, 60);
+    assert!(page.contains("plant/&lt;script&gt;alert(1)&lt;/script&gt;/x&amp;y"));
+    assert!(page.contains("&lt;b&gt;history&lt;/b&gt;.parquet"));
+    for forbidden in [
+        "<script", "<b>", "<link", "<img", "src=", "http://", "https://", "@import", "url(",
+    ] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn the_divergence_stands_apart_and_a_plain_objective_says_it_adds_nothing() {
+    let (_, variational) = report(Variant::Dense, Objective::named("variational").unwrap(), 60);
+    assert!(
+        variational.contains("KL divergence of the latents")
+            && variational.contains("reconstruction and divergence together")
+    );
+    let (_, plain) = report(Variant::Dense, Objective::Plain, 60);
+    assert!(plain.contains("adds nothing to the error") && !plain.contains("KL divergence of the latents"));
+}
+
+#[test]
+fn the_report_tells_of_suspects_and_is_the_same_each_time() {
+    let (trained, page) = report(Variant::Pca, Objective::Plain, 60);
+    assert!(!trained.suspects.is_empty());
+    assert!(page.contains(&format!("{} of 200 rows are rebuilt far worse", trained.suspects.len())));
+    assert!(page.contains(&trained.suspects[0].captured_at.to_string()));
+    assert_eq!(report(Variant::Pca, Objective::Plain, 60).1, page);
+}
+
+#[test]
+fn without_rows_to_judge_by_the_first_line_says_so() {
+    let (_, page) = report(Variant::Dense, Objective::Plain, 0);
+    assert!(page.contains("There were no healthy rows that nothing was fitted on"));
+    assert!(page.contains("for want of others") && !page.contains("NaN"));
+}
