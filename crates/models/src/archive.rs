@@ -23,7 +23,10 @@ pub const DETECTORS_FILE: &str = "detectors.json";
 /// Name of the held-out scores in a bundle.
 pub const HELD_OUT_FILE: &str = "held_out.json";
 
-/// Every file of a bundle; no other name is accepted.
+/// Name of the network over a sensor's last spectra, in a bundle that has one.
+pub const TEMPORAL_FILE: &str = "temporal.onnx";
+
+/// Every file that each bundle has.
 const FILES: [&str; 5] = [
     AUTOENCODER_FILE,
     DECODER_FILE,
@@ -31,6 +34,8 @@ const FILES: [&str; 5] = [
     HELD_OUT_FILE,
     MANIFEST_FILE,
 ];
+/// Every file that a bundle may have beside these; no other name is accepted.
+const OPTIONAL_FILES: [&str; 1] = [TEMPORAL_FILE];
 
 /// How large an archive may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +63,7 @@ pub struct BundleArchive {
 }
 
 impl BundleArchive {
-    /// Takes the files as they are. Each known name must be there exactly once, and no other.
+    /// Takes the files as they are. Each name that a bundle has must be there exactly once, and none that it hasn't.
     pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, BundleError> {
         let mut known = BTreeMap::new();
         for (name, content) in files {
@@ -75,6 +80,7 @@ impl BundleArchive {
 
     /// Reads the known files of a folder; other files in it are left alone.
     pub fn from_dir(folder: &Path) -> Result<Self, BundleError> {
+        let there = OPTIONAL_FILES.iter().filter(|name| folder.join(name).exists());
         let read = |name: &&str| {
             let path = folder.join(name);
             let content = fs::read(&path).map_err(|source| BundleError::Folder {
@@ -83,10 +89,16 @@ impl BundleArchive {
             })?;
             Ok(((*name).to_owned(), content))
         };
-        Self::new(FILES.iter().map(read).collect::<Result<Vec<_>, BundleError>>()?)
+        Self::new(
+            FILES
+                .iter()
+                .chain(there)
+                .map(read)
+                .collect::<Result<Vec<_>, BundleError>>()?,
+        )
     }
 
-    /// Writes the files into a folder, which is made if it is not there.
+    /// Writes the files into a folder, which is made if it is not there; of a bundle that was there before nothing stays.
     pub fn to_dir(&self, folder: &Path) -> Result<(), BundleError> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
@@ -96,6 +108,12 @@ impl BundleArchive {
         for (name, content) in &self.files {
             let path = folder.join(name);
             fs::write(&path, content).map_err(failed(&path))?;
+        }
+        for name in OPTIONAL_FILES.iter().filter(|name| !self.files.contains_key(*name)) {
+            let path = folder.join(name);
+            if path.exists() {
+                fs::remove_file(&path).map_err(failed(&path))?;
+            }
         }
         Ok(())
     }
@@ -120,8 +138,8 @@ impl BundleArchive {
                 let reason = format!("{name}: {} bytes, the limit is {}", entry.size(), limits.file_bytes);
                 return Err(BundleError::archive(reason));
             }
-            if files.len() == FILES.len() {
-                return Err(BundleError::archive(format!("more than {} files", FILES.len())));
+            if files.len() == FILES.len() + OPTIONAL_FILES.len() {
+                return Err(BundleError::archive(format!("more than {} files", files.len())));
             }
             let mut content = Vec::new();
             entry.read_to_end(&mut content).map_err(bad)?;
@@ -163,6 +181,11 @@ impl BundleArchive {
         &self.files[name]
     }
 
+    /// Content of a file that not every bundle has.
+    pub(crate) fn optional_file(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
+    }
+
     /// Length and digest of every file but the manifest.
     pub(crate) fn entries(&self) -> BTreeMap<String, FileEntry> {
         let listed = self.files.iter().filter(|(name, _)| **name != MANIFEST_FILE);
@@ -188,7 +211,7 @@ impl FileEntry {
 }
 
 fn known_name(name: &str) -> Result<&'static str, BundleError> {
-    let known = FILES.into_iter().find(|known| *known == name);
+    let known = FILES.into_iter().chain(OPTIONAL_FILES).find(|known| *known == name);
     known.ok_or_else(|| BundleError::archive(format!("{name:?} is not a file of a bundle")))
 }
 

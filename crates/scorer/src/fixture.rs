@@ -35,6 +35,7 @@ pub(crate) async fn put(store: &BundleStore, factor: f32) -> BundleDigest {
         manifest: manifest(),
         autoencoder: autoencoder(factor),
         decoder: decoder(),
+        temporal: None,
         detectors,
         held_out: HeldOut::default(),
     };
@@ -69,6 +70,7 @@ fn manifest() -> Manifest {
             epochs: 1,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: BTreeMap::new(),
     }
 }
