@@ -33,9 +33,9 @@ pub(super) enum VariantArg {
     Mahalanobis,
     /// Trained elsewhere: --autoencoder and --decoder
     Foreign,
-    /// Convolutions over a sensor's last spectra, beside a dense one; evaluated, not served
+    /// Convolutions over a sensor's last spectra, beside a dense network over one
     TemporalConv,
-    /// A recurrent network (LSTM) over a sensor's last spectra, beside a dense one; evaluated, not served
+    /// A recurrent network (LSTM) over a sensor's last spectra, beside a dense network over one
     TemporalLstm,
 }
 
