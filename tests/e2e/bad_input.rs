@@ -212,6 +212,7 @@ fn repacked(good: &BundleArchive, change: impl FnOnce(&mut GraphProto)) -> Resul
         manifest: bundle.manifest().clone(),
         autoencoder: onnx::to_bytes(&model),
         decoder: file("decoder.onnx")?,
+        temporal: None,
         detectors: bundle.detectors().clone(),
         held_out: bundle.held_out().clone(),
     };

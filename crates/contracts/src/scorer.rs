@@ -10,34 +10,47 @@ pub use crate::generated::scorer::v1;
 pub struct Spectra {
     /// The bundle to score with.
     pub bundle: BundleDigest,
-    /// Codes of all rows, one after the other: [`Self::rows`] x [`Self::bins`].
+    /// Codes of all rows, one after the other: [`Self::rows`] x [`Self::window`] x [`Self::bins`].
     pub codes: Vec<u8>,
+    /// Spectra per row: 1, or the window of the bundle's temporal network, oldest first.
+    pub window: usize,
     /// Bins per row.
     pub bins: usize,
     /// Full scale in canonical units, one per row.
     pub full_scale: Vec<f32>,
 }
 
+/// The largest window that is understood.
+const MOST_WINDOW: u32 = 64;
+
 impl Spectra {
-    /// How many spectra there are.
+    /// How many spectra, or windows of them, there are.
     pub fn rows(&self) -> usize {
         self.full_scale.len()
     }
 
-    fn parse(digest: &[u8], codes: Vec<u8>, bins: u32, mut full_scale: Vec<f32>) -> Result<Self, Malformed> {
+    fn parse(
+        digest: &[u8],
+        codes: Vec<u8>,
+        (window, bins): (u32, u32),
+        mut full_scale: Vec<f32>,
+    ) -> Result<Self, Malformed> {
         let bundle = BundleDigest::from_slice(digest).map_err(|e| Malformed::new("bundle_digest", e.reason))?;
         let bounds = u32::from(SpectrumSpec::MIN_BINS)..=u32::from(SpectrumSpec::MAX_BINS);
         if !bounds.contains(&bins) {
             return Err(Malformed::new("bins", format!("{bins} is outside 32 to 4096")));
         }
-        let bins = bins as usize;
-        if !codes.len().is_multiple_of(bins) {
+        if window > MOST_WINDOW {
+            return Err(Malformed::new("window", format!("{window} is above {MOST_WINDOW}")));
+        }
+        let (window, bins) = (window.max(1) as usize, bins as usize);
+        if !codes.len().is_multiple_of(window * bins) {
             return Err(Malformed::new(
                 "codes",
-                format!("{} codes are no whole rows of {bins} bins", codes.len()),
+                format!("{} codes are no whole rows of {} bins", codes.len(), window * bins),
             ));
         }
-        let rows = codes.len() / bins;
+        let rows = codes.len() / (window * bins);
         if let [one] = full_scale[..] {
             full_scale = vec![one; rows];
         }
@@ -54,6 +67,7 @@ impl Spectra {
         Ok(Self {
             bundle,
             codes,
+            window,
             bins,
             full_scale,
         })
@@ -81,7 +95,8 @@ impl TryFrom<v1::ScoreRequest> for ScoreBatch {
     type Error = Malformed;
 
     fn try_from(wire: v1::ScoreRequest) -> Result<Self, Malformed> {
-        let spectra = Spectra::parse(&wire.bundle_digest, wire.codes, wire.bins, wire.full_scale)?;
+        let row = (wire.window, wire.bins);
+        let spectra = Spectra::parse(&wire.bundle_digest, wire.codes, row, wire.full_scale)?;
         let bin_error_rows: Vec<usize> = wire.bin_error_rows.into_iter().map(|row| row as usize).collect();
         if let Some(row) = bin_error_rows.iter().find(|row| **row >= spectra.rows()) {
             return Err(Malformed::new(
@@ -105,7 +120,11 @@ impl From<ScoreBatch> for v1::ScoreRequest {
     fn from(batch: ScoreBatch) -> Self {
         let full_scale = batch.spectra.full_scale_to_wire();
         let Spectra {
-            bundle, codes, bins, ..
+            bundle,
+            codes,
+            window,
+            bins,
+            ..
         } = batch.spectra;
         let bin_error_rows = batch.bin_error_rows.into_iter().map(|row| row as u32).collect();
         Self {
@@ -114,6 +133,7 @@ impl From<ScoreBatch> for v1::ScoreRequest {
             bins: bins as u32,
             full_scale,
             bin_error_rows,
+            window: if window == 1 { 0 } else { window as u32 },
         }
     }
 }
@@ -122,7 +142,7 @@ impl TryFrom<v1::ReconstructRequest> for Spectra {
     type Error = Malformed;
 
     fn try_from(wire: v1::ReconstructRequest) -> Result<Self, Malformed> {
-        Self::parse(&wire.bundle_digest, wire.codes, wire.bins, wire.full_scale)
+        Self::parse(&wire.bundle_digest, wire.codes, (1, wire.bins), wire.full_scale)
     }
 }
 
@@ -153,6 +173,7 @@ mod tests {
             bins: 32,
             full_scale: vec![10.0],
             bin_error_rows: vec![2],
+            window: 0,
         }
     }
 
@@ -167,6 +188,14 @@ mod tests {
                 "bundle_digest",
             ),
             (v1::ScoreRequest { bins: 0, ..request() }, "bins"),
+            (v1::ScoreRequest { window: 2, ..request() }, "codes"),
+            (
+                v1::ScoreRequest {
+                    window: 65,
+                    ..request()
+                },
+                "window",
+            ),
             (
                 v1::ScoreRequest {
                     codes: vec![1; 95],
@@ -216,10 +245,13 @@ mod tests {
             rows in prop::collection::vec((prop::collection::vec(any::<u8>(), 32), prop_oneof![Just(10f32), 0.1f32..99.0]), 0..8),
         ) {
             let (codes, full_scale): (Vec<Vec<u8>>, Vec<f32>) = rows.into_iter().unzip();
-            let spectra = Spectra { bundle: BundleDigest(digest), codes: codes.concat(), bins: 32, full_scale };
+            let spectra = Spectra { bundle: BundleDigest(digest), codes: codes.concat(), window: 1, bins: 32, full_scale };
             let bin_error_rows = (0..spectra.rows()).step_by(2).collect();
             let batch = ScoreBatch { spectra: spectra.clone(), bin_error_rows };
             prop_assert_eq!(Spectra::try_from(v1::ReconstructRequest::from(spectra.clone())).unwrap(), spectra);
+            prop_assert_eq!(ScoreBatch::try_from(v1::ScoreRequest::from(batch.clone())).unwrap(), batch.clone());
+            let windows = Spectra { codes: batch.spectra.codes.repeat(3), window: 3, ..batch.spectra };
+            let batch = ScoreBatch { spectra: windows, bin_error_rows: Vec::new() };
             prop_assert_eq!(ScoreBatch::try_from(v1::ScoreRequest::from(batch.clone())).unwrap(), batch);
         }
     }

@@ -3,14 +3,15 @@
 
 mod explain;
 mod network;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_contracts::ensemble::PlacedReading;
+use tocsin_contracts::scorer::Spectra;
 use tocsin_contracts::scorer::v1::ScoreRequest;
-use tocsin_contracts::scorer::{ScoreBatch, Spectra};
 use tocsin_domain::{
     BaselineId, ClassId, Detector, Level, MachineId, OperatingState, ReadingFlags, ScorerBuildId, Scores, Timestamp,
     TokenId, Verdict,
@@ -31,7 +32,10 @@ use crate::scorer_builds::ScorerBuilds;
 use crate::ticket::Place;
 use crate::zones::Placed;
 
+use window::Windowed;
+
 pub(crate) use network::{coded, split};
+pub(crate) use window::History;
 
 /// Rows that one scorer call and one detector task take: enough to fill a batch, few enough to share out.
 const CHUNK_ROWS: usize = 512;
@@ -100,6 +104,8 @@ struct Pending {
     /// Its overall levels say that the machine stands still.
     is_stopped: bool,
     scored: ScoredRow,
+    /// What the network is shown with it, where that looks at windows and its history makes one.
+    window: Option<Windowed>,
     bin_error: Vec<f32>,
     decisive_bins: Option<usize>,
 }
@@ -132,9 +138,8 @@ impl Assessor {
     pub(crate) async fn assess(
         &self,
         group: Vec<Job>,
-        active: &Active,
-        baselines: &Known,
-        zones: &Placed,
+        (active, baselines, zones): (&Active, &Known, &Placed),
+        history: &Arc<History>,
     ) -> Vec<Assessed> {
         let mut by_class: BTreeMap<ClassId, Vec<Pending>> = BTreeMap::new();
         for mut pending in group.into_iter().flat_map(readings_of) {
@@ -147,8 +152,11 @@ impl Assessor {
         let mut classes = JoinSet::new();
         for (class, readings) in by_class {
             let active = active.get(&class).cloned().or_else(|| zones.class(class));
-            let (this, baselines) = (self.clone(), baselines.clone());
-            let work = async move { this.assess_class(active.as_ref(), &baselines, readings).await };
+            let (this, baselines, history) = (self.clone(), baselines.clone(), history.clone());
+            let work = async move {
+                this.assess_class(active.as_ref(), (&baselines, &history), readings)
+                    .await
+            };
             classes.spawn(work.in_current_span());
         }
         let mut assessed = Vec::new();
@@ -161,11 +169,11 @@ impl Assessor {
     async fn assess_class(
         &self,
         active: Option<&Arc<ActiveClass>>,
-        baselines: &Known,
+        (baselines, history): (&Known, &History),
         mut readings: Vec<Pending>,
     ) -> Vec<Assessed> {
         if let Some(limits) = active.and_then(|active| active.limits.as_ref()) {
-            self.score(limits, baselines, &mut readings).await;
+            self.score(limits, (baselines, history), &mut readings).await;
         }
         for pending in &mut readings {
             pending.add_severity();
@@ -177,23 +185,20 @@ impl Assessor {
     }
 
     /// Scores what the class's bundle can read: readings with as many bins as it was trained on.
-    async fn score(&self, limits: &Limits, baselines: &Known, readings: &mut [Pending]) {
+    async fn score(&self, limits: &Limits, (baselines, history): (&Known, &History), readings: &mut [Pending]) {
         let bins = limits.bins();
         let fitting: Vec<usize> = (0..readings.len())
             .filter(|i| readings[*i].placed.reading.spectrum.codes().len() == bins)
             .collect();
+        if let Some(window) = limits.window() {
+            for (place, window) in history.windows(window, baselines, (readings, &fitting), bins) {
+                readings[place].window = Some(window);
+            }
+        }
         let mut chunks = JoinSet::new();
-        for rows in fitting.chunks(CHUNK_ROWS) {
-            let spectra = Spectra {
-                bundle: limits.bundle.digest(),
-                codes: rows
-                    .iter()
-                    .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
-                    .copied()
-                    .collect(),
-                bins,
-                full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
-            };
+        for rows in network::alike(&fitting, readings) {
+            let spectra = network::spectra(limits, &rows, readings);
+            let request = network::request(limits, &rows, readings, Vec::new());
             let against: Vec<_> = rows
                 .iter()
                 .map(|i| Against {
@@ -201,8 +206,8 @@ impl Assessor {
                     condition: readings[*i].placed.reading.condition,
                 })
                 .collect();
-            let (this, bundle, rows) = (self.clone(), limits.bundle.clone(), rows.to_vec());
-            let work = async move { (rows, this.score_chunk(bundle, spectra, against).await) };
+            let (this, bundle) = (self.clone(), limits.bundle.clone());
+            let work = async move { (rows, this.score_chunk(bundle, (spectra, request), against).await) };
             chunks.spawn(work.in_current_span());
         }
         while let Some(chunk) = chunks.join_next().await {
@@ -213,12 +218,13 @@ impl Assessor {
         }
     }
 
-    async fn score_chunk(&self, bundle: Arc<Bundle>, spectra: Spectra, against: Vec<Against>) -> Vec<ScoredRow> {
+    async fn score_chunk(
+        &self,
+        bundle: Arc<Bundle>,
+        (spectra, request): (Spectra, ScoreRequest),
+        against: Vec<Against>,
+    ) -> Vec<ScoredRow> {
         let rows = spectra.rows();
-        let request = ScoreRequest::from(ScoreBatch {
-            spectra: spectra.clone(),
-            bin_error_rows: Vec::new(),
-        });
         let baselines: Vec<_> = against.iter().map(Against::known_as).collect();
         let detectors = tokio::task::spawn_blocking(move || detect(&bundle, coded(&spectra), &against));
         let (network, detectors) = tokio::join!(self.call(request), detectors);
@@ -277,6 +283,7 @@ fn readings_of(job: Job) -> impl Iterator<Item = Pending> {
             severity: None,
             is_stopped: false,
             scored: ScoredRow::default(),
+            window: None,
             bin_error: Vec::new(),
             decisive_bins: None,
         })
@@ -327,7 +334,10 @@ impl Pending {
             bundle: limits.map(|limits| limits.bundle_id),
             baseline: self.scored.baseline,
             scorer_build: self.scored.scorer_build,
-            predecessors: None,
+            predecessors: self
+                .window
+                .filter(|_| !self.scored.degraded)
+                .map(|window| window.predecessors),
             scores: self.scored.scores,
             condition: reading.condition,
             flags,

@@ -75,7 +75,8 @@ impl Rescorer {
         Ok(rescored)
     }
 
-    /// Scores readings of one bundle and as many bins; answers how many are new.
+    /// Scores readings of one bundle and as many bins, each alone: a row that was judged without the network names no
+    /// predecessors. Answers how many are new.
     async fn rescore(
         &self,
         bundle: BundleId,
@@ -98,6 +99,7 @@ impl Rescorer {
         let spectra = Spectra {
             bundle,
             codes: readings.iter().flat_map(|reading| &reading.spectrum).copied().collect(),
+            window: 1,
             bins,
             full_scale: readings
                 .iter()

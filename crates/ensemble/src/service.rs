@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use crate::Config;
-use crate::assess::Assessor;
+use crate::assess::{Assessor, History};
 use crate::baselines::{Baselines, Follower, Known};
 use crate::bindings::{Active, Bindings, SetCache, Watcher};
 use crate::commit::Committer;
@@ -218,19 +218,26 @@ impl Pipeline {
     async fn assess(&self, group: Vec<Job>) {
         let (active, baselines, zones) = match self.known(&group).await {
             Ok(known) => known,
-            Err(failure) => {
-                for job in group {
-                    job.ticket.fail(failure.clone());
-                }
-                return;
-            }
+            Err(failure) => return fail(group, &failure),
         };
-        let assessed = self.assessor.assess(group, &active, &baselines, &zones).await;
+        let history = match History::read(&self.committer.store, &group, &active).await {
+            Ok(history) => Arc::new(history),
+            Err(failure) => return fail(group, &failure),
+        };
+        let known = (&active, &baselines, &zones);
+        let assessed = self.assessor.assess(group, known, &history).await;
         self.metrics.assessed(&assessed);
         let span = tracing::info_span!("commit", readings = assessed.len());
         let chosen = self.sampler.choose(&assessed);
         Box::pin(self.committer.commit(assessed)).instrument(span).await;
         self.sampler.offer(chosen);
+    }
+}
+
+/// Answers every batch of a group that can't be assessed now.
+fn fail(group: Vec<Job>, failure: &Failure) {
+    for job in group {
+        job.ticket.fail(failure.clone());
     }
 }
 

@@ -113,7 +113,8 @@ impl Sampler {
             let challenger = assessed.class.as_ref()?.challenger.as_ref()?;
             let (row, bins) = (&assessed.row, usize::from(challenger.bundle.manifest().bins));
             let compares = row.bundle.is_some() && row.scores.get(Detector::Residual).is_some();
-            let reads = row.spectrum.len() == bins;
+            // A temporal one would be tried alone, which is not how it would judge.
+            let reads = row.spectrum.len() == bins && challenger.bundle.manifest().temporal.is_none();
             (compares && reads && is_chosen(row.key, self.share)).then(|| Chosen {
                 key: row.key,
                 content_hash: row.content_hash,
@@ -215,6 +216,7 @@ async fn shadow(
     let spectra = Spectra {
         bundle: challenger.bundle.digest(),
         codes: chosen.iter().flat_map(|one| &one.codes).copied().collect(),
+        window: 1,
         bins: usize::from(challenger.bundle.manifest().bins),
         full_scale: chosen.iter().map(|one| one.full_scale).collect(),
     };

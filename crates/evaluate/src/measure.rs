@@ -7,7 +7,7 @@ use tocsin_detect::tail::TailError;
 use tocsin_domain::{Condition, Detector, Scores};
 use tocsin_judge::threshold_set::{LinesError, Member};
 use tocsin_judge::{Persistence, Role, ThresholdSet};
-use tocsin_models::{Bundle, DetectorScratch, Network, NetworkError};
+use tocsin_models::{Bundle, DetectorScratch, Network, NetworkError, Residual};
 
 use crate::report::{Figures, Lines};
 use crate::{Part, Parts};
@@ -66,8 +66,12 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
             corpus: parts.bins(),
         });
     }
-    let network = Network::load(bundle)?;
-    let score = |part: &Part| score(bundle, &network, &part.linear);
+    let residual = Residual::load(bundle)?;
+    let score = |part: &Part| -> Result<Vec<Scores>, NetworkError> {
+        let windows = residual.window().map(|window| window.among(&part.keys));
+        let errors = residual.errors(&part.linear, windows.as_ref())?;
+        Ok(beside(bundle, &part.linear, &errors))
+    };
     let scored = Scored {
         cal: score(&parts.cal)?,
         healthy: score(&parts.test_healthy)?,
@@ -91,20 +95,22 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
 
 /// Every detector's scores of linear spectra in canonical units.
 pub(crate) fn score(bundle: &Bundle, network: &Network, linear: &[f32]) -> Result<Vec<Scores>, NetworkError> {
-    let bins = network.bins();
-    let mut session = network.session()?;
+    let errors = network.session()?.run(linear, &[])?.errors;
+    Ok(beside(bundle, linear, &errors))
+}
+
+/// Residuals of linear spectra, and what the other detectors say.
+fn beside(bundle: &Bundle, linear: &[f32], residuals: &[f32]) -> Vec<Scores> {
+    let bins = usize::from(bundle.manifest().bins);
     let mut scratch = DetectorScratch::default();
-    let mut scored = Vec::with_capacity(linear.len() / bins);
-    for block in linear.chunks(BLOCK * bins) {
-        let errors = session.run(block, &[])?.errors;
-        let mut scores = vec![Scores::default(); errors.len()];
-        bundle.detectors().score_batch(block, &mut scratch, &mut scores);
-        for (scores, error) in scores.iter_mut().zip(errors) {
-            scores.set(Detector::Residual, error);
-        }
-        scored.append(&mut scores);
+    let mut scored = vec![Scores::default(); residuals.len()];
+    for (block, scores) in linear.chunks(BLOCK * bins).zip(scored.chunks_mut(BLOCK)) {
+        bundle.detectors().score_batch(block, &mut scratch, scores);
     }
-    Ok(scored)
+    for (scores, residual) in scored.iter_mut().zip(residuals) {
+        scores.set(Detector::Residual, *residual);
+    }
+    scored
 }
 
 /// A detector alone, under its own lines.

@@ -1,7 +1,9 @@
 //! The parts of a corpus that an evaluation needs, in canonical form.
 
+use std::collections::BTreeMap;
+
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec};
+use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec, Timestamp};
 
 /// Spectra of one part, as the scorer would see them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -10,6 +12,9 @@ pub struct Part {
     pub linear: Vec<f32>,
     /// Number of spectra.
     pub rows: usize,
+    /// Sensor, numbered within the corpus, and time of each: by these the windows of a temporal network are found, which
+    /// never hold rows of another part.
+    pub keys: Vec<(u32, Timestamp)>,
 }
 
 /// The parts of a corpus by their `split`.
@@ -46,12 +51,16 @@ impl Parts {
     ) -> Result<Self, Invalid> {
         let codec = Codec::for_spec(spec);
         let mut parts = Self::new(spec.clone());
+        let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
         for row in rows {
             if let Some(part) = row.split.as_deref().and_then(|split| parts.named(split)) {
                 let spectrum = Spectrum::parse(&row.bins, AmplitudeScale::Linear, spec)?;
                 let (canonical, _clipped) = codec.encode(&spectrum);
                 part.linear.extend(codec.decode(canonical.codes()));
                 part.rows += 1;
+                let next = numbers.len() as u32;
+                let sensor = *numbers.entry(row.sensor.to_string()).or_insert(next);
+                part.keys.push((sensor, row.captured_at));
             }
         }
         Ok(parts)

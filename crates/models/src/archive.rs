@@ -26,6 +26,9 @@ pub const HELD_OUT_FILE: &str = "held_out.json";
 /// Name of the report of the training that a bundle came of: one HTML page, which needs nothing else.
 pub const REPORT_FILE: &str = "report.html";
 
+/// Name of the network over a sensor's last spectra, in a bundle that has one.
+pub const TEMPORAL_FILE: &str = "temporal.onnx";
+
 /// The files every bundle has.
 const FILES: [&str; 5] = [
     AUTOENCODER_FILE,
@@ -35,7 +38,7 @@ const FILES: [&str; 5] = [
     MANIFEST_FILE,
 ];
 /// The files a bundle may have beside those; no other name is accepted.
-const MORE_FILES: [&str; 1] = [REPORT_FILE];
+const OPTIONAL_FILES: [&str; 2] = [REPORT_FILE, TEMPORAL_FILE];
 
 /// How large an archive may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +66,8 @@ pub struct BundleArchive {
 }
 
 impl BundleArchive {
-    /// Takes the files as they are. Each name that has to be must be there exactly once, `report.html` at
-    /// most once, and no other.
+    /// Takes the files as they are. Each name that a bundle has must be there exactly once, one that it may have at most once,
+    /// and no other.
     pub fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, BundleError> {
         let mut known = BTreeMap::new();
         for (name, content) in files {
@@ -81,6 +84,7 @@ impl BundleArchive {
 
     /// Reads the known files of a folder; other files in it are left alone.
     pub fn from_dir(folder: &Path) -> Result<Self, BundleError> {
+        let there = OPTIONAL_FILES.iter().filter(|name| folder.join(name).exists());
         let read = |name: &&str| {
             let path = folder.join(name);
             let content = fs::read(&path).map_err(|source| BundleError::Folder {
@@ -89,17 +93,16 @@ impl BundleArchive {
             })?;
             Ok(((*name).to_owned(), content))
         };
-        let more = MORE_FILES.iter().filter(|name| folder.join(name).exists());
         Self::new(
             FILES
                 .iter()
-                .chain(more)
+                .chain(there)
                 .map(read)
                 .collect::<Result<Vec<_>, BundleError>>()?,
         )
     }
 
-    /// Writes the files into a folder, which is made if it is not there.
+    /// Writes the files into a folder, which is made if it is not there; of a bundle that was there before nothing stays.
     pub fn to_dir(&self, folder: &Path) -> Result<(), BundleError> {
         let failed = |path: &Path| {
             let path = path.display().to_string();
@@ -109,6 +112,12 @@ impl BundleArchive {
         for (name, content) in &self.files {
             let path = folder.join(name);
             fs::write(&path, content).map_err(failed(&path))?;
+        }
+        for name in OPTIONAL_FILES.iter().filter(|name| !self.files.contains_key(*name)) {
+            let path = folder.join(name);
+            if path.exists() {
+                fs::remove_file(&path).map_err(failed(&path))?;
+            }
         }
         Ok(())
     }
@@ -133,7 +142,7 @@ impl BundleArchive {
                 let reason = format!("{name}: {} bytes, the limit is {}", entry.size(), limits.file_bytes);
                 return Err(BundleError::archive(reason));
             }
-            let most = FILES.len() + MORE_FILES.len();
+            let most = FILES.len() + OPTIONAL_FILES.len();
             if files.len() == most {
                 return Err(BundleError::archive(format!("more than {most} files")));
             }
@@ -217,7 +226,7 @@ impl FileEntry {
 }
 
 fn known_name(name: &str) -> Result<&'static str, BundleError> {
-    let known = FILES.into_iter().chain(MORE_FILES).find(|known| *known == name);
+    let known = FILES.into_iter().chain(OPTIONAL_FILES).find(|known| *known == name);
     known.ok_or_else(|| BundleError::archive(format!("{name:?} is not a file of a bundle")))
 }
 

@@ -2,7 +2,9 @@
 
 use tocsin_domain::BundleDigest;
 
-use crate::archive::{AUTOENCODER_FILE, BundleArchive, DECODER_FILE, DETECTORS_FILE, HELD_OUT_FILE, REPORT_FILE};
+use crate::archive::{
+    AUTOENCODER_FILE, BundleArchive, DECODER_FILE, DETECTORS_FILE, HELD_OUT_FILE, REPORT_FILE, TEMPORAL_FILE,
+};
 use crate::detectors::ClassDetectors;
 use crate::error::BundleError;
 use crate::held_out::HeldOut;
@@ -17,6 +19,8 @@ pub struct BundleParts {
     pub autoencoder: Vec<u8>,
     /// The decoder as ONNX.
     pub decoder: Vec<u8>,
+    /// The network over a sensor's last spectra as ONNX, where the manifest tells of one.
+    pub temporal: Option<Vec<u8>>,
     /// The other detectors.
     pub detectors: ClassDetectors,
     /// Healthy scores of readings that were not trained on.
@@ -32,6 +36,7 @@ impl BundleParts {
             (DETECTORS_FILE.to_owned(), self.detectors.to_json()),
             (HELD_OUT_FILE.to_owned(), self.held_out.to_json()),
         ];
+        files.extend(self.temporal.map(|temporal| (TEMPORAL_FILE.to_owned(), temporal)));
         self.manifest.files = files
             .iter()
             .map(|(name, content)| (name.clone(), FileEntry::of(content)))
@@ -58,6 +63,10 @@ impl Bundle {
     pub fn from_archive(archive: BundleArchive) -> Result<Self, BundleError> {
         let manifest = Manifest::from_json(archive.manifest_json())?;
         check_files(&archive, &manifest).map_err(|(file, reason)| BundleError::file(&file, reason))?;
+        if manifest.temporal.is_some() != archive.named(TEMPORAL_FILE).is_some() {
+            let reason = "a bundle has it if, and only if, its manifest has temporal";
+            return Err(BundleError::file(TEMPORAL_FILE, reason));
+        }
         let detectors = ClassDetectors::from_json(archive.file(DETECTORS_FILE))?;
         if detectors.bins() != usize::from(manifest.bins) {
             let reason = format!("bins: {}, the manifest has {}", detectors.bins(), manifest.bins);
@@ -100,6 +109,10 @@ impl Bundle {
 
     pub(crate) fn autoencoder(&self) -> &[u8] {
         self.archive.file(AUTOENCODER_FILE)
+    }
+
+    pub(crate) fn temporal(&self) -> Option<&[u8]> {
+        self.archive.named(TEMPORAL_FILE)
     }
 
     pub(crate) fn decoder(&self) -> &[u8] {

@@ -36,7 +36,7 @@ impl Decoder {
             file: DECODER_FILE,
             reason,
         })?;
-        let plan = Plan::load(DECODER_FILE, &model, onnx::LATENT, latent, elements)?;
+        let plan = Plan::load(DECODER_FILE, &model, onnx::LATENT, &[latent], elements)?;
         let spectrum = plan.require(onnx::SPECTRUM, Some(bins))?;
         Ok(Self {
             state: plan.state()?,

@@ -14,12 +14,15 @@ use crate::onnx::proto::{
     type_proto,
 };
 use crate::{
-    BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant,
+    BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, Objective, TargetSpace, Temporal,
+    Variant, Window,
 };
 use crate::{bundle, onnx};
 
 pub(crate) const BINS: usize = 32;
 pub(crate) const LATENT: usize = 4;
+/// Spectra in a window of the fixture's temporal network.
+pub(crate) const SPECTRA: usize = 3;
 
 /// Linear spectra around 0.02, rows x `BINS`.
 pub(crate) fn spectra(rows: usize, seed: u64) -> Vec<f32> {
@@ -51,6 +54,39 @@ pub(crate) fn autoencoder() -> ModelProto {
         (onnx::LATENT, LATENT),
     ];
     model(nodes, weights, (onnx::BINS, BINS), &outputs)
+}
+
+/// The same on the last spectrum of a window, its latents those of all spectra flattened.
+pub(crate) fn temporal() -> ModelProto {
+    let mut flat = node("Reshape", &["log", "flat_shape"], "flat");
+    flat.name = "flat".to_owned();
+    let nodes = vec![
+        node("Mul", &[onnx::HISTORY, "inverse_s0"], "ratio"),
+        node("Add", &["ratio", "one"], "from_one"),
+        node("Log", &["from_one"], "log"),
+        flat,
+        node("Slice", &["flat", "from", "to", "axis"], onnx::TARGET),
+        node("MatMul", &["flat", "down"], "projected"),
+        node("Tanh", &["projected"], onnx::LATENT),
+        node("MatMul", &[onnx::LATENT, "up"], onnx::RECONSTRUCTION),
+    ];
+    let all = SPECTRA * BINS;
+    let weights = vec![
+        tensor("inverse_s0", &[], &[1000.0]),
+        tensor("one", &[], &[1.0]),
+        integers("flat_shape", &[-1, all as i64]),
+        integers("from", &[(all - BINS) as i64]),
+        integers("to", &[all as i64]),
+        integers("axis", &[1]),
+        tensor("down", &[all, LATENT], &random(all * LATENT, 5)),
+        tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
+    ];
+    let outputs = [
+        (onnx::TARGET, BINS),
+        (onnx::RECONSTRUCTION, BINS),
+        (onnx::LATENT, LATENT),
+    ];
+    model(nodes, weights, (onnx::HISTORY, all), &outputs)
 }
 
 /// A linear layer, rectified.
@@ -96,6 +132,7 @@ pub(crate) fn parts() -> BundleParts {
             epochs: 5,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: Default::default(),
     };
     let mut scores = Scores::default();
@@ -110,6 +147,7 @@ pub(crate) fn parts() -> BundleParts {
         manifest,
         autoencoder: onnx::to_bytes(&autoencoder()),
         decoder: onnx::to_bytes(&decoder()),
+        temporal: None,
         detectors: detectors(),
         held_out: HeldOut::new(
             vec!["plant/mill/x".to_owned(), "plant/mill/y".to_owned()],
@@ -120,6 +158,26 @@ pub(crate) fn parts() -> BundleParts {
 
 pub(crate) fn archive() -> BundleArchive {
     parts().pack()
+}
+
+/// The parts with a temporal network beside the other.
+pub(crate) fn temporal_parts() -> BundleParts {
+    let mut parts = parts();
+    parts.manifest.variant = Variant::TemporalConv;
+    parts.manifest.temporal = Some(Temporal {
+        window: Window {
+            spectra: SPECTRA as u16,
+            most_gap_ms: 25_000,
+        },
+        score_factor: 1.0,
+        metrics: parts.manifest.metrics.clone(),
+    });
+    parts.temporal = Some(onnx::to_bytes(&temporal()));
+    parts
+}
+
+pub(crate) fn temporal_archive() -> BundleArchive {
+    temporal_parts().pack()
 }
 
 pub(crate) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
@@ -138,6 +196,16 @@ pub(crate) fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
         dims: dims.iter().map(|dim| *dim as i64).collect(),
         data_type: DataType::Float as i32,
         raw_data: data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+fn integers(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: vec![values.len() as i64],
+        data_type: DataType::Int64 as i32,
+        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         ..Default::default()
     }
 }

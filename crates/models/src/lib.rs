@@ -4,7 +4,8 @@
 //! autoencoder and its decoder as ONNX, the other detectors of the class ([`ClassDetectors`]) and the healthy scores it
 //! gave to readings it was not trained on ([`HeldOut`]). On the wire and in storage they travel as one deterministic
 //! tar, a [`BundleArchive`]; once read and checked they are a [`Bundle`]. [`BundleStore`] keeps archives in object
-//! storage. [`Network`] and [`Session`] run the autoencoder, [`scoring`] all that judges beside it, [`Decoder`] turns a
+//! storage. [`Network`] and [`Session`] run the autoencoder ([`Residual`] also the
+//! one over a sensor's last spectra, where a bundle has one), [`scoring`] all that judges beside it, [`Decoder`] turns a
 //! latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
 //!
 //! This is the only crate that knows tract.
@@ -27,10 +28,12 @@ pub mod objective;
 pub mod objects;
 pub mod onnx;
 mod plan;
+pub mod residual;
 pub mod scoring;
 pub mod session;
 pub mod store;
 pub mod verify;
+pub mod window;
 
 pub use archive::{ArchiveLimits, BundleArchive};
 pub use build::build;
@@ -39,10 +42,12 @@ pub use decoder::Decoder;
 pub use detectors::{ClassDetectors, DetectorScratch};
 pub use error::{BundleError, NetworkError, StoreError};
 pub use held_out::{HeldOut, HeldOutRow};
-pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Variant};
+pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Temporal, Variant};
 pub use objective::Objective;
 pub use objects::Objects;
+pub use residual::Residual;
 pub use scoring::{Against, CodedRows, SensorBaseline};
 pub use session::{Network, Scored, Session};
 pub use store::BundleStore;
 pub use verify::{VerifyError, VerifyLimits, VerifyReport, verify};
+pub use window::{Window, Windows};

@@ -10,6 +10,7 @@ use tocsin_domain::{Slug, Timestamp};
 
 use crate::error::BundleError;
 use crate::objective::Objective;
+use crate::window::Window;
 
 /// Name of the manifest in a bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -28,15 +29,33 @@ pub enum Variant {
     Mahalanobis,
     /// Trained elsewhere and brought as ONNX files that keep the contract of a bundle.
     Foreign,
+    /// A fully connected one, and beside it an encoder over a sensor's last spectra: convolutions over time and frequency.
+    TemporalConv,
+    /// A fully connected one, and beside it an encoder over a sensor's last spectra: long short-term memory (Hochreiter and
+    /// Schmidhuber 1997).
+    TemporalLstm,
 }
 
 impl Variant {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Dense, Self::Conv, Self::Pca, Self::Mahalanobis, Self::Foreign];
+    pub const ALL: [Self; 7] = [
+        Self::Dense,
+        Self::Conv,
+        Self::Pca,
+        Self::Mahalanobis,
+        Self::Foreign,
+        Self::TemporalConv,
+        Self::TemporalLstm,
+    ];
 
     /// Whether it is a network that Tocsin trains to an objective, and not a closed form or one trained elsewhere.
     pub fn is_network(self) -> bool {
-        matches!(self, Self::Dense | Self::Conv)
+        matches!(self, Self::Dense | Self::Conv) || self.is_temporal()
+    }
+
+    /// Whether it looks at a sensor's last spectra together.
+    pub fn is_temporal(self) -> bool {
+        matches!(self, Self::TemporalConv | Self::TemporalLstm)
     }
 
     /// The name of one trained to an objective, such as `dense_denoising`; `residual_pca` where none is trained, since
@@ -57,6 +76,8 @@ impl Variant {
             Self::Pca => "pca",
             Self::Mahalanobis => "mahalanobis",
             Self::Foreign => "foreign",
+            Self::TemporalConv => "temporal_conv",
+            Self::TemporalLstm => "temporal_lstm",
         }
     }
 }
@@ -136,6 +157,17 @@ pub struct Metrics {
     pub figures: BTreeMap<String, f64>,
 }
 
+/// The network over a sensor's last spectra. Its latents are those of the network over one spectrum: one decoder reads both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Temporal {
+    /// What makes a window. Where a sensor's history makes none, the network over one spectrum scores.
+    pub window: Window,
+    /// What its error is multiplied by, so that one pair of lines fits both networks' scores.
+    pub score_factor: f32,
+    /// How its training went.
+    pub metrics: Metrics,
+}
+
 /// One file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
@@ -173,8 +205,11 @@ pub struct Manifest {
     pub target_space: TargetSpace,
     /// Where it comes from.
     pub lineage: Lineage,
-    /// How the training went.
+    /// How the training went; of the network over one spectrum where there are two.
     pub metrics: Metrics,
+    /// The network over a sensor's last spectra, in a bundle that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporal: Option<Temporal>,
     /// Every other file of the bundle.
     pub files: BTreeMap<String, FileEntry>,
 }
@@ -233,6 +268,18 @@ impl Manifest {
             ));
         }
         self.objective.parse().map_err(|invalid| invalid.to_string())?;
+        if let Some(temporal) = &self.temporal {
+            temporal
+                .window
+                .parse()
+                .map_err(|invalid| format!("temporal.{invalid}"))?;
+        }
+        if self.variant.is_temporal() != self.temporal.is_some() {
+            return Err(format!(
+                "temporal: belongs to temporal variants, and the variant is {}",
+                self.variant
+            ));
+        }
         if !(self.full_scale.is_finite() && self.full_scale > 0.0) {
             return Err(format!("full_scale: {} must be finite and positive", self.full_scale));
         }

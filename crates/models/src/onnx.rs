@@ -15,6 +15,9 @@ pub fn from_bytes(bytes: &[u8]) -> Result<proto::ModelProto, String> {
 
 /// Name of the autoencoder's input: rows x bins, linear amplitude in canonical units.
 pub const BINS: &str = "bins";
+/// Name of a temporal network's input: rows x spectra x bins, the last spectra of the row's sensor, oldest first and the one
+/// that is scored last, linear amplitude in canonical units. Its outputs are those of an autoencoder, of the last spectrum.
+pub const HISTORY: &str = "history";
 /// Name of the autoencoder's output that is compared: rows x bins, target space.
 pub const TARGET: &str = "target";
 /// Name of the autoencoder's output it is compared with: rows x bins, target space.

@@ -15,12 +15,13 @@ pub(crate) const PLAN_ROWS: usize = 32;
 
 type Runnable = RunnableModel<TypedFact, Box<dyn TypedOp>>;
 
-/// A model with one input of `PLAN_ROWS` x columns. Threads share it; each runs it in a state of its own.
+/// A model with one input of `PLAN_ROWS` rows. Threads share it; each runs it in a state of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     file: &'static str,
     runnable: Arc<Runnable>,
-    columns: usize,
+    /// `PLAN_ROWS` x the dimensions of a row.
+    shape: Vec<usize>,
     outputs: Vec<Output>,
 }
 
@@ -35,18 +36,18 @@ struct Output {
 #[derive(Debug)]
 pub(crate) struct PlanState {
     file: &'static str,
-    columns: usize,
+    shape: Vec<usize>,
     state: TypedSimpleState,
 }
 
 impl Plan {
-    /// Reads a model whose one input is called `input` and has `columns` values a row. Refuses a model in which any
+    /// Reads a model whose one input is called `input` and has rows of the dimensions `row`. Refuses a model in which any
     /// tensor has more than `max_elements` before anything of that size exists.
     pub(crate) fn load(
         file: &'static str,
         model: &onnx::proto::ModelProto,
         input: &str,
-        columns: usize,
+        row: &[usize],
         max_elements: usize,
     ) -> Result<Self, NetworkError> {
         let contract = |reason: String| NetworkError::Contract { file, reason };
@@ -62,7 +63,8 @@ impl Plan {
         if inputs != [input] {
             return Err(contract(format!("inputs must be [{input:?}], got {inputs:?}")));
         }
-        let fact = f32::fact([PLAN_ROWS, columns]);
+        let shape = [&[PLAN_ROWS], row].concat();
+        let fact = f32::fact(&shape);
         let typed = tract_onnx::onnx()
             .with_ignore_output_shapes(true)
             .model_for_proto_model(model)
@@ -76,7 +78,7 @@ impl Plan {
         Ok(Self {
             file,
             runnable,
-            columns,
+            shape,
             outputs,
         })
     }
@@ -112,7 +114,7 @@ impl Plan {
         })?;
         Ok(PlanState {
             file: self.file,
-            columns: self.columns,
+            shape: self.shape.clone(),
             state,
         })
     }
@@ -121,19 +123,19 @@ impl Plan {
 impl PlanState {
     /// Runs at most [`PLAN_ROWS`] rows and hands the outputs, each of `PLAN_ROWS` rows, to `take`.
     pub(crate) fn run(&mut self, rows: &[f32], take: impl FnOnce(&[&[f32]])) -> Result<(), NetworkError> {
-        debug_assert!(rows.len() <= PLAN_ROWS * self.columns, "at most one plan's rows");
+        let values: usize = self.shape.iter().product();
+        debug_assert!(rows.len() <= values, "at most one plan's rows");
         let file = self.file;
         let engine = |e: TractError| NetworkError::Engine {
             file,
             reason: format!("{e:#}"),
         };
-        let shape = [PLAN_ROWS, self.columns];
-        let input = if rows.len() == PLAN_ROWS * self.columns {
-            Tensor::from_shape(&shape, rows)
+        let input = if rows.len() == values {
+            Tensor::from_shape(&self.shape, rows)
         } else {
-            let mut padded = vec![0.0; PLAN_ROWS * self.columns];
+            let mut padded = vec![0.0; values];
             padded[..rows.len()].copy_from_slice(rows);
-            Tensor::from_shape(&shape, &padded)
+            Tensor::from_shape(&self.shape, &padded)
         };
         let outputs = self
             .state

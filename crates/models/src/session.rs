@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::archive::AUTOENCODER_FILE;
+use crate::archive::{AUTOENCODER_FILE, TEMPORAL_FILE};
 use crate::bundle::Bundle;
 use crate::error::NetworkError;
 use crate::onnx;
@@ -15,6 +15,8 @@ pub(crate) const MAX_ELEMENTS: usize = 32 * 4096 * 64;
 #[derive(Debug, Clone)]
 pub struct Network {
     plan: Plan,
+    /// Spectra in a row of its input: one, or as many as a window.
+    spectra: usize,
     bins: usize,
     latent: usize,
     target: usize,
@@ -57,11 +59,48 @@ impl Network {
 
     /// The same, with a limit on the elements of the largest tensor of a batch.
     pub(crate) fn within(bytes: &[u8], bins: usize, latent: usize, elements: usize) -> Result<Self, NetworkError> {
-        let model = onnx::from_bytes(bytes).map_err(|reason| NetworkError::Contract {
-            file: AUTOENCODER_FILE,
-            reason,
-        })?;
-        let plan = Plan::load(AUTOENCODER_FILE, &model, onnx::BINS, bins, elements)?;
+        let model = read(AUTOENCODER_FILE, bytes)?;
+        let plan = Plan::load(AUTOENCODER_FILE, &model, onnx::BINS, &[bins], elements)?;
+        Self::of_plan(plan, 1, bins, latent)
+    }
+
+    /// Makes the network over a sensor's last spectra ready, where a bundle has one.
+    pub fn load_temporal(bundle: &Bundle) -> Result<Option<Self>, NetworkError> {
+        Self::temporal_of_bundle(bundle, MAX_ELEMENTS)
+    }
+
+    /// The same, with a limit on the elements of the largest tensor of a batch.
+    pub(crate) fn temporal_of_bundle(bundle: &Bundle, elements: usize) -> Result<Option<Self>, NetworkError> {
+        let manifest = bundle.manifest();
+        let (Some(temporal), Some(bytes)) = (&manifest.temporal, bundle.temporal()) else {
+            return Ok(None);
+        };
+        let spectra = temporal.window.spectra.into();
+        let (bins, latent) = (manifest.bins.into(), manifest.latent.into());
+        Self::temporal_within(bytes, (spectra, bins), latent, elements).map(Some)
+    }
+
+    /// Makes a network over windows of `spectra` spectra of `bins` bins ready.
+    pub fn temporal_from_onnx(
+        bytes: &[u8],
+        (spectra, bins): (usize, usize),
+        latent: usize,
+    ) -> Result<Self, NetworkError> {
+        Self::temporal_within(bytes, (spectra, bins), latent, MAX_ELEMENTS)
+    }
+
+    fn temporal_within(
+        bytes: &[u8],
+        (spectra, bins): (usize, usize),
+        latent: usize,
+        elements: usize,
+    ) -> Result<Self, NetworkError> {
+        let model = read(TEMPORAL_FILE, bytes)?;
+        let plan = Plan::load(TEMPORAL_FILE, &model, onnx::HISTORY, &[spectra, bins], elements)?;
+        Self::of_plan(plan, spectra, bins, latent)
+    }
+
+    fn of_plan(plan: Plan, spectra: usize, bins: usize, latent: usize) -> Result<Self, NetworkError> {
         let target = plan.require(onnx::TARGET, Some(bins))?;
         let reconstruction = plan.require(onnx::RECONSTRUCTION, Some(bins))?;
         let latent_place = plan.require(onnx::LATENT, Some(latent))?;
@@ -71,6 +110,7 @@ impl Network {
         }
         Ok(Self {
             plan,
+            spectra,
             bins,
             latent,
             target,
@@ -83,6 +123,11 @@ impl Network {
     /// Bins of a spectrum.
     pub fn bins(&self) -> usize {
         self.bins
+    }
+
+    /// Spectra in a row: one, or as many as a window.
+    pub fn spectra(&self) -> usize {
+        self.spectra
     }
 
     /// Values in a latent.
@@ -105,14 +150,19 @@ impl Session {
         &self.network
     }
 
-    /// Scores linear spectra in canonical units, one after the other in `rows`, any number of them.
+    /// Scores linear spectra in canonical units, one after the other in `rows`, any number of them; a network over windows
+    /// takes whole windows in place of spectra, each oldest first, and scores the last spectrum of each.
     ///
     /// `bin_error_rows`: the rows whose per-bin squared error is wanted.
     pub fn run(&mut self, rows: &[f32], bin_error_rows: &[usize]) -> Result<Scored, NetworkError> {
         let bins = self.network.bins;
-        let count = rows.len() / bins;
-        if rows.len() != count * bins {
-            let reason = format!("{} values are not whole rows of {bins} bins", rows.len());
+        let values = bins * self.network.spectra;
+        let count = rows.len() / values;
+        if rows.len() != count * values {
+            let reason = match self.network.spectra {
+                1 => format!("{} values are not whole rows of {bins} bins", rows.len()),
+                spectra => format!("{} values are not whole windows of {spectra} x {bins} bins", rows.len()),
+            };
             return Err(NetworkError::Input { field: "rows", reason });
         }
         if let Some(row) = bin_error_rows.iter().find(|row| **row >= count) {
@@ -128,10 +178,10 @@ impl Session {
             bin_errors: vec![0.0; bin_error_rows.len() * bins],
         };
         let network = &self.network;
-        for (block, rows) in rows.chunks(PLAN_ROWS * bins).enumerate() {
+        for (block, rows) in rows.chunks(PLAN_ROWS * values).enumerate() {
             let first = block * PLAN_ROWS;
             self.state.run(rows, |outputs| {
-                network.collect(outputs, rows.len() / bins, &mut scored);
+                network.collect(outputs, rows.len() / values, &mut scored);
                 for (at, row) in bin_error_rows.iter().enumerate() {
                     if (first..first + PLAN_ROWS).contains(row) {
                         let into = &mut scored.bin_errors[at * bins..][..bins];
@@ -197,6 +247,10 @@ fn mean_squared_error(target: &[f32], reconstruction: &[f32]) -> f32 {
         }
     }
     sums[0] / target.len() as f32
+}
+
+fn read(file: &'static str, bytes: &[u8]) -> Result<onnx::proto::ModelProto, NetworkError> {
+    onnx::from_bytes(bytes).map_err(|reason| NetworkError::Contract { file, reason })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tocsin_domain::BundleDigest;
 
-use crate::archive::{AUTOENCODER_FILE, ArchiveLimits, BundleArchive, DECODER_FILE};
+use crate::archive::{AUTOENCODER_FILE, ArchiveLimits, BundleArchive, DECODER_FILE, TEMPORAL_FILE};
 use crate::bundle::Bundle;
 use crate::error::{BundleError, NetworkError};
 use crate::manifest::Manifest;
@@ -55,9 +55,9 @@ pub struct VerifyReport {
     pub digest: BundleDigest,
     /// What it says about itself.
     pub manifest: Manifest,
-    /// Operators of both models, and how often each occurs.
+    /// Operators of all models, and how often each occurs.
     pub operators: BTreeMap<String, usize>,
-    /// Weights of both models.
+    /// Weights of all models.
     pub parameters: usize,
 }
 
@@ -111,10 +111,12 @@ fn verify_unguarded(bytes: &[u8], limits: VerifyLimits) -> Result<VerifyReport, 
     let bundle = Bundle::from_archive(archive)?;
     let mut operators = BTreeMap::new();
     let mut parameters = 0;
-    for (file, content) in [
+    let temporal = bundle.temporal().map(|content| (TEMPORAL_FILE, content));
+    let always = [
         (AUTOENCODER_FILE, bundle.autoencoder()),
         (DECODER_FILE, bundle.decoder()),
-    ] {
+    ];
+    for (file, content) in always.into_iter().chain(temporal) {
         let refuse = |reason| VerifyError::Model { file, reason };
         model::check_messages(content).map_err(refuse)?;
         let model = onnx::from_bytes(content).map_err(refuse)?;

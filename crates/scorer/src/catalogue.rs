@@ -16,8 +16,30 @@ use crate::Config;
 pub(crate) struct Loaded {
     /// The bundle, for its decoder.
     pub(crate) bundle: Arc<Bundle>,
-    /// Its autoencoder.
+    /// Its autoencoder; of one that stands beside another, the temporal network.
     pub(crate) network: Network,
+    /// The same bundle with its temporal network, where it has one.
+    pub(crate) temporal: Option<Arc<Loaded>>,
+}
+
+impl Loaded {
+    fn of(bundle: Arc<Bundle>) -> Result<Self, NetworkError> {
+        let network = Network::load(&bundle)?;
+        let beside = |network| {
+            let bundle = Arc::clone(&bundle);
+            Arc::new(Self {
+                bundle,
+                network,
+                temporal: None,
+            })
+        };
+        let temporal = Network::load_temporal(&bundle)?.map(beside);
+        Ok(Self {
+            bundle,
+            network,
+            temporal,
+        })
+    }
 }
 
 /// Why a bundle can't be scored with.
@@ -135,10 +157,7 @@ impl Catalogue {
         let bundle = self.bundles.get(&digest).await?;
         let started = Instant::now();
         // Making a plan keeps a core busy for some milliseconds.
-        let load = tokio::task::spawn_blocking(move || {
-            let network = Network::load(&bundle)?;
-            Ok(Loaded { bundle, network })
-        });
+        let load = tokio::task::spawn_blocking(move || Loaded::of(bundle));
         let loaded = load
             .await
             .map_err(|_| LoadError::Panicked { digest })?

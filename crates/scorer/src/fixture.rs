@@ -16,7 +16,8 @@ use tocsin_models::onnx::proto::{
     type_proto,
 };
 use tocsin_models::{
-    BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant, onnx,
+    BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, Objective, TargetSpace, Temporal, Variant,
+    Window, onnx,
 };
 
 /// Bins of the fixture's spectra.
@@ -28,17 +29,40 @@ pub(crate) const FULL_SCALE: f32 = 10.0;
 
 /// Puts a bundle with this factor into the store.
 pub(crate) async fn put(store: &BundleStore, factor: f32) -> BundleDigest {
+    store
+        .put(&parts(factor).pack())
+        .await
+        .expect("a store in memory takes it")
+}
+
+/// The same with a network over windows of three spectra, which rebuilds the last of them as nothing.
+pub(crate) async fn put_temporal(store: &BundleStore, factor: f32) -> BundleDigest {
+    let mut parts = parts(factor);
+    parts.manifest.variant = Variant::TemporalConv;
+    parts.manifest.temporal = Some(Temporal {
+        window: Window {
+            spectra: 3,
+            most_gap_ms: 25_000,
+        },
+        score_factor: 1.0,
+        metrics: parts.manifest.metrics.clone(),
+    });
+    parts.temporal = Some(temporal());
+    store.put(&parts.pack()).await.expect("a store in memory takes it")
+}
+
+fn parts(factor: f32) -> BundleParts {
     let mut rng = StdRng::seed_from_u64(7);
     let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
     let detectors = ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).expect("random rows have spread");
-    let parts = BundleParts {
+    BundleParts {
         manifest: manifest(),
         autoencoder: autoencoder(factor),
         decoder: decoder(),
+        temporal: None,
         detectors,
         held_out: HeldOut::default(),
-    };
-    store.put(&parts.pack()).await.expect("a store in memory takes it")
+    }
 }
 
 fn manifest() -> Manifest {
@@ -69,6 +93,7 @@ fn manifest() -> Manifest {
             epochs: 1,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: BTreeMap::new(),
     }
 }
@@ -85,6 +110,46 @@ fn autoencoder(factor: f32) -> Vec<u8> {
             ("MatMul", onnx::LATENT, LATENT, weight("picks", &[BINS, LATENT], &picks)),
         ],
     )
+}
+
+/// Products of a flattened window with what picks its last spectrum, nothing, and the last spectrum's first values.
+fn temporal() -> Vec<u8> {
+    let all = 3 * BINS;
+    let last = |columns: usize| -> Vec<f32> {
+        (0..all * columns)
+            .map(|i| f32::from(u8::from(i / columns == 2 * BINS + i % columns)))
+            .collect()
+    };
+    let mut model = onnx::from_bytes(&model(
+        ("flat", all),
+        &[
+            ("MatMul", onnx::TARGET, BINS, weight("last", &[all, BINS], &last(BINS))),
+            (
+                "MatMul",
+                onnx::RECONSTRUCTION,
+                BINS,
+                weight("nothing", &[all, BINS], &vec![0.0; all * BINS]),
+            ),
+            (
+                "MatMul",
+                onnx::LATENT,
+                LATENT,
+                weight("picks", &[all, LATENT], &last(LATENT)),
+            ),
+        ],
+    ))
+    .expect("made above");
+    let graph = model.graph.as_mut().expect("made above");
+    let flatten = NodeProto {
+        input: vec![onnx::HISTORY.to_owned()],
+        output: vec!["flat".to_owned()],
+        name: "flat".to_owned(),
+        op_type: "Flatten".to_owned(),
+        ..NodeProto::default()
+    };
+    graph.node.insert(0, flatten);
+    onnx::HISTORY.clone_into(&mut graph.input[0].name);
+    onnx::to_bytes(&model)
 }
 
 fn decoder() -> Vec<u8> {

@@ -85,6 +85,15 @@ impl Service {
             let reason = format!("{} given, bundle {} has {bins}", spectra.bins, spectra.bundle.short());
             return Err(Malformed::new("bins", reason).into());
         }
+        let loaded = match (spectra.window, &loaded.temporal) {
+            (1, _) => loaded,
+            (window, Some(temporal)) if temporal.network.spectra() == window => Arc::clone(temporal),
+            (window, temporal) => {
+                let has = temporal.as_ref().map_or(1, |temporal| temporal.network.spectra());
+                let reason = format!("{window} given, bundle {} looks at {has}", spectra.bundle.short());
+                return Err(Malformed::new("window", reason).into());
+            }
+        };
         let batch = Arc::new(batch);
         let (pieces, answers): (Vec<_>, Vec<_>) = cut(&loaded, &batch).unzip();
         let retry_after_ms = self.workers.retry_after_ms;

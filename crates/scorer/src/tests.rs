@@ -67,6 +67,7 @@ fn request(digest: BundleDigest, rows: usize, bin_error_rows: &[u32]) -> ScoreRe
         bins: BINS as u32,
         full_scale: vec![FULL_SCALE],
         bin_error_rows: bin_error_rows.to_vec(),
+        window: 0,
     }
 }
 
@@ -123,6 +124,42 @@ async fn a_request_larger_than_a_piece_is_answered_in_its_order() {
         .expect("nothing to do")
         .into_inner();
     check(&empty, 0, &[], 0.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_are_scored_by_the_temporal_network_of_a_bundle_and_by_no_other() {
+    let store = store();
+    let (both, alone) = (
+        fixture::put_temporal(&store, 0.5).await,
+        fixture::put(&store, 0.5).await,
+    );
+    let mut client = client(&build(&Config::default(), store).expect("threads"), SERVICE);
+    let windows = |digest, window: u32| ScoreRequest {
+        window,
+        codes: codes(12),
+        ..request(digest, 0, &[1])
+    };
+    let answer = client.score(windows(both, 3)).await.expect("scored").into_inner();
+    assert_eq!((answer.error.len(), answer.bin_error.len()), (4, BINS));
+    for (i, error) in answer.error.iter().enumerate() {
+        // The fixture's temporal network rebuilds the last spectrum of a window as nothing.
+        let expected = squared_errors(3 * i + 2, 0.0).iter().sum::<f32>() / BINS as f32;
+        assert!(
+            (error / expected - 1.0).abs() < 1e-4,
+            "window {i}: {error} instead of {expected}"
+        );
+    }
+    check(
+        &client.score(request(both, 5, &[])).await.expect("scored").into_inner(),
+        5,
+        &[],
+        0.5,
+    );
+    for (digest, window) in [(both, 4), (alone, 3)] {
+        let status = client.score(windows(digest, window)).await.expect_err("another window");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains("window"), "{status}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,11 +78,14 @@ struct Worker {
     queue: Arc<Queue>,
     most_rows: usize,
     run: Run,
-    sessions: HashMap<BundleDigest, Place>,
+    sessions: HashMap<Key, Place>,
     codecs: Vec<(u32, Codec)>,
     linear: Vec<f32>,
     metrics: Metrics,
 }
+
+/// A bundle, and the spectra in a row of that of its networks.
+type Key = (BundleDigest, usize);
 
 /// A session, which doesn't keep its network in the catalogue.
 struct Place {
@@ -123,7 +126,7 @@ impl Worker {
     }
 
     fn score(&mut self, pieces: &[Piece]) -> Result<Scored, Failed> {
-        let digest = pieces[0].loaded.bundle.digest();
+        let key = key(&pieces[0].loaded);
         let scored = catch_unwind(AssertUnwindSafe(|| self.run(pieces)));
         let failed = match scored {
             Ok(Ok(scored)) => return Ok(scored),
@@ -131,7 +134,7 @@ impl Worker {
             Err(panic) => Failed::Panicked(words(panic.as_ref())),
         };
         // Its buffers may be half written: the next batch gets a new one.
-        self.sessions.remove(&digest);
+        self.sessions.remove(&key);
         Err(failed)
     }
 
@@ -159,19 +162,17 @@ impl Worker {
         for row in piece.rows.clone() {
             let codec = codec(&mut self.codecs, spectra.full_scale[row]);
             let start = self.linear.len();
-            self.linear.resize(start + spectra.bins, 0.0);
-            let codes = &spectra.codes[row * spectra.bins..][..spectra.bins];
+            let values = spectra.window * spectra.bins;
+            self.linear.resize(start + values, 0.0);
+            let codes = &spectra.codes[row * values..][..values];
             codec.decode_into(codes, &mut self.linear[start..]);
         }
     }
 }
 
-fn session<'a>(
-    sessions: &'a mut HashMap<BundleDigest, Place>,
-    loaded: &Arc<Loaded>,
-) -> Result<&'a mut Session, NetworkError> {
+fn session<'a>(sessions: &'a mut HashMap<Key, Place>, loaded: &Arc<Loaded>) -> Result<&'a mut Session, NetworkError> {
     use std::collections::hash_map::Entry;
-    match sessions.entry(loaded.bundle.digest()) {
+    match sessions.entry(key(loaded)) {
         Entry::Occupied(place) => Ok(&mut place.into_mut().session),
         Entry::Vacant(room) => {
             let session = loaded.network.session()?;
@@ -179,6 +180,10 @@ fn session<'a>(
             Ok(&mut room.insert(Place { of, session }).session)
         }
     }
+}
+
+fn key(loaded: &Loaded) -> Key {
+    (loaded.bundle.digest(), loaded.network.spectra())
 }
 
 /// The codec of a full scale, by its bits; the one used last stands first, since neighbours mostly share theirs.

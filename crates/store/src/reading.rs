@@ -10,6 +10,7 @@ use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
 pub mod against_baseline;
+pub mod before;
 pub mod copy;
 pub mod full;
 pub mod insert;
@@ -21,6 +22,7 @@ pub mod series;
 pub mod spectra;
 
 pub use against_baseline::MachineScoresQuery;
+pub use before::{Past, PastSpectrum};
 pub use copy::readings_copy;
 pub use full::{FullReading, FullReadingsQuery};
 pub use insert::{InsertOutcome, readings_insert};

@@ -4,6 +4,7 @@
 //! and standardises, `decoder.onnx` undoes both. The batch is a free dimension, `N`.
 
 mod graph;
+mod temporal;
 
 use burn::tensor::Tensor;
 use tocsin_detect::Standardise;
@@ -24,20 +25,29 @@ pub struct Preprocessing<'a> {
     pub standardise: &'a Standardise,
 }
 
-/// The autoencoder as a file: `bins` to `target`, `reconstruction` and `latent`, and to `score` where the objective scores
-/// rows by more than their error.
+/// The autoencoder as a file: `bins` (`history` of a temporal one) to `target`, `reconstruction` and `latent`, and to `score`
+/// where the objective scores rows by more than their error, or scores are to be multiplied by something.
 pub(crate) fn autoencoder(
     network: &Autoencoder,
     objective: Objective,
     latent: usize,
+    score_factor: Option<f32>,
     preprocessing: Preprocessing<'_>,
 ) -> Vec<u8> {
     let bins = preprocessing.standardise.bins();
     let mut graph = Graph::new("autoencoder");
-    let target = preprocessing.target(&mut graph);
-    let features = match &network.body {
-        Body::Dense(dense) => features_dense(&mut graph, dense, &target),
-        Body::Conv(conv) => features_conv(&mut graph, conv, &target, bins),
+    let (input, row) = match &network.body {
+        Body::Temporal(temporal) => (onnx::HISTORY, vec![temporal.spectra, bins]),
+        Body::Dense(_) | Body::Conv(_) => (onnx::BINS, vec![bins]),
+    };
+    let given = preprocessing.target(&mut graph, input);
+    let (target, features) = match &network.body {
+        Body::Dense(dense) => (given.clone(), features_dense(&mut graph, dense, &given)),
+        Body::Conv(conv) => (given.clone(), features_conv(&mut graph, conv, &given, bins)),
+        Body::Temporal(temporal) => (
+            temporal::newest(&mut graph, temporal, &given, bins),
+            temporal::features(&mut graph, temporal, &given, bins),
+        ),
     };
     let mut code = linear(&mut graph, network.body.encoder_latent(), "encoder_latent", &features);
     if network.bounded {
@@ -49,38 +59,49 @@ pub(crate) fn autoencoder(
         (rebuilt.clone(), onnx::RECONSTRUCTION, bins),
         (code.clone(), onnx::LATENT, latent),
     ];
+    let mut score = None;
     if let (Objective::VariationalElbo { beta }, Some(layer)) = (objective, &network.log_variance) {
         let log_variance = linear(&mut graph, layer, "log_variance", &features);
         let log_variance = graph.clip(&log_variance, -LOG_VARIANCE, LOG_VARIANCE);
-        let divergence = divergence(&mut graph, &code, &log_variance);
-        let difference = graph.op("Sub", &[&target, &rebuilt]);
-        let squared = graph.op("Mul", &[&difference, &difference]);
-        let error = graph.mean_of_row(&squared);
+        let divergence = divergence(&mut graph, &code, &log_variance, latent);
+        let error = error(&mut graph, &target, &rebuilt, bins);
         let weighed = graph.with_weight("Mul", &divergence, "beta", &[], &[2.0 * beta / bins as f32]);
-        outputs.push((graph.op("Add", &[&error, &weighed]), onnx::SCORE, 1));
+        score = Some(graph.op("Add", &[&error, &weighed]));
     }
+    if let Some(factor) = score_factor {
+        let own = score.unwrap_or_else(|| error(&mut graph, &target, &rebuilt, bins));
+        score = Some(graph.with_weight("Mul", &own, "score_factor", &[], &[factor]));
+    }
+    outputs.extend(score.map(|score| (score, onnx::SCORE, 1)));
     let named: Vec<_> = outputs
         .iter()
         .map(|(value, name, size)| (value.as_str(), *name, *size))
         .collect();
-    graph.finish((onnx::BINS, bins), &named)
+    graph.finish((input, &row), &named)
+}
+
+/// The mean squared error of each row: rows x 1.
+fn error(graph: &mut Graph, target: &str, rebuilt: &str, bins: usize) -> String {
+    let difference = graph.op("Sub", &[target, rebuilt]);
+    let squared = graph.op("Mul", &[&difference, &difference]);
+    graph.sum_of_row(&squared, "mean", bins, 1.0 / bins as f32)
 }
 
 /// The divergence of each row's latents from a standard normal distribution, in nats: rows x 1.
-fn divergence(graph: &mut Graph, mean: &str, log_variance: &str) -> String {
+fn divergence(graph: &mut Graph, mean: &str, log_variance: &str, latent: usize) -> String {
     let variance = graph.op("Exp", &[log_variance]);
     let squared = graph.op("Mul", &[mean, mean]);
     let sum = graph.op("Add", &[&variance, &squared]);
     let difference = graph.op("Sub", &[&sum, log_variance]);
     let each = graph.with_weight("Sub", &difference, "one_each", &[], &[1.0]);
-    let sum = graph.sum_of_row(&each);
-    graph.with_weight("Mul", &sum, "half", &[], &[0.5])
+    graph.sum_of_row(&each, "half_each", latent, 0.5)
 }
 
 fn decode(graph: &mut Graph, network: &Autoencoder, latent: &str, bins: usize) -> String {
     match &network.body {
         Body::Dense(dense) => decode_dense(graph, dense, latent),
         Body::Conv(conv) => decode_conv(graph, conv, latent, bins),
+        Body::Temporal(temporal) => decode_dense(graph, &temporal.beside, latent),
     }
 }
 
@@ -90,21 +111,21 @@ pub(crate) fn decoder(network: &Autoencoder, latent: usize, preprocessing: Prepr
     let mut graph = Graph::new("decoder");
     let rebuilt = decode(&mut graph, network, onnx::LATENT, bins);
     let spectrum = preprocessing.spectrum(&mut graph, &rebuilt);
-    graph.finish((onnx::LATENT, latent), &[(&spectrum, onnx::SPECTRUM, bins)])
+    graph.finish((onnx::LATENT, &[latent]), &[(&spectrum, onnx::SPECTRUM, bins)])
 }
 
 /// A linear model as a file, with the same inputs and outputs as a network.
 pub(crate) fn linear_autoencoder(model: &LinearModel, latent: usize, preprocessing: Preprocessing<'_>) -> Vec<u8> {
     let bins = preprocessing.standardise.bins();
     let mut graph = Graph::new("autoencoder");
-    let target = preprocessing.target(&mut graph);
+    let target = preprocessing.target(&mut graph, onnx::BINS);
     let code = graph.with_weight("MatMul", &target, "encode", &[bins, latent], &model.encode);
     let rebuilt = match &model.rebuild {
         Some(matrix) => graph.with_weight("MatMul", &target, "rebuild", &[bins, bins], matrix),
         None => graph.with_weight("MatMul", &code, "decode", &[latent, bins], &model.decode),
     };
     graph.finish(
-        (onnx::BINS, bins),
+        (onnx::BINS, &[bins]),
         &[
             (&target, onnx::TARGET, bins),
             (&rebuilt, onnx::RECONSTRUCTION, bins),
@@ -119,18 +140,18 @@ pub(crate) fn linear_decoder(model: &LinearModel, latent: usize, preprocessing: 
     let mut graph = Graph::new("decoder");
     let rebuilt = graph.with_weight("MatMul", onnx::LATENT, "decode", &[latent, bins], &model.decode);
     let spectrum = preprocessing.spectrum(&mut graph, &rebuilt);
-    graph.finish((onnx::LATENT, latent), &[(&spectrum, onnx::SPECTRUM, bins)])
+    graph.finish((onnx::LATENT, &[latent]), &[(&spectrum, onnx::SPECTRUM, bins)])
 }
 
 impl Preprocessing<'_> {
-    /// From linear amplitude to the network's space.
-    fn target(self, graph: &mut Graph) -> String {
+    /// From the linear amplitude of `input` to the network's space.
+    fn target(self, graph: &mut Graph, input: &str) -> String {
         let standardise = self.standardise;
         let bins = standardise.bins();
         let scale: Vec<f32> = standardise.sd().iter().map(|sd| 1.0 / sd).collect();
         let means = standardise.mean().iter().zip(&scale);
         let shift: Vec<f32> = means.map(|(mean, scale)| -mean * scale).collect();
-        let ratio = graph.with_weight("Mul", onnx::BINS, "inverse_s0", &[], &[1.0 / self.s0]);
+        let ratio = graph.with_weight("Mul", input, "inverse_s0", &[], &[1.0 / self.s0]);
         let from_one = graph.with_weight("Add", &ratio, "one", &[], &[1.0]);
         let log = graph.op("Log", &[&from_one]);
         let scaled = graph.with_weight("Mul", &log, "inverse_sd", &[bins], &scale);

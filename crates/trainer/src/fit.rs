@@ -38,6 +38,8 @@ pub struct FitOptions {
     pub trim: f64,
     /// Share of each sensor's rows, the last in time, held out for early stopping.
     pub held_out_share: f64,
+    /// Spectra in a window of a temporal variant, the newest included; the others look at one.
+    pub window: u16,
 }
 
 impl FitOptions {
@@ -52,6 +54,7 @@ impl FitOptions {
             objective: Objective::default(),
             trim: 0.0,
             held_out_share: 0.2,
+            window: 8,
         };
         match variant {
             // What is computed or brought and not trained knows the held-out share alone.
@@ -62,6 +65,26 @@ impl FitOptions {
                 learning_rate: 2e-3,
                 ..dense
             },
+            Variant::TemporalConv | Variant::TemporalLstm => Self {
+                epochs: 100,
+                patience: 12,
+                learning_rate: 2e-3,
+                ..dense
+            },
+        }
+    }
+
+    /// The options for the network over one spectrum beside a temporal one: its epochs cost a fraction, so it gets three
+    /// times as many.
+    pub(crate) fn beside(self) -> Self {
+        let dense = Self::of(Variant::Dense);
+        Self {
+            epochs: dense.epochs.min(self.epochs.saturating_mul(3)),
+            patience: dense.patience,
+            batch: dense.batch,
+            learning_rate: dense.learning_rate,
+            weight_decay: dense.weight_decay,
+            ..self
         }
     }
 }
@@ -97,11 +120,15 @@ pub struct Progress {
     pub time_left: Duration,
 }
 
-/// Standardised log spectra, rows x bins.
+/// Standardised log spectra, rows x bins, and what is made of them: each alone, or windows of them.
 pub(crate) struct Rows {
     values: Vec<f32>,
     bins: usize,
-    /// Places of the rows held out for early stopping, and of the others.
+    /// Spectra of a window; 1 where each row stands alone.
+    spectra: usize,
+    /// Places of each window's spectra, oldest first, one window after the other.
+    places: Vec<usize>,
+    /// Which of the windows are held out for early stopping, and which are not.
     held_out: Vec<usize>,
     rest: Vec<usize>,
 }
@@ -109,30 +136,58 @@ pub(crate) struct Rows {
 impl Rows {
     /// Rows of which some, by place, are held out for early stopping.
     pub(crate) fn new(values: Vec<f32>, bins: usize, rest: Vec<usize>, held_out: Vec<usize>) -> Self {
+        let places = (0..values.len() / bins).collect();
         Self {
             values,
             bins,
+            spectra: 1,
+            places,
             held_out,
             rest,
         }
     }
 
-    /// How many there are.
+    /// Windows of rows, each given by the places of its spectra, of which some are held out for early stopping.
+    pub(crate) fn windowed(values: Vec<f32>, bins: usize, rest: &[Vec<usize>], held_out: &[Vec<usize>]) -> Self {
+        let all = rest.iter().chain(held_out);
+        Self {
+            values,
+            bins,
+            spectra: all.clone().next().map_or(1, Vec::len),
+            places: all.flatten().copied().collect(),
+            held_out: (rest.len()..rest.len() + held_out.len()).collect(),
+            rest: (0..rest.len()).collect(),
+        }
+    }
+
+    /// How many windows there are.
     fn len(&self) -> usize {
-        self.values.len() / self.bins
+        self.places.len() / self.spectra
     }
 
-    fn tensor(&self, places: &[usize]) -> Tensor<2> {
-        let shape = [places.len(), self.bins];
-        Tensor::from_data(TensorData::new(self.gather(places), shape), &Device::flex())
+    /// Windows as the network is shown them, and their last spectra as it is to give them back.
+    fn tensors(&self, windows: &[usize]) -> (Tensor<2>, Tensor<2>) {
+        let tensor = |values: Vec<f32>| {
+            let shape = [windows.len(), values.len() / windows.len()];
+            Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+        };
+        (tensor(self.gather(windows)), tensor(self.newest(windows)))
     }
 
-    fn gather(&self, places: &[usize]) -> Vec<f32> {
-        places
+    fn gather(&self, windows: &[usize]) -> Vec<f32> {
+        let places = windows
             .iter()
-            .flat_map(|row| &self.values[row * self.bins..][..self.bins])
-            .copied()
-            .collect()
+            .flat_map(|at| &self.places[at * self.spectra..][..self.spectra]);
+        places.flat_map(|at| self.row(*at)).copied().collect()
+    }
+
+    fn newest(&self, windows: &[usize]) -> Vec<f32> {
+        let places = windows.iter().map(|at| self.places[(at + 1) * self.spectra - 1]);
+        places.flat_map(|at| self.row(at)).copied().collect()
+    }
+
+    fn row(&self, at: usize) -> &[f32] {
+        &self.values[at * self.bins..][..self.bins]
     }
 }
 
@@ -157,7 +212,7 @@ pub(crate) struct Fitted {
 ///
 /// Nothing when `progress`, which hears of every epoch, breaks it off.
 pub(crate) fn fit(
-    shape: Shape,
+    shape: Shape<'_>,
     rows: &Rows,
     options: FitOptions,
     seed: u64,
@@ -194,7 +249,7 @@ fn least_active(latent: usize) -> f64 {
 
 /// One search and one refit.
 fn once(
-    shape: Shape,
+    shape: Shape<'_>,
     rows: &Rows,
     options: FitOptions,
     seed: u64,

@@ -52,6 +52,12 @@ pub(crate) enum JobError {
     /// The champion was trained elsewhere, where it would have to be trained again.
     #[error("the champion was not trained by Tocsin: train another where it comes from, and push it")]
     Foreign,
+    /// The champion looks at windows, of which readings that are thinned hold none.
+    #[error(
+        "the champion is temporal, and a class's readings are read thinned, without the windows it needs: train another from a \
+         corpus, and push it"
+    )]
+    Temporal,
     /// The models can't be fitted.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -78,6 +84,7 @@ impl JobError {
             | Self::Row { .. }
             | Self::Champion(_)
             | Self::Foreign
+            | Self::Temporal
             | Self::Died(_) => false,
         }
     }
@@ -154,6 +161,9 @@ fn fit(
     let variant = champion.map_or(Variant::Dense, |champion| champion.variant);
     if variant == Variant::Foreign {
         return Err(JobError::Foreign);
+    }
+    if variant.is_temporal() {
+        return Err(JobError::Temporal);
     }
     let request = TrainRequest {
         class: job.class_name.clone(),

@@ -4,6 +4,7 @@
 
 mod conv;
 mod dense;
+mod temporal;
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::sigmoid;
@@ -14,11 +15,12 @@ use tocsin_models::Objective;
 
 pub(crate) use conv::{Conv, Down, KERNEL, Up, padded_bins};
 pub(crate) use dense::Dense;
+pub(crate) use temporal::{Lstm, Over, Temporal, Windowed};
 
 /// Where the logarithm of a variance ends, up and down: a spectrum far from all that was trained on must have a score.
 pub(crate) const LOG_VARIANCE: f32 = 10.0;
 
-/// An autoencoder: a body of either kind, and what its objective adds to the latent.
+/// An autoencoder: a body of any kind, and what its objective adds to the latent.
 #[derive(Module, Debug)]
 pub(crate) struct Autoencoder {
     /// Encoder and decoder.
@@ -31,7 +33,7 @@ pub(crate) struct Autoencoder {
     bins: usize,
 }
 
-/// The layers of either kind.
+/// The layers of any kind.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Body {
@@ -39,6 +41,8 @@ pub(crate) enum Body {
     Dense(Dense),
     /// Convolutional.
     Conv(Conv),
+    /// Over a sensor's last spectra.
+    Temporal(Temporal),
 }
 
 /// What an encoder says of rows: each rows x latent.
@@ -52,11 +56,12 @@ pub(crate) struct Code {
 
 impl Autoencoder {
     /// Draws the weights of an untrained network.
-    pub(crate) fn new<R: Rng>(shape: Shape, rng: &mut R, device: &Device) -> Self {
+    pub(crate) fn new<R: Rng>(shape: Shape<'_>, rng: &mut R, device: &Device) -> Self {
         let Shape { bins, latent, .. } = shape;
         let body = match shape.kind {
             Kind::Dense => Body::Dense(Dense::new(bins, latent, rng, device)),
             Kind::Conv => Body::Conv(Conv::new(bins, latent, rng, device)),
+            Kind::Temporal(windowed) => Body::Temporal(Temporal::new(windowed, (bins, latent), rng, device)),
         };
         let log_variance = shape.objective.beta().map(|_| {
             let features = body.encoder_latent().weight.dims()[0];
@@ -70,11 +75,12 @@ impl Autoencoder {
         }
     }
 
-    /// What the encoder says of standardised log spectra, rows x bins.
+    /// What the encoder says of standardised log spectra, rows x bins; of a temporal one rows x (spectra x bins), oldest first.
     pub(crate) fn encode(&self, rows: Tensor<2>) -> Code {
         let features = match &self.body {
             Body::Dense(dense) => dense.features(rows),
             Body::Conv(conv) => conv.features(rows),
+            Body::Temporal(temporal) => temporal.features(rows),
         };
         let bounded = |values: Tensor<2>| values.clamp(-LOG_VARIANCE, LOG_VARIANCE);
         let log_variance = self
@@ -93,34 +99,46 @@ impl Autoencoder {
         match &self.body {
             Body::Dense(dense) => dense.decode(latent),
             Body::Conv(conv) => conv.decode(latent, self.bins),
+            Body::Temporal(temporal) => temporal.beside.decode(latent),
         }
     }
 }
 
 impl Body {
+    /// The fully connected one.
+    pub(crate) fn dense(&self) -> Option<&Dense> {
+        match self {
+            Self::Dense(dense) => Some(dense),
+            Self::Conv(_) | Self::Temporal(_) => None,
+        }
+    }
+
     /// Features to latent, not rectified.
     pub(crate) fn encoder_latent(&self) -> &Linear {
         match self {
             Self::Dense(dense) => &dense.encoder_latent,
             Self::Conv(conv) => &conv.encoder_latent,
+            Self::Temporal(temporal) => &temporal.encoder_latent,
         }
     }
 }
 
 /// The kinds of body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind<'a> {
     /// Fully connected.
     Dense,
     /// Convolutional.
     Conv,
+    /// Over a sensor's last spectra, beside a network over one.
+    Temporal(Windowed<'a>),
 }
 
 /// What a network is made for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct Shape<'a> {
     /// Kind of body.
-    pub(crate) kind: Kind,
+    pub(crate) kind: Kind<'a>,
     /// What it will be trained to do.
     pub(crate) objective: Objective,
     /// Bins of a spectrum.

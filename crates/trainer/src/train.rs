@@ -1,6 +1,7 @@
 //! From rows to a bundle.
 
 mod model;
+mod temporal;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,7 +13,7 @@ use tocsin_domain::{Codec, Detector, Invalid, Scores, Slug, SpectrumSpec, Timest
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
     Bundle, BundleArchive, BundleError, ClassDetectors, CorpusFile, DetectorScratch, HeldOut, HeldOutRow, Lineage,
-    Manifest, Network, NetworkError, TargetSpace, Variant, VerifyError, VerifyLimits, verify,
+    Manifest, Network, NetworkError, Residual, TargetSpace, Variant, VerifyError, VerifyLimits, Window, verify,
 };
 
 use self::model::{Model, Work};
@@ -210,7 +211,8 @@ fn fit_bundle(
     )?;
     // What is served has been through its file; so has what is calibrated.
     let detectors = ClassDetectors::from_json(&detectors.to_json())?;
-    let held_out = score(request.calibration, &model.autoencoder, latent, &detectors)?;
+    let held_out = score(request.calibration, &model.residual(bins, latent)?, &detectors)?;
+    let (temporal, about_temporal) = model.temporal.unzip();
     let manifest = Manifest {
         format: Manifest::FORMAT,
         class: request.class.clone(),
@@ -228,12 +230,14 @@ fn fit_bundle(
         },
         lineage: lineage(request),
         metrics: model.metrics,
+        temporal: about_temporal,
         files: BTreeMap::new(),
     };
     let parts = BundleParts {
         manifest,
         autoencoder: model.autoencoder,
         decoder: model.decoder,
+        temporal,
         detectors,
         held_out,
     };
@@ -304,6 +308,11 @@ fn check_options(options: FitOptions) -> Result<(), TrainError> {
     if !(0.0..0.5).contains(&trim) {
         return refuse("trim", format!("{trim} is not between 0 and below 0.5"));
     }
+    if !Window::SPECTRA.contains(&options.window) {
+        let (least, most) = (Window::SPECTRA.start(), Window::SPECTRA.end());
+        let reason = format!("{} spectra are not between {least} and {most}", options.window);
+        return refuse("window", reason);
+    }
     match options.objective.parse() {
         Ok(_) => Ok(()),
         Err(Invalid { field, reason }) => refuse("objective", format!("{field}: {reason}")),
@@ -323,14 +332,9 @@ fn same_space(a: &SpectrumSpec, b: &SpectrumSpec) -> bool {
 }
 
 /// Scores rows with the files of the bundle.
-fn score(
-    set: &TrainingSet,
-    autoencoder: &[u8],
-    latent: u16,
-    detectors: &ClassDetectors,
-) -> Result<HeldOut, TrainError> {
-    let mut session = Network::from_onnx(autoencoder, set.bins(), latent.into())?.session()?;
-    let residuals = session.run(set.linear(), &[])?.errors;
+fn score(set: &TrainingSet, residual: &Residual, detectors: &ClassDetectors) -> Result<HeldOut, TrainError> {
+    let windows = residual.window().map(|window| window.among(&set.keys()));
+    let residuals = residual.errors(set.linear(), windows.as_ref())?;
     let mut scores = vec![Scores::default(); set.len()];
     detectors.score_batch(set.linear(), &mut DetectorScratch::default(), &mut scores);
     let rows = set

@@ -112,6 +112,11 @@ impl TrainingSet {
         &self.linear
     }
 
+    /// Sensor and time of each row, by which windows are found.
+    pub(crate) fn keys(&self) -> Vec<(u32, Timestamp)> {
+        self.rows.iter().map(|row| (row.sensor, row.captured_at)).collect()
+    }
+
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }

@@ -14,7 +14,7 @@ const TOLERANCE: f32 = 1e-4;
 
 /// Writes squared errors, latents and decoded spectra beside the bundle.
 const SCRIPT: &str = r#"
-import sys, numpy as np, onnx, onnxruntime as ort
+import os, sys, numpy as np, onnx, onnxruntime as ort
 folder = sys.argv[1]
 def session(name):
     onnx.checker.check_model(onnx.load(f"{folder}/{name}"), full_check=True)
@@ -30,6 +30,13 @@ score.astype("<f4").tofile(f"{folder}/score.f32")
 latent.astype("<f4").tofile(f"{folder}/latent.f32")
 half = latent.astype(np.float16).astype(np.float32)
 session("decoder.onnx").run(["spectrum"], {"latent": half})[0].astype("<f4").tofile(f"{folder}/spectrum.f32")
+if os.path.exists(f"{folder}/temporal.onnx"):
+    history = np.fromfile(f"{folder}/history.f32", "<f4").reshape(-1, int(sys.argv[2]), 64)
+    names = ["target", "reconstruction", "latent", "score"]
+    target, reconstruction, latent, score = session("temporal.onnx").run(names, {"history": history})
+    ((target - reconstruction) ** 2).astype("<f4").tofile(f"{folder}/temporal_squared.f32")
+    latent.astype("<f4").tofile(f"{folder}/temporal_latent.f32")
+    score.astype("<f4").tofile(f"{folder}/temporal_score.f32")
 "#;
 
 fn rows() -> TrainingSet {
@@ -45,6 +52,12 @@ fn rows() -> TrainingSet {
         .unwrap();
     }
     set
+}
+
+/// The windows of rows that follow one another, one after the other.
+fn history(rows: &TrainingSet, spectra: usize) -> Vec<f32> {
+    let windows = rows.linear().windows(spectra * BINS).step_by(BINS);
+    windows.flatten().copied().collect()
 }
 
 fn bundle(variant: Variant, objective: Objective) -> Bundle {
@@ -109,7 +122,12 @@ fn onnxruntime_agrees_with_what_is_served() {
     let kinds = [of_network(Variant::Dense), of_network(Variant::Conv)]
         .concat()
         .into_iter()
-        .chain(linear);
+        .chain(linear)
+        .chain([
+            (Variant::TemporalConv, Objective::default()),
+            (Variant::TemporalLstm, Objective::default()),
+            (Variant::TemporalLstm, Objective::VariationalElbo { beta: 0.1 }),
+        ]);
     for (variant, objective) in kinds {
         let bundle = bundle(variant, objective);
         let folder = tempfile::tempdir().unwrap();
@@ -117,9 +135,14 @@ fn onnxruntime_agrees_with_what_is_served() {
         let rows = rows();
         let bytes: Vec<u8> = rows.linear().iter().flat_map(|value| value.to_le_bytes()).collect();
         std::fs::write(folder.path().join("bins.f32"), bytes).unwrap();
+        let window = usize::from(FitOptions::of(variant).window);
+        let history = history(&rows, window);
+        let bytes: Vec<u8> = history.iter().flat_map(|value| value.to_le_bytes()).collect();
+        std::fs::write(folder.path().join("history.f32"), bytes).unwrap();
         let output = Command::new("python3")
             .args(["-c", SCRIPT])
             .arg(folder.path())
+            .arg(window.to_string())
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -139,5 +162,18 @@ fn onnxruntime_agrees_with_what_is_served() {
         // Half floats keep 11 bits; a latent on the edge between two may fall to either side.
         assert_close("latent", &latents, &found("latent.f32"), 1e-3);
         assert_close("spectrum", &spectra, &found("spectrum.f32"), 1e-3);
+        if let Some(network) = Network::load_temporal(&bundle).unwrap() {
+            let wanted: Vec<usize> = (0..history.len() / (window * BINS)).collect();
+            let scored = network.session().unwrap().run(&history, &wanted).unwrap();
+            let latents: Vec<f32> = scored.latents.iter().map(|value| value.to_f32()).collect();
+            assert_close("score", &scored.errors, &found("temporal_score.f32"), TOLERANCE);
+            assert_close(
+                "squared error",
+                &scored.bin_errors,
+                &found("temporal_squared.f32"),
+                TOLERANCE,
+            );
+            assert_close("latent", &latents, &found("temporal_latent.f32"), 1e-3);
+        }
     }
 }

@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use tocsin_contracts::scorer::{ScoreBatch, Spectra, v1::ScoreRequest};
 use tocsin_detect::deviation::shares_in_place;
 use tocsin_domain::{Detector, Verdict};
 use tocsin_models::SensorBaseline;
 use tocsin_models::scoring::deviations;
 
-use super::{Assessor, CHUNK_ROWS, Pending};
+use super::{Assessor, Pending, network};
 use crate::baselines::Known;
 use crate::bindings::Limits;
 
@@ -38,27 +37,14 @@ impl Assessor {
                 unlike_the_model.push(at);
             }
         }
-        for rows in unlike_the_model.chunks(CHUNK_ROWS) {
-            self.fetch_errors(limits, rows, readings).await;
+        for rows in network::alike(&unlike_the_model, readings) {
+            self.fetch_errors(limits, &rows, readings).await;
         }
     }
 
     /// Fetches the squared error per bin of `rows`.
     async fn fetch_errors(&self, limits: &Limits, rows: &[usize], readings: &mut [Pending]) {
-        let spectra = Spectra {
-            bundle: limits.bundle.digest(),
-            codes: rows
-                .iter()
-                .flat_map(|i| readings[*i].placed.reading.spectrum.codes())
-                .copied()
-                .collect(),
-            bins: limits.bins(),
-            full_scale: rows.iter().map(|i| readings[*i].placed.full_scale).collect(),
-        };
-        let request = ScoreRequest::from(ScoreBatch {
-            spectra,
-            bin_error_rows: (0..rows.len()).collect(),
-        });
+        let request = network::request(limits, rows, readings, (0..rows.len()).collect());
         match self.call(request).await {
             Ok(response) => {
                 for (row, bin_error) in rows.iter().zip(response.bin_error.chunks(limits.bins())) {

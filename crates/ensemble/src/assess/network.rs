@@ -1,11 +1,12 @@
 //! The network's word: one call to a scorer, and its answer row by row.
 
-use tocsin_contracts::scorer::Spectra;
 use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ScoreRequest, ScoreResponse};
+use tocsin_contracts::scorer::{ScoreBatch, Spectra};
 use tocsin_models::CodedRows;
 
-use super::Assessor;
+use super::{Assessor, CHUNK_ROWS, Pending};
+use crate::bindings::Limits;
 
 /// The rows, as the detectors take them.
 pub(crate) fn coded(spectra: &Spectra) -> CodedRows<'_> {
@@ -14,6 +15,51 @@ pub(crate) fn coded(spectra: &Spectra) -> CodedRows<'_> {
         bins: spectra.bins,
         full_scale: &spectra.full_scale,
     }
+}
+
+/// Readings that one call takes: as many as fill it, all with a window or all without.
+pub(super) fn alike(places: &[usize], readings: &[Pending]) -> Vec<Vec<usize>> {
+    let (windows, alone): (Vec<usize>, Vec<usize>) =
+        places.iter().partition(|place| readings[**place].window.is_some());
+    let chunks = windows.chunks(CHUNK_ROWS).chain(alone.chunks(CHUNK_ROWS));
+    chunks.map(<[usize]>::to_vec).collect()
+}
+
+/// The spectra of readings, each alone.
+pub(super) fn spectra(limits: &Limits, places: &[usize], readings: &[Pending]) -> Spectra {
+    let rows = places.iter().map(|place| &readings[*place].placed);
+    Spectra {
+        bundle: limits.bundle.digest(),
+        codes: rows
+            .clone()
+            .flat_map(|placed| placed.reading.spectrum.codes())
+            .copied()
+            .collect(),
+        window: 1,
+        bins: limits.bins(),
+        full_scale: rows.map(|placed| placed.full_scale).collect(),
+    }
+}
+
+/// What is asked of a scorer about readings that are [`alike`].
+pub(super) fn request(
+    limits: &Limits,
+    places: &[usize],
+    readings: &[Pending],
+    bin_error_rows: Vec<usize>,
+) -> ScoreRequest {
+    let mut spectra = spectra(limits, places, readings);
+    let windows: Option<Vec<&[u8]>> = places
+        .iter()
+        .map(|place| readings[*place].window.as_ref().map(|window| window.codes.as_slice()))
+        .collect();
+    if let (Some(windows), Some(window)) = (windows.filter(|windows| !windows.is_empty()), limits.window()) {
+        (spectra.codes, spectra.window) = (windows.concat(), window.spectra.into());
+    }
+    ScoreRequest::from(ScoreBatch {
+        spectra,
+        bin_error_rows,
+    })
 }
 
 /// What the network said.

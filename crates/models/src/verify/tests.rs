@@ -49,6 +49,32 @@ fn assert_refused(words: &str, change: impl FnOnce(&mut ModelProto)) {
 }
 
 #[test]
+fn a_bundle_with_a_temporal_network_passes_and_that_network_is_looked_at_like_the_others() {
+    let parts = fixture::temporal_parts();
+    let report = verify(&parts.clone().pack().to_bytes(), VerifyLimits::default()).unwrap();
+    assert_eq!(report.manifest.temporal, parts.manifest.temporal);
+    assert_eq!(report.operators["MatMul"], 5);
+    let refused = |change: &dyn Fn(&mut BundleParts)| {
+        let mut parts = fixture::temporal_parts();
+        change(&mut parts);
+        verdict_of(parts).unwrap_err()
+    };
+    let mixing = refused(&|parts| {
+        let mut model = fixture::temporal();
+        graph(&mut model).node.push(over_rows("ReduceMean", "flat", "mean"));
+        graph(&mut model).node[5].input[0] = "mean".to_owned();
+        parts.temporal = Some(onnx::to_bytes(&model));
+    });
+    assert!(mixing.starts_with("temporal.onnx: "), "{mixing}");
+    let other_window = refused(&|parts| parts.manifest.temporal.as_mut().unwrap().window.spectra = 4);
+    assert!(other_window.starts_with("temporal.onnx: "), "{other_window}");
+    let missing = refused(&|parts| parts.temporal = None);
+    assert!(missing.starts_with("temporal.onnx: a bundle has it if"), "{missing}");
+    let unnamed = refused(&|parts| parts.manifest.temporal = None);
+    assert!(unnamed.contains("temporal: belongs to temporal variants"), "{unnamed}");
+}
+
+#[test]
 fn a_whole_bundle_passes_and_the_report_says_what_it_is() {
     let archive = fixture::archive();
     let report = verify(&archive.to_bytes(), VerifyLimits::default()).expect("it is whole");

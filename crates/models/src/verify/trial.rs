@@ -11,11 +11,22 @@ pub(super) fn run(bundle: &Bundle, max_elements: usize) -> Result<(), VerifyErro
     let manifest = bundle.manifest();
     let (bins, latent) = (usize::from(manifest.bins), usize::from(manifest.latent));
     let network = Network::within(bundle.autoencoder(), bins, latent, max_elements)?;
+    let temporal = Network::temporal_of_bundle(bundle, max_elements)?;
     let mut decoder = Decoder::within(bundle.decoder(), bins, latent, max_elements)?;
-    let mut session = network.session()?;
     let rows = spectra(bins, manifest.s0, manifest.full_scale);
+    try_network(&mut network.session()?, &mut decoder, &rows)?;
+    if let Some(network) = temporal {
+        let windows = windows(&rows, bins, network.spectra());
+        try_network(&mut network.session()?, &mut decoder, &windows)?;
+    }
+    Ok(())
+}
+
+/// Runs a network on a batch, and the decoder on its latents.
+fn try_network(session: &mut Session, decoder: &mut Decoder, rows: &[f32]) -> Result<(), VerifyError> {
+    let (bins, latent) = (session.network().bins(), session.network().latent_size());
     let wanted: Vec<usize> = (0..PLAN_ROWS).collect();
-    let scored = session.run(&rows, &wanted)?;
+    let scored = session.run(rows, &wanted)?;
     let fail = |reason: String| Err(VerifyError::Trial { reason });
     if let Some(row) = scored
         .errors
@@ -38,7 +49,7 @@ pub(super) fn run(bundle: &Bundle, max_elements: usize) -> Result<(), VerifyErro
             scored.bin_errors[at]
         ));
     }
-    check_independence(&mut session, &rows, &scored.errors)?;
+    check_independence(session, rows, &scored.errors)?;
     let decoded = decoder.run(&scored.latents)?;
     if let Some(at) = decoded
         .iter()
@@ -56,8 +67,8 @@ pub(super) fn run(bundle: &Bundle, max_elements: usize) -> Result<(), VerifyErro
 
 /// Scores each row at another place, among zeros; the bits must not change.
 fn check_independence(session: &mut Session, rows: &[f32], errors: &[f32]) -> Result<(), VerifyError> {
-    let bins = session.network().bins();
-    for (row, (spectrum, error)) in rows.chunks_exact(bins).zip(errors).enumerate() {
+    let values = session.network().bins() * session.network().spectra();
+    for (row, (spectrum, error)) in rows.chunks_exact(values).zip(errors).enumerate() {
         let alone = session.run(spectrum, &[])?.errors[0];
         if alone.to_bits() != error.to_bits() {
             let reason = format!("spectrum {row} scores {error} among others and {alone} alone: the model mixes rows");
@@ -65,6 +76,15 @@ fn check_independence(session: &mut Session, rows: &[f32], errors: &[f32]) -> Re
         }
     }
     Ok(())
+}
+
+/// Each spectrum of a batch at the end of a window: the others before it, in turn.
+fn windows(rows: &[f32], bins: usize, spectra: usize) -> Vec<f32> {
+    (0..PLAN_ROWS)
+        .flat_map(|last| (0..spectra).map(move |at| (last + PLAN_ROWS + 1 + at - spectra) % PLAN_ROWS))
+        .flat_map(|place| &rows[place * bins..][..bins])
+        .copied()
+        .collect()
 }
 
 /// One batch: silence, full scale, single lines and combs at levels from below `s0` to full scale.

@@ -108,6 +108,7 @@ fn manifest() -> Manifest {
             epochs: 1,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: BTreeMap::new(),
     }
 }
@@ -121,6 +122,7 @@ impl Stage {
             manifest: manifest(),
             autoencoder: Vec::new(), // nobody runs it here
             decoder: Vec::new(),
+            temporal: None,
             detectors: ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).unwrap(),
             held_out: held_out(readings),
         };

@@ -43,6 +43,7 @@ pub(crate) fn archive(marker: &str, class: &str) -> BundleArchive {
             epochs: 1,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: BTreeMap::new(),
     };
     let stub = ["autoencoder.onnx", "decoder.onnx", "detectors.json", "held_out.json"];

@@ -35,16 +35,21 @@ impl Material {
         for reading in &mut readings {
             reading.condition = as_received(reading);
         }
-        let said = self.said(scope, channel, &readings).await?;
+        let mut before = Vec::with_capacity(readings.len());
+        for reading in &readings {
+            before.push(self.predecessors(scope, reading).await?);
+        }
+        let said = self.said(scope, channel, (&readings, &before)).await?;
         let zones = self.placed(channel).await?;
         let mut later_of: BTreeMap<ReadingKey, Vec<Rescored>> = BTreeMap::new();
         for one in later {
             later_of.entry(one.key).or_default().push(one);
         }
         let mut made = Vec::with_capacity(readings.len());
-        for (reading, said) in readings.into_iter().zip(said) {
+        for ((reading, said), before) in readings.into_iter().zip(said).zip(before) {
             let set = self.set(reading.stored.threshold_set).await?;
-            let again = match &reading.spectrum {
+            // Without what it was judged with, a score can't be made again.
+            let again = match reading.spectrum.as_ref().filter(|_| before.is_some()) {
                 Some(spectrum) => {
                     let against = self.against(scope, &reading).await?;
                     Some(again(&reading, spectrum, said, &against, &zones))
@@ -67,7 +72,7 @@ impl Material {
         &mut self,
         scope: &Scope,
         channel: &Channel,
-        readings: &[FullReading],
+        (readings, before): (&[FullReading], &[Option<Vec<u8>>]),
     ) -> Result<Vec<Option<Said>>, Error> {
         let mut by_bundle: BTreeMap<BundleId, Vec<usize>> = BTreeMap::new();
         for (place, reading) in readings.iter().enumerate() {
@@ -90,7 +95,11 @@ impl Material {
                 .copied()
                 .collect();
             let full_scale = vec![channel.spec.canonical_full_scale(); places.len()];
-            let score = move || score(&model, &codes, &full_scale, &against);
+            let before: Vec<Vec<u8>> = places
+                .iter()
+                .map(|place| before[*place].clone().unwrap_or_default())
+                .collect();
+            let score = move || score(&model, (&codes, &before), &full_scale, &against);
             for (place, one) in places.iter().zip(tokio::task::spawn_blocking(score).await??) {
                 said[*place] = Some(one);
             }
@@ -217,17 +226,40 @@ fn codes(reading: &FullReading) -> &[u8] {
     reading.spectrum.as_ref().map_or(&[], |spectrum| spectrum.codes())
 }
 
-fn score(model: &Model, codes: &[u8], full_scale: &[f32], against: &[Against]) -> Result<Vec<Said>, NetworkError> {
+/// `before`: codes of what each row names as its predecessors, oldest first; empty where it names none.
+fn score(
+    model: &Model,
+    (codes, before): (&[u8], &[Vec<u8>]),
+    full_scale: &[f32],
+    against: &[Against],
+) -> Result<Vec<Said>, NetworkError> {
     if full_scale.is_empty() {
         return Ok(Vec::new());
     }
+    let bins = model.network.bins();
     let rows = CodedRows {
         codes,
-        bins: model.network.bins(),
+        bins,
         full_scale,
     };
-    let network = model.network.session()?.run(&rows.decode(), &[])?;
+    let mut residuals = model.network.session()?.run(&rows.decode(), &[])?.errors;
+    if let Some(network) = &model.temporal {
+        let mut session = network.session()?;
+        let own = codes.chunks_exact(bins).zip(full_scale);
+        for (((own, full_scale), before), residual) in own.zip(before).zip(&mut residuals) {
+            let window = [before, own].concat();
+            // Any other number of predecessors makes no window: what is stored then differs, and that is told.
+            if window.len() == network.spectra() * bins {
+                let window = CodedRows {
+                    codes: &window,
+                    bins,
+                    full_scale: &vec![*full_scale; network.spectra()],
+                };
+                *residual = session.run(&window.decode(), &[])?.errors[0];
+            }
+        }
+    }
     let detectors = detect(&model.bundle, rows, against);
-    let said = detectors.into_iter().zip(network.errors);
+    let said = detectors.into_iter().zip(residuals);
     Ok(said.map(|(detectors, residual)| Said { detectors, residual }).collect())
 }

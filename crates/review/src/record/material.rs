@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use tocsin_domain::{BaselineId, BundleId, ClassId, Scope, SpecId, ThresholdSetId, Timestamp};
+use tocsin_domain::{BaselineId, BundleId, CanonicalSpectrum, ClassId, Scope, SpecId, ThresholdSetId, Timestamp};
 use tocsin_judge::ThresholdSet;
-use tocsin_models::{Bundle, BundleStore, Network, SensorBaseline};
+use tocsin_models::{Bundle, BundleStore, Network, NetworkError, SensorBaseline};
 use tocsin_store::Store;
 use tocsin_store::fleet::ClassZones;
+use tocsin_store::reading::{FullReading, FullReadingsQuery, Predecessors};
 use tocsin_store::threshold::ThresholdSets;
 
 use crate::Error;
 
 /// Models kept: a network of 4096 bins takes some ten megabytes.
 const MODELS: usize = 4;
+/// Most rows looked at between a row and the oldest it names: those it doesn't name came later than it.
+const MOST_BETWEEN: u32 = 256;
 /// Baselines kept, and classes' zones.
 const OTHERS: usize = 64;
 
@@ -23,6 +26,8 @@ const OTHERS: usize = 64;
 pub(crate) struct Model {
     pub(crate) bundle: Arc<Bundle>,
     pub(crate) network: Network,
+    /// The network over a sensor's last spectra, where it has one.
+    pub(crate) temporal: Option<Network>,
 }
 
 /// What has been read so far.
@@ -64,8 +69,38 @@ impl Material {
         let digest = self.store.bundle_by_id(id).await?.digest;
         let bundle = self.bundles.get(&digest).await?;
         let loading = Arc::clone(&bundle);
-        let network = tokio::task::spawn_blocking(move || Network::load(&loading)).await??;
-        Ok(keep(&mut self.models, MODELS, id, Arc::new(Model { bundle, network })))
+        let load = move || Ok::<_, NetworkError>((Network::load(&loading)?, Network::load_temporal(&loading)?));
+        let (network, temporal) = tokio::task::spawn_blocking(load).await??;
+        let model = Model {
+            bundle,
+            network,
+            temporal,
+        };
+        Ok(keep(&mut self.models, MODELS, id, Arc::new(model)))
+    }
+
+    /// The codes of the spectra that a row names as its predecessors, oldest first; none where they are not all kept. Rows
+    /// that came later than its own, for an instant among them, are none of them.
+    pub(super) async fn predecessors(&self, scope: &Scope, reading: &FullReading) -> Result<Option<Vec<u8>>, Error> {
+        let Some(Predecessors { oldest, count }) = reading.predecessors else {
+            return Ok(Some(Vec::new()));
+        };
+        let query = FullReadingsQuery {
+            sensor: reading.stored.key.sensor,
+            from: oldest,
+            to: reading.stored.key.captured_at,
+            limit: MOST_BETWEEN,
+        };
+        let mut between = self.store.readings_full(scope, &query).await?;
+        between.retain(|other| other.stored.commit_seq <= reading.stored.commit_seq);
+        let spectra: Option<Vec<&[u8]>> = between
+            .iter()
+            .map(|other| other.spectrum.as_ref().map(CanonicalSpectrum::codes))
+            .collect();
+        let named = usize::try_from(count).ok();
+        Ok(spectra
+            .filter(|spectra| Some(spectra.len()) == named)
+            .map(|spectra| spectra.concat()))
     }
 
     pub(crate) async fn baseline(&mut self, scope: &Scope, id: BaselineId) -> Result<Arc<SensorBaseline>, Error> {

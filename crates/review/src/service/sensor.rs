@@ -184,6 +184,7 @@ impl Service {
             let request = ReconstructRequest::from(Spectra {
                 bundle: bundle.digest,
                 codes,
+                window: 1,
                 bins,
                 full_scale: vec![channel.spec.canonical_full_scale(); rows],
             });

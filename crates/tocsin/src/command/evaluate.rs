@@ -31,8 +31,8 @@ pub(super) struct Evaluate {
     /// A bundle's folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["variants", "seeds"])]
     bundle: Option<PathBuf>,
-    /// Networks to train: dense, conv, pca or mahalanobis; with an objective or "all" after an
-    /// underscore; or "all" alone
+    /// Networks to train: dense, conv, `temporal_conv`, `temporal_lstm`, pca or mahalanobis; with an objective or "all"
+    /// after an underscore; or "all" alone
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "dense,conv")]
     variants: Vec<Recipes>,
     /// Seeds to train each with

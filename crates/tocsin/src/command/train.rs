@@ -34,6 +34,10 @@ pub(super) enum VariantArg {
     Mahalanobis,
     /// Trained elsewhere: --autoencoder and --decoder
     Foreign,
+    /// Convolutions over a sensor's last spectra, beside a dense network over one
+    TemporalConv,
+    /// A recurrent network (LSTM) over a sensor's last spectra, beside a dense network over one
+    TemporalLstm,
 }
 
 impl From<VariantArg> for Variant {
@@ -44,6 +48,8 @@ impl From<VariantArg> for Variant {
             VariantArg::Pca => Self::Pca,
             VariantArg::Mahalanobis => Self::Mahalanobis,
             VariantArg::Foreign => Self::Foreign,
+            VariantArg::TemporalConv => Self::TemporalConv,
+            VariantArg::TemporalLstm => Self::TemporalLstm,
         }
     }
 }
@@ -76,6 +82,9 @@ pub(super) struct Train {
     /// that scored by its evidence bound (`variational_elbo`)
     #[arg(long, value_name = "NAME", default_value = "denoising", value_parser = Objective::named)]
     objective: Objective,
+    /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    window: u16,
     /// Share of rows of each batch, those with the largest errors, that teach nothing: for rows that may hold faults
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     trim: f64,
@@ -158,6 +167,7 @@ impl Train {
             options: FitOptions {
                 objective: self.objective,
                 trim: self.trim,
+                window: self.window,
                 ..FitOptions::of(variant)
             },
             latent: self.latent,
@@ -271,6 +281,7 @@ fn describe(archive: &BundleArchive) -> Result<Value> {
         "latent": manifest.latent,
         "rows_by_split": manifest.lineage.rows_by_split,
         "metrics": manifest.metrics,
+        "temporal": manifest.temporal,
     }))
 }
 

@@ -44,9 +44,14 @@ impl Graph {
         dims: &[usize],
         data: &[f32],
     ) -> String {
-        let raw = data.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let weight = self.weight(name, DataType::Float, dims, raw);
+        let weight = self.stored(name, dims, data);
         self.op(op_type, &[value, &weight])
+    }
+
+    /// Adds a weight that several operators use; its name.
+    pub(super) fn stored(&mut self, name: &str, dims: &[usize], data: &[f32]) -> String {
+        let raw = data.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.weight(name, DataType::Float, dims, raw)
     }
 
     /// The value as rows x `dims`; where rows x dims does not fill it, the first dimension grows.
@@ -71,6 +76,17 @@ impl Graph {
         self.op("Slice", &[value, &from, &to, &axis])
     }
 
+    /// The value with its dimensions in another order.
+    pub(super) fn transpose(&mut self, value: &str, order: &[i64]) -> String {
+        let order = AttributeProto {
+            name: "perm".to_owned(),
+            r#type: AttributeType::Ints as i32,
+            ints: order.to_vec(),
+            ..Default::default()
+        };
+        self.op_with("Transpose", &[value], vec![order])
+    }
+
     /// Values side by side along one dimension.
     pub(super) fn concat(&mut self, values: &[&str], axis: i64) -> String {
         let axis = AttributeProto {
@@ -82,22 +98,12 @@ impl Graph {
         self.op_with("Concat", values, vec![axis])
     }
 
-    /// The mean of each row: rows x columns to rows x 1.
-    pub(super) fn mean_of_row(&mut self, value: &str) -> String {
-        // An attribute up to operator set 17; an input from 18 on.
-        let axes = AttributeProto {
-            name: "axes".to_owned(),
-            r#type: AttributeType::Ints as i32,
-            ints: vec![1],
-            ..Default::default()
-        };
-        self.op_with("ReduceMean", &[value], vec![axes])
-    }
-
-    /// The sum of each row: rows x columns to rows x 1.
-    pub(super) fn sum_of_row(&mut self, value: &str) -> String {
-        let axes = self.integers(&[1]);
-        self.op("ReduceSum", &[value, &axes])
+    /// The sum of each row, each value times `weight`: rows x columns to rows x 1.
+    ///
+    /// A product, because an engine's reductions may start at another lane in rows that lie otherwise in memory, and round
+    /// otherwise: a row would change with its place in the batch.
+    pub(super) fn sum_of_row(&mut self, value: &str, name: &str, columns: usize, weight: f32) -> String {
+        self.with_weight("MatMul", value, name, &[columns, 1], &vec![weight; columns])
     }
 
     /// The value held between two bounds.
@@ -107,8 +113,8 @@ impl Graph {
         self.op("Clip", &[value, &low, &high])
     }
 
-    /// The file: one input, and values given out under a name with a number of columns.
-    pub(super) fn finish(mut self, input: (&str, usize), outputs: &[(&str, &str, usize)]) -> Vec<u8> {
+    /// The file: one input with rows of these dimensions, and values given out under a name with a number of columns.
+    pub(super) fn finish(mut self, input: (&str, &[usize]), outputs: &[(&str, &str, usize)]) -> Vec<u8> {
         // Values get their public names where they are made: an Identity would be one more copy.
         for (value, name, _) in outputs {
             for node in &mut self.nodes {
@@ -127,7 +133,7 @@ impl Graph {
             input: vec![rows_of(input.0, input.1)],
             output: outputs
                 .iter()
-                .map(|(_, name, columns)| rows_of(name, *columns))
+                .map(|(_, name, columns)| rows_of(name, &[*columns]))
                 .collect(),
             ..Default::default()
         };
@@ -176,16 +182,17 @@ impl Graph {
     }
 }
 
-/// 32-bit floats, N x columns.
-fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
+/// 32-bit floats, N x the dimensions of a row.
+fn rows_of(name: &str, row: &[usize]) -> ValueInfoProto {
     let dimension = |value| Dimension {
         value: Some(value),
         ..Default::default()
     };
-    let dim = vec![
-        dimension(dimension::Value::DimParam("N".to_owned())),
-        dimension(dimension::Value::DimValue(columns as i64)),
-    ];
+    let rows = dimension(dimension::Value::DimParam("N".to_owned()));
+    let row = row
+        .iter()
+        .map(|size| dimension(dimension::Value::DimValue(*size as i64)));
+    let dim = std::iter::once(rows).chain(row).collect();
     let tensor = type_proto::Tensor {
         elem_type: DataType::Float as i32,
         shape: Some(TensorShapeProto { dim }),

@@ -56,10 +56,14 @@ pub(super) fn of_batch(
 
 /// What early stopping looks at, of each row: its squared error as it will be served, and for a distribution over latents
 /// the divergence at its full weight, without which the best epoch would be one before the divergence counted.
-pub(super) fn of_rows(network: &Autoencoder, objective: Objective, rows: Tensor<2>) -> Vec<f32> {
-    let bins = rows.dims()[1];
-    let code = network.encode(rows.clone());
-    let mut costs = (network.decode(code.latent.clone()) - rows).square().mean_dim(1);
+pub(super) fn of_rows(
+    network: &Autoencoder,
+    objective: Objective,
+    (input, target): (Tensor<2>, Tensor<2>),
+) -> Vec<f32> {
+    let bins = target.dims()[1];
+    let code = network.encode(input);
+    let mut costs = (network.decode(code.latent.clone()) - target).square().mean_dim(1);
     if let (Some(beta), Some(divergence)) = (objective.beta(), divergence(&code)) {
         costs = costs + divergence * (2.0 * beta / bins as f32);
     }

@@ -40,7 +40,7 @@ pub(super) struct Epoch {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(shape: Shape, rows: &'a Rows, options: FitOptions, seed: u64) -> Self {
+    pub(super) fn new(shape: Shape<'_>, rows: &'a Rows, options: FitOptions, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let network = Autoencoder::new(shape, &mut rng, &Device::flex().autodiff());
         let optimizer = AdamWConfig::new().with_weight_decay(options.weight_decay).init();
@@ -98,11 +98,13 @@ impl<'a> Run<'a> {
     /// A batch as the network sees it, and as it is to give it back.
     fn tensors(&mut self, batch: &[usize]) -> (Tensor<2>, Tensor<2>) {
         let device = Device::flex().autodiff();
-        let target = self.rows.gather(batch);
-        let mut input = target.clone();
+        let target = self.rows.newest(batch);
+        let mut input = self.rows.gather(batch);
         corruption::corrupt(self.options.objective, &mut input, self.rows.bins, &mut self.rng);
-        let shape = [batch.len(), self.rows.bins];
-        let tensor = |values| Tensor::from_data(TensorData::new(values, shape), &device);
+        let tensor = |values: Vec<f32>| {
+            let shape = [batch.len(), values.len() / batch.len()];
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        };
         (tensor(input), tensor(target))
     }
 
@@ -119,7 +121,7 @@ impl<'a> Run<'a> {
         let network = self.network.valid();
         let blocks = places.chunks(BLOCK);
         blocks
-            .flat_map(|block| loss::of_rows(&network, self.options.objective, self.rows.tensor(block)))
+            .flat_map(|block| loss::of_rows(&network, self.options.objective, self.rows.tensors(block)))
             .collect()
     }
 
@@ -127,7 +129,7 @@ impl<'a> Run<'a> {
     pub(super) fn figures(&mut self) -> BTreeMap<String, f64> {
         let every = self.rows.len().div_ceil(FIGURE_ROWS).max(1);
         let places: Vec<usize> = (0..self.rows.len()).step_by(every).collect();
-        let rows = self.rows.tensor(&places);
+        let (rows, _) = self.rows.tensors(&places);
         loss::figures(&self.network.valid(), self.options.objective, rows, &mut self.rng)
     }
 

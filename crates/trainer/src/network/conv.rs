@@ -59,13 +59,8 @@ pub(crate) struct Up {
 
 impl Conv {
     pub(super) fn new<R: Rng>(bins: usize, latent: usize, rng: &mut R, device: &Device) -> Self {
-        let layers = CHANNELS.len() - 1;
-        let flat = (padded_bins(bins) >> layers) * CHANNELS[layers];
-        let down = CHANNELS.windows(2).map(|c| Down {
-            weight: weight(KERNEL * c[0], KERNEL * c[0], c[1], rng, device),
-            bias: bias(c[1], device),
-        });
-        let down = down.collect();
+        let flat = flattened(bins);
+        let down = convolutions(CHANNELS[0], rng, device);
         let encoder_latent = Linear::new(flat, latent, rng, device);
         let decoder_flat = Linear::new(latent, flat, rng, device);
         // An output has 2 or 3 taps: two and a half on average.
@@ -85,20 +80,7 @@ impl Conv {
     /// What the latent is computed from: rows x bins to rows x flattened.
     pub(super) fn features(&self, rows: Tensor<2>) -> Tensor<2> {
         let [count, bins] = rows.dims();
-        let padded = padded_bins(bins);
-        let rows = match padded - bins {
-            0 => rows,
-            missing => {
-                let zeros = Tensor::zeros([count, missing], &rows.device());
-                Tensor::cat(vec![rows, zeros], 1)
-            }
-        };
-        let mut values: Tensor<3> = rows.reshape([count, padded, 1]);
-        for layer in &self.down {
-            values = relu(layer.forward(values));
-        }
-        let [_, positions, channels] = values.dims();
-        values.reshape([count, positions * channels])
+        descend(&self.down, rows.reshape([count, bins, 1]))
     }
 
     /// Rows x latent to rows x `bins`.
@@ -116,6 +98,43 @@ impl Conv {
         }
         values.reshape([count, padded_bins(bins)]).slice([0..count, 0..bins])
     }
+}
+
+/// Untrained convolutions of so many channels.
+pub(super) fn convolutions<R: Rng>(channels: usize, rng: &mut R, device: &Device) -> Vec<Down> {
+    let mut inputs = channels;
+    let layers = CHANNELS[1..].iter().map(|outputs| {
+        let layer = Down {
+            weight: weight(KERNEL * inputs, KERNEL * inputs, *outputs, rng, device),
+            bias: bias(*outputs, device),
+        };
+        inputs = *outputs;
+        layer
+    });
+    layers.collect()
+}
+
+/// Values of a row of `bins` bins after the last convolution.
+pub(super) fn flattened(bins: usize) -> usize {
+    let layers = CHANNELS.len() - 1;
+    (padded_bins(bins) >> layers) * CHANNELS[layers]
+}
+
+/// Rows x bins x channels, through convolutions, to rows x flattened.
+pub(super) fn descend(down: &[Down], rows: Tensor<3>) -> Tensor<2> {
+    let [count, bins, channels] = rows.dims();
+    let mut values = match padded_bins(bins) - bins {
+        0 => rows,
+        missing => {
+            let zeros = Tensor::zeros([count, missing, channels], &rows.device());
+            Tensor::cat(vec![rows, zeros], 1)
+        }
+    };
+    for layer in down {
+        values = relu(layer.forward(values));
+    }
+    let [_, positions, channels] = values.dims();
+    values.reshape([count, positions * channels])
 }
 
 impl Down {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use tocsin_detect::Rows;
-use tocsin_models::{Metrics, Network, Objective, Variant};
+use tocsin_models::{Metrics, Network, NetworkError, Objective, Residual, Temporal, Variant};
 
 use super::{Foreign, TrainError, TrainRequest};
 use crate::export::{self, Preprocessing};
-use crate::fit::{self, FitOptions, Progress};
+use crate::fit::{self, FitOptions, Fitted, Progress};
 use crate::linear::{self, standardised};
 use crate::network::{Kind, Shape};
 
@@ -30,6 +30,25 @@ pub(super) struct Model {
     pub(super) decoder: Vec<u8>,
     pub(super) objective: Objective,
     pub(super) metrics: Metrics,
+    /// The network over a sensor's last spectra as a file, and what the manifest says of it.
+    pub(super) temporal: Option<(Vec<u8>, Temporal)>,
+}
+
+impl Model {
+    /// What scores by these files.
+    pub(super) fn residual(&self, bins: usize, latent: u16) -> Result<Residual, NetworkError> {
+        let latent = latent.into();
+        let alone = Network::from_onnx(&self.autoencoder, bins, latent)?;
+        let temporal = match &self.temporal {
+            Some((file, about)) => {
+                let spectra = about.window.spectra.into();
+                let network = Network::temporal_from_onnx(file, (spectra, bins), latent)?;
+                Some((network, about.window))
+            }
+            None => None,
+        };
+        Ok(Residual::new(alone, temporal))
+    }
 }
 
 impl Work<'_> {
@@ -39,6 +58,8 @@ impl Work<'_> {
             Variant::Conv => self.network(Kind::Conv, progress),
             Variant::Pca | Variant::Mahalanobis => self.linear(),
             Variant::Foreign => self.foreign(),
+            Variant::TemporalConv => self.temporal(false, progress),
+            Variant::TemporalLstm => self.temporal(true, progress),
         }
     }
 
@@ -77,32 +98,58 @@ impl Work<'_> {
             decoder: decoder.to_vec(),
             objective: Objective::Plain,
             metrics,
+            temporal: None,
         })
     }
 
-    fn network(self, kind: Kind, progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Model, TrainError> {
-        let bins = self.log.bins();
-        let values = standardised(self.preprocessing.standardise, self.log);
-        let (rest, held_out) = self.split;
-        let rows = fit::Rows::new(values, bins, rest, held_out);
+    fn network(self, kind: Kind<'_>, progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Model, TrainError> {
+        let fitted = self.trained(kind, &self.alone(), self.options, progress)?;
+        Ok(self.packed(&fitted))
+    }
+
+    /// Each row by itself, in the network's space.
+    pub(super) fn alone(&self) -> fit::Rows {
+        let (rest, held_out) = self.split.clone();
+        fit::Rows::new(self.standardised(), self.log.bins(), rest, held_out)
+    }
+
+    /// All rows in the network's space.
+    pub(super) fn standardised(&self) -> Vec<f32> {
+        standardised(self.preprocessing.standardise, self.log)
+    }
+
+    /// Trains a network.
+    pub(super) fn trained(
+        &self,
+        kind: Kind<'_>,
+        rows: &fit::Rows,
+        options: FitOptions,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fitted, TrainError> {
         let shape = Shape {
             kind,
-            objective: self.options.objective,
-            bins,
+            objective: options.objective,
+            bins: self.log.bins(),
             latent: self.latent,
         };
-        let fitted = fit::fit(shape, &rows, self.options, self.request.seed, progress).ok_or(TrainError::BrokenOff)?;
-        let metrics = fitted.metrics;
+        let fitted = fit::fit(shape, rows, options, self.request.seed, progress).ok_or(TrainError::BrokenOff)?;
+        let metrics = &fitted.metrics;
         if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
             return Err(TrainError::Diverged);
         }
+        Ok(fitted)
+    }
+
+    /// A network over one spectrum as files.
+    pub(super) fn packed(&self, fitted: &Fitted) -> Model {
         let (network, objective) = (&fitted.network, fitted.objective);
-        Ok(Model {
-            autoencoder: export::autoencoder(network, objective, self.latent, self.preprocessing),
+        Model {
+            autoencoder: export::autoencoder(network, objective, self.latent, None, self.preprocessing),
             decoder: export::decoder(network, self.latent, self.preprocessing),
             objective,
-            metrics,
-        })
+            metrics: fitted.metrics.clone(),
+            temporal: None,
+        }
     }
 
     fn linear(self) -> Result<Model, TrainError> {
@@ -113,6 +160,7 @@ impl Work<'_> {
             decoder: export::linear_decoder(&fitted.model, self.latent, self.preprocessing),
             objective: Objective::Plain,
             metrics: fitted.metrics,
+            temporal: None,
         })
     }
 }

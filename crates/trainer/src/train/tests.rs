@@ -76,19 +76,70 @@ fn a_bundle_of_every_kind_passes_the_verifier() {
         (Variant::Conv, 100),
         (Variant::Pca, 64),
         (Variant::Mahalanobis, 33),
+        (Variant::TemporalConv, 64),
+        (Variant::TemporalConv, 100),
+        (Variant::TemporalLstm, 33),
     ] {
         let (bundle, _) = trained(bins, variant);
-        let report = verify(&bundle.archive().to_bytes(), VerifyLimits::default()).unwrap();
+        let verified = verify(&bundle.archive().to_bytes(), VerifyLimits::default());
+        let report = verified.unwrap_or_else(|error| panic!("{variant}, {bins} bins: {error}"));
         assert_eq!((report.manifest.variant, report.manifest.bins), (variant, bins));
         assert_eq!(report.manifest.latent, default_latent(bins));
     }
 }
 
 #[test]
+fn a_temporal_bundle_says_what_makes_a_window_and_its_scores_are_level_with_those_without_history() {
+    for variant in [Variant::TemporalConv, Variant::TemporalLstm] {
+        let (bundle, calibration) = trained(32, variant);
+        let temporal = bundle.manifest().temporal.clone().unwrap();
+        assert_eq!((temporal.window.spectra, temporal.window.most_gap_ms), (8, 50_000));
+        assert!(temporal.metrics.best_epoch > 0 && temporal.score_factor > 0.0);
+        let residual = Residual::load(&bundle).unwrap();
+        let windows = temporal.window.among(&calibration.keys());
+        let alone = residual.errors(calibration.linear(), None).unwrap();
+        let both = residual.errors(calibration.linear(), Some(&windows)).unwrap();
+        assert_eq!(
+            bundle.held_out().of(Detector::Residual),
+            both,
+            "limits are set on what is scored"
+        );
+        let changed = both.iter().zip(&alone).filter(|(a, b)| a.to_bits() != b.to_bits());
+        assert_eq!(
+            changed.count(),
+            calibration.len() - 2 * 7,
+            "two sensors, seven rows without history each"
+        );
+        let mean = |errors: &[f32]| errors.iter().sum::<f32>() / errors.len() as f32;
+        let ratio = mean(&both) / mean(&alone);
+        assert!((0.5..2.0).contains(&ratio), "{variant}: {ratio}");
+    }
+}
+
+#[test]
+fn rows_that_make_no_windows_are_no_rows_for_a_temporal_network() {
+    let (rows, calibration) = (healthy(32, 60, 1), healthy(32, 20, 2));
+    let error = |window| {
+        let options = Some(FitOptions { window, ..options() });
+        let request = TrainRequest {
+            options,
+            ..request(&rows, &calibration, Variant::TemporalLstm)
+        };
+        train(&request, |_| {}).unwrap_err().to_string()
+    };
+    assert!(
+        error(16).starts_with("window: 18 windows to learn from"),
+        "{}",
+        error(16)
+    );
+    assert!(error(1).starts_with("window: 1 spectra are not between 2 and 16"));
+}
+
+#[test]
 fn a_bundle_of_every_objective_passes_the_verifier_and_says_what_came_of_it() {
     for objective in Objective::ALL {
         for variant in [Variant::Dense, Variant::Conv] {
-            let bundle = trained_to(objective, variant, 32, 3);
+            let bundle = trained_to(objective, variant, 33, 3);
             verify(&bundle.archive().to_bytes(), VerifyLimits::default()).unwrap();
             let manifest = bundle.manifest();
             assert_eq!(manifest.objective.as_str(), objective.as_str());

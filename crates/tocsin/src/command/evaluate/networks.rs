@@ -37,23 +37,25 @@ pub(super) fn chosen(words: &[Recipes]) -> Vec<Recipe> {
 impl FromStr for Recipes {
     type Err = Invalid;
 
-    /// `all`; a kind (`dense`, `pca`), which stands for the usual objective; every objective of a kind (`dense_all`); or one
-    /// (`dense_sparse`).
+    /// `all`; a kind (`dense`, `pca`, `temporal_conv`), which stands for the usual objective; every objective of a kind
+    /// (`dense_all`); or one (`dense_sparse`). In `all` the temporal ones have their usual objective alone.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let all = |variant| Objective::ALL.map(|objective| Recipe { variant, objective });
         let computed = |variant| Recipe {
             variant,
             objective: Objective::Plain,
         };
+        let usual = |variant| Recipe {
+            variant,
+            objective: Objective::default(),
+        };
         if text == "all" {
             let linear = [Variant::Pca, Variant::Mahalanobis].map(computed);
             let networks = [all(Variant::Dense), all(Variant::Conv)].concat();
-            return Ok(Self(networks.into_iter().chain(linear).collect()));
+            let temporal = [Variant::TemporalConv, Variant::TemporalLstm].map(usual);
+            return Ok(Self(networks.into_iter().chain(temporal).chain(linear).collect()));
         }
-        let (kind, objective) = text
-            .split_once('_')
-            .map_or((text, None), |(kind, objective)| (kind, Some(objective)));
-        let variant: Variant = kind.parse()?;
+        let (variant, objective) = parted(text)?;
         if variant == Variant::Foreign {
             return Err(Invalid::new(
                 "variants",
@@ -70,11 +72,31 @@ impl FromStr for Recipes {
             };
         }
         let objective = match objective {
-            None => Objective::default(),
+            None => return Ok(Self(vec![usual(variant)])),
             Some("all") => return Ok(Self(all(variant).to_vec())),
             Some(name) => Objective::named(name)?,
         };
         Ok(Self(vec![Recipe { variant, objective }]))
+    }
+}
+
+/// The kind, and what is said of its objective.
+fn parted(text: &str) -> Result<(Variant, Option<&str>), Invalid> {
+    // Names of kinds hold underscores too: what follows the longest that fits is the objective.
+    let fitting = Variant::ALL.into_iter().filter_map(|variant| {
+        let rest = text.strip_prefix(variant.as_str())?;
+        Some((
+            variant,
+            if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix('_')?)
+            },
+        ))
+    });
+    match fitting.max_by_key(|(variant, _)| variant.as_str().len()) {
+        Some(found) => Ok(found),
+        None => Ok((text.parse()?, None)),
     }
 }
 
@@ -91,7 +113,9 @@ mod tests {
         assert_eq!(names("dense"), ["dense_denoising"]);
         assert_eq!(names("conv_variational_elbo"), ["conv_variational_elbo"]);
         assert_eq!(names("conv_all").len(), 8);
-        assert_eq!(names("all").len(), 18);
+        assert_eq!(names("all").len(), 20);
+        assert_eq!(names("temporal_conv"), ["temporal_conv_denoising"]);
+        assert_eq!(names("temporal_lstm_plain"), ["temporal_lstm_plain"]);
         assert_eq!(names("mahalanobis"), ["residual_mahalanobis"]);
         assert!("pca_sparse".parse::<Recipes>().is_err());
         let both = chosen(&["dense".parse().unwrap(), "dense_all".parse().unwrap()]);
