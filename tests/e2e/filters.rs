@@ -43,12 +43,14 @@ impl Person {
     }
 
     async fn post(&self, path: &str, origin: &str, form: &[(&str, &str)]) -> Result<Response> {
+        let encoded = reqwest::Url::parse_with_params("http://form", form)?;
         let request = self
             .client
             .post(format!("{}{path}", self.console))
+            .header("content-type", "application/x-www-form-urlencoded")
             .header("origin", origin)
             .header("cookie", format!("tocsin_session={}", self.session))
-            .form(form);
+            .body(encoded.query().unwrap_or_default().to_owned());
         Ok(request.send().await?)
     }
 }

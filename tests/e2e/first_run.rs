@@ -191,7 +191,7 @@ async fn the_page_hears_of_a_step_by_an_event() -> Result<()> {
     let mut heard = String::new();
     let mut until = async |words: &str| -> Result<()> {
         while !heard.contains(words) {
-            let chunk = tokio::time::timeout(Duration::from_secs(60), stream.chunk()).await;
+            let chunk = tokio::time::timeout(Duration::from_mins(1), stream.chunk()).await;
             let chunk = chunk.with_context(|| format!("{words} in {heard}"))??;
             heard.push_str(&String::from_utf8_lossy(&chunk.context("the stream goes on")?));
         }
