@@ -81,3 +81,33 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tocsin_corpus::{Row, SensorName};
+
+    use super::*;
+
+    #[test]
+    fn rows_of_a_part_keep_sensor_and_time_and_hold_none_of_another_part() {
+        let row = |sensor: &str, second: i64, split: &str| Row {
+            sensor: SensorName::parse(sensor).unwrap(),
+            captured_at: Timestamp::from_micros(second * 1_000_000),
+            bins: vec![0.1; 32],
+            rpm: None,
+            load: None,
+            label: None,
+            split: Some(split.to_owned()),
+        };
+        let rows = [
+            row("a/b/x", 0, "train"),
+            row("a/b/x", 10, "cal"),
+            row("a/b/y", 10, "cal"),
+            row("a/b/x", 20, "end"),
+        ];
+        let parts = Parts::from_rows(&SpectrumSpec::corpus_default(32), &rows).unwrap();
+        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
+        assert_eq!(parts.cal.keys, [(0, at(10)), (1, at(10))]);
+        assert_eq!((parts.end.rows, &parts.end.keys[..]), (1, &[(0, at(20))][..]));
+    }
+}

@@ -76,7 +76,6 @@ fn a_bundle_of_every_kind_passes_the_verifier() {
         (Variant::Conv, 100),
         (Variant::Pca, 64),
         (Variant::Mahalanobis, 33),
-        (Variant::TemporalConv, 64),
         (Variant::TemporalConv, 100),
         (Variant::TemporalLstm, 33),
     ] {
