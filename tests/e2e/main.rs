@@ -42,6 +42,7 @@ mod second_person;
 mod shelving;
 mod silence;
 mod startup;
+mod temporal;
 mod thresholds;
 mod trace;
 mod units;

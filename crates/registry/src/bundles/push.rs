@@ -166,11 +166,6 @@ impl Bundles {
                     format!("the manifest is for {}", manifest.class),
                 ));
             }
-            if manifest.temporal.is_some() {
-                let reason = "temporal networks are evaluated and not served yet: every reading is scored alone, for which the \
-                              limits of this bundle are not made";
-                return Err(bad(reason.to_owned()));
-            }
             let digest = archive.digest();
             Ok(Claims {
                 archive,

@@ -1,0 +1,102 @@
+//! A temporal network judges live readings by what is stored of their sensor. Each row says by how many earlier spectra, and
+//! is made again from them; where the history is too short or has a gap, the network over one spectrum stands.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tocsin::rollout;
+use tocsin_models::{BundleArchive, Variant};
+use tocsin_tests::stage::CLASS;
+use tocsin_tests::{Plant, Stage};
+use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
+
+/// Spectra in a window.
+const WINDOW: u16 = 4;
+/// Seconds between two readings.
+const STEP: u64 = 10;
+
+/// A bundle of the plant's spectra in steps as its readings come.
+fn bundle() -> Result<BundleArchive> {
+    let set = |numbers: std::ops::Range<u64>| -> Result<TrainingSet> {
+        let mut set = TrainingSet::new(&Plant::spec());
+        for number in numbers {
+            let at = Plant::start() + std::time::Duration::from_secs(STEP * number);
+            set.push("works/m1/h", at, &Plant::healthy(number))?;
+        }
+        Ok(set)
+    };
+    let (rows, calibration) = (set(10_000..10_600)?, set(11_000..13_200)?);
+    let request = TrainRequest {
+        class: CLASS.parse()?,
+        train: &rows,
+        calibration: &calibration,
+        variant: Variant::TemporalConv,
+        foreign: None,
+        latent: None,
+        seed: 1,
+        options: Some(FitOptions {
+            epochs: 5,
+            window: WINDOW,
+            ..FitOptions::of(Variant::TemporalConv)
+        }),
+        corpora: Vec::new(),
+        created_at: Plant::start(),
+    };
+    Ok(train(&request, |_| ())?)
+}
+
+/// Earlier spectra that each row of the sensor names, in order of capture, and how many steps before it the oldest was taken.
+async fn named(stage: &Stage) -> Result<Vec<(i16, Option<i32>)>> {
+    let query = "select predecessor_count, (extract(epoch from captured_at - predecessors_from) / 10)::int4 from reading \
+                 where sensor_id = (select sensor_id from sensor s join machine m using (machine_id) where m.name = 'm1' and s.name = 'h') \
+                 order by captured_at";
+    Ok(sqlx::query_as(query).fetch_all(stage.store.pool()).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_with_a_history_is_judged_by_it_and_made_again_from_what_its_row_names() -> Result<()> {
+    let stage = Stage::start().await?;
+    stage.sensor("m1", "h").await?;
+    rollout::register(&stage.running.service_channel(), CLASS, &bundle()?).await?;
+    stage.wait_until_judging().await?;
+
+    let mut publisher = stage.publisher().await?;
+    let reading = |n: u64| Plant::reading("m1/h", n, Plant::healthy(n));
+    for number in 0..4 {
+        assert_eq!(publisher.publish(vec![reading(number)]).await?.stored, 1);
+    }
+    // In one batch: the later ones have the earlier ones behind them.
+    assert_eq!(publisher.publish((4..8).map(reading).collect()).await?.stored, 4);
+    // After a gap the history begins anew.
+    assert_eq!(publisher.publish((20..25).map(reading).collect()).await?.stored, 5);
+    // One that comes late has what was taken before it, and changes nothing of those after it.
+    assert_eq!(publisher.publish(vec![reading(8)]).await?.stored, 1);
+
+    let (alone, by_window) = ((0, None), (3, Some(3)));
+    let expected = [vec![alone; 3], vec![by_window; 6], vec![alone; 3], vec![by_window; 2]].concat();
+    assert_eq!(named(&stage).await?, expected);
+    let verify = ["verdict", "verify", "--site", "works"];
+    let verified = stage.ask(&verify).await?;
+    ensure!(
+        verified["verdicts"] == 14 && verified["score_mismatches"] == 0,
+        "{verified:#}"
+    );
+    ensure!(verified["decision_mismatches"] == 0, "{verified:#}");
+
+    let at = (Plant::start() + std::time::Duration::from_secs(STEP * 7)).to_string();
+    let explained = stage.ask(&["verdict", "explain", "works/m1/h", &at]).await?;
+    ensure!(explained["verdict"]["predecessors"] == 3, "{explained:#}");
+    ensure!(explained["verdict"]["scores_match"] == json!(true), "{explained:#}");
+
+    // A spectrum that was changed is found by its own row, and by those that name it.
+    let changed = format!(
+        "update reading set spectrum = set_byte(spectrum, 12, 255) where captured_at = '{}'",
+        Plant::start() + std::time::Duration::from_secs(STEP * 5)
+    );
+    sqlx::query(sqlx::AssertSqlSafe(changed))
+        .execute(stage.store.pool())
+        .await?;
+    let verified: Value = stage.ask(&verify).await?;
+    let mismatches = verified["score_mismatches"].as_u64().context("score_mismatches")?;
+    ensure!(mismatches == 4, "{verified:#}");
+    stage.stop().await
+}
