@@ -14,7 +14,7 @@ pub use axis::{Axis, number};
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 58.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 42.0;
 
@@ -233,7 +233,7 @@ mod tests {
         plot.limit(5.0, "99.5 % & more", 0);
         plot.key("c0", "<script>");
         let drawn = plot.draw().into_string();
-        assert!(drawn.contains("M64 238M706 18"), "{drawn}");
+        assert!(drawn.contains("M64 238M662 18"), "{drawn}");
         assert!(drawn.contains("99.5 % &amp; more") && drawn.contains("&lt;script&gt;"));
         assert!(!drawn.contains("<b>") && !drawn.contains("<i>epoch") && !drawn.contains("NaN"));
     }
