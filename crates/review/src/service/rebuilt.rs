@@ -163,13 +163,16 @@ fn from_row(reading: &FullReading, id: BundleId, manifest: &Manifest, row: Optio
     }
 }
 
-/// Why a residual is not the error of what the latent gives back; empty where it is.
+/// Why a residual is not the error of what the latent gives back; empty where it is. A kind that is not named here scores
+/// otherwise: by a Mahalanobis distance over all bins, say, of which the latent holds the first principal components alone.
 fn error_unknown(variant: Variant) -> &'static str {
-    match variant {
-        Variant::Mahalanobis => {
-            "its residual is a Mahalanobis distance over all bins, and its latent holds the first principal components alone"
-        }
-        Variant::Dense | Variant::Conv | Variant::Pca | Variant::Foreign => "",
+    if matches!(
+        variant,
+        Variant::Dense | Variant::Conv | Variant::Pca | Variant::Foreign
+    ) {
+        ""
+    } else {
+        "its residual is not the mean squared error of what its latent gives back"
     }
 }
 
