@@ -16,7 +16,7 @@ use tocsin_contracts::fleet::v1::{
     CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, MachineClass, Sensor, Site, Spec,
 };
 use tocsin_contracts::ingest::StreamProperties;
-use tocsin_domain::Clock;
+use tocsin_domain::{BundleId, Clock};
 use tocsin_models::BundleStore;
 use tocsin_pager::Destination;
 use tocsin_pager::destination::Webhook;
@@ -166,6 +166,13 @@ impl Stage {
             .bundles(self.bundles.clone())
             .start()
             .await
+    }
+
+    /// Copies a registered bundle to another store: of a process beside this one, which does not share this one's memory.
+    pub async fn copy_bundle(&self, bundle: BundleId, to: &BundleStore) -> Result<()> {
+        let digest = self.store.bundle_by_id(bundle).await?.digest;
+        to.put(&self.bundles.get_archive(&digest).await?).await?;
+        Ok(())
     }
 
     /// The built `tocsin` with the service's credential.

@@ -346,7 +346,7 @@ window.TocsinCharts = (() => {
     return [Math.min(low, high / 2), high];
   };
 
-  const spectrogram = (element, { at, centre, amplitude, axis_unit: unit, amplitude_unit: of }, { period, onPick, onZoom, picked }) => {
+  const spectrogram = (element, { at, centre, amplitude, rebuilt = [], axis_unit: unit, amplitude_unit: of }, { period, onPick, onZoom, picked }) => {
     const limits = at.length && centre.length ? span(amplitude) : null;
     const foot = document.getElementById(`${element.id}-legend`);
     if (!limits) { message(element, "No spectra in this period."); foot?.replaceChildren(); return; }
@@ -356,7 +356,9 @@ window.TocsinCharts = (() => {
     for (let column = 0; column < at.length; column += 1) {
       for (let row = 0; row < rows; row += 1) {
         const value = amplitude[column * rows + row];
-        const [r, g, b] = colour(value > 0 ? (Math.log(value) - low) / (high - low) : 0);
+        const shade = colour(value > 0 ? (Math.log(value) - low) / (high - low) : 0);
+        // What is rebuilt from a latent has no colour of its own.
+        const [r, g, b] = rebuilt[column] ? Array(3).fill(Math.round(0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2])) : shade;
         const place = 4 * ((rows - 1 - row) * at.length + column);
         image.data[place] = r; image.data[place + 1] = g; image.data[place + 2] = b; image.data[place + 3] = 255;
       }
@@ -402,7 +404,7 @@ window.TocsinCharts = (() => {
           if (left < 0 || height < 0 || !element.matches(":hover")) { showTip(element, plot, -1); return; }
           const column = nearest(at, plot.posToVal(left, "x") * 1000);
           const row = nearest(centre, plot.posToVal(height, "y"));
-          showTip(element, plot, left, [h("strong", {}, time.format(at[column])), h("div", {}, `${number(centre[row])} ${unit}: ${number(amplitude[column * rows + row])} ${of}`)]);
+          showTip(element, plot, left, [h("strong", {}, time.format(at[column])), h("div", {}, `${number(centre[row])} ${unit}: ${number(amplitude[column * rows + row])} ${of}${rebuilt[column] ? ", rebuilt from the latent: not evidence" : ""}`)]);
         }],
       },
     }, [times, times.map(() => null)]);
@@ -410,12 +412,15 @@ window.TocsinCharts = (() => {
     const scale = h("canvas", { width: 180, height: 1 });
     const brush = scale.getContext("2d");
     for (let x = 0; x < 180; x += 1) { brush.fillStyle = `rgb(${colour(x / 179).join(",")})`; brush.fillRect(x, 0, 1, 1); }
-    foot?.replaceChildren(h("span", { class: "key" }, `${number(limits[0])} ${of}`, scale, `${number(limits[1])} ${of}`), "amplitude, logarithmic colours; click a time to see its spectrum below");
+    foot?.replaceChildren(h("span", { class: "key" }, `${number(limits[0])} ${of}`, scale, `${number(limits[1])} ${of}`), "amplitude, logarithmic colours; click a time to see its spectrum below", ...(rebuilt.includes(true) ? [h("span", { class: "rebuilt" }, "without colour: not kept, rebuilt from latents, not evidence")] : []));
   };
 
   // --- One spectrum -------------------------------------------------------------------------------------------------------------------
   const spectrum = (element, errorElement, reading) => {
-    const { centre, observed, reconstructed, bin_error: errors, axis_unit: unit, amplitude_unit: of } = reading;
+    const { centre, reconstructed, bin_error: errors, axis_unit: unit, amplitude_unit: of } = reading;
+    // Rebuilt ones are shown of a machine's readings, and never as the evidence of an incident.
+    const rebuilt = errorElement ? (reading.rebuilt?.amplitude ?? []) : [];
+    const [observed, name, colours] = rebuilt.length ? [rebuilt, "not kept: rebuilt from its latent, not evidence", [css("--error"), [1, 4]]] : [reading.observed, "observed", [css("--observed"), []]];
     if (!centre.length || !observed.length) { message(element, "No spectrum is kept of this reading."); errorElement?.replaceChildren(); return; }
     const positive = [...observed, ...reconstructed].filter((value) => value > 0);
     const high = Math.max(...positive, 1e-12);
@@ -429,7 +434,7 @@ window.TocsinCharts = (() => {
       if (left < 0 || height < 0 || !on.matches(":hover")) { showTip(on, plot, -1); return; }
       const bin = nearest(centre, plot.posToVal(left, "x"));
       showTip(on, plot, left, [
-        h("strong", {}, `${number(centre[bin])} ${unit}`), h("div", {}, `observed ${number(observed[bin])} ${of}`),
+        h("strong", {}, `${number(centre[bin])} ${unit}`), h("div", {}, `${rebuilt.length ? "rebuilt" : "observed"} ${number(observed[bin])} ${of}`),
         reconstructed.length ? h("div", {}, `reconstructed ${number(reconstructed[bin])} ${of}`) : null,
         total > 0 ? h("div", {}, `${((100 * errors[bin]) / total).toFixed(1)} % of the squared error`) : null,
       ].filter(Boolean));
@@ -439,7 +444,7 @@ window.TocsinCharts = (() => {
     mount(element, {
       scales: { x: { time: false, range: () => range }, y: { distr: 3, range: () => [low * 0.8, high * 1.4] } },
       axes: [frequency(), valueAxis(element, `Amplitude (${of})`, { values: (_, splits) => splits.map((split) => (split === null ? null : number(split))) })],
-      series: [{}, { label: "observed", stroke: css("--observed"), width: 1.6, points: { show: false } }, { label: "reconstructed", stroke: css("--rebuilt"), width: 1.6, dash: [6, 3], points: { show: false } }],
+      series: [{}, { label: name, stroke: colours[0], dash: colours[1], width: 1.6, points: { show: false } }, { label: "reconstructed", stroke: css("--rebuilt"), width: 1.6, dash: [6, 3], points: { show: false } }],
       cursor: shared, hooks: { setCursor: [tip(element)] },
     }, [centre, shown(observed), shown(reconstructed)]);
     if (errorElement) {
@@ -450,9 +455,9 @@ window.TocsinCharts = (() => {
           series: [{}, { label: "squared error", stroke: css("--error"), fill: css("--error"), paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } }],
           cursor: { ...shared, points: { show: false } }, hooks: { setCursor: [tip(errorElement)] },
         }, [centre, errors]);
-      } else message(errorElement, "No reconstruction: no network judged this reading.");
+      } else message(errorElement, rebuilt.length ? "Errors of single bins are not kept." : "No reconstruction: no network judged this reading.");
     }
-    legend(document.getElementById(`${element.id}-legend`), [key(css("--observed"), "observed"), reconstructed.length ? key(css("--rebuilt"), "reconstructed from healthy machines", [6, 3]) : null, errorElement && errors.length ? shape("squared error of each bin, in the model's space", css("--error"), "M6 2h8v10H6z") : null]);
+    legend(document.getElementById(`${element.id}-legend`), [key(colours[0], name, colours[1]), reconstructed.length ? key(css("--rebuilt"), "reconstructed from healthy machines", [6, 3]) : null, errorElement && errors.length ? shape("squared error of each bin, in the model's space", css("--error"), "M6 2h8v10H6z") : null]);
   };
 
   return { levels, overall, spectrogram, spectrum, message, h, number, level, time };

@@ -72,7 +72,9 @@
       const shown = period();
       if (!shown || !view.sensor) { message(byId("spectrogram"), "No spectra in this period."); return; }
       const query = new URLSearchParams({ sensor: view.sensor, from: micros(shown[0]), to: micros(shown[1] + 1) });
+      if (byId("with-rebuilt").checked) query.set("rebuilt", "true");
       view.heat = await matrix(`${base}/spectrogram?${query}`);
+      note("spectrogram-rebuilt", view.heat.said ?? []);
       drawHeat();
     });
     const loadSpectrum = () => attempt(byId("spectrum"), "The spectrum", async () => {
@@ -81,9 +83,19 @@
       if (view.at) query.set("at", String(Math.round((view.at + 500) * 1000)));
       view.reading = await json(`${base}/spectrum?${query}`);
       if (!view.reading) { message(byId("spectrum"), "No reading yet."); return; }
+      const { rebuilt } = view.reading;
+      note("spectrum-rebuilt", rebuilt ? [
+        "The spectrum of this reading is not kept.", rebuilt.said,
+        rebuilt.amplitude.length && rebuilt.error !== null ? `The mean squared error of this one was ${number(rebuilt.error)}.` : null,
+      ] : []);
       drawSpectrum();
       describe(view.reading);
     });
+    const note = (id, sentences) => {
+      const element = byId(id);
+      element.textContent = sentences.filter(Boolean).join(" ");
+      element.hidden = !element.textContent;
+    };
 
     const describe = (reading) => {
       const back = h("button", { type: "button", class: "quiet" }, "Show the newest");
@@ -111,6 +123,7 @@
     };
 
     byId("sensor").addEventListener("change", (event) => { view.sensor = event.target.value; view.heat = null; loadHeat(); loadSpectrum(); });
+    byId("with-rebuilt").addEventListener("change", loadHeat);
     document.addEventListener("tocsin:theme", () => { if (view.series) drawLevels(); drawHeat(); drawSpectrum(); });
     let busy = false;
     document.addEventListener("tocsin:changed", async ({ detail }) => {

@@ -7,7 +7,7 @@
     const input = slide.querySelector("input");
     const captures = [...document.getElementById("captures").children];
     const caption = document.getElementById("captured");
-    const lines = ["observed", "baseline", "rebuilt"].map((name) => [name, slider.querySelector(`.plot path.${name}`)]);
+    const lines = ["observed", "baseline", "rebuilt", "latent"].map((name) => [name, slider.querySelector(`.plot path.${name}`)]);
     const drawn = (heights) => {
       const points = heights ? heights.split(" ") : [];
       const last = Math.max(points.length - 1, 1);

@@ -20,6 +20,7 @@ mod hooks;
 mod layout;
 mod live;
 mod pages;
+mod rebuilding;
 mod routes;
 mod security;
 mod session;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::Timestamp;
 
 pub use history::{Attempt, Change, Event, Gap, Label, Page, Suppression, WorkOrder};
-pub use spectra::{Against, Capture, PeerPoint, Peers, Spectra, WorstPeer};
+pub use spectra::{Against, Capture, PeerPoint, Peers, Rebuilding, Rebuilt, Spectra, WorstPeer};
 
 /// What the field `format` says.
 pub const FORMAT: &str = "tocsin-incident-review-1";

@@ -11,6 +11,7 @@ use tocsin_domain::{Clock, Invalid, PersonRole, Principal, Scope, Slug};
 use tocsin_judge::ThresholdSet;
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
+use tocsin_store::archive::ArchivedSite;
 use tocsin_store::reading::StoredReading;
 use tocsin_store::threshold::ThresholdSets;
 use tocsin_transport::Replicas;
@@ -28,6 +29,7 @@ mod explain;
 mod incident;
 mod machine;
 mod performance;
+mod rebuilt;
 mod sensor;
 mod verify;
 
@@ -288,6 +290,25 @@ impl ReviewService for Service {
         let scope = scope(&request, "export reviews of incidents")?;
         let pieces = self.export_review(&scope, request.get_ref()).await?;
         Ok(Response::new(tokio_stream::iter(pieces)))
+    }
+
+    #[tracing::instrument(skip_all)]
+    async fn get_archive(
+        &self,
+        request: Request<v1::GetArchiveRequest>,
+    ) -> Result<Response<v1::GetArchiveResponse>, Status> {
+        let scope = scope(&request, "look at the archive")?;
+        let held = self.store.archive_sites(&scope).await.map_err(Error::from)?;
+        let site = |held: ArchivedSite| v1::ArchivedSite {
+            site: held.site.to_string(),
+            readings: held.readings,
+            spectra: held.spectra,
+            bytes: held.bytes,
+            least_bins: held.bins.0,
+            most_bins: held.bins.1,
+        };
+        let sites = held.into_iter().map(site).collect();
+        Ok(Response::new(v1::GetArchiveResponse { sites }))
     }
 
     type WatchReadingsStream = ReceiverStream<Result<v1::WatchReadingsResponse, Status>>;

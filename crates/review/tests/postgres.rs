@@ -2,6 +2,8 @@
 
 #[path = "postgres/incident.rs"]
 mod incident;
+#[path = "postgres/rebuilt.rs"]
+mod rebuilt;
 #[path = "postgres/record.rs"]
 mod record;
 
@@ -141,41 +143,46 @@ impl Stage {
     }
 
     async fn read_of(&self, sensor: SensorId, first: u64, residuals: &[f32]) {
-        let readings: Vec<NewReading> = residuals
-            .iter()
-            .zip(first..)
-            .map(|(residual, second)| {
-                let scores = scores(*residual);
-                NewReading {
-                    key: ReadingKey {
-                        sensor,
-                        captured_at: at(second),
-                    },
-                    received_at: at(second + 1),
-                    content_hash: ContentHash(1),
-                    threshold_set: Some(self.set),
-                    bundle: Some(self.bundle),
-                    baseline: self.baseline,
-                    scorer_build: None,
-                    predecessors: None,
-                    scores,
-                    condition: Condition {
-                        rpm: Some(1_500.0),
-                        load: None,
-                        ..Condition::default()
-                    },
-                    flags: ReadingFlags::default(),
-                    verdict: self.limits.judge(&scores, Condition::default(), false).verdict,
-                    state: tocsin_domain::OperatingState::Known,
-                    overall: vec![Some(*residual), None],
-                    latent: Vec::new(),
-                    spectrum: vec![second as u8; 64],
-                }
-            })
+        let numbered = residuals.iter().zip(first..);
+        let readings: Vec<NewReading> = numbered
+            .map(|(residual, second)| self.reading(sensor, second, *residual))
             .collect();
+        self.store_readings(&readings).await;
+    }
+
+    fn reading(&self, sensor: SensorId, second: u64, residual: f32) -> NewReading {
+        let scores = scores(residual);
+        NewReading {
+            key: ReadingKey {
+                sensor,
+                captured_at: at(second),
+            },
+            received_at: at(second + 1),
+            content_hash: ContentHash(1),
+            threshold_set: Some(self.set),
+            bundle: Some(self.bundle),
+            baseline: self.baseline,
+            scorer_build: None,
+            predecessors: None,
+            scores,
+            condition: Condition {
+                rpm: Some(1_500.0),
+                load: None,
+                ..Condition::default()
+            },
+            flags: ReadingFlags::default(),
+            verdict: self.limits.judge(&scores, Condition::default(), false).verdict,
+            state: tocsin_domain::OperatingState::Known,
+            overall: vec![Some(residual), None],
+            latent: Vec::new(),
+            spectrum: vec![second as u8; 64],
+        }
+    }
+
+    async fn store_readings(&self, readings: &[NewReading]) {
         self.store.partitions_ensure([Day::of(at(0))]).await.unwrap();
         let mut transaction = self.store.begin().await.unwrap();
-        readings_insert(&mut transaction, &readings).await.unwrap();
+        readings_insert(&mut transaction, readings).await.unwrap();
         transaction.commit().await.unwrap();
     }
 
@@ -290,6 +297,7 @@ async fn an_archived_day_is_shown_as_it_was_when_it_was_hot() {
             from: None,
             to: None,
             columns: 10,
+            with_rebuilt: false,
         };
         let verdict = |second| v1::GetVerdictRequest {
             site: "north".to_owned(),
@@ -412,6 +420,7 @@ async fn a_spectrogram_is_a_matrix_of_columns_by_bins() {
             from: Some(time::to_wire(at(0))),
             to: Some(time::to_wire(at(20))),
             columns: 5,
+            with_rebuilt: false,
         };
         let shown = client.get_spectrogram(request).await.unwrap().into_inner();
         assert_eq!(

@@ -27,8 +27,10 @@ mod advance;
 mod expire;
 mod read;
 mod seal;
+mod size;
 
 pub use read::{ArchivedSensor, Window};
+pub use size::ArchivedSite;
 
 /// The advisory lock under which days are taken: the letters "archive".
 const TAKING_DAYS: i64 = 0x61_7263_6869_7665;

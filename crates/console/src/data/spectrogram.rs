@@ -10,6 +10,7 @@ use tocsin_domain::Timestamp;
 
 use super::millis;
 use crate::failure::{Failure, Part};
+use crate::rebuilding;
 use crate::session::Session;
 
 /// Columns: more than the widest phone has, and half a wide screen.
@@ -23,6 +24,9 @@ pub(crate) struct Asked {
     sensor: String,
     from: i64,
     to: i64,
+    /// Fills in what is not kept with spectra rebuilt from latents.
+    #[serde(default)]
+    rebuilt: bool,
 }
 
 #[derive(Serialize)]
@@ -32,6 +36,10 @@ struct Head {
     centre: Vec<f64>,
     axis_unit: String,
     amplitude_unit: String,
+    /// Whether each column is rebuilt; empty where none is.
+    rebuilt: Vec<bool>,
+    /// By what, or why not.
+    said: Vec<String>,
 }
 
 /// `GET …/spectrogram`.
@@ -47,6 +55,7 @@ pub(crate) async fn show(
         from: Some(to_wire(Timestamp::from_micros(asked.from))),
         to: Some(to_wire(Timestamp::from_micros(asked.to))),
         columns: COLUMNS,
+        with_rebuilt: asked.rebuilt,
     };
     let answer = session
         .review()
@@ -76,6 +85,12 @@ fn packed(answer: GetSpectrogramResponse) -> Vec<u8> {
         centre,
         axis_unit: answer.axis_unit,
         amplitude_unit: answer.amplitude_unit,
+        rebuilt: if fits { answer.rebuilt } else { Vec::new() },
+        said: answer
+            .rebuilding
+            .into_iter()
+            .map(|one| rebuilding::said(&one.into()))
+            .collect(),
     };
     let mut head = serde_json::to_vec(&head).expect("numbers and names have a JSON form");
     head.resize(head.len().next_multiple_of(4), b' ');

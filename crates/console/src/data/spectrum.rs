@@ -1,4 +1,4 @@
-//! One reading: observed and reconstructed spectrum, the error of each bin, and what each detector said.
+//! One reading: observed and reconstructed spectrum (or, where it is not kept, the one rebuilt from its latent), the error of each bin, and what each detector said.
 
 use axum::extract::{Path, Query};
 use axum::response::Response;
@@ -9,6 +9,7 @@ use tocsin_domain::Timestamp;
 
 use super::{json, millis};
 use crate::failure::{Failure, Part};
+use crate::rebuilding;
 use crate::session::Session;
 use crate::view;
 
@@ -39,9 +40,22 @@ struct Reading {
     observed: Vec<f32>,
     reconstructed: Vec<f32>,
     bin_error: Vec<f32>,
+    /// Of a reading whose spectrum is not kept; null otherwise.
+    rebuilt: Option<Rebuilt>,
     centre: Vec<f64>,
     axis_unit: String,
     amplitude_unit: String,
+}
+
+/// Never evidence.
+#[derive(Serialize)]
+struct Rebuilt {
+    /// Empty where it could not be rebuilt.
+    amplitude: Vec<f32>,
+    /// Null where it is not known.
+    error: Option<f32>,
+    /// By what, with its usual error, or why not.
+    said: String,
 }
 
 #[derive(Serialize)]
@@ -116,6 +130,11 @@ pub(crate) async fn show(
         observed: answer.observed,
         reconstructed: answer.reconstructed,
         bin_error: answer.bin_error,
+        rebuilt: answer.rebuilt.map(|rebuilt| Rebuilt {
+            amplitude: rebuilt.amplitude,
+            error: rebuilt.error,
+            said: rebuilding::said(&rebuilt.by.unwrap_or_default().into()),
+        }),
         centre: answer.bin_centre,
         axis_unit: answer.axis_unit,
         amplitude_unit: answer.amplitude_unit,

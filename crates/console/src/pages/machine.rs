@@ -162,9 +162,11 @@ fn body(who: &WhoAmIResponse, machine: &Machine, range: Range) -> Markup {
                 div.card-head {
                     h2 { "Spectra over time" }
                     (sensor_choice(&machine.sensors))
+                    label.inline { input #with-rebuilt type="checkbox"; " fill in from latents what is not kept" }
                 }
                 div.chart #spectrogram data-height="260" role="img" aria-label="Amplitude of each frequency over time" {}
                 div.chart-foot #spectrogram-legend {}
+                p.hint #spectrogram-rebuilt hidden {}
             }
             section.card {
                 div.card-head {
@@ -174,6 +176,7 @@ fn body(who: &WhoAmIResponse, machine: &Machine, range: Range) -> Markup {
                 div.chart #spectrum data-height="230" role="img" aria-label="Spectrum of one reading and its reconstruction" {}
                 div.chart #errors data-height="120" role="img" aria-label="Squared error of each bin" {}
                 div.chart-foot #spectrum-legend {}
+                p.hint #spectrum-rebuilt hidden {}
                 div.table-frame #detectors {}
             }
         }

@@ -9,6 +9,7 @@ use tocsin_contracts::access::v1::WhoAmIResponse;
 use tocsin_contracts::incidents::v1::{
     Delivery, ListDeliveriesRequest, ListSensorAlarmsRequest, ResendDeliveryRequest,
 };
+use tocsin_contracts::review::v1::{ArchivedSite, GetArchiveRequest};
 use tocsin_domain::PersonRole;
 use tocsin_transport::Channel;
 use tokio::time::{Instant, timeout};
@@ -23,6 +24,8 @@ use crate::view::{self, moment_and_age, tag};
 
 /// A service that takes longer to say how it is does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A raw spectrum is a float a bin.
+const RAW_BYTES: f64 = 4.0;
 /// Deliveries that are shown of each state.
 const LIMIT: u32 = 100;
 
@@ -36,8 +39,9 @@ struct Answer {
 /// `GET /system`.
 pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
     let who = session.who().await?;
-    let (answers, waiting, dead, alarms) = tokio::join!(
+    let (answers, archive, waiting, dead, alarms) = tokio::join!(
         answers(&session),
+        archive(&session),
         deliveries(&session, "waiting"),
         deliveries(&session, "dead"),
         alarms(&session)
@@ -53,6 +57,14 @@ pub(crate) async fn show(session: Session) -> Result<Markup, Failure> {
                 div.card-head { h2 { "Pages on their way" } p.sub { "A page that was given up is sent again by a person, under its old key: its receiver knows a repeat." } }
                 (pages(&who, "Given up", dead))
                 (pages(&who, "Waiting", waiting))
+            }
+            section.card #archive {
+                div.card-head { h2 { "Archive" } p.sub { "What a reading takes beside its spectrum as it was sent." } }
+                @match &archive {
+                    Ok(sites) if sites.is_empty() => p.none { "Nothing is archived." },
+                    Ok(sites) => (archived(sites)),
+                    Err(reason) => p.warn { (view::icon("alert")) " " (reason) },
+                }
             }
             section.card {
                 div.card-head { h2 { "Instruments" } }
@@ -179,6 +191,53 @@ async fn alarms(session: &Session) -> Result<u64, String> {
     answer
         .map(|answer| answer.into_inner().alarms.len() as u64)
         .map_err(|status| status.message().to_owned())
+}
+
+async fn archive(session: &Session) -> Result<Vec<ArchivedSite>, String> {
+    let answer = session.review().get_archive(GetArchiveRequest {}).await;
+    answer
+        .map(|answer| answer.into_inner().sites)
+        .map_err(|status| status.message().to_owned())
+}
+
+fn archived(sites: &[ArchivedSite]) -> Markup {
+    html! {
+        div.table-frame {
+            table {
+                caption.visually-hidden { "Archived readings of each site, and their size" }
+                thead { tr {
+                    th scope="col" { "Site" } th.num scope="col" { "Readings" } th.num scope="col" { "With their spectrum" }
+                    th.num scope="col" { "Bytes per reading" } th.num scope="col" { "Raw spectrum, bytes" } th.num scope="col" { "Share of raw" }
+                } }
+                tbody {
+                    @for site in sites {
+                        @let each = site.bytes as f64 / site.readings.max(1) as f64;
+                        tr {
+                            th scope="row" { (site.site) }
+                            td.num data-label="readings" { (view::count(site.readings)) }
+                            td.num data-label="with their spectrum" { (view::count(site.spectra)) }
+                            td.num data-label="bytes per reading" { (format!("{each:.1}")) }
+                            td.num data-label="raw spectrum, bytes" { (range(site, |bins| (RAW_BYTES * f64::from(bins)).to_string())) }
+                            td.num data-label="share of raw" { (range(site, |bins| format!("{:.1} %", 100.0 * each / (RAW_BYTES * f64::from(bins))))) }
+                        }
+                    }
+                }
+            }
+        }
+        p.hint {
+            "The bytes are all that is kept: scores, verdict, latent, and the spectra that are not thinned away, compressed. Raw is four bytes a bin, "
+            "by the bins that the site's sensors have now. A spectrum that is not kept can be shown rebuilt from its latent, marked as such, and is no evidence."
+        }
+    }
+}
+
+/// Of the sensor with the fewest bins, and of that with the most where they differ.
+fn range(site: &ArchivedSite, of: impl Fn(u32) -> String) -> String {
+    match (site.least_bins, site.most_bins) {
+        (0, _) | (_, 0) => "–".to_owned(),
+        (least, most) if least == most => of(least),
+        (least, most) => format!("{} to {}", of(least), of(most)),
+    }
 }
 
 fn pages(who: &WhoAmIResponse, title: &str, deliveries: Result<Vec<Delivery>, String>) -> Markup {

@@ -22,6 +22,9 @@ async fn a_review_is_written_by_those_who_may_and_read_by_all() {
         "Corrects version 1",
         "data:image/png;base64,",
         "2340 Hz",
+        "rebuilt by model #12 (dense). Its usual mean squared error on healthy readings is 0.2700",
+        "<strong>Rebuilt from its latent</strong>: the spectrum is not kept. Mean squared error 0.3100; not evidence",
+        "Hatched grey is rebuilt from latents",
     ] {
         assert!(viewed.text.contains(said), "{said}");
     }

@@ -18,6 +18,16 @@ async fn services_say_how_they_are_and_what_was_given_up_is_sent_again() {
     assert_eq!(shown.matches(" serving").count(), 7, "{shown}");
     assert!(shown.contains("410 Gone: &lt;b&gt;no such service&lt;/b&gt;") && shown.contains("no answer in 10 s"));
     assert!(shown.contains("action=\"/system/deliveries/17/resend\"") && !shown.contains("deliveries/18/resend"));
+    for said in [
+        "120\u{202f}000",
+        ">75.0<",
+        ">256<",
+        ">29.3 %<",
+        ">256 to 512<",
+        ">29.3 % to 14.6 %<",
+    ] {
+        assert!(shown.contains(said), "{said} in {shown}");
+    }
     let viewer = get(&console, "/system", "vera").await.text;
     assert!(viewer.contains("pagerduty") && !viewer.contains("/resend"));
     let again = request(&Method::POST, "/system/deliveries/17/resend", Some("olga"), "");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tocsin_contracts::incident_review::{
     Against, Attempt, Capture, Change, DetectorLevel, Document, Event, FORMAT, Facts, Gap, Label, Page, PeerPoint,
-    Peers, Phase, Reading, Sensor, Spectra, State, Text, Window, WorkOrder, WorstPeer,
+    Peers, Phase, Reading, Rebuilding, Rebuilt, Sensor, Spectra, State, Text, Window, WorkOrder, WorstPeer,
 };
 use tocsin_contracts::review::v1::{
     ExportIncidentReviewRequest, ExportIncidentReviewResponse, GetIncidentReviewRequest, GetIncidentReviewResponse,
@@ -265,6 +265,25 @@ impl Fixture {
         let capture = |point: &Point| {
             let observed = spectrum(point.i, point.fault);
             let deviation = observed.iter().zip(&healthy).map(|(o, h)| (log(*o) - log(*h)) / 0.25);
+            // Some of those long before it are not kept.
+            if point.i.is_multiple_of(3) && self.phase(point.at) == Phase::Before {
+                return Capture {
+                    captured_at: point.at,
+                    phase: Phase::Before,
+                    level: Some(detectors(point, 0)[0].level),
+                    rpm: Some(18_000.0),
+                    load: None,
+                    observed: Vec::new(),
+                    baseline: healthy.clone(),
+                    reconstructed: Vec::new(),
+                    rebuilt: Some(Rebuilt {
+                        amplitude: spectrum(2, 0.0),
+                        deviation: deviation.collect(),
+                        error: Some(0.31),
+                    }),
+                    deviation: Vec::new(),
+                };
+            }
             Capture {
                 captured_at: point.at,
                 phase: self.phase(point.at),
@@ -275,16 +294,28 @@ impl Fixture {
                 baseline: healthy.clone(),
                 reconstructed: spectrum(2, 0.1 * point.fault),
                 observed,
+                rebuilt: None,
             }
         };
+        let captures: Vec<Capture> = points.iter().map(capture).collect();
+        let rebuilt = captures.iter().filter(|capture| capture.rebuilt.is_some()).count() as u32;
         Spectra {
             sensor: "horizontal".into(),
             axis_unit: "Hz".into(),
             amplitude_unit: "g".into(),
             bin_centre: (0..BINS).map(centre).collect(),
             against: Against::Baseline,
-            not_kept: 0,
-            captures: points.iter().map(capture).collect(),
+            not_kept: rebuilt,
+            rebuilding: vec![Rebuilding {
+                bundle_id: Some(12),
+                model: "dense".into(),
+                spectra: rebuilt,
+                usual_error: Some(0.27),
+                error_space: "standardised_log".into(),
+                error_unknown: String::new(),
+                not_rebuilt: String::new(),
+            }],
+            captures,
         }
     }
 

@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use tocsin_contracts::review::v1::review_service_server::ReviewService;
 use tocsin_contracts::review::v1::{
-    BaselineUse, BundleUse, CanonicalReading, Decision, DerivedDetector, DerivedStep, DetectorLevel,
+    ArchivedSite, BaselineUse, BundleUse, CanonicalReading, Decision, DerivedDetector, DerivedStep, DetectorLevel,
     ExplainVerdictRequest, ExplainVerdictResponse, ExportIncidentReviewRequest, ExportIncidentReviewResponse,
     FinaliseIncidentReviewRequest, FinaliseIncidentReviewResponse, GetAlarmPerformanceRequest,
-    GetAlarmPerformanceResponse, GetIncidentReviewRequest, GetIncidentReviewResponse, GetMachineSeriesRequest,
-    GetMachineSeriesResponse, GetSpectrogramRequest, GetSpectrogramResponse, GetVerdictRequest, GetVerdictResponse,
-    OverallLevel, OverallPoint, OverallSeries, OverallValue, ReopenIncidentReviewRequest, ReopenIncidentReviewResponse,
-    SaveIncidentReviewRequest, SaveIncidentReviewResponse, SensorSeries, SeriesPoint, StepSensor, ThresholdSetUse,
-    VerifyVerdictsRequest, VerifyVerdictsResponse, WatchReadingsRequest, WatchReadingsResponse,
+    GetAlarmPerformanceResponse, GetArchiveRequest, GetArchiveResponse, GetIncidentReviewRequest,
+    GetIncidentReviewResponse, GetMachineSeriesRequest, GetMachineSeriesResponse, GetSpectrogramRequest,
+    GetSpectrogramResponse, GetVerdictRequest, GetVerdictResponse, OverallLevel, OverallPoint, OverallSeries,
+    OverallValue, ReopenIncidentReviewRequest, ReopenIncidentReviewResponse, SaveIncidentReviewRequest,
+    SaveIncidentReviewResponse, SensorSeries, SeriesPoint, StepSensor, ThresholdSetUse, VerifyVerdictsRequest,
+    VerifyVerdictsResponse, WatchReadingsRequest, WatchReadingsResponse,
 };
 use tocsin_contracts::time::{from_wire, to_wire};
 use tocsin_domain::Timestamp;
@@ -302,6 +303,7 @@ impl ReviewService for Fixture {
             bin_centre: (0..BINS).map(centre).collect(),
             axis_unit: "Hz".into(),
             amplitude_unit: "g".into(),
+            ..GetSpectrogramResponse::default()
         }))
     }
 
@@ -338,6 +340,7 @@ impl ReviewService for Fixture {
                     zone: zone(place),
                 })
                 .collect(),
+            rebuilt: None,
         }))
     }
 
@@ -419,6 +422,22 @@ impl ReviewService for Fixture {
     ) -> Result<Response<Self::ExportIncidentReviewStream>, Status> {
         let pieces = self.incident_review_export(request.get_ref())?;
         Ok(Response::new(tokio_stream::iter(pieces)))
+    }
+
+    async fn get_archive(&self, _: Request<GetArchiveRequest>) -> Result<Response<GetArchiveResponse>, Status> {
+        let site = |site: &str, most_bins| ArchivedSite {
+            site: site.into(),
+            readings: 120_000,
+            spectra: 2_000,
+            bytes: 9_000_000,
+            least_bins: 64,
+            most_bins,
+        };
+        let sites = match self.fleet {
+            Fleet::Empty => Vec::new(),
+            _ => vec![site("lisbon", 64), site("porto", 128)],
+        };
+        Ok(Response::new(GetArchiveResponse { sites }))
     }
 
     type WatchReadingsStream = Pin<Box<dyn Stream<Item = Result<WatchReadingsResponse, Status>> + Send>>;

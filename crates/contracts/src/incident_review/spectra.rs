@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_domain::Timestamp;
 
 use super::Phase;
+use crate::review::v1;
 
 /// What the deviations of bins are deviations from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +33,73 @@ pub struct Spectra {
     pub against: Against,
     /// Readings that were chosen, and whose spectra the archive has thinned away.
     pub not_kept: u32,
+    /// Of those, what could be made of their latents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rebuilding: Vec<Rebuilding>,
     /// In order of capture, chosen among the sensor's readings above.
     pub captures: Vec<Capture>,
 }
 
-/// One spectrum.
+/// Spectra that are not kept, by what could be made of their latents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rebuilding {
+    /// The bundle that scored them; none where none did.
+    pub bundle_id: Option<i32>,
+    /// Kind of its autoencoder; empty where it can't be had.
+    pub model: String,
+    /// How many spectra.
+    pub spectra: u32,
+    /// The mean squared error that its manifest gives for healthy readings it was not trained on.
+    pub usual_error: Option<f64>,
+    /// The space of the errors: `standardised_log` or `own`.
+    pub error_space: String,
+    /// Why their error is not known; empty where it is.
+    pub error_unknown: String,
+    /// Why they could not be rebuilt; empty where they could.
+    pub not_rebuilt: String,
+}
+
+impl From<Rebuilding> for v1::Rebuilding {
+    fn from(rebuilding: Rebuilding) -> Self {
+        Self {
+            bundle_id: rebuilding.bundle_id.unwrap_or_default(),
+            model: rebuilding.model,
+            spectra: rebuilding.spectra,
+            usual_error: rebuilding.usual_error,
+            error_space: rebuilding.error_space,
+            error_unknown: rebuilding.error_unknown,
+            not_rebuilt: rebuilding.not_rebuilt,
+        }
+    }
+}
+
+impl From<v1::Rebuilding> for Rebuilding {
+    fn from(rebuilding: v1::Rebuilding) -> Self {
+        Self {
+            bundle_id: (rebuilding.bundle_id != 0).then_some(rebuilding.bundle_id),
+            model: rebuilding.model,
+            spectra: rebuilding.spectra,
+            usual_error: rebuilding.usual_error,
+            error_space: rebuilding.error_space,
+            error_unknown: rebuilding.error_unknown,
+            not_rebuilt: rebuilding.not_rebuilt,
+        }
+    }
+}
+
+/// A spectrum that is not kept, rebuilt from its latent by the decoder of the bundle that scored it. What the model could
+/// not hold is not in it: it is never evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// Amplitude of each bin.
+    pub amplitude: Vec<f32>,
+    /// How far each bin is from the baseline, in its scales; empty without a baseline.
+    pub deviation: Vec<f32>,
+    /// Mean squared error of the reconstruction when the reading was scored; none where it is not known.
+    pub error: Option<f32>,
+}
+
+/// One spectrum: observed, or rebuilt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capture {
     /// When it was taken.
@@ -49,14 +112,17 @@ pub struct Capture {
     pub rpm: Option<f32>,
     /// Load.
     pub load: Option<f32>,
-    /// Amplitude of each bin.
+    /// Amplitude of each bin; empty of one that is rebuilt.
     pub observed: Vec<f32>,
     /// What its baseline expects of each bin in its condition; empty without a baseline.
     pub baseline: Vec<f32>,
     /// What the model makes of it; empty where no scorer answered.
     pub reconstructed: Vec<f32>,
-    /// How far each bin is from what [`Spectra::against`] says; empty where that is not there.
+    /// How far each bin is from what [`Spectra::against`] says; empty where that is not there, and of one that is rebuilt.
     pub deviation: Vec<f32>,
+    /// In place of an observed spectrum that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Rebuilt>,
 }
 
 /// The other machines of the class on the site, at the same time.

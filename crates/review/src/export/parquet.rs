@@ -122,16 +122,17 @@ fn head(rows: &[Row<'_>]) -> Vec<Column> {
         text("condition", |reading| &reading.condition),
         real("rpm", |row| row.2?.rpm),
         real("load", |row| row.2?.load),
+        real("rebuilt_error", |row| row.2?.rebuilt.as_ref()?.error),
     ]
 }
 
-/// Amplitudes by bin, and deviations; nothing where a row has none.
+/// Amplitudes by bin, and deviations; nothing where a row has none. What is rebuilt has a column of its own.
 fn spectra(rows: &[Row<'_>]) -> Vec<Column> {
-    let list = |name: &str, of: fn(&Capture) -> &Vec<f32>| {
+    let list = |name: &str, of: fn(&Capture) -> &[f32]| {
         let mut lists = ListBuilder::new(Float32Builder::new());
         for row in rows {
             let values = row.2.map(of).filter(|values| !values.is_empty());
-            lists.values().append_slice(values.map_or(&[], Vec::as_slice));
+            lists.values().append_slice(values.unwrap_or_default());
             lists.append(values.is_some());
         }
         let values: ArrayRef = Arc::new(lists.finish());
@@ -142,6 +143,12 @@ fn spectra(rows: &[Row<'_>]) -> Vec<Column> {
         list("baseline_spectrum", |capture| &capture.baseline),
         list("reconstruction", |capture| &capture.reconstructed),
         list("deviation", |capture| &capture.deviation),
+        list("rebuilt_spectrum", |capture| {
+            capture
+                .rebuilt
+                .as_ref()
+                .map_or(&[][..], |rebuilt| rebuilt.amplitude.as_slice())
+        }),
     ]
 }
 

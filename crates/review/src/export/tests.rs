@@ -4,7 +4,8 @@ use arrow_array::types::{Float32Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 use tocsin_contracts::incident_review::{
-    Against, Capture, DetectorLevel, FORMAT, Facts, Peers, Phase, Sensor, Spectra, State, Text, Window,
+    Against, Capture, DetectorLevel, FORMAT, Facts, Peers, Phase, Rebuilding, Rebuilt, Sensor, Spectra, State, Text,
+    Window,
 };
 use tocsin_domain::Timestamp;
 
@@ -52,6 +53,20 @@ fn document() -> Document {
         baseline: Vec::new(),
         reconstructed: vec![0.1, 0.2],
         deviation: vec![0.0, 3.25],
+        rebuilt: None,
+    };
+    let thinned = Capture {
+        captured_at: at(0),
+        level: None,
+        observed: Vec::new(),
+        reconstructed: Vec::new(),
+        deviation: Vec::new(),
+        rebuilt: Some(Rebuilt {
+            amplitude: vec![0.1, 0.3],
+            deviation: Vec::new(),
+            error: Some(0.25),
+        }),
+        ..capture.clone()
     };
     Document {
         format: FORMAT.to_owned(),
@@ -113,8 +128,17 @@ fn document() -> Document {
             amplitude_unit: "g".to_owned(),
             bin_centre: vec![100.0, 300.0],
             against: Against::Reconstruction,
-            not_kept: 0,
-            captures: vec![capture],
+            not_kept: 1,
+            rebuilding: vec![Rebuilding {
+                bundle_id: Some(2),
+                model: "dense".to_owned(),
+                spectra: 1,
+                usual_error: Some(0.2),
+                error_space: "standardised_log".to_owned(),
+                error_unknown: String::new(),
+                not_rebuilt: String::new(),
+            }],
+            captures: vec![thinned, capture],
         }),
         peers: Peers::default(),
     }
@@ -126,6 +150,17 @@ fn a_document_is_read_back_from_its_own_text() {
     let back = Document::from_json(&text).unwrap();
     assert_eq!(back, document());
     assert_eq!(back.to_json(), text, "to the byte: its digest is of these");
+}
+
+#[test]
+fn a_document_of_before_spectra_were_rebuilt_is_read_back_to_the_byte() {
+    let mut older = document();
+    let spectra = older.spectra.as_mut().unwrap();
+    spectra.captures.remove(0);
+    spectra.rebuilding.clear();
+    let text = older.to_json();
+    assert!(!text.contains("rebuil"), "what is not there leaves no field: {text}");
+    assert_eq!(Document::from_json(&text).unwrap().to_json(), text);
 }
 
 #[test]
@@ -161,7 +196,7 @@ fn parquet_has_the_same_rows_and_the_spectra() {
     let rows = &batches[0];
     assert_eq!(
         (batches.len(), rows.num_rows(), rows.num_columns()),
-        (1, 3, 19 + 4 * 9 + 4)
+        (1, 3, 20 + 4 * 9 + 5)
     );
     let column = |name: &str| rows.column_by_name(name).unwrap();
     assert_eq!(column("sensor").as_string::<i32>().value(2), "v");
@@ -174,6 +209,10 @@ fn parquet_has_the_same_rows_and_the_spectra() {
     let spectrum = spectra.value(1);
     assert_eq!(spectrum.as_primitive::<Float32Type>().values(), &[0.1, 0.7]);
     assert!(column("baseline_spectrum").is_null(1));
+    let rebuilt = column("rebuilt_spectrum").as_list::<i32>();
+    assert!(rebuilt.is_null(1), "what was observed is not rebuilt");
+    assert_eq!(rebuilt.value(0).as_primitive::<Float32Type>().values(), &[0.1, 0.3]);
+    assert_eq!(column("rebuilt_error").as_primitive::<Float32Type>().value(0), 0.25);
     assert_eq!(metadata["tocsin.review_digest"], "ab12");
     assert_eq!(metadata["tocsin.bin_centre"], "[100.0,300.0]");
     assert_eq!(metadata["tocsin.deviation_from"], "reconstruction");

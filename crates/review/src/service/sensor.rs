@@ -9,10 +9,11 @@ use tocsin_contracts::scorer::v1::scorer_service_client::ScorerServiceClient;
 use tocsin_contracts::scorer::v1::{ReconstructRequest, ReconstructResponse};
 use tocsin_contracts::time;
 use tocsin_corpus::archive::Columns;
-use tocsin_domain::{BundleId, Codec, OperatingState, Scope, SensorId, SeverityZones, Verdict};
+use tocsin_domain::{BundleId, Codec, OperatingState, Scope, SensorId, SeverityZones, Timestamp, Verdict};
 use tocsin_store::reading::{FullReading, SpectrumColumn, StoredReading};
 use tonic::{Response, Status};
 
+use super::rebuilt::counted;
 use super::{Service, count};
 use crate::channel::Channel;
 use crate::period::{Asked, Period};
@@ -41,32 +42,45 @@ impl Service {
         let sensor = channel.listing.sensor.id;
         let newest = self.archive.reading(scope, sensor, None).await?;
         let newest = newest.map(|newest| newest.stored.key.captured_at);
-        let spectra = match ends.complete(newest, self.config.default_period()) {
+        let (spectra, thinned) = match ends.complete(newest, self.config.default_period()) {
             Some(period) => self.spectra(scope, sensor, period, columns).await?,
-            None => Vec::new(),
+            None => Default::default(),
         };
         let codec = Codec::for_spec(&channel.spec);
-        let mut amplitude = Vec::with_capacity(spectra.len() * usize::from(channel.spec.bins));
+        let mut shown: BTreeMap<Timestamp, (Vec<f32>, bool)> = BTreeMap::new();
         for column in &spectra {
-            amplitude.extend(channel.decode(&codec, &column.spectrum)?);
+            let amplitude = channel.decode(&codec, &column.spectrum)?;
+            shown.insert(column.captured_at, (amplitude, false));
         }
+        let mut rebuilding = Vec::new();
+        if asked.with_rebuilt {
+            let thinned: Vec<&FullReading> = thinned.iter().collect();
+            let made = self.decode_latents(&channel, &thinned).await?;
+            rebuilding = counted(&made).into_iter().map(Into::into).collect();
+            let made = thinned.iter().zip(made).filter(|(_, made)| !made.amplitude.is_empty());
+            shown.extend(made.map(|(reading, made)| (reading.stored.key.captured_at, (made.amplitude, true))));
+        }
+        let rebuilt: Vec<bool> = shown.values().map(|(_, rebuilt)| *rebuilt).collect();
         Ok(v1::GetSpectrogramResponse {
-            at: spectra.iter().map(|column| time::to_wire(column.captured_at)).collect(),
-            amplitude,
+            at: shown.keys().copied().map(time::to_wire).collect(),
+            amplitude: shown.into_values().flat_map(|(amplitude, _)| amplitude).collect(),
             bin_centre: channel.bin_centres(),
             axis_unit: channel.spec.axis.unit().to_owned(),
             amplitude_unit: channel.spec.canonical_unit().to_owned(),
+            rebuilt: if rebuilt.contains(&true) { rebuilt } else { Vec::new() },
+            rebuilding,
         })
     }
 
-    /// Spectra of a period, hot and archived: the first of each of `columns` equal intervals that has one.
+    /// Spectra of a period, hot and archived: the first of each of `columns` equal intervals that has one. Of intervals that
+    /// have none, the first archived reading.
     async fn spectra(
         &self,
         scope: &Scope,
         sensor: SensorId,
         period: Period,
         columns: u32,
-    ) -> Result<Vec<SpectrumColumn>, Error> {
+    ) -> Result<(Vec<SpectrumColumn>, Vec<FullReading>), Error> {
         let ends = (period.from, period.to);
         let hot = self.store.spectra_range(scope, sensor, ends, columns).await?;
         let mut first: BTreeMap<i64, SpectrumColumn> = BTreeMap::new();
@@ -78,18 +92,29 @@ impl Service {
             }
         };
         hot.into_iter().for_each(&mut take);
+        let mut thinned: BTreeMap<i64, FullReading> = BTreeMap::new();
         let mut cold = self.archive.readings(scope, vec![sensor], ends, Columns::All).await?;
         while let Some(readings) = cold.next().await? {
-            let kept = readings.into_iter().filter_map(|reading| {
-                Some(SpectrumColumn {
-                    captured_at: reading.stored.key.captured_at,
-                    spectrum: reading.spectrum?,
-                    condition: reading.condition,
-                })
-            });
-            kept.for_each(&mut take);
+            for reading in readings {
+                let captured_at = reading.stored.key.captured_at;
+                let condition = reading.condition;
+                match reading.spectrum {
+                    Some(spectrum) => take(SpectrumColumn {
+                        captured_at,
+                        spectrum,
+                        condition,
+                    }),
+                    // They come in order of capture.
+                    None => drop(
+                        thinned
+                            .entry(period.rounded_interval(captured_at, columns))
+                            .or_insert(reading),
+                    ),
+                }
+            }
         }
-        Ok(first.into_values().collect())
+        thinned.retain(|interval, _| !first.contains_key(interval));
+        Ok((first.into_values().collect(), thinned.into_values().collect()))
     }
 
     pub(super) async fn verdict(
@@ -101,13 +126,18 @@ impl Service {
         let channel = self.channel(scope, &asked.site, &asked.machine, &asked.sensor).await?;
         let sensor = channel.listing.sensor.id;
         let found = self.archive.reading(scope, sensor, at).await?;
+        let found = found.ok_or_else(|| Error::NoReading { sensor: channel.path() })?;
+        let from_latent = match &found.spectrum {
+            Some(_) => None,
+            None => self.decode_latents(&channel, &[&found]).await?.pop(),
+        };
         let FullReading {
             stored,
             condition,
             spectrum,
             overall,
             ..
-        } = found.ok_or_else(|| Error::NoReading { sensor: channel.path() })?;
+        } = found;
         let observed = match &spectrum {
             Some(spectrum) => channel.decode(&Codec::for_spec(&channel.spec), spectrum)?,
             None => Vec::new(),
@@ -150,6 +180,7 @@ impl Service {
             rpm: condition.rpm,
             load: condition.load,
             overall: overall::values(&channel.spec, &overall, &zones),
+            rebuilt: from_latent.map(Into::into),
         })
     }
 

@@ -42,11 +42,16 @@ impl Stage {
         residuals[OPENED as usize..CLOSED as usize].fill(20.0);
         residuals[250] = 30.0;
         self.read(0, &residuals).await;
+        self.opened(OPENED).await
+    }
+
+    /// An incident that opened then.
+    pub(crate) async fn opened(&self, second: u64) -> IncidentId {
         let new = NewIncident {
             machine: self.sensor.machine,
             severity: Severity::Page,
-            opened_at: at(OPENED),
-            paged_at: Some(at(OPENED + 10)),
+            opened_at: at(second),
+            paged_at: Some(at(second + 10)),
             deciding_sensor: self.sensor.id,
             deciding_detector: Detector::Residual,
             level: Level(3.0),
@@ -61,8 +66,12 @@ impl Stage {
     }
 
     async fn close(&self, id: IncidentId) {
+        self.closed(id, CLOSED).await;
+    }
+
+    pub(crate) async fn closed(&self, id: IncidentId, second: u64) {
         let mut incident = self.store.incident_get(&Scope::All, id).await.unwrap().incident;
-        incident.state = IncidentState::ReturnedUnacknowledged { at: at(CLOSED) };
+        incident.state = IncidentState::ReturnedUnacknowledged { at: at(second) };
         let mut transaction = self.store.begin().await.unwrap();
         incident_update(&mut transaction, &incident).await.unwrap();
         transaction.commit().await.unwrap();
@@ -129,7 +138,11 @@ fn reopen(id: IncidentId, reason: &str) -> v1::ReopenIncidentReviewRequest {
     }
 }
 
-async fn review(client: &mut Client, id: IncidentId, version: u32) -> (v1::GetIncidentReviewResponse, Document) {
+pub(crate) async fn review(
+    client: &mut Client,
+    id: IncidentId,
+    version: u32,
+) -> (v1::GetIncidentReviewResponse, Document) {
     let answer = client
         .get_incident_review(asked(id, version))
         .await

@@ -1,4 +1,6 @@
 //! How far each bin is from what is expected of it, over time: before the incident and in it.
+//!
+//! Where a spectrum is not kept, one rebuilt from its latent is drawn as a grey hatch; the table of bins knows nothing of it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +22,15 @@ const FULL_SCALES: f32 = 8.0;
 /// Above, and below what is expected; the fainter the nearer, so that the page's own colour shows what is as expected.
 const ABOVE: [u8; 3] = [214, 64, 32];
 const BELOW: [u8; 3] = [24, 110, 196];
+/// Of what is rebuilt, above and below alike.
+const REBUILT: [u8; 3] = [128, 128, 128];
+
+/// A capture in the image.
+struct Column<'a> {
+    place: f64,
+    deviation: &'a [f32],
+    rebuilt: bool,
+}
 
 pub(super) fn section(document: &Document, marks: &[Mark]) -> Markup {
     let drawn = document
@@ -33,7 +44,7 @@ pub(super) fn section(document: &Document, marks: &[Mark]) -> Markup {
                 @if let Some(spectra) = &document.spectra { p.sub { (spectra.sensor) ", " (from(spectra.against)) } }
             }
             @match (&drawn, &document.spectra) {
-                (Some(chart), Some(spectra)) => { (chart) (top(spectra)) },
+                (Some(chart), Some(spectra)) => { (chart) @if !deviating(spectra).is_empty() { (top(spectra)) } },
                 _ => p.none { "No deviations: no spectra are kept of this time, or there is neither a baseline nor a model to hold them against." },
             }
             p.caution { "High deviation is correlation, not a diagnosis: it says where the machine is unlike its healthy self, not why." }
@@ -58,14 +69,32 @@ fn deviating(spectra: &Spectra) -> Vec<&Capture> {
     spectra.captures.iter().filter(whole).collect()
 }
 
+/// The same, with those that are rebuilt.
+fn columns(spectra: &Spectra, axis: TimeAxis) -> Vec<Column<'_>> {
+    let bins = spectra.bin_centre.len();
+    let column = |capture: &'_ Capture| axis.x(capture.captured_at);
+    let all = spectra.captures.iter().map(|capture| match &capture.rebuilt {
+        Some(rebuilt) => (column(capture), &rebuilt.deviation, true),
+        None => (column(capture), &capture.deviation, false),
+    });
+    let whole = all.filter(|(_, deviation, _)| deviation.len() == bins && bins > 0);
+    whole
+        .map(|(place, deviation, rebuilt)| Column {
+            place,
+            deviation,
+            rebuilt,
+        })
+        .collect()
+}
+
 fn chart(document: &Document, spectra: &Spectra, marks: &[Mark]) -> Option<Markup> {
-    let captures = deviating(spectra);
-    if captures.is_empty() {
+    let axis = TimeAxis::of(&document.window);
+    let columns = columns(spectra, axis);
+    if columns.is_empty() {
         return None;
     }
-    let axis = TimeAxis::of(&document.window);
-    let full = full_colour(spectra.against, &captures);
-    let image = STANDARD.encode(image(&captures, axis, full));
+    let full = full_colour(spectra.against, &deviating(spectra));
+    let image = STANDARD.encode(image(&columns, full));
     let (low, high) = (spectra.bin_centre.first()?, spectra.bin_centre.last()?);
     let side = (0..=4).map(|nth| {
         let place = f64::from(nth) / 4.0;
@@ -87,6 +116,9 @@ fn chart(document: &Document, spectra: &Spectra, marks: &[Mark]) -> Option<Marku
         div.chart-foot {
             span.key.scale { "−" (most) svg.heat viewBox="0 0 180 10" preserveAspectRatio="none" aria-hidden="true" { (scale()) } "+" (most) " and more" }
             span { "Frequency in " (spectra.axis_unit) " up the side. Above what is expected is red, below is blue, as expected has no colour." }
+            @if columns.iter().any(|column| column.rebuilt) {
+                span.rebuilt { "Hatched grey is rebuilt from latents, above and below alike, where the spectra are not kept: it is not evidence, and not in the table." }
+            }
         }
     })
 }
@@ -129,26 +161,38 @@ fn colour(deviation: f32, full: f32) -> [u8; 4] {
     [red, green, blue, (255.0 * strength.powf(0.8)) as u8]
 }
 
+/// The same in grey, and only in stripes.
+fn hatched(deviation: f32, full: f32, (row, column): (usize, usize)) -> [u8; 4] {
+    let [.., alpha] = colour(deviation, full);
+    let [red, green, blue] = REBUILT;
+    [red, green, blue, if (row + column) % 4 < 2 { alpha } else { 0 }]
+}
+
 /// The highest frequency on top. A column has the colours of the capture before it, for as long as captures usually stand apart.
-fn image(captures: &[&Capture], axis: TimeAxis, full: f32) -> Vec<u8> {
+fn image(captures: &[Column<'_>], full: f32) -> Vec<u8> {
     let bins = captures[0].deviation.len();
     let size = bins.div_ceil(ROWS);
     let rows = bins.div_ceil(size);
-    let places: Vec<f64> = captures.iter().map(|capture| axis.x(capture.captured_at)).collect();
-    let mut apart: Vec<f64> = places.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut apart: Vec<f64> = captures.windows(2).map(|pair| pair[1].place - pair[0].place).collect();
     apart.sort_by(f64::total_cmp);
     let usual = apart.get(apart.len() / 2).copied().unwrap_or(SIDE / 50.0);
     let longest = (3.0 * usual).max(SIDE / COLUMNS as f64);
     let mut pixels = vec![[0; 4]; rows * COLUMNS];
     for column in 0..COLUMNS {
         let x = (column as f64 + 0.5) * SIDE / COLUMNS as f64;
-        let after = places.partition_point(|place| *place <= x);
-        let Some(nearest) = after.checked_sub(1).filter(|nth| x - places[*nth] <= longest) else {
+        let after = captures.partition_point(|capture| capture.place <= x);
+        let nearest = after.checked_sub(1).map(|nth| &captures[nth]);
+        let Some(nearest) = nearest.filter(|nearest| x - nearest.place <= longest) else {
             continue;
         };
-        for (row, pooled) in captures[nearest].deviation.chunks(size).enumerate() {
+        for (row, pooled) in nearest.deviation.chunks(size).enumerate() {
             let farthest = pooled.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
-            pixels[(rows - 1 - row) * COLUMNS + column] = colour(farthest.unwrap_or_default(), full);
+            let (farthest, row) = (farthest.unwrap_or_default(), rows - 1 - row);
+            pixels[row * COLUMNS + column] = if nearest.rebuilt {
+                hatched(farthest, full, (row, column))
+            } else {
+                colour(farthest, full)
+            };
         }
     }
     png::rgba(COLUMNS, &pixels)
@@ -203,6 +247,8 @@ mod tests {
         assert_eq!(colour(0.0, 8.0)[3], 0);
         assert_eq!(colour(9.0, 8.0), [ABOVE[0], ABOVE[1], ABOVE[2], 255]);
         assert_eq!(colour(-8.0, 8.0), [BELOW[0], BELOW[1], BELOW[2], 255]);
+        assert_eq!(hatched(9.0, 8.0, (0, 0)), [128, 128, 128, 255]);
+        assert_eq!(hatched(-9.0, 8.0, (1, 2)), [128, 128, 128, 0], "a stripe between");
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(Vec::new()), None);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tocsin_contracts::incident_review::{Against, Capture, Phase, Spectra};
+use tocsin_contracts::incident_review::{Against, Capture, Phase, Rebuilt, Spectra};
 use tocsin_corpus::archive::Columns;
 use tocsin_domain::{BundleId, CanonicalSpectrum, Codec, Condition, Level, Scope, SensorId, Timestamp};
 use tocsin_store::incident::IncidentListing;
@@ -13,6 +13,8 @@ use super::readings::Readings;
 use crate::Error;
 use crate::channel::Channel;
 use crate::levels::Judged;
+use crate::record::Material;
+use crate::service::rebuilt::counted;
 
 /// The most spectra, and the most amplitudes in them.
 const MOST: usize = 96;
@@ -41,20 +43,31 @@ impl Service {
             .iter()
             .map(|one| (judged[*one].reading.key.captured_at, judged[*one].level()))
             .collect();
+        let (found, thinned): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            found.into_iter().partition(|(_, reading)| reading.spectrum.is_some());
         let not_kept = times.len() - found.len();
         let rebuilt = self.rebuilt(&channel, &found).await;
         let mut material = self.material();
+        let of = |reading: &FullReading| {
+            let at = reading.stored.key.captured_at;
+            Capture {
+                captured_at: at,
+                phase: Phase::of(at, listing.incident.opened_at, listing.incident.closed_at()),
+                level: levels.get(&at).copied().flatten().map(|level| level.0),
+                rpm: reading.condition.rpm,
+                load: reading.condition.load,
+                observed: Vec::new(),
+                baseline: Vec::new(),
+                reconstructed: Vec::new(),
+                deviation: Vec::new(),
+                rebuilt: None,
+            }
+        };
         let (codec, mut captures) = (Codec::for_spec(&channel.spec), Vec::with_capacity(found.len()));
         for (at, reading) in &found {
             let Some(spectrum) = &reading.spectrum else { continue };
             let observed = channel.decode(&codec, spectrum)?;
-            let (baseline, deviation) = match reading.stored.baseline {
-                Some(id) => {
-                    let against = material.baseline(scope, id).await?;
-                    held_against(&against, &observed, reading.condition)
-                }
-                None => Default::default(),
-            };
+            let (baseline, deviation) = against(&mut material, scope, reading, &observed).await?;
             let (reconstructed, bin_error) = rebuilt.get(at).cloned().unwrap_or_default();
             let deviation = if deviation.is_empty() {
                 signed_roots(&observed, &reconstructed, &bin_error)
@@ -62,30 +75,47 @@ impl Service {
                 deviation
             };
             captures.push(Capture {
-                captured_at: *at,
-                phase: Phase::of(*at, listing.incident.opened_at, listing.incident.closed_at()),
-                level: levels.get(at).copied().flatten().map(|level| level.0),
-                rpm: reading.condition.rpm,
-                load: reading.condition.load,
                 observed,
                 baseline,
                 reconstructed,
                 deviation,
+                ..of(reading)
             });
         }
-        let against = one_kind(&mut captures);
+        let thinned: Vec<&FullReading> = thinned.values().collect();
+        let made = self.decode_latents(&channel, &thinned).await?;
+        let rebuilding = counted(&made);
+        for (reading, made) in thinned.into_iter().zip(made) {
+            if made.amplitude.is_empty() {
+                continue;
+            }
+            let (baseline, deviation) = against(&mut material, scope, reading, &made.amplitude).await?;
+            let rebuilt = Rebuilt {
+                amplitude: made.amplitude,
+                deviation,
+                error: made.error,
+            };
+            captures.push(Capture {
+                baseline,
+                rebuilt: Some(rebuilt),
+                ..of(reading)
+            });
+        }
+        captures.sort_by_key(|capture| capture.captured_at);
+        let kind = one_kind(&mut captures);
         Ok(Some(Spectra {
             sensor: sensor.to_owned(),
             axis_unit: channel.spec.axis.unit().to_owned(),
             amplitude_unit: channel.spec.canonical_unit().to_owned(),
             bin_centre: channel.bin_centres(),
-            against,
+            against: kind,
             not_kept: not_kept as u32,
+            rebuilding,
             captures,
         }))
     }
 
-    /// Those of a sensor's readings whose spectra are kept, hot or archived.
+    /// A sensor's readings at these times, hot or archived, with their spectra where those are kept.
     async fn full_readings(
         &self,
         scope: &Scope,
@@ -95,7 +125,7 @@ impl Service {
         let mut found = BTreeMap::new();
         for at in times {
             let hot = self.store.reading_get(scope, sensor, Some(*at)).await?;
-            if let Some(hot) = hot.filter(|hot| hot.stored.key.captured_at == *at && hot.spectrum.is_some()) {
+            if let Some(hot) = hot.filter(|hot| hot.stored.key.captured_at == *at) {
                 found.insert(*at, hot);
             }
         }
@@ -107,7 +137,7 @@ impl Service {
                 let wanted = archived
                     .into_iter()
                     .map(|reading| (reading.stored.key.captured_at, reading));
-                found.extend(wanted.filter(|(at, reading)| missing.contains(at) && reading.spectrum.is_some()));
+                found.extend(wanted.filter(|(at, _)| missing.contains(at)));
             }
         }
         Ok(found)
@@ -191,6 +221,22 @@ fn held_against(
     (amplitudes, deviation.into_iter().map(rounded).collect())
 }
 
+/// The same of a reading and its own baseline; nothing without one.
+async fn against(
+    material: &mut Material,
+    scope: &Scope,
+    reading: &FullReading,
+    amplitude: &[f32],
+) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    match reading.stored.baseline {
+        Some(id) => {
+            let baseline = material.baseline(scope, id).await?;
+            Ok(held_against(&baseline, amplitude, reading.condition))
+        }
+        None => Ok(Default::default()),
+    }
+}
+
 /// The root of each bin's squared error, below zero where the model sees more than there is.
 fn signed_roots(observed: &[f32], reconstructed: &[f32], squared: &[f32]) -> Vec<f32> {
     let both = observed.iter().zip(reconstructed).zip(squared);
@@ -204,14 +250,17 @@ fn rounded(deviation: f32) -> f32 {
 }
 
 /// Deviations of two kinds are not held beside each other: a baseline's stay where more captures have one, and where the others
-/// have none.
+/// have none. What is rebuilt has no say in it, unless nothing else is there.
 fn one_kind(captures: &mut [Capture]) -> Against {
-    let with_baseline = captures.iter().filter(|capture| !capture.baseline.is_empty()).count();
-    let rebuilt = captures
-        .iter()
+    let observed = || captures.iter().filter(|capture| capture.rebuilt.is_none());
+    let with_baseline = observed().filter(|capture| !capture.baseline.is_empty()).count();
+    let against_model = observed()
         .filter(|capture| capture.baseline.is_empty() && !capture.deviation.is_empty())
         .count();
-    let against = match (with_baseline, rebuilt) {
+    let of_rebuilt = captures.iter().filter_map(|capture| capture.rebuilt.as_ref());
+    let any_rebuilt = of_rebuilt.into_iter().any(|rebuilt| !rebuilt.deviation.is_empty());
+    let against = match (with_baseline, against_model) {
+        (0, 0) if any_rebuilt => Against::Baseline,
         (0, 0) => Against::Nothing,
         (with, without) if with >= without => Against::Baseline,
         _ => Against::Reconstruction,
@@ -219,6 +268,9 @@ fn one_kind(captures: &mut [Capture]) -> Against {
     for capture in captures {
         if capture.baseline.is_empty() == (against == Against::Baseline) {
             capture.deviation.clear();
+        }
+        if let Some(rebuilt) = capture.rebuilt.as_mut().filter(|_| against != Against::Baseline) {
+            rebuilt.deviation.clear();
         }
     }
     against
@@ -255,6 +307,7 @@ mod tests {
             baseline: baseline.to_vec(),
             reconstructed: Vec::new(),
             deviation: deviation.to_vec(),
+            rebuilt: None,
         };
         let mut mixed = [capture(&[1.0], &[2.0]), capture(&[1.0], &[2.0]), capture(&[], &[3.0])];
         assert_eq!(one_kind(&mut mixed), Against::Baseline);
@@ -263,6 +316,28 @@ mod tests {
         assert_eq!(one_kind(&mut rebuilt), Against::Reconstruction);
         assert_eq!(rebuilt[0].deviation, [3.0]);
         assert_eq!(one_kind(&mut [capture(&[], &[])]), Against::Nothing);
+        let thinned = || Capture {
+            observed: Vec::new(),
+            rebuilt: Some(Rebuilt {
+                amplitude: vec![1.0],
+                deviation: vec![4.0],
+                error: None,
+            }),
+            ..capture(&[1.0], &[])
+        };
+        let mut some = [thinned(), thinned(), capture(&[], &[3.0])];
+        assert_eq!(
+            one_kind(&mut some),
+            Against::Reconstruction,
+            "what is rebuilt has no say"
+        );
+        assert!(
+            some[0]
+                .rebuilt
+                .as_ref()
+                .is_some_and(|rebuilt| rebuilt.deviation.is_empty())
+        );
+        assert_eq!(one_kind(&mut [thinned(), capture(&[], &[])]), Against::Baseline);
         let signed = signed_roots(&[1.0, 3.0], &[2.0, 1.0], &[4.0, 9.0]);
         assert_eq!(signed, [-2.0, 3.0]);
     }
