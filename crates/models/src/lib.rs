@@ -39,7 +39,7 @@ pub use decoder::Decoder;
 pub use detectors::{ClassDetectors, DetectorScratch};
 pub use error::{BundleError, NetworkError, StoreError};
 pub use held_out::{HeldOut, HeldOutRow};
-pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Variant};
+pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, Selection, TargetSpace, Variant};
 pub use objective::Objective;
 pub use objects::Objects;
 pub use scoring::{Against, CodedRows, SensorBaseline};

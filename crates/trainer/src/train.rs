@@ -347,6 +347,7 @@ fn lineage(request: &TrainRequest<'_>) -> Lineage {
     let counts = [("train", request.train.len()), ("cal", request.calibration.len())];
     Lineage {
         corpora: request.corpora.clone(),
+        selection: request.train.selection().cloned(),
         rows_by_split: counts.map(|(split, rows)| (split.to_owned(), rows as u64)).into(),
         sensors,
         seed: request.seed,
