@@ -17,7 +17,7 @@ use tocsin_models::{
 
 use self::model::{Model, Work};
 use crate::export::Preprocessing;
-use crate::fit::{FitOptions, Progress};
+use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
 use crate::suspects::{self, Suspect};
 use crate::training_set::TrainingSet;
 
@@ -84,6 +84,9 @@ pub enum TrainError {
     /// The network never got better than nothing.
     #[error("training diverged: no epoch gave a finite error on the rows held out")]
     Diverged,
+    /// A checkpoint can't be kept, or not be gone on from.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
     /// A detector can't be fitted.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -96,6 +99,15 @@ pub enum TrainError {
     /// What was written can't be read back.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl From<Stopped> for TrainError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::BrokenOff => Self::BrokenOff,
+            Stopped::Checkpoint(error) => Self::Checkpoint(error),
+        }
+    }
 }
 
 /// Values in a latent unless told otherwise: 12 for 64 bins, in proportion, from 8 to 48.
@@ -119,12 +131,22 @@ pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> 
 /// and Sanghavi 2019).
 pub fn train_until(
     request: &TrainRequest<'_>,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Trained, TrainError> {
+    train_resumably(request, None, progress)
+}
+
+/// The same, with checkpoints of the network, from which it may go on. What is computed and not trained has none.
+pub fn train_resumably(
+    request: &TrainRequest<'_>,
+    checkpoints: Option<&Checkpoints>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let latent = check(request)?;
     let trim = request.options.map_or(0.0, |options| options.trim);
+    let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
     let archive = if trim > 0.0 && request.variant != Variant::Foreign {
-        let first = fit_model(request, latent, &mut progress)?;
+        let first = fit_model(request, latent, round(0), &mut progress)?;
         let kept = suspects::cheapest(&errors(request.train, &first.autoencoder, latent)?, 1.0 - trim);
         let train = &request.train.select(&kept);
         fit_bundle(
@@ -133,10 +155,11 @@ pub fn train_until(
                 ..request.clone()
             },
             latent,
+            round(1),
             progress,
         )?
     } else {
-        fit_bundle(request, latent, progress)?
+        fit_bundle(request, latent, round(0), progress)?
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -159,6 +182,7 @@ fn errors(set: &TrainingSet, autoencoder: &[u8], latent: u16) -> Result<Vec<f32>
 fn fit_model(
     request: &TrainRequest<'_>,
     latent: u16,
+    kept: Option<(&Checkpoints, u32)>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Model, TrainError> {
     let spec = request.train.spec();
@@ -171,6 +195,7 @@ fn fit_model(
         request,
         options,
         latent: latent.into(),
+        kept,
         log: Rows::new(&log, bins)?,
         split: request.train.split_in_time(options.held_out_share),
         preprocessing: Preprocessing {
@@ -189,9 +214,10 @@ fn fit_model(
 fn fit_bundle(
     request: &TrainRequest<'_>,
     latent: u16,
+    kept: Option<(&Checkpoints, u32)>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<BundleArchive, TrainError> {
-    let model = fit_model(request, latent, progress)?;
+    let model = fit_model(request, latent, kept, progress)?;
     let spec = request.train.spec();
     let (s0, bins, variant) = (spec.canonical_s0(), request.train.bins(), request.variant);
     let detectors = ClassDetectors::fit(

@@ -8,7 +8,7 @@ use tocsin_models::{Metrics, Network, Objective, Variant};
 
 use super::{Foreign, TrainError, TrainRequest};
 use crate::export::{self, Preprocessing};
-use crate::fit::{self, FitOptions, Progress};
+use crate::fit::{self, Checkpoints, FitOptions, Progress};
 use crate::linear::{self, standardised};
 use crate::network::{Kind, Shape};
 
@@ -17,6 +17,8 @@ pub(super) struct Work<'a> {
     pub(super) request: &'a TrainRequest<'a>,
     pub(super) options: FitOptions,
     pub(super) latent: usize,
+    /// Where checkpoints are kept, and the round this is.
+    pub(super) kept: Option<(&'a Checkpoints, u32)>,
     /// Log spectra of the rows to learn from.
     pub(super) log: Rows<'a>,
     /// Places of the rows to search on, and of those held out.
@@ -91,7 +93,7 @@ impl Work<'_> {
             bins,
             latent: self.latent,
         };
-        let fitted = fit::fit(shape, &rows, self.options, self.request.seed, progress).ok_or(TrainError::BrokenOff)?;
+        let fitted = fit::fit(shape, &rows, (self.options, self.request.seed), self.kept, progress)?;
         let metrics = fitted.metrics;
         if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
             return Err(TrainError::Diverged);
