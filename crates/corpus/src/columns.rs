@@ -43,7 +43,7 @@ impl<'a> Columns<'a> {
         };
         Ok(Self {
             sensor: Text::of("sensor", required("sensor")?)?,
-            captured_at: Times::of(required("captured_at")?)?,
+            captured_at: Times::of("captured_at", required("captured_at")?)?,
             bins: Bins::of(required("bins")?)?,
             rpm: numbers("rpm")?,
             load: numbers("load")?,
@@ -71,7 +71,7 @@ pub(crate) enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    fn of(column: &'static str, array: &'a ArrayRef) -> Result<Self, Fault> {
+    pub(crate) fn of(column: &'static str, array: &'a ArrayRef) -> Result<Self, Fault> {
         match array.data_type() {
             DataType::Null => Ok(Self::Absent),
             DataType::Utf8 => Ok(Self::Small(array.as_string())),
@@ -144,17 +144,18 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// The column of capture times. Without a time zone they are taken as UTC.
+/// A column of times. Without a time zone they are taken as UTC.
 pub(crate) struct Times<'a> {
+    column: &'static str,
     array: &'a dyn Array,
     ticks: &'a [i64],
     unit: TimeUnit,
 }
 
 impl<'a> Times<'a> {
-    fn of(array: &'a ArrayRef) -> Result<Self, Fault> {
+    pub(crate) fn of(column: &'static str, array: &'a ArrayRef) -> Result<Self, Fault> {
         let DataType::Timestamp(unit, _) = array.data_type() else {
-            return Err(wrong_type("captured_at", "a timestamp", array.data_type()));
+            return Err(wrong_type(column, "a timestamp", array.data_type()));
         };
         let ticks: &[i64] = match unit {
             TimeUnit::Second => array.as_primitive::<TimestampSecondType>().values(),
@@ -163,6 +164,7 @@ impl<'a> Times<'a> {
             TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().values(),
         };
         Ok(Self {
+            column,
             array,
             ticks,
             unit: *unit,
@@ -171,8 +173,8 @@ impl<'a> Times<'a> {
 
     /// The time of `row`, cut to microseconds.
     pub(crate) fn get(&self, row: usize) -> Result<Timestamp, Fault> {
-        if self.array.is_null(row) {
-            return Err(Fault::new("captured_at", "is null"));
+        if self.is_null(row) {
+            return Err(Fault::new(self.column, "is null"));
         }
         let ticks = self.ticks[row];
         let micros = match self.unit {
@@ -184,7 +186,12 @@ impl<'a> Times<'a> {
         micros
             .filter(|micros| (Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros()).contains(micros))
             .map(Timestamp::from_micros)
-            .ok_or_else(|| Fault::new("captured_at", format!("{ticks} lies outside the years 1 to 9999")))
+            .ok_or_else(|| Fault::new(self.column, format!("{ticks} lies outside the years 1 to 9999")))
+    }
+
+    /// Whether there is no time in `row`.
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.array.is_null(row)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of one file, batch by batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,15 @@ use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::columns::{Columns, NAMES};
+use crate::columns::{Columns, NAMES, Text};
 use crate::error::Fault;
 use crate::{Error, Filter, Row, SensorName};
 
 /// Rows in memory at a time.
 const BATCH_ROWS: usize = 1024;
+
+/// Names looked at at a time, where nothing else of a row is read.
+const NAME_ROWS: usize = 65_536;
 
 /// Streams the rows of one file in file order. Memory is bounded by one row group's column pages and 1,024 rows. The
 /// iterator ends after its first error.
@@ -221,6 +224,45 @@ pub fn read_all<P: AsRef<Path>>(
         progress(at);
     }
     Ok(kept)
+}
+
+/// The sensors that have rows in any of the files; no other column is read.
+pub fn sensors<P: AsRef<Path>>(files: &[P]) -> Result<BTreeSet<SensorName>, Error> {
+    let mut found = BTreeSet::new();
+    for path in files {
+        let path = path.as_ref();
+        let parquet = |source| Error::Parquet {
+            path: path.to_path_buf(),
+            source,
+        };
+        let file = File::open(path).map_err(|source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["sensor"]);
+        let batches = builder.with_projection(mask).with_batch_size(NAME_ROWS).build();
+        let mut last = String::new();
+        let mut read: u64 = 0;
+        for batch in batches.map_err(parquet)? {
+            let batch = batch.map_err(|source| parquet(source.into()))?;
+            let column = batch.column_by_name("sensor");
+            let column = column.ok_or_else(|| Fault::new("sensor", "is missing").in_file(path.to_path_buf()))?;
+            let names = Text::of("sensor", column).map_err(|fault| fault.in_file(path.to_path_buf()))?;
+            for (row, name) in (0..batch.num_rows()).filter_map(|row| names.get(row).map(|name| (row, name))) {
+                // Rows of one sensor mostly follow each other.
+                if name != last {
+                    let sensor = SensorName::parse(name).map_err(|invalid| {
+                        Fault::new("sensor", invalid.reason).in_row(path.to_path_buf(), read + row as u64)
+                    })?;
+                    found.insert(sensor);
+                    name.clone_into(&mut last);
+                }
+            }
+            read += batch.num_rows() as u64;
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

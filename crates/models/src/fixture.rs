@@ -105,6 +105,7 @@ pub(crate) fn detectors() -> ClassDetectors {
 
 pub(crate) fn parts() -> BundleParts {
     let lineage = Lineage {
+        selection: None,
         corpora: Vec::new(),
         rows_by_split: [("train".to_owned(), 300)].into(),
         sensors: vec!["plant/mill/x".to_owned()],

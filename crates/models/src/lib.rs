@@ -42,7 +42,7 @@ pub use decoder::Decoder;
 pub use detectors::{ClassDetectors, DetectorScratch};
 pub use error::{BundleError, NetworkError, StoreError};
 pub use held_out::{HeldOut, HeldOutRow};
-pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, TargetSpace, Temporal, Variant};
+pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, Selection, TargetSpace, Temporal, Variant};
 pub use objective::Objective;
 pub use objects::Objects;
 pub use residual::Residual;

@@ -5,6 +5,7 @@
 mod accounts;
 mod archive;
 mod audit;
+mod choice;
 mod config;
 mod corpora;
 #[cfg(feature = "trainer")]

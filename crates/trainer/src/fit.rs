@@ -1,6 +1,7 @@
 //! The training loop: Adam with weight decay on the squared error and what the objective adds, stopped where healthy rows that were held out
 //! stop getting better, and then once more on all rows.
 
+mod checkpoint;
 mod corruption;
 mod loss;
 mod run;
@@ -9,9 +10,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 use tocsin_models::{Metrics, Objective, Variant};
 
 use crate::network::{Autoencoder, Shape};
+pub use checkpoint::{CheckpointError, Checkpoints};
+use checkpoint::{Keeper, Position, Snapshot};
 use run::{Epoch, Run};
 
 /// Times that a divergence which silenced the latents is given less weight, and the factor.
@@ -90,7 +94,8 @@ impl FitOptions {
 }
 
 /// What is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Finding the number of epochs after which held-out rows stop getting better.
     Search,
@@ -201,6 +206,21 @@ pub(crate) struct Fitted {
     pub(crate) metrics: Metrics,
 }
 
+/// Why there is no network.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// Whoever asked broke it off.
+    BrokenOff,
+    /// Its checkpoint can't be kept, or not be gone on from.
+    Checkpoint(CheckpointError),
+}
+
+impl From<CheckpointError> for Stopped {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error)
+    }
+}
+
 /// Trains a network: first without the rows held out, to find the number of epochs, then anew, from the same weights, on
 /// all rows.
 ///
@@ -210,26 +230,46 @@ pub(crate) struct Fitted {
 /// A variational network whose divergence has silenced its latents (KL collapse) is trained again with a quarter of the
 /// weight, three times at most; how often is among the figures.
 ///
-/// Nothing when `progress`, which hears of every epoch, breaks it off.
+/// `kept` says where checkpoints of it are, and of which round. `progress` hears of every epoch, and may break it off.
 pub(crate) fn fit(
     shape: Shape<'_>,
     rows: &Rows,
-    options: FitOptions,
-    seed: u64,
+    (options, seed): (FitOptions, u64),
+    kept: Option<(&Checkpoints, u32)>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Option<Fitted> {
+) -> Result<Fitted, Stopped> {
+    let keeper = kept.map(|(checkpoints, round)| Keeper::new(checkpoints, round, shape, rows, options, seed));
+    let keeper = keeper.transpose()?;
+    let mut found = keeper.as_ref().map_or(Ok(None), Keeper::found)?;
     let mut options = options;
     let mut collapses = 0;
+    if let Some((position, _)) = &found {
+        while collapses < position.collapses {
+            options.objective = lighter(options.objective);
+            collapses += 1;
+        }
+    }
     loop {
         let objective = options.objective;
-        let mut fitted = once(Shape { objective, ..shape }, rows, options, seed, &mut progress)?;
+        let begun = Begun {
+            shape: Shape { objective, ..shape },
+            rows,
+            options,
+            seed,
+            keeper: keeper.as_ref(),
+        };
+        let (position, snapshot) = match found.take() {
+            Some((position, snapshot)) => (position, Some(snapshot)),
+            None => (Position::start(collapses), None),
+        };
+        let mut fitted = begun.once(position, snapshot, &mut progress)?;
         let (Some(beta), figures) = (objective.beta(), &mut fitted.metrics.figures) else {
-            return Some(fitted);
+            return Ok(fitted);
         };
         figures.insert("collapses".to_owned(), collapses.into());
         let active = figures.get("active_latents").copied().unwrap_or(0.0);
         if active >= least_active(shape.latent) || collapses == COLLAPSES {
-            return Some(fitted);
+            return Ok(fitted);
         }
         tracing::warn!(
             beta,
@@ -237,9 +277,16 @@ pub(crate) fn fit(
             latents = shape.latent,
             "KL collapse: trained again with less weight"
         );
-        options.objective = objective.with_beta(beta * LESS);
+        options.objective = lighter(objective);
         collapses += 1;
     }
+}
+
+/// The same objective with less weight on its divergence.
+fn lighter(objective: Objective) -> Objective {
+    objective
+        .beta()
+        .map_or(objective, |beta| objective.with_beta(beta * LESS))
 }
 
 /// Latents below which a network has collapsed: a quarter, and two at least where there are two.
@@ -247,47 +294,75 @@ fn least_active(latent: usize) -> f64 {
     (latent as f64 / 4.0).max(2.0).min(latent as f64)
 }
 
-/// One search and one refit.
-fn once(
-    shape: Shape<'_>,
-    rows: &Rows,
+/// A fit with one weight of the divergence.
+struct Begun<'a> {
+    shape: Shape<'a>,
+    rows: &'a Rows,
     options: FitOptions,
     seed: u64,
-    progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
-) -> Option<Fitted> {
-    let mut teller = Teller::new(progress);
-    let mut search = Run::new(shape, rows, options, seed);
-    let (mut best_epoch, mut validation_loss, mut epochs) = (0, f64::INFINITY, 0);
-    while epochs < options.epochs && epochs - best_epoch < options.patience {
-        epochs += 1;
-        let done = search.epoch(&rows.rest, epochs);
-        if done.validation < validation_loss {
-            (best_epoch, validation_loss) = (epochs, done.validation);
+    keeper: Option<&'a Keeper>,
+}
+
+impl<'a> Begun<'a> {
+    /// One search and one refit, or what is left of them.
+    fn once(
+        &self,
+        mut at: Position,
+        snapshot: Option<Snapshot>,
+        progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fitted, Stopped> {
+        let (rows, options) = (self.rows, self.options);
+        let mut teller = Teller::new(progress);
+        let mut run = self.run(snapshot)?;
+        if at.stage == Stage::Search {
+            while at.epoch < options.epochs && at.epoch - at.best_epoch < options.patience {
+                let done = run.epoch(&rows.rest, at.epoch + 1);
+                at.searched(done.validation);
+                self.keep(at, &run)?;
+                let left = 2 * options.epochs - at.epoch;
+                teller.tell((Stage::Search, at.epoch, options.epochs), left, done, rows.rest.len())?;
+            }
+            at.refit();
+            run = self.run(None)?;
         }
-        let left = 2 * options.epochs - epochs;
-        teller.tell((Stage::Search, epochs, options.epochs), left, done, rows.rest.len())?;
+        let all: Vec<usize> = (0..rows.len()).collect();
+        while at.epoch < at.best_epoch {
+            let done = run.epoch(&all, at.epoch + 1);
+            at.refitted(done.training);
+            self.keep(at, &run)?;
+            let left = at.best_epoch - at.epoch;
+            teller.tell((Stage::Refit, at.epoch, at.best_epoch), left, done, all.len())?;
+        }
+        let metrics = Metrics {
+            validation_loss: at.validation_loss(),
+            training_loss: at.training_loss(),
+            best_epoch: at.best_epoch,
+            epochs: at.searched,
+            figures: run.figures(),
+        };
+        Ok(Fitted {
+            network: run.network(),
+            objective: options.objective,
+            metrics,
+        })
     }
 
-    let all: Vec<usize> = (0..rows.len()).collect();
-    let mut refit = Run::new(shape, rows, options, seed);
-    let mut training_loss = f64::INFINITY;
-    for epoch in 1..=best_epoch {
-        let done = refit.epoch(&all, epoch);
-        training_loss = done.training;
-        teller.tell((Stage::Refit, epoch, best_epoch), best_epoch - epoch, done, all.len())?;
+    /// A run from untrained weights, or from where a checkpoint was taken.
+    fn run(&self, snapshot: Option<Snapshot>) -> Result<Run<'a>, CheckpointError> {
+        let run = Run::new(self.shape, self.rows, self.options, self.seed);
+        match (snapshot, self.keeper) {
+            (Some(snapshot), Some(keeper)) => run.at(snapshot).map_err(|error| keeper.unreadable(error)),
+            _ => Ok(run),
+        }
     }
-    let metrics = Metrics {
-        validation_loss,
-        training_loss,
-        best_epoch,
-        epochs,
-        figures: refit.figures(),
-    };
-    Some(Fitted {
-        network: refit.network(),
-        objective: options.objective,
-        metrics,
-    })
+
+    fn keep(&self, at: Position, run: &Run<'_>) -> Result<(), CheckpointError> {
+        let Some(keeper) = self.keeper.filter(|keeper| keeper.is_due(&at)) else {
+            return Ok(());
+        };
+        let snapshot = run.snapshot().map_err(|error| keeper.unreadable(error))?;
+        keeper.keep(at, &snapshot)
+    }
 }
 
 /// Tells of epochs, with the speed so far.
@@ -304,8 +379,14 @@ impl<'a, F: FnMut(Progress) -> ControlFlow<()>> Teller<'a, F> {
         Self { progress, start, rows }
     }
 
-    /// Tells of an epoch over `rows` rows with at most `left` like it to come. Nothing when it is to end here.
-    fn tell(&mut self, (stage, epoch, epochs): (Stage, u32, u32), left: u32, done: Epoch, rows: usize) -> Option<()> {
+    /// Tells of an epoch over `rows` rows with at most `left` like it to come.
+    fn tell(
+        &mut self,
+        (stage, epoch, epochs): (Stage, u32, u32),
+        left: u32,
+        done: Epoch,
+        rows: usize,
+    ) -> Result<(), Stopped> {
         self.rows += rows;
         let rate = self.rows as f64 / self.start.elapsed().as_secs_f64();
         let told = (self.progress)(Progress {
@@ -318,6 +399,9 @@ impl<'a, F: FnMut(Progress) -> ControlFlow<()>> Teller<'a, F> {
             rows_per_second: rate,
             time_left: Duration::from_secs_f64(f64::from(left) * rows as f64 / rate),
         });
-        told.continue_value()
+        match told {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stopped::BrokenOff),
+        }
     }
 }

@@ -29,8 +29,8 @@ pub mod train;
 pub mod training_set;
 
 pub use config::Config;
-pub use fit::{FitOptions, Progress, Stage};
+pub use fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stage};
 pub use role::{Parts, Trainer, build};
 pub use suspects::Suspect;
-pub use train::{Foreign, TrainError, TrainRequest, Trained, default_latent, train, train_until};
+pub use train::{Foreign, TrainError, TrainRequest, Trained, default_latent, train, train_resumably, train_until};
 pub use training_set::TrainingSet;

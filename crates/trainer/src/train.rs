@@ -18,7 +18,7 @@ use tocsin_models::{
 
 use self::model::{Model, Work};
 use crate::export::Preprocessing;
-use crate::fit::{FitOptions, Progress};
+use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
 use crate::suspects::{self, Suspect};
 use crate::training_set::TrainingSet;
 
@@ -87,6 +87,9 @@ pub enum TrainError {
     /// The network never got better than nothing.
     #[error("training diverged: no epoch gave a finite error on the rows held out")]
     Diverged,
+    /// A checkpoint can't be kept, or not be gone on from.
+    #[error(transparent)]
+    Checkpoint(CheckpointError),
     /// A detector can't be fitted.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -99,6 +102,15 @@ pub enum TrainError {
     /// What was written can't be read back.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl From<Stopped> for TrainError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::BrokenOff => Self::BrokenOff,
+            Stopped::Checkpoint(error) => Self::Checkpoint(error),
+        }
+    }
 }
 
 /// Values in a latent unless told otherwise: 12 for 64 bins, in proportion, from 8 to 48.
@@ -122,6 +134,15 @@ pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> 
 /// and Sanghavi 2019).
 pub fn train_until(
     request: &TrainRequest<'_>,
+    progress: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Trained, TrainError> {
+    train_resumably(request, None, progress)
+}
+
+/// The same, with checkpoints of the network, from which it may go on. What is computed and not trained has none.
+pub fn train_resumably(
+    request: &TrainRequest<'_>,
+    checkpoints: Option<&Checkpoints>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let latent = check(request)?;
@@ -131,8 +152,9 @@ pub fn train_until(
         progress(told)
     };
     let trim = request.options.map_or(0.0, |options| options.trim);
+    let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
     let archive = if trim > 0.0 && request.variant != Variant::Foreign {
-        let first = fit_model(request, latent, &mut progress)?;
+        let first = fit_model(request, latent, round(0), &mut progress)?;
         let kept = suspects::cheapest(&errors(request.train, &first.autoencoder, latent)?, 1.0 - trim);
         let train = &request.train.select(&kept);
         fit_bundle(
@@ -141,10 +163,11 @@ pub fn train_until(
                 ..request.clone()
             },
             latent,
+            round(1),
             &mut progress,
         )?
     } else {
-        fit_bundle(request, latent, &mut progress)?
+        fit_bundle(request, latent, round(0), &mut progress)?
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -168,6 +191,7 @@ fn errors(set: &TrainingSet, autoencoder: &[u8], latent: u16) -> Result<Vec<f32>
 fn fit_model(
     request: &TrainRequest<'_>,
     latent: u16,
+    kept: Option<(&Checkpoints, u32)>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Model, TrainError> {
     let spec = request.train.spec();
@@ -180,6 +204,7 @@ fn fit_model(
         request,
         options,
         latent: latent.into(),
+        kept,
         log: Rows::new(&log, bins)?,
         split: request.train.split_in_time(options.held_out_share),
         preprocessing: Preprocessing {
@@ -198,9 +223,10 @@ fn fit_model(
 fn fit_bundle(
     request: &TrainRequest<'_>,
     latent: u16,
+    kept: Option<(&Checkpoints, u32)>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<BundleArchive, TrainError> {
-    let model = fit_model(request, latent, progress)?;
+    let model = fit_model(request, latent, kept, progress)?;
     let spec = request.train.spec();
     let (s0, bins, variant) = (spec.canonical_s0(), request.train.bins(), request.variant);
     let detectors = ClassDetectors::fit(
@@ -359,6 +385,7 @@ fn lineage(request: &TrainRequest<'_>) -> Lineage {
     let counts = [("train", request.train.len()), ("cal", request.calibration.len())];
     Lineage {
         corpora: request.corpora.clone(),
+        selection: request.train.selection().cloned(),
         rows_by_split: counts.map(|(split, rows)| (split.to_owned(), rows as u64)).into(),
         sensors,
         seed: request.seed,

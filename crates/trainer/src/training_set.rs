@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use tocsin_domain::spectrum::AmplitudeScale;
 use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec, Timestamp};
+use tocsin_models::Selection;
 
 /// Rows of one spec, as the codec keeps them: what was lost to one byte a bin is lost here too.
 #[derive(Debug, Clone)]
 pub struct TrainingSet {
     spec: SpectrumSpec,
     codec: Codec,
+    selection: Option<Selection>,
     sensors: Vec<String>,
     numbers: BTreeMap<String, u32>,
     rows: Vec<Row>,
@@ -32,11 +34,24 @@ impl TrainingSet {
         Self {
             codec: Codec::for_spec(spec),
             spec: spec.clone(),
+            selection: None,
             sensors: Vec::new(),
             numbers: BTreeMap::new(),
             rows: Vec::new(),
             linear: Vec::new(),
         }
+    }
+
+    /// The set with a record of how its rows were chosen, for the lineage of what is fitted on it.
+    #[must_use]
+    pub fn chosen_by(mut self, selection: Option<Selection>) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// How its rows were chosen.
+    pub fn selection(&self) -> Option<&Selection> {
+        self.selection.as_ref()
     }
 
     /// Adds a row: the sensor's path `site/machine/sensor`, and linear amplitudes in the spec's own unit. Rows may come
@@ -71,6 +86,7 @@ impl TrainingSet {
         Self {
             spec: self.spec.clone(),
             codec: self.codec.clone(),
+            selection: self.selection.clone(),
             sensors: self.sensors.clone(),
             numbers: self.numbers.clone(),
             rows: places.iter().map(|at| self.rows[*at]).collect(),

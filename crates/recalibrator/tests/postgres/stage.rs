@@ -94,6 +94,7 @@ fn manifest() -> Manifest {
         codec: Codec::VERSION,
         target_space: TargetSpace::StandardisedLog,
         lineage: Lineage {
+            selection: None,
             corpora: Vec::new(),
             rows_by_split: BTreeMap::new(),
             sensors: Vec::new(),

@@ -29,6 +29,7 @@ pub(crate) fn archive(marker: &str, class: &str) -> BundleArchive {
         codec: 1,
         target_space: TargetSpace::StandardisedLog,
         lineage: Lineage {
+            selection: None,
             corpora: Vec::new(),
             rows_by_split: BTreeMap::new(),
             sensors: vec![marker.into()],

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use tocsin_corpus::{Filter, Glob, Row, read_all};
+use tocsin_corpus::{Filter, Glob, Reader, Row, read_all};
 use tocsin_domain::SpectrumSpec;
 use tocsin_models::CorpusFile;
 
@@ -81,10 +81,12 @@ impl Corpora {
         Ok(first)
     }
 
-    /// The files' digests, for the record of what a model was trained on.
-    pub(super) fn digests(&self, rows: &[Row]) -> Result<Vec<CorpusFile>> {
-        let total = rows.len() as u64;
-        self.corpus.iter().map(|path| digest(path, total)).collect()
+    /// The files' digests and how many rows are in each, for the record of what a model was trained on.
+    pub(super) fn digests(&self) -> Result<Vec<CorpusFile>> {
+        self.corpus
+            .iter()
+            .map(|path| digest(path, Reader::open(path)?.rows_total()))
+            .collect()
     }
 }
 

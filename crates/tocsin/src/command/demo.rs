@@ -155,6 +155,7 @@ impl Demo {
             seed: self.seed,
             split: "train".to_owned(),
             corpora: Vec::new(),
+            selection: None,
         };
         let archive = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
             .await

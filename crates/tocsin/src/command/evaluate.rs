@@ -18,6 +18,7 @@ use tocsin_models::{Bundle, BundleArchive};
 use self::contamination::Told;
 use self::networks::Recipes;
 use self::training::Trial;
+use super::choice::Choice;
 use super::corpora::Corpora;
 use crate::output::{Format, Output, Section};
 
@@ -28,6 +29,8 @@ pub(super) struct Evaluate {
     kind: Option<Kind>,
     #[command(flatten)]
     corpora: Corpora,
+    #[command(flatten)]
+    choice: Choice,
     /// A bundle's folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["variants", "seeds"])]
     bundle: Option<PathBuf>,
@@ -70,6 +73,7 @@ impl Evaluate {
             bail!("--seeds: at least one seed is needed");
         }
         let rows = self.corpora.read(None)?;
+        let (rows, _) = self.choice.apply(&self.corpora, rows, "train")?;
         let spec = self.corpora.spec(&rows)?;
         let recipes = networks::chosen(&self.variants);
         let trial = Trial {

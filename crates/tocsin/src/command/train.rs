@@ -10,11 +10,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
-use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Variant};
+use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Selection, Variant};
 use tocsin_trainer::report::with_report;
 use tocsin_trainer::{FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_until};
 
 use super::Ask;
+use super::choice::Choice;
 use super::corpora::{Corpora, bar};
 use crate::rollout::{self, Rollout};
 
@@ -60,6 +61,8 @@ impl From<VariantArg> for Variant {
 pub(super) struct Train {
     #[command(flatten)]
     corpora: Corpora,
+    #[command(flatten)]
+    choice: Choice,
     /// The class of machines the bundle is for
     #[arg(long, value_name = "NAME")]
     class: String,
@@ -103,7 +106,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The split to learn from
-    #[arg(long, default_value = "train")]
+    #[arg(long, default_value = "train", conflicts_with = "split_by")]
     split: String,
     /// Folder to write the bundle to
     #[arg(
@@ -131,6 +134,8 @@ pub(crate) struct Fitting {
     pub(crate) seed: u64,
     pub(crate) split: String,
     pub(crate) corpora: Vec<CorpusFile>,
+    /// How the rows were chosen among those of the corpora.
+    pub(crate) selection: Option<Selection>,
 }
 
 /// The files of an autoencoder trained elsewhere.
@@ -154,7 +159,9 @@ impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
         let splits = [self.split.as_str(), "cal"];
-        let rows = self.corpora.read(self.sweep_latent.is_empty().then_some(&splits))?;
+        let splits = self.sweep_latent.is_empty().then_some(splits.as_slice());
+        let rows = self.corpora.read(splits.and_then(|used| self.choice.splits(used)))?;
+        let (rows, selection) = self.choice.apply(&self.corpora, rows, &self.split)?;
         let spec = self.corpora.spec(&rows)?;
         let variant = self.variant.into();
         let fitting = Fitting {
@@ -173,7 +180,8 @@ impl Train {
             latent: self.latent,
             seed: self.seed,
             split: self.split.clone(),
-            corpora: self.corpora.digests(&rows)?,
+            corpora: self.corpora.digests()?,
+            selection: Some(selection),
         };
         if !self.sweep_latent.is_empty() {
             return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
@@ -224,7 +232,7 @@ fn fit_then(
     fitting: &Fitting,
     then: impl FnOnce(&TrainRequest<'_>, Trained) -> Result<Trained>,
 ) -> Result<Trained> {
-    let train_rows = training_set(spec, rows, &fitting.split)?;
+    let train_rows = training_set(spec, rows, &fitting.split)?.chosen_by(fitting.selection.clone());
     let calibration = training_set(spec, rows, "cal")?;
     let request = TrainRequest {
         class: fitting.class.clone(),
@@ -280,6 +288,7 @@ fn describe(archive: &BundleArchive) -> Result<Value> {
         "bins": manifest.bins,
         "latent": manifest.latent,
         "rows_by_split": manifest.lineage.rows_by_split,
+        "left_out": manifest.lineage.selection.map(|selection| selection.left_out).unwrap_or_default(),
         "metrics": manifest.metrics,
         "temporal": manifest.temporal,
     }))

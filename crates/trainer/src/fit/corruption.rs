@@ -1,12 +1,11 @@
 //! What is done to the rows a network is shown, while the rows it is to give back stay as they are.
 
-use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 use tocsin_models::Objective;
 
 /// Spoils rows of `bins` values in place, as the objective says; a bin that is taken away becomes 0, its training mean.
-pub(super) fn corrupt(objective: Objective, values: &mut [f32], bins: usize, rng: &mut StdRng) {
+pub(super) fn corrupt(objective: Objective, values: &mut [f32], bins: usize, rng: &mut impl Rng) {
     match objective {
         Objective::Denoising { noise } => add_noise(values, noise, rng),
         Objective::Masking { share } => values.chunks_exact_mut(bins).for_each(|row| mask(row, share, rng)),
@@ -25,19 +24,19 @@ pub(super) fn normal(deviation: f32, count: usize, rng: &mut impl Rng) -> Vec<f3
     normal.sample_iter(rng).take(count).collect()
 }
 
-fn add_noise(values: &mut [f32], noise: f32, rng: &mut StdRng) {
+fn add_noise(values: &mut [f32], noise: f32, rng: &mut impl Rng) {
     let drawn = normal(noise, values.len(), rng);
     values.iter_mut().zip(drawn).for_each(|(value, noise)| *value += noise);
 }
 
 /// One band of neighbouring bins, anywhere it fits.
-fn mask(row: &mut [f32], share: f32, rng: &mut StdRng) {
+fn mask(row: &mut [f32], share: f32, rng: &mut impl Rng) {
     let width = ((row.len() as f32 * share).round() as usize).clamp(1, row.len());
     let first = rng.random_range(0..=row.len() - width);
     row[first..first + width].fill(0.0);
 }
 
-fn drop_bins(values: &mut [f32], probability: f32, rng: &mut StdRng) {
+fn drop_bins(values: &mut [f32], probability: f32, rng: &mut impl Rng) {
     let raised = 1.0 / (1.0 - probability);
     for value in values {
         *value *= if rng.random::<f32>() < probability { 0.0 } else { raised };
@@ -47,6 +46,7 @@ fn drop_bins(values: &mut [f32], probability: f32, rng: &mut StdRng) {
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
+    use rand::rngs::StdRng;
 
     use super::*;
 

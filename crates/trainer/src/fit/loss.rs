@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
-use rand::rngs::StdRng;
+use rand::Rng;
 use tocsin_models::Objective;
 
 use super::corruption::normal;
@@ -28,7 +28,7 @@ pub(super) fn of_batch(
     objective: Objective,
     (input, target): (Tensor<2>, Tensor<2>),
     through: f32,
-    rng: &mut StdRng,
+    rng: &mut impl Rng,
 ) -> Loss {
     let bins = target.dims()[1];
     let code = network.encode(input.clone());
@@ -75,7 +75,7 @@ pub(super) fn figures(
     network: &Autoencoder,
     objective: Objective,
     rows: Tensor<2>,
-    rng: &mut StdRng,
+    rng: &mut impl Rng,
 ) -> BTreeMap<String, f64> {
     let code = network.encode(rows.clone());
     let mean = |values: Tensor<2>| f64::from(values.mean().into_scalar::<f32>());
@@ -118,13 +118,13 @@ fn divergence_of_activation(code: &Code, activation: f32) -> Tensor<1> {
 
 /// Squared Frobenius norm of the encoder's Jacobian at each row, rows x 1: the squared derivative along a standard normal
 /// direction, whose expectation it is.
-fn jacobian(network: &Autoencoder, rows: Tensor<2>, code: &Code, rng: &mut StdRng) -> Tensor<2> {
+fn jacobian(network: &Autoencoder, rows: Tensor<2>, code: &Code, rng: &mut impl Rng) -> Tensor<2> {
     let step = noise_like(&rows, rng) * STEP;
     let moved = network.encode(rows + step).latent - code.latent.clone();
     (moved / STEP).square().sum_dim(1)
 }
 
-fn noise_like(values: &Tensor<2>, rng: &mut StdRng) -> Tensor<2> {
+fn noise_like(values: &Tensor<2>, rng: &mut impl Rng) -> Tensor<2> {
     let [rows, columns] = values.dims();
     let drawn = normal(1.0, rows * columns, rng);
     Tensor::from_data(TensorData::new(drawn, [rows, columns]), &values.device())

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::{Bytes, Device, Tensor, TensorData};
+use chacha20::ChaCha12Rng;
 use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use super::checkpoint::Snapshot;
 use super::{FitOptions, Rows, corruption, loss};
 use crate::network::{Autoencoder, Shape};
 
@@ -23,7 +25,8 @@ const FIGURE_ROWS: usize = 4096;
 pub(super) struct Run<'a> {
     rows: &'a Rows,
     options: FitOptions,
-    rng: StdRng,
+    /// The generator of `StdRng`, which would not say where it is.
+    rng: ChaCha12Rng,
     network: Autoencoder,
     optimizer: ModuleOptimizer,
 }
@@ -41,7 +44,7 @@ pub(super) struct Epoch {
 
 impl<'a> Run<'a> {
     pub(super) fn new(shape: Shape<'_>, rows: &'a Rows, options: FitOptions, seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let network = Autoencoder::new(shape, &mut rng, &Device::flex().autodiff());
         let optimizer = AdamWConfig::new().with_weight_decay(options.weight_decay).init();
         Self {
@@ -123,6 +126,24 @@ impl<'a> Run<'a> {
         blocks
             .flat_map(|block| loss::of_rows(&network, self.options.objective, self.rows.tensors(block)))
             .collect()
+    }
+
+    /// Where it stands, between two epochs.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, RecordError> {
+        Ok(Snapshot {
+            network: self.network.clone().into_record().into_bytes()?.to_vec(),
+            optimizer: self.optimizer.into_bytes()?.to_vec(),
+            drawn: self.rng.get_word_pos() as u64,
+        })
+    }
+
+    /// The same run, where a snapshot says that it stood.
+    pub(super) fn at(mut self, snapshot: Snapshot) -> Result<Self, RecordError> {
+        let network = ModuleRecord::from_bytes(Bytes::from_bytes_vec(snapshot.network))?;
+        self.network = self.network.try_load_record(network)?;
+        self.optimizer = self.optimizer.from_bytes(Bytes::from_bytes_vec(snapshot.optimizer))?;
+        self.rng.set_word_pos(snapshot.drawn.into());
+        Ok(self)
     }
 
     /// What came of the objective.

@@ -8,7 +8,7 @@ use tocsin_models::{Metrics, Network, NetworkError, Objective, Residual, Tempora
 
 use super::{Foreign, TrainError, TrainRequest};
 use crate::export::{self, Preprocessing};
-use crate::fit::{self, FitOptions, Fitted, Progress};
+use crate::fit::{self, Checkpoints, FitOptions, Fitted, Progress};
 use crate::linear::{self, standardised};
 use crate::network::{Kind, Shape};
 
@@ -17,6 +17,8 @@ pub(super) struct Work<'a> {
     pub(super) request: &'a TrainRequest<'a>,
     pub(super) options: FitOptions,
     pub(super) latent: usize,
+    /// Where checkpoints are kept, and the round this is.
+    pub(super) kept: Option<(&'a Checkpoints, u32)>,
     /// Log spectra of the rows to learn from.
     pub(super) log: Rows<'a>,
     /// Places of the rows to search on, and of those held out.
@@ -103,7 +105,7 @@ impl Work<'_> {
     }
 
     fn network(self, kind: Kind<'_>, progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Model, TrainError> {
-        let fitted = self.trained(kind, &self.alone(), self.options, progress)?;
+        let fitted = self.trained(kind, &self.alone(), self.options, self.kept, progress)?;
         Ok(self.packed(&fitted))
     }
 
@@ -124,6 +126,7 @@ impl Work<'_> {
         kind: Kind<'_>,
         rows: &fit::Rows,
         options: FitOptions,
+        kept: Option<(&Checkpoints, u32)>,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fitted, TrainError> {
         let shape = Shape {
@@ -132,7 +135,7 @@ impl Work<'_> {
             bins: self.log.bins(),
             latent: self.latent,
         };
-        let fitted = fit::fit(shape, rows, options, self.request.seed, progress).ok_or(TrainError::BrokenOff)?;
+        let fitted = fit::fit(shape, rows, (options, self.request.seed), kept, progress)?;
         let metrics = &fitted.metrics;
         if !(metrics.validation_loss.is_finite() && metrics.training_loss.is_finite()) {
             return Err(TrainError::Diverged);

@@ -26,14 +26,20 @@ impl Work<'_> {
         let window = window(self.request.train, self.options.window)?;
         let windows = window.among(&self.request.train.keys());
         let [rest, held_out] = self.split_windows(&windows)?;
-        let alone = self.trained(Kind::Dense, &self.alone(), self.options.beside(), &mut progress)?;
+        let alone = self.trained(
+            Kind::Dense,
+            &self.alone(),
+            self.options.beside(),
+            self.kept,
+            &mut progress,
+        )?;
         let kind = Kind::Temporal(Windowed {
             lstm,
             spectra: window.spectra.into(),
             beside: alone.network.body.dense().expect("it was made a dense one"),
         });
         let rows = fit::Rows::windowed(self.standardised(), self.log.bins(), &rest, &held_out);
-        let fitted = self.trained(kind, &rows, self.options, progress)?;
+        let fitted = self.trained(kind, &rows, self.options, None, progress)?;
         let file = |factor| {
             let (network, objective) = (&fitted.network, fitted.objective);
             export::autoencoder(network, objective, self.latent, factor, self.preprocessing)

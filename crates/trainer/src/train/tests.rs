@@ -412,3 +412,127 @@ fn a_request_that_cannot_be_met_names_its_field() {
     let options = Some(FitOptions { batch: 0, ..options() });
     assert!(refused(TrainRequest { options, ..good }).starts_with("options: "));
 }
+
+/// Trains with checkpoints, and breaks off after so many epochs; how many it came to.
+fn resumably(
+    request: &TrainRequest<'_>,
+    checkpoints: &Checkpoints,
+    most: usize,
+) -> (Result<Vec<u8>, TrainError>, usize) {
+    let mut epochs = 0;
+    let trained = train_resumably(request, Some(checkpoints), |_| {
+        epochs += 1;
+        if epochs == most {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    (trained.map(|trained| trained.archive.to_bytes()), epochs)
+}
+
+#[test]
+fn a_training_that_was_broken_off_goes_on_to_the_same_bundle() {
+    let (rows, calibration) = (healthy(32, 120, 1), healthy(32, 20, 2));
+    for (objective, trim) in [
+        (Objective::default(), 0.1),
+        (Objective::Variational { beta: 50.0 }, 0.0),
+    ] {
+        let request = TrainRequest {
+            options: Some(FitOptions {
+                epochs: 5,
+                batch: 16,
+                objective,
+                trim,
+                ..options()
+            }),
+            ..request(&rows, &calibration, Variant::Dense)
+        };
+        let whole = train(&request, |_| {}).unwrap().to_bytes();
+        let folder = tempfile::tempdir().unwrap();
+        let kept = |name: &str, resume| Checkpoints {
+            folder: folder.path().join(name),
+            every: 2,
+            resume,
+        };
+        let (trained, all) = resumably(&request, &kept("whole", true), usize::MAX);
+        assert!(trained.unwrap() == whole, "keeping checkpoints changed the bundle");
+        for most in [3, all / 2, all - 1] {
+            let name = most.to_string();
+            let (broken, _) = resumably(&request, &kept(&name, false), most);
+            assert!(matches!(broken, Err(TrainError::BrokenOff)));
+            let (resumed, rest) = resumably(&request, &kept(&name, true), usize::MAX);
+            assert!(
+                resumed.unwrap() == whole,
+                "{objective} broken off after {most} of {all} epochs"
+            );
+            assert!(rest < all, "{objective} began anew after {most} of {all} epochs");
+        }
+        let (again, none) = resumably(&request, &kept("whole", true), usize::MAX);
+        assert!(again.unwrap() == whole && none == 0, "what is done is done once");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_training_or_a_damaged_one_is_refused_with_the_reason() {
+    let (rows, calibration) = (healthy(32, 120, 1), healthy(32, 20, 2));
+    let request = request(&rows, &calibration, Variant::Dense);
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = |resume| Checkpoints {
+        folder: folder.path().to_path_buf(),
+        every: 1,
+        resume,
+    };
+    assert!(resumably(&request, &checkpoints(false), 2).0.is_err());
+    let refused = |other: TrainRequest<'_>| {
+        let (refused, epochs) = resumably(&other, &checkpoints(true), 1);
+        assert_eq!(epochs, 0);
+        refused.unwrap_err().to_string()
+    };
+    let others = healthy(32, 120, 9);
+    let with = |options| TrainRequest {
+        options: Some(options),
+        ..request.clone()
+    };
+    let plain = FitOptions {
+        objective: Objective::Plain,
+        ..options()
+    };
+    let batch = FitOptions { batch: 32, ..options() };
+    let cases = [
+        (
+            TrainRequest {
+                seed: 6,
+                ..request.clone()
+            },
+            "seed is 5 there and 6 here",
+        ),
+        (
+            TrainRequest {
+                train: &others,
+                ..request.clone()
+            },
+            "data is ",
+        ),
+        (
+            TrainRequest {
+                latent: Some(5),
+                ..request.clone()
+            },
+            "network is Dense 32-8 there and Dense 32-5 here",
+        ),
+        (with(plain), "objective is Denoising"),
+        (with(batch), "options is "),
+    ];
+    for (other, words) in cases {
+        let error = refused(other);
+        assert!(error.contains(words), "{error}");
+    }
+    let path = folder.path().join("round-0.checkpoint");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(refused(request.clone()).contains("round-0.checkpoint: it is damaged"));
+    std::fs::write(&path, b"short").unwrap();
+    assert!(refused(request).contains("it is no checkpoint"));
+}

@@ -138,6 +138,7 @@ impl Trial<'_> {
             seed,
             split: "train".to_owned(),
             corpora: Vec::new(),
+            selection: None,
         };
         fit(rows, self.spec, &fitting)
     }
