@@ -156,6 +156,7 @@ impl Demo {
             split: "train".to_owned(),
             corpora: Vec::new(),
             selection: None,
+            checkpoints: None,
         };
         let archive = tokio::task::spawn_blocking(move || fit(&rows, &spec, &fitting))
             .await

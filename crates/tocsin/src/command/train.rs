@@ -12,7 +12,7 @@ use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
 use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Selection, Variant};
 use tocsin_trainer::report::with_report;
-use tocsin_trainer::{FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_until};
+use tocsin_trainer::{Checkpoints, FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_resumably};
 
 use super::Ask;
 use super::choice::Choice;
@@ -108,6 +108,15 @@ pub(super) struct Train {
     /// The split to learn from
     #[arg(long, default_value = "train", conflicts_with = "split_by")]
     split: String,
+    /// Folder to keep checkpoints of the network in, from which --resume goes on
+    #[arg(long, value_name = "DIR", conflicts_with = "sweep_latent")]
+    checkpoint: Option<PathBuf>,
+    /// Epochs from one checkpoint to the next
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "checkpoint", value_parser = clap::value_parser!(u32).range(1..))]
+    checkpoint_every: u32,
+    /// Go on from the checkpoint, if there is one: the same rows, options and seed give the same network
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
     /// Folder to write the bundle to
     #[arg(
         long,
@@ -136,6 +145,8 @@ pub(crate) struct Fitting {
     pub(crate) corpora: Vec<CorpusFile>,
     /// How the rows were chosen among those of the corpora.
     pub(crate) selection: Option<Selection>,
+    /// Where checkpoints of the network are kept.
+    pub(crate) checkpoints: Option<Checkpoints>,
 }
 
 /// The files of an autoencoder trained elsewhere.
@@ -182,6 +193,11 @@ impl Train {
             split: self.split.clone(),
             corpora: self.corpora.digests()?,
             selection: Some(selection),
+            checkpoints: self.checkpoint.clone().map(|folder| Checkpoints {
+                folder,
+                every: self.checkpoint_every,
+                resume: self.resume,
+            }),
         };
         if !self.sweep_latent.is_empty() {
             return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
@@ -192,6 +208,7 @@ impl Train {
                 .context("training")??;
         let mut told = describe(&archive)?;
         told["suspects"] = suspects.len().into();
+        told["peak_memory_mib"] = peak_memory_mib().into();
         if let Some(folder) = &self.out {
             archive
                 .to_dir(folder)
@@ -250,7 +267,7 @@ fn fit_then(
         created_at: Clock::system().now(),
     };
     let bar = bar(0, "epoch {pos}/{len} {msg}");
-    let trained = train_until(&request, |progress| {
+    let trained = train_resumably(&request, fitting.checkpoints.as_ref(), |progress| {
         bar.set_length(progress.epochs.into());
         bar.set_position(progress.epoch.into());
         bar.set_message(format!(
@@ -276,6 +293,14 @@ pub(crate) fn training_set(spec: &SpectrumSpec, rows: &[Row], split: &str) -> Re
             .with_context(|| format!("{sensor} at {}", row.captured_at))?;
     }
     Ok(set)
+}
+
+/// The most memory this process had at a time, in MiB, where the system says (Linux).
+fn peak_memory_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
 }
 
 fn describe(archive: &BundleArchive) -> Result<Value> {

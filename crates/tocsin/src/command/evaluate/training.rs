@@ -139,6 +139,7 @@ impl Trial<'_> {
             split: "train".to_owned(),
             corpora: Vec::new(),
             selection: None,
+            checkpoints: None,
         };
         fit(rows, self.spec, &fitting)
     }
