@@ -33,7 +33,7 @@ const PASSWORD: &str = "a long password of ana's";
 const ANNEX: &str = "annex";
 
 /// They change nothing.
-const READING: [Rpc; 51] = [
+const READING: [Rpc; 52] = [
     (ACCESS, "WhoAmI"),
     (ACCESS, "ListSignInMethods"),
     // Nobody yet: a stranger is sent to the provider.

@@ -275,6 +275,7 @@ async fn with_decoder(stage: Stage, variant: Variant) -> Stage {
     let parts = BundleParts {
         manifest: manifest(variant),
         autoencoder: Vec::new(), // nobody runs it here
+        temporal: None,
         decoder: decoder(),
         detectors: ClassDetectors::fit(&healthy, BINS, spec().canonical_s0(), &mut rng).unwrap(),
         held_out: HeldOut::default(),
@@ -316,6 +317,7 @@ fn manifest(variant: Variant) -> Manifest {
             rows_by_split: BTreeMap::new(),
             sensors: Vec::new(),
             seed: 0,
+            selection: None,
             trainer: "by hand".to_owned(),
             created_at: at(0),
         },
@@ -326,6 +328,7 @@ fn manifest(variant: Variant) -> Manifest {
             epochs: 1,
             figures: BTreeMap::new(),
         },
+        temporal: None,
         files: BTreeMap::new(),
     }
 }
