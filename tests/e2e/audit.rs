@@ -33,7 +33,7 @@ const PASSWORD: &str = "a long password of ana's";
 const ANNEX: &str = "annex";
 
 /// They change nothing.
-const READING: [Rpc; 52] = [
+const READING: [Rpc; 53] = [
     (ACCESS, "WhoAmI"),
     (ACCESS, "ListSignInMethods"),
     // Nobody yet: a stranger is sent to the provider.
@@ -84,6 +84,7 @@ const READING: [Rpc; 52] = [
     ("review.v1.ReviewService", "GetAlarmPerformance"),
     ("review.v1.ReviewService", "GetIncidentReview"),
     ("review.v1.ReviewService", "ExportIncidentReview"),
+    ("review.v1.ReviewService", "GetArchive"),
     ("scorer.v1.ScorerService", "Score"),
     ("scorer.v1.ScorerService", "Reconstruct"),
     // Judges and stores readings that `Publish` took: as below.

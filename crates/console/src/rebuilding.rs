@@ -20,6 +20,9 @@ pub(crate) fn said(rebuilding: &Rebuilding) -> String {
                 _ => "squared standard deviations of the logarithm of the amplitude over its training readings",
             }
         ),
+        None if rebuilding.error_unknown.is_empty() => {
+            "Their usual error is known together with the divergence of the latents only.".to_owned()
+        }
         None => format!("Their error is not known: {}.", rebuilding.error_unknown),
     };
     format!(

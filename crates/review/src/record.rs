@@ -35,6 +35,8 @@ pub(crate) struct Rederived {
     pub(crate) judgement: Judgement,
     /// What its stored spectrum gives; none where that is not kept.
     pub(crate) again: Option<Again>,
+    /// What the row names as its predecessors is kept, or it names none.
+    pub(crate) has_predecessors: bool,
     pub(crate) later: Vec<Later>,
 }
 
@@ -62,6 +64,7 @@ impl Rederived {
             set,
             judgement,
             again: None,
+            has_predecessors: true,
             later: Vec::new(),
         }
     }
@@ -75,11 +78,11 @@ impl Rederived {
         self.judgement.verdict == self.reading.stored.verdict
     }
 
-    /// The stored spectrum gives the stored scores; none where it is not kept.
+    /// The stored spectrum gives the stored scores; none where it is not kept. Where its predecessors are not, all scores but
+    /// the residual are held against it: that they agree is not enough then, that one differs is.
     pub(crate) fn scores_match(&self) -> Option<bool> {
-        self.again
-            .as_ref()
-            .map(|again| self.score_differences(again).is_empty())
+        let agree = self.score_differences(self.again.as_ref()?).is_empty();
+        (self.has_predecessors || !agree).then_some(agree)
     }
 
     /// All that differs, in words.
@@ -109,7 +112,8 @@ impl Rederived {
                 state_word(again.state)
             ));
         }
-        for detector in Detector::ALL {
+        let known = |detector: &Detector| self.has_predecessors || *detector != Detector::Residual;
+        for detector in Detector::ALL.into_iter().filter(known) {
             let (stored, derived) = (self.reading.stored.scores.get(detector), again.scores.get(detector));
             if !agree(stored, derived) {
                 found.push(difference(detector.as_str(), stored, derived));

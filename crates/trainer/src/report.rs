@@ -3,7 +3,8 @@
 //!
 //! Every number comes of the run: of its epochs, of its bundle, and of its rows, which the bundle's own files score again.
 //!
-//! **Invariant:** the same request gives the same report, byte for byte, on one host: no clock and no speed is in it.
+//! **Invariant:** the same request gives the same report, byte for byte, on one host: no clock and no speed is in it. A
+//! training that went on from a checkpoint tells of the epochs since.
 
 mod comparison;
 mod curves;

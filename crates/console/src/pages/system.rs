@@ -225,7 +225,8 @@ fn archived(sites: &[ArchivedSite]) -> Markup {
             }
         }
         p.hint {
-            "The bytes are all that is kept: scores, verdict, latent, and the spectra that are not thinned away, compressed. Raw is four bytes a bin, "
+            "The bytes are those of the archive's files: scores, verdict, latent, and the spectra that are not thinned away, compressed. "
+            "Postgres keeps keys of nine bytes a reading beside them, and whole rows for pages and of silent sensors. Raw is four bytes a bin, "
             "by the bins that the site's sensors have now. A spectrum that is not kept can be shown rebuilt from its latent, marked as such, and is no evidence."
         }
     }

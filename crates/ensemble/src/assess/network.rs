@@ -8,6 +8,9 @@ use tocsin_models::CodedRows;
 use super::{Assessor, CHUNK_ROWS, Pending};
 use crate::bindings::Limits;
 
+/// Codes that one call carries at most: well below the 16 MiB that a server takes unless told otherwise.
+const CALL_BYTES: usize = 4 << 20;
+
 /// The rows, as the detectors take them.
 pub(crate) fn coded(spectra: &Spectra) -> CodedRows<'_> {
     CodedRows {
@@ -21,7 +24,10 @@ pub(crate) fn coded(spectra: &Spectra) -> CodedRows<'_> {
 pub(super) fn alike(places: &[usize], readings: &[Pending]) -> Vec<Vec<usize>> {
     let (windows, alone): (Vec<usize>, Vec<usize>) =
         places.iter().partition(|place| readings[**place].window.is_some());
-    let chunks = windows.chunks(CHUNK_ROWS).chain(alone.chunks(CHUNK_ROWS));
+    let codes = windows.iter().filter_map(|place| readings[*place].window.as_ref());
+    let most_codes = codes.map(|window| window.codes.len()).max().unwrap_or(1);
+    let of_call = (CALL_BYTES / most_codes.max(1)).clamp(1, CHUNK_ROWS);
+    let chunks = windows.chunks(of_call).chain(alone.chunks(CHUNK_ROWS));
     chunks.map(<[usize]>::to_vec).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What a temporal network is shown with a reading: the last spectra of its sensor, stored or earlier in the same group.
 //!
-//! A window holds a sensor's spectra that follow one another with no gap and were held against the same baseline: none
-//! reaches over a repair. Where there are too few, the reading is scored alone, and its row names no predecessors.
+//! A window holds a sensor's spectra that follow one another with no gap and were held against the same baseline, or
+//! against none: of a commissioned sensor none reaches over a repair. Where there are too few, the reading is scored alone, and its row names no predecessors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -43,7 +43,8 @@ impl Limits {
 impl History {
     /// Reads what the windows of a group may hold.
     pub(crate) async fn read(store: &Store, group: &[Job], active: &Active) -> Result<Self, Failure> {
-        let mut stretches: HashMap<SensorId, (Past, u32)> = HashMap::new();
+        // One for each reading: a late one's past is not that of the newest.
+        let mut stretches: Vec<Past> = Vec::new();
         let mut longest = 0;
         for placed in group.iter().flat_map(|job| &job.assessment.readings) {
             let limits = active.get(&placed.class).and_then(|class| class.limits.as_ref());
@@ -54,17 +55,12 @@ impl History {
             let (sensor, at) = (placed.reading.key.sensor, placed.reading.key.captured_at);
             let reach = window.most_gap_ms.saturating_mul(u64::from(window.spectra));
             let from = at - std::time::Duration::from_millis(reach);
-            let (past, readings) = stretches.entry(sensor).or_insert((Past { sensor, from, to: at }, 0));
-            (past.from, past.to) = (past.from.min(from), past.to.max(at));
-            *readings += 1;
+            stretches.push(Past { sensor, from, to: at });
         }
         if stretches.is_empty() {
             return Ok(Self::default());
         }
-        // Some of the group may be stored already: sent twice, they take nobody's place.
-        let most = longest + stretches.values().map(|(_, readings)| *readings).max().unwrap_or(0);
-        let stretches: Vec<Past> = stretches.into_values().map(|(past, _)| past).collect();
-        let stored = store.spectra_before(&stretches, most).await;
+        let stored = store.spectra_before(&stretches, longest).await;
         let stored = stored.map_err(|error| Failure::Unavailable(Arc::new(error)))?;
         let mut history = Self::default();
         for spectrum in stored {
@@ -81,7 +77,7 @@ impl History {
         (readings, fitting): (&[Pending], &[usize]),
         bins: usize,
     ) -> Vec<(usize, Windowed)> {
-        // History and what is live are committed apart: neither has the other's readings of the group before it.
+        // History and what is live have nothing of each other before them, though they may be committed together.
         let mut timelines: HashMap<(SensorId, bool), Timeline<'_>> = HashMap::new();
         for place in fitting {
             let (reading, historical) = (&readings[*place].placed.reading, readings[*place].stream.historical);

@@ -48,11 +48,16 @@ impl Material {
         let mut made = Vec::with_capacity(readings.len());
         for ((reading, said), before) in readings.into_iter().zip(said).zip(before) {
             let set = self.set(reading.stored.threshold_set).await?;
-            // Without what it was judged with, a score can't be made again.
-            let again = match reading.spectrum.as_ref().filter(|_| before.is_some()) {
+            // Without what it was judged with, the residual can't be made again; all else can.
+            let has_predecessors = before.is_some();
+            let again = match reading.spectrum.as_ref() {
                 Some(spectrum) => {
                     let against = self.against(scope, &reading).await?;
-                    Some(again(&reading, spectrum, said, &against, &zones))
+                    let mut again = again(&reading, spectrum, said, &against, &zones);
+                    if !has_predecessors {
+                        again.scores.clear(Detector::Residual);
+                    }
+                    Some(again)
                 }
                 None => None,
             };
@@ -60,6 +65,7 @@ impl Material {
             let bundle = reading.stored.bundle;
             let mut rederived = Rederived::new(reading, set);
             rederived.again = again;
+            rederived.has_predecessors = has_predecessors;
             rederived.later = later.into_iter().map(|later| now(later, bundle, said)).collect();
             made.push(rederived);
         }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use tocsin_domain::{BaselineId, BundleId, CanonicalSpectrum, ClassId, Scope, SpecId, ThresholdSetId, Timestamp};
+use tocsin_domain::{
+    BaselineId, BundleId, CanonicalSpectrum, ClassId, ReadingFlags, Scope, SpecId, ThresholdSetId, Timestamp,
+};
 use tocsin_judge::ThresholdSet;
 use tocsin_models::{Bundle, BundleStore, Network, NetworkError, SensorBaseline};
 use tocsin_store::Store;
@@ -92,7 +94,14 @@ impl Material {
             limit: MOST_BETWEEN,
         };
         let mut between = self.store.readings_full(scope, &query).await?;
-        between.retain(|other| other.stored.commit_seq <= reading.stored.commit_seq);
+        let own = &reading.stored;
+        let is_historical = |flags: ReadingFlags| flags.contains(ReadingFlags::HISTORICAL);
+        // Of what was committed with it, a live reading did not see the history, nor history what was live.
+        between.retain(|other| {
+            let other = &other.stored;
+            other.commit_seq < own.commit_seq
+                || (other.commit_seq == own.commit_seq && is_historical(other.flags) == is_historical(own.flags))
+        });
         let spectra: Option<Vec<&[u8]>> = between
             .iter()
             .map(|other| other.spectrum.as_ref().map(CanonicalSpectrum::codes))

@@ -13,7 +13,7 @@ use half::f16;
 use tocsin_contracts::incident_review::Rebuilding;
 use tocsin_contracts::review::v1;
 use tocsin_domain::{BundleId, Detector};
-use tocsin_models::{Bundle, Decoder, Manifest, NetworkError, TargetSpace, Variant};
+use tocsin_models::{Bundle, Decoder, Manifest, NetworkError, Objective, TargetSpace, Variant};
 use tocsin_store::reading::FullReading;
 
 use super::Service;
@@ -142,7 +142,7 @@ fn from_row(reading: &FullReading, id: BundleId, manifest: &Manifest, row: Optio
     if !row.iter().all(|amplitude| amplitude.is_finite()) {
         return FromLatent::not(Some(id), "its model's decoder gives no finite numbers");
     }
-    let unknown = error_unknown(manifest.variant);
+    let unknown = error_unknown(manifest);
     let residual = reading.stored.scores.get(Detector::Residual);
     FromLatent {
         amplitude: row.iter().map(|amplitude| amplitude.max(0.0)).collect(),
@@ -151,7 +151,9 @@ fn from_row(reading: &FullReading, id: BundleId, manifest: &Manifest, row: Optio
             bundle_id: Some(id.0),
             model: manifest.variant.to_string(),
             spectra: 1,
-            usual_error: unknown.is_empty().then_some(manifest.metrics.validation_loss),
+            // A variational network's loss on the rows held out has its divergence in it.
+            usual_error: (unknown.is_empty() && manifest.objective.beta().is_none())
+                .then_some(manifest.metrics.validation_loss),
             error_space: match manifest.target_space {
                 TargetSpace::StandardisedLog => "standardised_log",
                 TargetSpace::Own => "own",
@@ -165,11 +167,10 @@ fn from_row(reading: &FullReading, id: BundleId, manifest: &Manifest, row: Optio
 
 /// Why a residual is not the error of what the latent gives back; empty where it is. A kind that is not named here scores
 /// otherwise: by a Mahalanobis distance over all bins, say, of which the latent holds the first principal components alone.
-fn error_unknown(variant: Variant) -> &'static str {
-    if matches!(
-        variant,
-        Variant::Dense | Variant::Conv | Variant::Pca | Variant::Foreign
-    ) {
+/// An evidence bound is a score of its own, and a model trained elsewhere may have one.
+fn error_unknown(manifest: &Manifest) -> &'static str {
+    let by_error = !matches!(manifest.objective, Objective::VariationalElbo { .. });
+    if by_error && matches!(manifest.variant, Variant::Dense | Variant::Conv | Variant::Pca) {
         ""
     } else {
         "its residual is not the mean squared error of what its latent gives back"

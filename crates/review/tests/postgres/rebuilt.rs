@@ -100,7 +100,9 @@ async fn a_distance_is_not_passed_off_as_an_error_and_what_cannot_be_rebuilt_say
         let stage = with_decoder(stage, Variant::Mahalanobis).await;
         let mut short = stage.reading(stage.sensor.id, 1_001, 0.5);
         short.latent = vec![0; 6];
-        stage.store_readings(&[short]).await;
+        // A sensor's newest reading stays in Postgres with its spectrum: that is another one.
+        let newest = stage.reading(stage.sensor.id, 1_002, 0.5);
+        stage.store_readings(&[short, newest]).await;
         thinned(&stage).await;
         let (mut client, _) = stage.client(Config::default(), Scope::All);
         let rebuilt = |answer: v1::GetVerdictResponse| {

@@ -180,8 +180,15 @@ struct Header {
     position: Position,
     drawn: u64,
     network_bytes: usize,
-    /// SHA-256 of what follows the header: the network, then the optimiser.
+    /// SHA-256 of the position and what belongs to it, and of what follows the header: the network, then the optimiser.
     sha256: String,
+}
+
+fn digest(position: &Position, drawn: u64, network_bytes: usize, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{position:?} {drawn} {network_bytes} "));
+    hash.update(body);
+    hex::encode(hash.finalize())
 }
 
 /// Keeps the checkpoints of one round of a training.
@@ -236,7 +243,8 @@ impl Keeper {
                 ours,
             });
         }
-        if hex::encode(Sha256::digest(body)) != header.sha256 || header.network_bytes > body.len() {
+        let found = digest(&header.position, header.drawn, header.network_bytes, body);
+        if found != header.sha256 || header.network_bytes > body.len() {
             return Err(self.unreadable("it is damaged: its content has another digest than its header says"));
         }
         let (network, optimizer) = body.split_at(header.network_bytes);
@@ -283,7 +291,7 @@ impl Keeper {
             position,
             drawn: snapshot.drawn,
             network_bytes: snapshot.network.len(),
-            sha256: hex::encode(Sha256::digest(&body)),
+            sha256: digest(&position, snapshot.drawn, snapshot.network.len(), &body),
         };
         let header = serde_json::to_vec(&header).map_err(|error| self.unreadable(error))?;
         let partial = self.path.with_extension("partial");

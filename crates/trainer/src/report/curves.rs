@@ -8,17 +8,25 @@ use crate::chart::{Axis, Plot, number};
 use crate::fit::{Progress, Stage};
 
 pub(super) fn section(material: &Material<'_>) -> Markup {
-    let (metrics, objective) = (&material.manifest().metrics, material.manifest().objective);
+    let (manifest, objective) = (material.manifest(), material.manifest().objective);
+    // Of a temporal bundle the network over windows is the last that was trained.
+    let metrics = manifest
+        .temporal
+        .as_ref()
+        .map_or(&manifest.metrics, |temporal| &temporal.metrics);
     let (last, runs) = last_run(material.history);
     html! {
         h2 #curves { "How it learned" }
-        @if last.is_empty() {
+        @if last.is_empty() && manifest.variant.is_network() {
+            p { "It went on from a checkpoint that had every epoch: none was run again, so none is shown." }
+        } @else if last.is_empty() {
             p { "Nothing was trained epoch by epoch: a " (material.manifest().variant) " model is computed, or was trained elsewhere." }
         } @else {
             p {
                 "The search ran " (metrics.epochs) " epochs without the newest rows of each sensor, which were held out, and rebuilt those best at epoch "
                 (metrics.best_epoch) "; the network that was kept was then trained on all rows for as many."
-                @if runs > 1 { " Of " (runs) " trainings this shows the last: the others were without trimming, or gave the divergence more weight." }
+                @if runs > 1 { " Of " (runs) " trainings this shows the last: the others found the rows to leave out, gave the divergence more weight, or were of the network over one spectrum." }
+                @if last[0].stage != Stage::Search || last[0].epoch != 1 { " It went on from a checkpoint: the epochs before that are not shown." }
             }
             (errors(&last, objective, metrics.best_epoch))
             (penalty(&last, objective))

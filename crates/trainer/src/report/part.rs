@@ -3,7 +3,7 @@
 use half::f16;
 use tocsin_detect::log_spectrum_into;
 use tocsin_domain::{Detector, Scores};
-use tocsin_models::{Bundle, DetectorScratch, Network, NetworkError};
+use tocsin_models::{Bundle, DetectorScratch, Network, NetworkError, Residual};
 
 use crate::training_set::TrainingSet;
 
@@ -30,14 +30,18 @@ impl Part {
         let mut scores = vec![Scores::default(); count];
         let detectors = bundle.detectors();
         detectors.score_batch(rows.linear(), &mut DetectorScratch::default(), &mut scores);
+        let residual = Residual::load(bundle)?;
+        let windows = residual.window().map(|window| window.among(&set.keys()));
+        let errors = residual.errors(set.linear(), windows.as_ref())?;
+        for (scores, place) in scores.iter_mut().zip(&places) {
+            scores.set(Detector::Residual, errors[*place]);
+        }
+        // Latents and squares are those of the network over one spectrum, also where another is beside it.
         let mut session = Network::load(bundle)?.session()?;
         let wanted: Vec<usize> = (0..BLOCK).collect();
         let (mut latents, mut squares) = (Vec::new(), 0.0);
-        for (block, scores) in rows.linear().chunks(BLOCK * rows.bins()).zip(scores.chunks_mut(BLOCK)) {
-            let scored = session.run(block, &wanted[..scores.len()])?;
-            for (scores, error) in scores.iter_mut().zip(&scored.errors) {
-                scores.set(Detector::Residual, *error);
-            }
+        for block in rows.linear().chunks(BLOCK * rows.bins()) {
+            let scored = session.run(block, &wanted[..block.len() / rows.bins()])?;
             squares += scored.bin_errors.iter().map(|square| f64::from(*square)).sum::<f64>();
             latents.extend(scored.latents);
         }
