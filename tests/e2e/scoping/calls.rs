@@ -185,6 +185,8 @@ fn value(field: &FieldDescriptor, name: &str, number: &str, depth: usize) -> Opt
         number
     };
     match field.kind() {
+        // How bad an incident was has words of its own; without any, all are asked for.
+        Kind::String if depth == 0 && field.name() == "severity" => None,
         Kind::String => Some(Value::String(word(field.name(), name).to_owned())),
         Kind::Int64 if numbered => number.parse().ok().map(Value::I64),
         Kind::Int32 if numbered => number.parse().ok().map(Value::I32),
