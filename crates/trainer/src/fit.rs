@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tocsin_models::{Metrics, Objective, Variant};
 
 use crate::network::{Autoencoder, Shape};
+pub(crate) use checkpoint::Stopped;
 pub use checkpoint::{CheckpointError, Checkpoints};
 use checkpoint::{Keeper, Position, Snapshot};
 use run::{Epoch, Run};
@@ -204,21 +205,6 @@ pub(crate) struct Fitted {
     pub(crate) objective: Objective,
     /// How it went.
     pub(crate) metrics: Metrics,
-}
-
-/// Why there is no network.
-#[derive(Debug)]
-pub(crate) enum Stopped {
-    /// Whoever asked broke it off.
-    BrokenOff,
-    /// Its checkpoint can't be kept, or not be gone on from.
-    Checkpoint(CheckpointError),
-}
-
-impl From<CheckpointError> for Stopped {
-    fn from(error: CheckpointError) -> Self {
-        Self::Checkpoint(error)
-    }
 }
 
 /// Trains a network: first without the rows held out, to find the number of epochs, then anew, from the same weights, on

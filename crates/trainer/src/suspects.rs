@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tocsin_domain::Timestamp;
 
+use crate::fit::FitOptions;
 use crate::training_set::TrainingSet;
 
 /// Spreads of the logarithm of the cost above its median from which a row is suspicious: of a normal distribution, one row
 /// in 30,000 lies there.
 const SPREADS: f64 = 4.0;
+/// Share that is trimmed once suspicious rows are left out, for those among them that were not found.
+const TRIM_LEFT: f64 = 0.01;
 /// Most rows told.
 const MOST: usize = 1_000;
 
@@ -48,6 +51,15 @@ pub(crate) fn unsuspicious(costs: &[f32], most: f64) -> Vec<usize> {
     out.truncate((costs.len() as f64 * most).round() as usize);
     let out: BTreeSet<usize> = out.into_iter().map(|(place, _)| place).collect();
     (0..costs.len()).filter(|place| !out.contains(place)).collect()
+}
+
+/// The options once suspicious rows are left out. Little is left to trim then: what more is, is the healthy rows that are
+/// hardest to rebuild, and a network that never learned those needs wider limits.
+pub(crate) fn left_to_trim(options: FitOptions) -> FitOptions {
+    FitOptions {
+        trim: options.trim.min(TRIM_LEFT),
+        ..options
+    }
 }
 
 /// Places of suspicious rows and how many spreads they lie above the median, the worst first.

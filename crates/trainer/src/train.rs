@@ -25,9 +25,6 @@ use crate::training_set::TrainingSet;
 /// Fewest rows a model can be trained on.
 const MIN_ROWS: usize = 50;
 
-/// Share that is trimmed once suspicious rows are left out, for those among them that were not found.
-const TRIM_LEFT: f64 = 0.01;
-
 /// What to train, on what.
 #[derive(Debug, Clone)]
 pub struct TrainRequest<'a> {
@@ -134,8 +131,7 @@ pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> 
 ///
 /// With [`FitOptions::trim`] the models are fitted twice: the second time without the rows that the first network makes
 /// suspicious, so that nothing of them is in the standardisation or in the detectors beside it either (iterative trimming, Shen
-/// and Sanghavi 2019). Then little is left to trim: what more is, is the healthy rows that are hardest to rebuild, and a network that
-/// never learned those needs wider limits.
+/// and Sanghavi 2019).
 pub fn train_until(
     request: &TrainRequest<'_>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
@@ -161,10 +157,7 @@ pub fn train_resumably(
         let first = fit_model(request, latent, round(0), &mut progress)?;
         let kept = suspects::unsuspicious(&errors(request.train, &first.autoencoder, latent)?, trim);
         let train = &request.train.select(&kept);
-        let options = request.options.map(|options| FitOptions {
-            trim: trim.min(TRIM_LEFT),
-            ..options
-        });
+        let options = request.options.map(suspects::left_to_trim);
         fit_bundle(
             &TrainRequest {
                 train,

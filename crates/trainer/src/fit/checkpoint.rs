@@ -62,6 +62,21 @@ pub enum CheckpointError {
     },
 }
 
+/// Why there is no network.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// Whoever asked broke it off.
+    BrokenOff,
+    /// Its checkpoint can't be kept, or not be gone on from.
+    Checkpoint(CheckpointError),
+}
+
+impl From<CheckpointError> for Stopped {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error)
+    }
+}
+
 /// What a training is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
