@@ -127,7 +127,9 @@
     let changed = false;
     for (const part of $$("[data-live]")) {
       const next = fresh.getElementById(part.id);
-      if (!next || served.get(part) === next.innerHTML || isInUse(part)) continue;
+      if (!next || served.get(part) === next.innerHTML) continue;
+      // What is being selected or filled in is renewed later.
+      if (isInUse(part)) { setTimeout(refresh, 3000); continue; }
       // The first reading turns the guidance into a table: another page.
       if (part.tagName !== next.tagName) { location.reload(); return; }
       changed = true;
@@ -191,7 +193,8 @@
     source.addEventListener("hello", () => { const again = lostAt !== null; say("live"); if (again) { changed("incidents"); changed("setup"); } });
     source.addEventListener("incidents", () => changed("incidents"));
     source.addEventListener("readings", () => changed("readings"));
-    source.addEventListener("setup", () => changed("setup"));
+    // Of setup the first counts as well: the page is older than the stream.
+    source.addEventListener("setup", () => { known.add("setup"); changed("setup"); });
     source.onerror = async () => {
       say("lost");
       if (source?.readyState !== EventSource.CLOSED) return;

@@ -7,12 +7,8 @@ use rand::{RngExt, SeedableRng};
 use tocsin_domain::{Detector, Scores, Slug, Timestamp};
 
 use crate::bundle::BundleParts;
-use crate::onnx::proto::tensor_proto::DataType;
-use crate::onnx::proto::tensor_shape_proto::{Dimension, dimension};
-use crate::onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
-};
+use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::onnx::{floats, integers, node, rows_of};
 use crate::{
     BundleArchive, ClassDetectors, HeldOut, HeldOutRow, Lineage, Manifest, Metrics, Objective, TargetSpace, Temporal,
     Variant, Window,
@@ -43,10 +39,10 @@ pub(crate) fn autoencoder() -> ModelProto {
         node("MatMul", &[onnx::LATENT, "up"], onnx::RECONSTRUCTION),
     ];
     let weights = vec![
-        tensor("inverse_s0", &[], &[1000.0]),
-        tensor("one", &[], &[1.0]),
-        tensor("down", &[BINS, LATENT], &random(BINS * LATENT, 1)),
-        tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
+        floats("inverse_s0", &[], &[1000.0]),
+        floats("one", &[], &[1.0]),
+        floats("down", &[BINS, LATENT], &random(BINS * LATENT, 1)),
+        floats("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
     ];
     let outputs = [
         (onnx::TARGET, BINS),
@@ -72,14 +68,14 @@ pub(crate) fn temporal() -> ModelProto {
     ];
     let all = SPECTRA * BINS;
     let weights = vec![
-        tensor("inverse_s0", &[], &[1000.0]),
-        tensor("one", &[], &[1.0]),
+        floats("inverse_s0", &[], &[1000.0]),
+        floats("one", &[], &[1.0]),
         integers("flat_shape", &[-1, all as i64]),
         integers("from", &[(all - BINS) as i64]),
         integers("to", &[all as i64]),
         integers("axis", &[1]),
-        tensor("down", &[all, LATENT], &random(all * LATENT, 5)),
-        tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
+        floats("down", &[all, LATENT], &random(all * LATENT, 5)),
+        floats("up", &[LATENT, BINS], &random(BINS * LATENT, 2)),
     ];
     let outputs = [
         (onnx::TARGET, BINS),
@@ -95,7 +91,7 @@ pub(crate) fn decoder() -> ModelProto {
         node("MatMul", &[onnx::LATENT, "up"], "raw"),
         node("Relu", &["raw"], onnx::SPECTRUM),
     ];
-    let weights = vec![tensor("up", &[LATENT, BINS], &random(BINS * LATENT, 2))];
+    let weights = vec![floats("up", &[LATENT, BINS], &random(BINS * LATENT, 2))];
     model(nodes, weights, (onnx::LATENT, LATENT), &[(onnx::SPECTRUM, BINS)])
 }
 
@@ -181,34 +177,9 @@ pub(crate) fn temporal_archive() -> BundleArchive {
     temporal_parts().pack()
 }
 
-pub(crate) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        op_type: op_type.to_owned(),
-        ..Default::default()
-    }
-}
-
-pub(crate) fn tensor(name: &str, dims: &[usize], data: &[f32]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.iter().map(|dim| *dim as i64).collect(),
-        data_type: DataType::Float as i32,
-        raw_data: data.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        ..Default::default()
-    }
-}
-
-fn integers(name: &str, values: &[i64]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: vec![values.len() as i64],
-        data_type: DataType::Int64 as i32,
-        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        ..Default::default()
-    }
+fn random(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random::<f32>() * 0.4 - 0.2).collect()
 }
 
 fn model(
@@ -221,47 +192,12 @@ fn model(
         name: "fixture".to_owned(),
         node,
         initializer,
-        input: vec![rows_of(input.0, input.1)],
-        output: outputs.iter().map(|(name, columns)| rows_of(name, *columns)).collect(),
+        input: vec![rows_of(input.0, &[input.1])],
+        output: outputs
+            .iter()
+            .map(|(name, columns)| rows_of(name, &[*columns]))
+            .collect(),
         ..Default::default()
     };
-    let opset_import = vec![OperatorSetIdProto {
-        domain: String::new(),
-        version: 17,
-    }];
-    ModelProto {
-        ir_version: 8,
-        opset_import,
-        graph: Some(graph),
-        ..Default::default()
-    }
-}
-
-fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
-    let dimension = |value| Dimension {
-        value: Some(value),
-        ..Default::default()
-    };
-    let dim = vec![
-        dimension(dimension::Value::DimParam("N".to_owned())),
-        dimension(dimension::Value::DimValue(columns as i64)),
-    ];
-    let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim }),
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..Default::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(r#type),
-        ..Default::default()
-    }
-}
-
-fn random(count: usize, seed: u64) -> Vec<f32> {
-    let mut rng = StdRng::seed_from_u64(seed);
-    (0..count).map(|_| rng.random::<f32>() * 0.4 - 0.2).collect()
+    onnx::model(graph)
 }

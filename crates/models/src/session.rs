@@ -302,7 +302,7 @@ mod tests {
     fn the_target_is_the_logarithm_the_model_computes() {
         // A model whose reconstruction is zero: the error is then the mean square of ln(1 + 1000 s).
         let mut model = fixture::autoencoder();
-        model.graph.as_mut().unwrap().initializer[3] = fixture::tensor("up", &[LATENT, BINS], &[0.0; LATENT * BINS]);
+        model.graph.as_mut().unwrap().initializer[3] = onnx::floats("up", &[LATENT, BINS], &[0.0; LATENT * BINS]);
         let network = Network::from_onnx(&onnx::to_bytes(&model), BINS, LATENT).unwrap();
         let rows = fixture::spectra(1, 13);
         let expected = rows

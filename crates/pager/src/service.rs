@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, FloodId, IncidentId, PersonRole, Principal, ReadingFlags, SuppressionId};
+use tocsin_domain::{Clock, FloodId, IncidentId, PersonRole, Principal, ReadingFlags, Scope, SuppressionId};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing};
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::acknowledge;
 use crate::routing::Outlook;
 use crate::target::Sender;
-use crate::{Config, Error, wire, work_order};
+use crate::{Config, Destination, Error, wire, work_order};
 
 /// The most steps and pieces of evidence shown of one incident: the newest.
 const SHOWN: u32 = 1_000;
@@ -314,8 +314,17 @@ impl IncidentsService for Service {
         &self,
         request: Request<v1::ListDestinationsRequest>,
     ) -> Result<Response<v1::ListDestinationsResponse>, Status> {
-        principal(&request, PersonRole::Viewer, "list destinations")?;
-        let destinations = self.config.destinations.iter().map(|destination| v1::PageDestination {
+        let scope = principal(&request, PersonRole::Viewer, "list destinations")?.scope();
+        let sites = self.store.site_list(&scope).await.map_err(Error::from)?;
+        let is_seen = |name: &String| sites.iter().any(|site| site.name.as_str() == name);
+        let concerns = |destination: &&Destination| {
+            let mut routes = destination.routes().iter();
+            scope == Scope::All
+                || destination.routes().is_empty()
+                || routes.any(|route| route.sites.is_empty() || route.sites.iter().any(is_seen))
+        };
+        let destinations = self.config.destinations.iter().filter(concerns);
+        let destinations = destinations.map(|destination| v1::PageDestination {
             name: destination.name().to_owned(),
             kind: destination.kind().to_owned(),
         });

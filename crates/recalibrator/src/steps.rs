@@ -65,6 +65,10 @@ impl Service {
         if !standing.takes_local(&by.scope()) {
             by.require_everywhere(PersonRole::Engineer, APPROVE)?;
         }
+        // The trial that a test is about to write would be lost under what was read before it.
+        if record.state == ThresholdState::Proposed {
+            expect_state(&record, ThresholdState::Tested)?;
+        }
         let mut provenance = provenance(&record)?;
         let now = self.parts.clock.now();
         provenance.approval = Some(Approval {

@@ -9,12 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tocsin_domain::{BundleDigest, Codec, Slug, Timestamp};
 use tocsin_models::bundle::BundleParts;
-use tocsin_models::onnx::proto::tensor_proto::DataType;
-use tocsin_models::onnx::proto::tensor_shape_proto::{Dimension, dimension};
-use tocsin_models::onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
-};
+use tocsin_models::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use tocsin_models::onnx::{floats, rows_of};
 use tocsin_models::{
     BundleStore, ClassDetectors, HeldOut, Lineage, Manifest, Metrics, Objective, TargetSpace, Temporal, Variant,
     Window, onnx,
@@ -106,9 +102,9 @@ fn autoencoder(factor: f32) -> Vec<u8> {
     model(
         (onnx::BINS, BINS),
         &[
-            ("Mul", onnx::TARGET, BINS, weight("one", &[1], &[1.0])),
-            ("Mul", onnx::RECONSTRUCTION, BINS, weight("factor", &[1], &[factor])),
-            ("MatMul", onnx::LATENT, LATENT, weight("picks", &[BINS, LATENT], &picks)),
+            ("Mul", onnx::TARGET, BINS, floats("one", &[1], &[1.0])),
+            ("Mul", onnx::RECONSTRUCTION, BINS, floats("factor", &[1], &[factor])),
+            ("MatMul", onnx::LATENT, LATENT, floats("picks", &[BINS, LATENT], &picks)),
         ],
     )
 }
@@ -124,18 +120,18 @@ fn temporal() -> Vec<u8> {
     let mut model = onnx::from_bytes(&model(
         ("flat", all),
         &[
-            ("MatMul", onnx::TARGET, BINS, weight("last", &[all, BINS], &last(BINS))),
+            ("MatMul", onnx::TARGET, BINS, floats("last", &[all, BINS], &last(BINS))),
             (
                 "MatMul",
                 onnx::RECONSTRUCTION,
                 BINS,
-                weight("nothing", &[all, BINS], &vec![0.0; all * BINS]),
+                floats("nothing", &[all, BINS], &vec![0.0; all * BINS]),
             ),
             (
                 "MatMul",
                 onnx::LATENT,
                 LATENT,
-                weight("picks", &[all, LATENT], &last(LATENT)),
+                floats("picks", &[all, LATENT], &last(LATENT)),
             ),
         ],
     ))
@@ -163,72 +159,26 @@ fn decoder() -> Vec<u8> {
             "MatMul",
             onnx::SPECTRUM,
             BINS,
-            weight("places", &[LATENT, BINS], &places),
+            floats("places", &[LATENT, BINS], &places),
         )],
     )
 }
 
 /// Each output is one operator on the input and a weight.
 fn model(input: (&str, usize), outputs: &[(&str, &str, usize, TensorProto)]) -> Vec<u8> {
-    let node = |(operator, name, _, weight): &(&str, &str, usize, TensorProto)| NodeProto {
-        input: vec![input.0.to_owned(), weight.name.clone()],
-        output: vec![(*name).to_owned()],
-        name: (*name).to_owned(),
-        op_type: (*operator).to_owned(),
-        ..NodeProto::default()
+    let node = |(operator, name, _, weight): &(&str, &str, usize, TensorProto)| {
+        onnx::node(operator, &[input.0, &weight.name], name)
     };
     let graph = GraphProto {
         name: "by_hand".to_owned(),
         node: outputs.iter().map(node).collect(),
         initializer: outputs.iter().map(|(_, _, _, weight)| weight.clone()).collect(),
-        input: vec![rows_of(input.0, input.1)],
+        input: vec![rows_of(input.0, &[input.1])],
         output: outputs
             .iter()
-            .map(|(_, name, columns, _)| rows_of(name, *columns))
+            .map(|(_, name, columns, _)| rows_of(name, &[*columns]))
             .collect(),
         ..GraphProto::default()
     };
-    onnx::to_bytes(&ModelProto {
-        ir_version: 8,
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: 17,
-        }],
-        graph: Some(graph),
-        ..ModelProto::default()
-    })
-}
-
-fn weight(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.iter().map(|dim| *dim as i64).collect(),
-        data_type: DataType::Float as i32,
-        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        ..TensorProto::default()
-    }
-}
-
-fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
-    let dimension = |value| Dimension {
-        value: Some(value),
-        ..Dimension::default()
-    };
-    let dim = vec![
-        dimension(dimension::Value::DimParam("N".to_owned())),
-        dimension(dimension::Value::DimValue(columns as i64)),
-    ];
-    let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim }),
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..TypeProto::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(r#type),
-        ..ValueInfoProto::default()
-    }
+    onnx::to_bytes(&onnx::model(graph))
 }

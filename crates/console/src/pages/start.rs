@@ -32,6 +32,8 @@ use crate::session::Session;
 
 /// How often an open page looks again.
 const BEAT: Duration = Duration::from_secs(2);
+/// The same once readings come in: what is left is not done in passing.
+const RARELY: Duration = Duration::from_secs(30);
 
 /// Where gateways send where nobody says so: the server's own default.
 const USUAL_INGEST: &str = "http://127.0.0.1:7700";
@@ -115,7 +117,7 @@ impl Setup {
     }
 }
 
-/// Whether a token that still holds is there.
+/// Whether a token is there that nobody has taken back.
 async fn token(session: &Session) -> Result<Option<bool>, Failure> {
     let asked = ListTokensRequest::default();
     match session.access().list_tokens(asked).await {
@@ -199,8 +201,8 @@ async fn watch(session: Session, first: Setup, sender: mpsc::Sender<Event>, drai
         tokio::select! {
             () = &mut drain => return,
             () = sender.closed() => return,
-            // A platform that is complete stays so: it is not asked over and over.
-            () = tokio::time::sleep(BEAT), if !setup.is_complete() => {}
+            // A platform that is complete stays so: it is not asked over and over. One that has readings is looked at less.
+            () = tokio::time::sleep(if setup.readings { RARELY } else { BEAT }), if !setup.is_complete() => {}
         }
         setup = match Setup::of(&session).await {
             Ok(setup) => setup,

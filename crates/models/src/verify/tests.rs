@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bundle::BundleParts;
 use crate::fixture;
+use crate::onnx;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 
@@ -37,7 +38,7 @@ fn over_rows(op_type: &str, input: &str, output: &str) -> NodeProto {
         r#type: AttributeType::Int as i32,
         ..Default::default()
     };
-    let mut node = fixture::node(op_type, &[input], output);
+    let mut node = onnx::node(op_type, &[input], output);
     node.attribute = vec![integers("axes", vec![0]), keep];
     node
 }
@@ -160,21 +161,19 @@ fn what_would_grow_while_loading_is_refused() {
     // An outer product of two modest constants.
     assert_refused("computes on constants only", |m| {
         let graph = graph(m);
-        graph
-            .initializer
-            .push(fixture::tensor("column", &[4000, 1], &[1.0; 4000]));
-        graph.initializer.push(fixture::tensor("row", &[1, 4000], &[1.0; 4000]));
-        graph.node.push(fixture::node("Add", &["column", "row"], "bomb"));
+        graph.initializer.push(onnx::floats("column", &[4000, 1], &[1.0; 4000]));
+        graph.initializer.push(onnx::floats("row", &[1, 4000], &[1.0; 4000]));
+        graph.node.push(onnx::node("Add", &["column", "row"], "bomb"));
     });
     // A product with the input that is as large, brought back to size by a mean.
     assert_refused("more elements in a batch than the limit", |m| {
         let graph = graph(m);
         graph
             .initializer
-            .push(fixture::tensor("column", &[1 << 20, 1, 1], &vec![1.0; 1 << 20]));
+            .push(onnx::floats("column", &[1 << 20, 1, 1], &vec![1.0; 1 << 20]));
         "small".clone_into(&mut graph.node[3].output[0]);
         "small".clone_into(&mut graph.node[3].name);
-        graph.node.insert(4, fixture::node("Mul", &["column", "small"], "bomb"));
+        graph.node.insert(4, onnx::node("Mul", &["column", "small"], "bomb"));
         graph.node.insert(5, over_rows("ReduceMean", "bomb", "projected"));
     });
 }
@@ -199,7 +198,7 @@ fn a_model_off_the_contract_is_refused() {
     assert_refused("is not made before it", |m| graph(m).node.reverse());
     assert_refused("is made twice", |m| graph(m).node[1].output[0] = "ratio".to_owned());
     assert_refused("must hold 32", |m| {
-        let weights = fixture::tensor("up", &[fixture::LATENT, 31], &[0.1; fixture::LATENT * 31]);
+        let weights = onnx::floats("up", &[fixture::LATENT, 31], &[0.1; fixture::LATENT * 31]);
         graph(m).initializer[3] = weights;
     });
     // Each row less the mean over the batch.
@@ -210,17 +209,17 @@ fn a_model_off_the_contract_is_refused() {
         graph.node.push(over_rows("ReduceMean", "scaled", "mean"));
         graph
             .node
-            .push(fixture::node("Sub", &["scaled", "mean"], onnx::RECONSTRUCTION));
+            .push(onnx::node("Sub", &["scaled", "mean"], onnx::RECONSTRUCTION));
     });
 }
 
 #[test]
 fn outputs_that_are_not_numbers_are_refused() {
     assert_refused("the error of spectrum", |m| {
-        graph(m).initializer[1] = fixture::tensor("one", &[], &[-1.0]);
+        graph(m).initializer[1] = onnx::floats("one", &[], &[-1.0]);
     });
     assert_refused("the error of spectrum", |m| {
-        let weights = fixture::tensor("up", &[fixture::LATENT, fixture::BINS], &[f32::NAN; 128]);
+        let weights = onnx::floats("up", &[fixture::LATENT, fixture::BINS], &[f32::NAN; 128]);
         graph(m).initializer[3] = weights;
     });
     let mut decoder = fixture::decoder();

@@ -7,6 +7,7 @@ use tocsin_domain::{Principal, Slug, ThresholdSetId};
 use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::{Binding, NewBinding};
 use tocsin_store::bundle::Bundle;
+use tocsin_store::threshold::{Standing, ThresholdSetRecord};
 
 use super::Bundles;
 use crate::Error;
@@ -40,9 +41,12 @@ impl Bundles {
 
     async fn newest_approved(&self, bundle: &Bundle) -> Result<ThresholdSetId, Error> {
         let sets = self.context.store.threshold_set_list(Some(bundle.class)).await?;
-        let mut made_for_it = sets.into_iter().filter(|set| set.bundle == bundle.id);
-        let approved = made_for_it.find(|set| set.state == ThresholdState::Approved);
-        approved.map(|set| set.id).ok_or_else(|| {
+        let approved = |set: &ThresholdSetRecord| set.bundle == bundle.id && set.state == ThresholdState::Approved;
+        let sets: Vec<ThresholdSetRecord> = sets.into_iter().filter(approved).collect();
+        let standings = self.context.store.threshold_standings(&sets).await?;
+        // One that waits for a person again, since a site came to ask for a second one, stands back; alone, it says so.
+        let complete = standings.iter().position(Standing::is_complete).unwrap_or(0);
+        sets.get(complete).map(|set| set.id).ok_or_else(|| {
             Error::precondition(format!(
                 "bundle {} has no approved threshold set: propose, test and approve one, or name a retired one",
                 bundle.id

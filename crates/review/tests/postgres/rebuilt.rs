@@ -12,12 +12,7 @@ use rand::{RngExt, SeedableRng};
 use tocsin_contracts::incident_review::Against;
 use tocsin_domain::Codec;
 use tocsin_models::bundle::BundleParts;
-use tocsin_models::onnx::proto::tensor_proto::DataType;
-use tocsin_models::onnx::proto::tensor_shape_proto::{Dimension, dimension};
-use tocsin_models::onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
-};
+use tocsin_models::onnx::proto::GraphProto;
 use tocsin_models::{ClassDetectors, HeldOut, Lineage, Manifest, Metrics, Objective, TargetSpace, Variant, onnx};
 
 use super::incident::review;
@@ -340,68 +335,22 @@ fn decoder() -> Vec<u8> {
     let places: Vec<f32> = (0..LATENT * BINS)
         .map(|i| f32::from(u8::from(i / BINS == i % BINS)))
         .collect();
-    let node = |operator: &str, input: &[&str], output: &str| NodeProto {
-        input: input.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        op_type: operator.to_owned(),
-        ..NodeProto::default()
-    };
-    let weight = |name: &str, dims: &[i64], values: &[f32]| TensorProto {
-        name: name.to_owned(),
-        dims: dims.to_vec(),
-        data_type: DataType::Float as i32,
-        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        ..TensorProto::default()
-    };
     let graph = GraphProto {
         name: "by_hand".to_owned(),
         node: vec![
-            node("MatMul", &[onnx::LATENT, "places"], "log"),
-            node("Exp", &["log"], "ratio"),
-            node("Sub", &["ratio", "one"], "from_zero"),
-            node("Mul", &["from_zero", "s0"], onnx::SPECTRUM),
+            onnx::node("MatMul", &[onnx::LATENT, "places"], "log"),
+            onnx::node("Exp", &["log"], "ratio"),
+            onnx::node("Sub", &["ratio", "one"], "from_zero"),
+            onnx::node("Mul", &["from_zero", "s0"], onnx::SPECTRUM),
         ],
         initializer: vec![
-            weight("places", &[LATENT as i64, BINS as i64], &places),
-            weight("one", &[1], &[1.0]),
-            weight("s0", &[1], &[spec().canonical_s0()]),
+            onnx::floats("places", &[LATENT, BINS], &places),
+            onnx::floats("one", &[1], &[1.0]),
+            onnx::floats("s0", &[1], &[spec().canonical_s0()]),
         ],
-        input: vec![rows_of(onnx::LATENT, LATENT)],
-        output: vec![rows_of(onnx::SPECTRUM, BINS)],
+        input: vec![onnx::rows_of(onnx::LATENT, &[LATENT])],
+        output: vec![onnx::rows_of(onnx::SPECTRUM, &[BINS])],
         ..GraphProto::default()
     };
-    onnx::to_bytes(&ModelProto {
-        ir_version: 8,
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: 17,
-        }],
-        graph: Some(graph),
-        ..ModelProto::default()
-    })
-}
-
-fn rows_of(name: &str, columns: usize) -> ValueInfoProto {
-    let dimension = |value| Dimension {
-        value: Some(value),
-        ..Dimension::default()
-    };
-    let dim = vec![
-        dimension(dimension::Value::DimParam("N".to_owned())),
-        dimension(dimension::Value::DimValue(columns as i64)),
-    ];
-    let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim }),
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..TypeProto::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(r#type),
-        ..ValueInfoProto::default()
-    }
+    onnx::to_bytes(&onnx::model(graph))
 }

@@ -2,17 +2,7 @@
 
 use tocsin_models::onnx;
 use tocsin_models::onnx::proto::attribute_proto::AttributeType;
-use tocsin_models::onnx::proto::tensor_proto::DataType;
-use tocsin_models::onnx::proto::tensor_shape_proto::{Dimension, dimension};
-use tocsin_models::onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
-};
-
-/// ONNX file version: what every runtime of the last years reads.
-const IR_VERSION: i64 = 8;
-/// Operator set version.
-const OPSET: i64 = 17;
+use tocsin_models::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Operators and weights added so far. Values are known by name; each operator's result gets one.
 pub(super) struct Graph {
@@ -50,8 +40,8 @@ impl Graph {
 
     /// Adds a weight that several operators use; its name.
     pub(super) fn stored(&mut self, name: &str, dims: &[usize], data: &[f32]) -> String {
-        let raw = data.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.weight(name, DataType::Float, dims, raw)
+        self.weights.push(onnx::floats(name, dims, data));
+        name.to_owned()
     }
 
     /// The value as rows x `dims`; where rows x dims does not fill it, the first dimension grows.
@@ -108,8 +98,8 @@ impl Graph {
 
     /// The value held between two bounds.
     pub(super) fn clip(&mut self, value: &str, low: f32, high: f32) -> String {
-        let low = self.weight("low", DataType::Float, &[], low.to_le_bytes().to_vec());
-        let high = self.weight("high", DataType::Float, &[], high.to_le_bytes().to_vec());
+        let low = self.stored("low", &[], &[low]);
+        let high = self.stored("high", &[], &[high]);
         self.op("Clip", &[value, &low, &high])
     }
 
@@ -130,23 +120,17 @@ impl Graph {
             name: self.name.to_owned(),
             node: self.nodes,
             initializer: self.weights,
-            input: vec![rows_of(input.0, input.1)],
+            input: vec![onnx::rows_of(input.0, input.1)],
             output: outputs
                 .iter()
-                .map(|(_, name, columns)| rows_of(name, &[*columns]))
+                .map(|(_, name, columns)| onnx::rows_of(name, &[*columns]))
                 .collect(),
             ..Default::default()
         };
         let model = ModelProto {
-            ir_version: IR_VERSION,
-            opset_import: vec![OperatorSetIdProto {
-                domain: String::new(),
-                version: OPSET,
-            }],
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            graph: Some(graph),
-            ..Default::default()
+            ..onnx::model(graph)
         };
         onnx::to_bytes(&model)
     }
@@ -154,56 +138,15 @@ impl Graph {
     fn op_with(&mut self, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
         let name = format!("{}_{}", op_type.to_lowercase(), self.nodes.len());
         self.nodes.push(NodeProto {
-            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
-            op_type: op_type.to_owned(),
             attribute,
-            ..Default::default()
+            ..onnx::node(op_type, inputs, &name)
         });
         name
     }
 
     fn integers(&mut self, values: &[i64]) -> String {
-        let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let name = format!("integers_{}", self.weights.len());
-        self.weight(&name, DataType::Int64, &[values.len()], raw)
-    }
-
-    fn weight(&mut self, name: &str, data_type: DataType, dims: &[usize], raw_data: Vec<u8>) -> String {
-        self.weights.push(TensorProto {
-            name: name.to_owned(),
-            dims: dims.iter().map(|dim| *dim as i64).collect(),
-            data_type: data_type as i32,
-            raw_data,
-            ..Default::default()
-        });
-        name.to_owned()
-    }
-}
-
-/// 32-bit floats, N x the dimensions of a row.
-fn rows_of(name: &str, row: &[usize]) -> ValueInfoProto {
-    let dimension = |value| Dimension {
-        value: Some(value),
-        ..Default::default()
-    };
-    let rows = dimension(dimension::Value::DimParam("N".to_owned()));
-    let row = row
-        .iter()
-        .map(|size| dimension(dimension::Value::DimValue(*size as i64)));
-    let dim = std::iter::once(rows).chain(row).collect();
-    let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim }),
-    };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..Default::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(r#type),
-        ..Default::default()
+        self.weights.push(onnx::integers(&name, values));
+        name
     }
 }
