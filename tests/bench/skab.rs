@@ -15,9 +15,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 use tocsin_domain::{Condition, Detector, Scores, Slug, SpectrumSpec, Timestamp};
+use tocsin_evaluate::{detectors, score};
 use tocsin_judge::threshold_set::Member;
 use tocsin_judge::{Persistence, Role, ThresholdSet};
-use tocsin_models::{Bundle, DetectorScratch, Network, Objective, Variant};
+use tocsin_models::{Bundle, Network, Objective, Variant};
 use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
 
 use crate::report::Report;
@@ -141,17 +142,10 @@ fn vectors(experiment: &Experiment) -> Vec<Vec<f32>> {
 /// Whether each row after the training ones is above the 99.5 % line: by detector, and by the ensemble.
 fn judge(bundle: &Bundle, experiment: &Experiment) -> Result<Vec<(String, Vec<bool>)>> {
     let vectors = vectors(experiment).split_off(TRAINING_ROWS - WINDOW + 1);
-    let scores = score(bundle, &vectors.concat(), vectors.len())?;
+    let scores = score(bundle, &Network::load(bundle)?, &vectors.concat())?;
     let calibration: Vec<Scores> = bundle.held_out().rows.iter().map(|row| row.scores).collect();
-    let network = bundle.manifest().network_name();
     let mut judged = Vec::new();
-    for (detector, name) in [
-        (Detector::Residual, network.as_str()),
-        (Detector::OverallLevel, "overall_level"),
-        (Detector::Isolation, "isolation_forest"),
-        (Detector::Pca, "pca"),
-        (Detector::Mahalanobis, "mahalanobis"),
-    ] {
+    for (detector, name) in detectors(bundle) {
         if detector != Detector::Residual && !is_first(bundle) {
             continue;
         }
@@ -163,7 +157,7 @@ fn judge(bundle: &Bundle, experiment: &Experiment) -> Result<Vec<(String, Vec<bo
                 .collect()
         };
         let line = Member::fit(detector, Role::Page, &of(&calibration))?.alert_line;
-        judged.push((name.to_owned(), of(&scores).iter().map(|score| *score > line).collect()));
+        judged.push((name, of(&scores).iter().map(|score| *score > line).collect()));
     }
     if is_first(bundle) {
         let set = ThresholdSet::from_healthy_percentiles(&calibration, Persistence::default())?;
@@ -180,18 +174,6 @@ fn judge(bundle: &Bundle, experiment: &Experiment) -> Result<Vec<(String, Vec<bo
 fn is_first(bundle: &Bundle) -> bool {
     let manifest = bundle.manifest();
     (manifest.variant, manifest.objective) == (Variant::Dense, Objective::default())
-}
-
-fn score(bundle: &Bundle, linear: &[f32], rows: usize) -> Result<Vec<Scores>> {
-    let mut scores = vec![Scores::default(); rows];
-    bundle
-        .detectors()
-        .score_batch(linear, &mut DetectorScratch::default(), &mut scores);
-    let errors = Network::load(bundle)?.session()?.run(linear, &[])?.errors;
-    for (row, error) in scores.iter_mut().zip(errors) {
-        row.set(Detector::Residual, error);
-    }
-    Ok(scores)
 }
 
 impl Counts {

@@ -23,7 +23,7 @@ mod variation;
 pub use following::{Recalibration, Round, Schedule, Story, judge_following};
 pub use inject::{InjectReport, Injection, SlowFailures, inject, inject_slowly};
 pub use life::{MachineLife, SensorLife};
-pub use measure::{EvaluateError, measure};
+pub use measure::{EvaluateError, detectors, measure, score};
 pub use parts::{Part, Parts};
 pub use report::{Figures, Lines, Report, Row, Run, summarise, summarise_machines};
 pub use rules::Rules;

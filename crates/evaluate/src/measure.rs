@@ -79,22 +79,29 @@ pub fn measure(bundle: &Bundle, parts: &Parts) -> Result<BTreeMap<String, Figure
         incipient: score(&parts.incipient)?,
     };
     let mut figures = BTreeMap::new();
-    let network = bundle.manifest().network_name();
-    for (detector, name) in [
-        (Detector::Residual, network.as_str()),
-        (Detector::OverallLevel, "overall_level"),
-        (Detector::Isolation, "isolation_forest"),
-        (Detector::Pca, "pca"),
-        (Detector::Mahalanobis, "mahalanobis"),
-    ] {
-        figures.insert(name.to_owned(), of_detector(detector, &scored)?);
+    for (detector, name) in detectors(bundle) {
+        figures.insert(name, of_detector(detector, &scored)?);
     }
     figures.insert("ensemble".to_owned(), of_ensemble(&scored)?);
     Ok(figures)
 }
 
-/// Every detector's scores of linear spectra in canonical units.
-pub(crate) fn score(bundle: &Bundle, network: &Network, linear: &[f32]) -> Result<Vec<Scores>, NetworkError> {
+/// A bundle's detectors, and what they are called in reports.
+pub fn detectors(bundle: &Bundle) -> [(Detector, String); 5] {
+    [
+        (Detector::Residual, bundle.manifest().network_name()),
+        (Detector::OverallLevel, "overall_level".to_owned()),
+        (Detector::Isolation, "isolation_forest".to_owned()),
+        (Detector::Pca, "pca".to_owned()),
+        (Detector::Mahalanobis, "mahalanobis".to_owned()),
+    ]
+}
+
+/// Every detector's scores of linear spectra in canonical units, each spectrum alone.
+///
+/// # Errors
+/// If the network can't be run.
+pub fn score(bundle: &Bundle, network: &Network, linear: &[f32]) -> Result<Vec<Scores>, NetworkError> {
     let errors = network.session()?.run(linear, &[])?.errors;
     Ok(beside(bundle, linear, &errors))
 }
