@@ -20,7 +20,6 @@ const VERIFY: [&str; 2] = ["verdict", "verify"];
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn on_another_cpu_model_every_decision_comes_out_the_same() -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         return Ok(());

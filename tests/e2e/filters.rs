@@ -56,7 +56,6 @@ impl Person {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn a_person_saves_what_is_shown_finds_it_again_and_nobody_else_does() -> Result<()> {
     let stage = Stage::judging().await?;
     let mut publisher = stage.publisher().await?;

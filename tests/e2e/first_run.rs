@@ -125,7 +125,6 @@ async fn empty() -> Result<Stage> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn the_commands_of_the_page_lead_from_nothing_to_the_first_reading_and_each_is_ticked() -> Result<()> {
     let stage = empty().await?;
     let ada = Admin::of(&stage).await?;
@@ -184,7 +183,6 @@ async fn the_commands_of_the_page_lead_from_nothing_to_the_first_reading_and_eac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn the_page_hears_of_a_step_by_an_event() -> Result<()> {
     let stage = empty().await?;
     let ada = Admin::of(&stage).await?;

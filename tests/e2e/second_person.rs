@@ -62,7 +62,6 @@ async fn told(stage: &Stage, person: &Person, set: &str) -> Result<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn where_a_site_asks_for_it_limits_come_into_force_only_after_another_person_approved_them() -> Result<()> {
     let stage = Stage::judging().await?;
     let ana = person(&stage, "ana", "engineer", &["--all-sites"]).await?;

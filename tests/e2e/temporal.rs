@@ -53,7 +53,6 @@ async fn named(stage: &Stage) -> Result<Vec<(i16, Option<i32>)>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "written and not watched yet"]
 async fn a_reading_with_a_history_is_judged_by_it_and_made_again_from_what_its_row_names() -> Result<()> {
     let stage = Stage::start().await?;
     stage.sensor("m1", "h").await?;

@@ -154,7 +154,8 @@
   const refresh = async () => {
     if (fetching || document.hidden) { wanted = true; return; }
     const wait = earliest - performance.now();
-    if (wait > 0) { if (!wanted) { wanted = true; setTimeout(refresh, wait); } return; }
+    // A timer may be early by a part of a millisecond, and then waits once more.
+    if (wait > 0) { if (!wanted) { wanted = true; setTimeout(() => { wanted = false; refresh(); }, wait); } return; }
     wanted = false;
     fetching = true;
     const began = performance.now();

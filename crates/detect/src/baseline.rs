@@ -56,10 +56,9 @@ impl Pooling {
 /// Makes a median absolute deviation the standard deviation of normal data.
 const MAD_TO_SD: f32 = 1.4826;
 
-/// Least scale of a bin, dB of amplitude. The few hours of a commissioning see little of what load and temperature do to a
-/// steady line; of 1,024 bins some hardly moved in them, and would later stand out on a healthy machine further than a
-/// fault does anywhere else. On run-to-failure bearings of 64 and 128 bins it changes nothing up to 1.4 dB.
-const SCALE_FLOOR_DB: f64 = 1.3;
+/// Least scale of a bin, dB of amplitude: a bin that never moved would otherwise make the first change of a code infinitely
+/// unlikely. Far greater ones help limits of very many bins, and dull the eye for drift, which is told in the same scales.
+const SCALE_FLOOR_DB: f64 = 0.01;
 
 /// Median and own spread per bin of the log spectra a sensor was commissioned on, and how they went with its machine's
 /// speed and load.
