@@ -1,18 +1,13 @@
 //! Rows among those taken for healthy that hardly are: for a person to look at, never removed by themselves.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use tocsin_domain::Timestamp;
 
-use crate::fit::FitOptions;
 use crate::training_set::TrainingSet;
 
 /// Spreads of the logarithm of the cost above its median from which a row is suspicious: of a normal distribution, one row
 /// in 30,000 lies there.
 const SPREADS: f64 = 4.0;
-/// Share that is trimmed once suspicious rows are left out, for those among them that were not found.
-const TRIM_LEFT: f64 = 0.01;
 /// Most rows told.
 const MOST: usize = 1_000;
 
@@ -31,39 +26,6 @@ pub struct Suspect {
 
 /// Suspicious rows of a set, the worst first. `costs`: one per row.
 pub(crate) fn find(set: &TrainingSet, costs: &[f32]) -> Vec<Suspect> {
-    let mut found = suspicious(costs);
-    found.truncate(MOST);
-    let suspect = |(place, spreads): (usize, f64)| {
-        let row = set.rows()[place];
-        Suspect {
-            sensor: set.sensors()[row.sensor as usize].clone(),
-            captured_at: row.captured_at,
-            error: costs[place],
-            spreads,
-        }
-    };
-    found.into_iter().map(suspect).collect()
-}
-
-/// Places of the rows that are not suspicious, in the order of the set; at most a share of `most` is left out.
-pub(crate) fn unsuspicious(costs: &[f32], most: f64) -> Vec<usize> {
-    let mut out = suspicious(costs);
-    out.truncate((costs.len() as f64 * most).round() as usize);
-    let out: BTreeSet<usize> = out.into_iter().map(|(place, _)| place).collect();
-    (0..costs.len()).filter(|place| !out.contains(place)).collect()
-}
-
-/// The options once suspicious rows are left out. Little is left to trim then: what more is, is the healthy rows that are
-/// hardest to rebuild, and a network that never learned those needs wider limits.
-pub(crate) fn left_to_trim(options: FitOptions) -> FitOptions {
-    FitOptions {
-        trim: options.trim.min(TRIM_LEFT),
-        ..options
-    }
-}
-
-/// Places of suspicious rows and how many spreads they lie above the median, the worst first.
-fn suspicious(costs: &[f32]) -> Vec<(usize, f64)> {
     let logs: Vec<f64> = costs
         .iter()
         .map(|cost| f64::from(*cost).max(f64::MIN_POSITIVE).ln())
@@ -78,7 +40,26 @@ fn suspicious(costs: &[f32]) -> Vec<(usize, f64)> {
         .filter(|(_, spreads)| *spreads > SPREADS)
         .collect();
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
-    found
+    found.truncate(MOST);
+    let suspect = |(place, spreads): (usize, f64)| {
+        let row = set.rows()[place];
+        Suspect {
+            sensor: set.sensors()[row.sensor as usize].clone(),
+            captured_at: row.captured_at,
+            error: costs[place],
+            spreads,
+        }
+    };
+    found.into_iter().map(suspect).collect()
+}
+
+/// Places of the `share` of rows that cost least, in the order of the set.
+pub(crate) fn cheapest(costs: &[f32], share: f64) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..costs.len()).collect();
+    places.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
+    places.truncate((costs.len() as f64 * share).round() as usize);
+    places.sort_unstable();
+    places
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -93,11 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_suspicious_is_left_out_up_to_a_share_and_the_rest_keeps_its_order() {
-        let costs = [3.0, 1.0, 9_000.0, 2.0, 1.5, 2.5, 1.2, 8_000.0];
-        assert_eq!(unsuspicious(&costs, 0.25), [0, 1, 3, 4, 5, 6]);
-        assert_eq!(unsuspicious(&costs, 0.125), [0, 1, 3, 4, 5, 6, 7]);
-        assert_eq!(unsuspicious(&costs[3..7], 0.25), [0, 1, 2, 3]);
+    fn the_cheapest_keep_their_order() {
+        assert_eq!(cheapest(&[3.0, 1.0, 9.0, 2.0], 0.75), [0, 1, 3]);
     }
 
     #[test]

@@ -129,8 +129,8 @@ pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> 
 
 /// The same, until `progress` breaks it off: [`TrainError::BrokenOff`].
 ///
-/// With [`FitOptions::trim`] the models are fitted twice: the second time without the rows that the first network makes
-/// suspicious, so that nothing of them is in the standardisation or in the detectors beside it either (iterative trimming, Shen
+/// With [`FitOptions::trim`] the models are fitted twice: the second time without the rows that the first network rebuilds
+/// worst, so that nothing of them is in the standardisation or in the detectors beside it either (iterative trimming, Shen
 /// and Sanghavi 2019).
 pub fn train_until(
     request: &TrainRequest<'_>,
@@ -155,13 +155,11 @@ pub fn train_resumably(
     let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
     let archive = if trim > 0.0 && request.variant != Variant::Foreign {
         let first = fit_model(request, latent, round(0), &mut progress)?;
-        let kept = suspects::unsuspicious(&errors(request.train, &first.autoencoder, latent)?, trim);
+        let kept = suspects::cheapest(&errors(request.train, &first.autoencoder, latent)?, 1.0 - trim);
         let train = &request.train.select(&kept);
-        let options = request.options.map(suspects::left_to_trim);
         fit_bundle(
             &TrainRequest {
                 train,
-                options,
                 ..request.clone()
             },
             latent,
