@@ -1,5 +1,6 @@
-//! A model that Tocsin did not train: scikit-learn's, exported to ONNX in Python by the example in the documentation, is
-//! pushed, judges live readings and pages. Ten that are broken or hostile are refused, each with the reason.
+//! Models that Tocsin did not train: scikit-learn's and Keras', exported to ONNX in Python by the examples in the
+//! documentation, are pushed, judge live readings and page. Ten that are broken or hostile are refused, each with the
+//! reason.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,8 +12,9 @@ use tocsin_tests::{Plant, Postgres, Receiver, binary, tools};
 
 use crate::femto::up;
 
-/// What the example needs.
-const MODULES: [&str; 5] = ["numpy", "duckdb", "onnx", "sklearn", "skl2onnx"];
+/// What the examples need.
+const SCIKIT_LEARN: [&str; 5] = ["numpy", "duckdb", "onnx", "sklearn", "skl2onnx"];
+const KERAS: [&str; 5] = ["numpy", "duckdb", "tensorflow", "keras", "tf2onnx"];
 
 /// Writes broken and hostile copies of the good files, each in a folder of its own.
 const SPOIL: &str = r#"
@@ -89,15 +91,29 @@ const REFUSED: [(&str, &str); 10] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_of_scikit_learn_judges_live_readings_and_broken_ones_are_refused() -> Result<()> {
-    let Some(python) = tools::python_with(&MODULES) else {
+    let Some(python) = tools::python_with(&SCIKIT_LEARN) else {
         return Ok(());
     };
+    judges(&python, "foreign_model.py", true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_keras_judges_live_readings() -> Result<()> {
+    let Some(python) = tools::python_perhaps_with(&KERAS) else {
+        return Ok(());
+    };
+    judges(&python, "keras_model.py", false).await
+}
+
+/// What an example exports is registered, promoted, scores every reading of a replay and pages; `spoilt` copies of it are
+/// refused before.
+async fn judges(python: &Path, example: &str, spoilt: bool) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let corpus = folder.path().join("corpus.parquet");
     let rows = Plant::corpus(&corpus, "works", 0..1_200, 1_150)?;
     let onnx = folder.path().join("onnx");
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/foreign_model.py");
-    python_says(&python, &[&example, &corpus, &onnx])?;
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    python_says(python, &[&examples.join(example), &corpus, &onnx])?;
 
     let postgres = Postgres::fresh().await?;
     let receiver = Receiver::start().await?;
@@ -106,42 +122,19 @@ async fn a_model_of_scikit_learn_judges_live_readings_and_broken_ones_are_refuse
         corpus: text(&corpus)?,
         data_dir: &data_dir,
     };
-
     let trained = files.train(&onnx, &["--register"]).await?;
     ensure!(trained["bundle"]["registered"]["champion"] == true, "{trained:#}");
     ensure!(trained["bundle"]["variant"] == "foreign", "{trained:#}");
-
-    // Before the good one judges anything: the registry must live on for it.
-    let spoil = folder.path().join("spoil.py");
-    std::fs::write(&spoil, SPOIL)?;
-    let bad = folder.path().join("bad");
-    python_says(&python, &[&spoil, &onnx, &bad])?;
-    for (name, reason) in REFUSED {
-        let refused = files.refused(&onnx, &bad.join(name)).await?;
-        ensure!(refused.contains(reason), "{name}: {refused}");
+    if spoilt {
+        // Before the good one judges anything: the registry must live on for it.
+        files.refuse_spoilt(python, &onnx, folder.path()).await?;
     }
-
-    let replay = [
-        "replay",
-        "--register",
-        "--class",
-        CLASS,
-        "--corpus",
-        files.corpus,
-        "--data-dir",
-        &data_dir,
-    ];
-    binary::run(&replay, &[]).await?;
-    let store = postgres.store().await?;
-    let scored: i64 = sqlx::query_scalar("select count(*) from reading where residual is not null")
-        .fetch_one(store.pool())
-        .await?;
+    let scored = files.replay(&postgres).await?;
     ensure!(
         scored == rows as i64,
         "{scored} of {rows} readings were scored by the network"
     );
     receiver.wait_until("the page", |pages| !pages.is_empty()).await?;
-    store.close().await;
     Ok(())
 }
 
@@ -170,6 +163,31 @@ impl Files<'_> {
         let target = ["--data-dir", self.data_dir, "--format", "json"];
         let said = binary::run(&[&train[..], &files, &target, rest].concat(), &[]).await?;
         serde_json::from_str(&said).context("JSON")
+    }
+
+    /// Spoils the good files in ten ways; each must be refused with its reason.
+    async fn refuse_spoilt(&self, python: &Path, good: &Path, folder: &Path) -> Result<()> {
+        let (spoil, bad) = (folder.join("spoil.py"), folder.join("bad"));
+        std::fs::write(&spoil, SPOIL)?;
+        python_says(python, &[&spoil, good, &bad])?;
+        for (name, reason) in REFUSED {
+            let refused = self.refused(good, &bad.join(name)).await?;
+            ensure!(refused.contains(reason), "{name}: {refused}");
+        }
+        Ok(())
+    }
+
+    /// Sends the corpus; how many readings the network scored.
+    async fn replay(&self, postgres: &Postgres) -> Result<i64> {
+        let replay = ["replay", "--register", "--class", CLASS];
+        let of = ["--corpus", self.corpus, "--data-dir", self.data_dir];
+        binary::run(&[&replay[..], &of].concat(), &[]).await?;
+        let store = postgres.store().await?;
+        let scored = sqlx::query_scalar("select count(*) from reading where residual is not null")
+            .fetch_one(store.pool())
+            .await?;
+        store.close().await;
+        Ok(scored)
     }
 
     /// What the registry says of a bundle in which a bad model was put in the place of the good one. The command that packs

@@ -23,6 +23,20 @@ pub fn program(name: &str) -> Option<PathBuf> {
 /// # Panics
 /// If there is none and `CI` is set.
 pub fn python_with(modules: &[&str]) -> Option<PathBuf> {
+    let found = any_python_with(modules);
+    found.or_else(|| missing(&format!("a Python with {}", modules.join(", "))))
+}
+
+/// The same for modules that are too large to be asked of everyone: without them, skipped in CI as well.
+pub fn python_perhaps_with(modules: &[&str]) -> Option<PathBuf> {
+    let found = any_python_with(modules);
+    if found.is_none() {
+        eprintln!("skipped: no Python with {} is installed", modules.join(", "));
+    }
+    found
+}
+
+fn any_python_with(modules: &[&str]) -> Option<PathBuf> {
     let cache = std::env::var_os("TOCSIN_CACHE").map(|cache| Path::new(&cache).join("tools/python/bin/python3"));
     let imports = format!("import {}", modules.join(", "));
     let able = |python: &PathBuf| {
@@ -32,8 +46,7 @@ pub fn python_with(modules: &[&str]) -> Option<PathBuf> {
             .status();
         tried.is_ok_and(|status| status.success())
     };
-    let found = cache.into_iter().chain([PathBuf::from("python3")]).find(able);
-    found.or_else(|| missing(&format!("a Python with {}", modules.join(", "))))
+    cache.into_iter().chain([PathBuf::from("python3")]).find(able)
 }
 
 fn missing(what: &str) -> Option<PathBuf> {

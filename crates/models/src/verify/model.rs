@@ -68,6 +68,8 @@ const OPERATORS: [&str; 49] = [
 const IR_VERSIONS: std::ops::RangeInclusive<i64> = 7..=10;
 /// Operator set versions accepted.
 const OPSETS: std::ops::RangeInclusive<i64> = 13..=21;
+/// Imported by exporters (of Keras, for one) whether or not an operator is of it; none may be.
+const IDLE_DOMAIN: &str = "ai.onnx.ml";
 /// Fields of a model that are understood: everything up to the graph, the operator sets and the metadata. What is not
 /// here is training information, local functions and whatever comes after them.
 const MODEL_FIELDS: [u32; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 14];
@@ -103,10 +105,21 @@ pub(super) fn check(model: &ModelProto, limits: VerifyLimits) -> Result<Census, 
     if !IR_VERSIONS.contains(&model.ir_version) {
         return Err(format!("ir_version: {} is outside {IR_VERSIONS:?}", model.ir_version));
     }
-    for import in &model.opset_import {
-        if !standard_domain(&import.domain) {
-            return Err(format!("opset_import: domain {:?} is not allowed", import.domain));
-        }
+    check_operator_sets(model)?;
+    let graph = model.graph.as_ref().ok_or("graph: is missing")?;
+    check_graph(graph, limits)
+}
+
+/// Of the standard operators one set we know, and of others none that an operator could come from.
+fn check_operator_sets(model: &ModelProto) -> Result<(), String> {
+    let (standard, others): (Vec<_>, Vec<_>) = model
+        .opset_import
+        .iter()
+        .partition(|import| standard_domain(&import.domain));
+    if let Some(import) = others.iter().find(|import| import.domain != IDLE_DOMAIN) {
+        return Err(format!("opset_import: domain {:?} is not allowed", import.domain));
+    }
+    for import in &standard {
         if !OPSETS.contains(&import.version) {
             return Err(format!(
                 "opset_import: version {} is outside {OPSETS:?}",
@@ -114,11 +127,10 @@ pub(super) fn check(model: &ModelProto, limits: VerifyLimits) -> Result<Census, 
             ));
         }
     }
-    if model.opset_import.is_empty() {
+    if standard.is_empty() {
         return Err("opset_import: is missing".to_owned());
     }
-    let graph = model.graph.as_ref().ok_or("graph: is missing")?;
-    check_graph(graph, limits)
+    Ok(())
 }
 
 fn check_graph(graph: &GraphProto, limits: VerifyLimits) -> Result<Census, String> {

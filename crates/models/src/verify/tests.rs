@@ -97,11 +97,27 @@ fn operators_domains_and_versions_off_the_list_are_refused() {
     assert_refused("opset_import: domain", |m| {
         m.opset_import[0].domain = "com.evil".to_owned();
     });
+    assert_refused("domain \"ai.onnx.ml\"", |m| {
+        graph(m).node[4].domain = "ai.onnx.ml".to_owned();
+    });
+    assert_refused("opset_import: is missing", |m| {
+        m.opset_import[0].domain = "ai.onnx.ml".to_owned();
+    });
     assert_refused("opset_import: version 99", |m| m.opset_import[0].version = 99);
     assert_refused("opset_import: is missing", |m| m.opset_import.clear());
     assert_refused("ir_version: 99", |m| m.ir_version = 99);
     assert_refused("field 20", |m| m.training_info.push(Default::default()));
     assert_refused("graph: is missing", |m| m.graph = None);
+}
+
+#[test]
+fn an_operator_set_that_nothing_is_of_does_no_harm() {
+    let idle = |m: &mut ModelProto| {
+        let mut import = m.opset_import[0].clone();
+        (import.domain, import.version) = ("ai.onnx.ml".to_owned(), 2);
+        m.opset_import.push(import);
+    };
+    verdict(idle).unwrap();
 }
 
 #[test]
