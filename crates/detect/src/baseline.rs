@@ -175,14 +175,16 @@ impl Commissioned {
             Some(fleet) => trend.pooled(&self.spread, &fleet.slopes),
             None => trend.clone(),
         });
+        let scale: Vec<f32> = self
+            .spread
+            .iter()
+            .zip(spread)
+            .map(|pair| pooled(pair).max(floor))
+            .collect();
         Baseline {
             median: self.median.clone(),
-            scale: self
-                .spread
-                .iter()
-                .zip(spread)
-                .map(|pair| pooled(pair).max(floor))
-                .collect(),
+            line_weights: deviation::line_weights(&scale),
+            scale,
             trend,
         }
     }
@@ -239,6 +241,9 @@ pub struct Baseline {
     scale: Vec<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trend: Option<Trend>,
+    /// Follows from the scale.
+    #[serde(skip)]
+    line_weights: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -267,7 +272,12 @@ impl Baseline {
         MalformedModel::unless(scale.iter().all(usable), "scale", "must be finite and above zero")?;
         let fits = trend.as_ref().is_none_or(|trend| trend.bins() == median.len());
         MalformedModel::unless(fits, "slopes", "must be one per axis and bin")?;
-        Ok(Self { median, scale, trend })
+        Ok(Self {
+            line_weights: deviation::line_weights(&scale),
+            median,
+            scale,
+            trend,
+        })
     }
 
     /// Number of bins.
@@ -283,6 +293,11 @@ impl Baseline {
     /// Scale of each bin.
     pub fn scale(&self) -> &[f32] {
         &self.scale
+    }
+
+    /// What each bin's deviation weighs as a line: see [`line_weights`](deviation::line_weights).
+    pub fn line_weights(&self) -> &[f32] {
+        &self.line_weights
     }
 
     /// How the median goes with speed and load.
@@ -360,7 +375,7 @@ impl Baseline {
     /// If the lengths differ.
     pub fn score_into(&self, log: &[f32], offset: Offset, z: &mut [f32], scores: &mut Scores) {
         self.deviations_into(log, offset, z);
-        deviation::score_into(z, scores);
+        deviation::score_into(z, &self.line_weights, scores);
     }
 }
 

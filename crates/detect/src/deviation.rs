@@ -5,8 +5,8 @@
 //!   of their share, so a band that rises over its surroundings counts beside it: a matched filter an eighth of the range
 //!   wide, weighed so that healthy machines reach about as much in it.
 //! - **Shift** sqrt(mean(z^2)): two-sided, as some faults (a loose mounting, lost load) are quieter than healthy.
-//! - **Narrowband** max(z - median of the bin and its neighbours): a fault in one line, which growth dilutes; what lifts
-//!   a whole region at once (load, speed) lifts the median as well and is not seen.
+//! - **Narrowband** max(z - median of the bin and its neighbours), no bin's scale less than the median bin's: a fault in one
+//!   line, which growth dilutes; what lifts a whole region at once (load, speed) lifts the median as well and is not seen.
 //!
 //! **Invariant:** each is finite for finite z, zero for z = 0 everywhere, and scales with z.
 
@@ -15,6 +15,7 @@ mod decisive;
 use tocsin_domain::{Detector, Scores};
 
 pub use self::decisive::decisive_bins;
+use crate::baseline::median;
 use crate::lanes::dot;
 
 /// Bins on either side that a line is held against: with its own, nine.
@@ -31,11 +32,32 @@ const LEAST_BAND: usize = 4;
 /// 5th of 8 of healthy machines is then 1.0 and 1.1, where the root mean square reaches 1.3 and 1.1.
 const BAND_WEIGHT: f32 = 0.18;
 
-/// Scores deviations: growth, shift and narrowband.
-pub fn score_into(z: &[f32], scores: &mut Scores) {
+/// Scores deviations: growth, shift and narrowband, the last with what each bin [weighs](line_weights) as a line.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn score_into(z: &[f32], weights: &[f32], scores: &mut Scores) {
     scores.set(Detector::Growth, growth(z));
     scores.set(Detector::Shift, shift(z));
-    scores.set(Detector::Narrowband, narrowband(z));
+    let mut lines = z.to_vec();
+    weigh(&mut lines, weights);
+    scores.set(Detector::Narrowband, narrowband(&lines));
+}
+
+/// What a deviation in each bin weighs as a line, 0 to 1: as if no bin had a lesser scale than half of the sensor's bins. Of
+/// very many bins some hardly moved while the sensor was commissioned, and move later, healthy as it is; in their own
+/// scales they would set every limit.
+pub fn line_weights(scale: &[f32]) -> Vec<f32> {
+    let least = median(&mut scale.to_vec());
+    scale.iter().map(|scale| (scale / least).min(1.0)).collect()
+}
+
+/// Makes deviations those that narrowband looks at.
+fn weigh(z: &mut [f32], weights: &[f32]) {
+    assert_eq!(z.len(), weights.len(), "deviations against weights");
+    for (z, weight) in z.iter_mut().zip(weights) {
+        *z *= weight;
+    }
 }
 
 /// How much a spectrum grew: the greater of the one-sided root mean square of its deviations, and the rise of a band.
@@ -102,8 +124,15 @@ pub fn shift(z: &[f32]) -> f32 {
 }
 
 /// Turns deviations into what each bin adds to what `by` saw, as shares that sum to one: of z^2, but nothing where z is
-/// below zero unless `by` looks both ways, as shift does. All zero when nothing stands out.
-pub fn shares_in_place(by: Detector, z: &mut [f32]) {
+/// below zero unless `by` looks both ways, as shift does; narrowband sees them by their weights. All zero when nothing
+/// stands out.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn shares_in_place(by: Detector, z: &mut [f32], weights: &[f32]) {
+    if by == Detector::Narrowband {
+        weigh(z, weights);
+    }
     for z in &mut *z {
         let seen = if by == Detector::Shift { *z } else { z.max(0.0) };
         *z = seen * seen;

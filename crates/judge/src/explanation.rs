@@ -14,17 +14,18 @@ pub const MOST_NAMED: usize = 128;
 impl ThresholdSet {
     /// How many of the bins that add most to what `by` saw of a reading, at most [`MOST_NAMED`], must stand at the baseline
     /// for the reading to be no page: the first of those that
-    /// [`shares_in_place`](tocsin_detect::deviation::shares_in_place) puts highest. `z` are its deviations from the baseline.
-    /// Nothing where `by` is no detector of deviations, or where so many bins are not enough.
+    /// [`shares_in_place`](tocsin_detect::deviation::shares_in_place) puts highest. `z` are its deviations from the baseline,
+    /// `weights` what each [weighs as a line](tocsin_detect::Baseline::line_weights). Nothing where `by` is no detector of
+    /// deviations, or where so many bins are not enough.
     pub fn decisive_bins(
         &self,
         by: Detector,
-        z: &[f32],
+        (z, weights): (&[f32], &[f32]),
         (scores, state, degraded): (&Scores, OperatingState, bool),
     ) -> Option<usize> {
-        deviation::decisive_bins(by, z, MOST_NAMED, |calmed| {
+        deviation::decisive_bins(by, (z, weights), MOST_NAMED, |calmed| {
             let mut scores = *scores;
-            deviation::score_into(calmed, &mut scores);
+            deviation::score_into(calmed, weights, &mut scores);
             let judged = self.judge(&scores, state, degraded);
             judged.level.is_none_or(|level| level < Level::PAGE)
         })
@@ -44,8 +45,9 @@ mod tests {
 
     fn decisive(set: &ThresholdSet, by: Detector, z: &[f32]) -> Option<usize> {
         let mut scores = Scores::default();
-        deviation::score_into(z, &mut scores);
-        set.decisive_bins(by, z, (&scores, OperatingState::Known, false))
+        let weights = vec![1.0; z.len()];
+        deviation::score_into(z, &weights, &mut scores);
+        set.decisive_bins(by, (z, &weights), (&scores, OperatingState::Known, false))
     }
 
     #[test]

@@ -137,7 +137,7 @@ mod tests {
         against: &SensorBaseline,
     ) -> Vec<f32> {
         let mut z = deviations(spectrum, condition, against);
-        shares_in_place(by, &mut z);
+        shares_in_place(by, &mut z, against.baseline.line_weights());
         z
     }
 

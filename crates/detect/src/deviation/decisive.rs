@@ -7,15 +7,20 @@ use super::shares_in_place;
 /// Bins that are tried at first, and the factor by which more are.
 const FIRST: usize = 5;
 
-/// How many of the bins with the greatest shares (as by [`shares_in_place`], greatest first, the lower bin of equals) must
-/// stand at the baseline (deviation 0) for `is_calm` to say of the deviations that are left that they are no cause for a
-/// page: 5 times a power of two, at most `most`. Nothing when `most` are not enough, or when `by` is no detector of
-/// deviations.
-pub fn decisive_bins(by: Detector, z: &[f32], most: usize, is_calm: impl Fn(&[f32]) -> bool) -> Option<usize> {
+/// How many of the bins with the greatest shares (as by [`shares_in_place`] of deviations and their weights as lines,
+/// greatest first, the lower bin of equals) must stand at the baseline (deviation 0) for `is_calm` to say of the deviations
+/// that are left that they are no cause for a page: 5 times a power of two, at most `most`. Nothing when `most` are not
+/// enough, or when `by` is no detector of deviations.
+pub fn decisive_bins(
+    by: Detector,
+    (z, weights): (&[f32], &[f32]),
+    most: usize,
+    is_calm: impl Fn(&[f32]) -> bool,
+) -> Option<usize> {
     if !by.needs_baseline() {
         return None;
     }
-    let order = by_share(by, z);
+    let order = by_share(by, z, weights);
     let mut calmed = z.to_vec();
     let (mut done, mut count, most) = (0, FIRST.min(most), most.min(z.len()));
     loop {
@@ -34,9 +39,9 @@ pub fn decisive_bins(by: Detector, z: &[f32], most: usize, is_calm: impl Fn(&[f3
 }
 
 /// The bins, those that add most first.
-fn by_share(by: Detector, z: &[f32]) -> Vec<usize> {
+fn by_share(by: Detector, z: &[f32], weights: &[f32]) -> Vec<usize> {
     let mut shares = z.to_vec();
-    shares_in_place(by, &mut shares);
+    shares_in_place(by, &mut shares, weights);
     let mut order: Vec<usize> = (0..z.len()).collect();
     order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
     order
@@ -53,11 +58,12 @@ mod tests {
         let mut line = vec![0.1; 64];
         line[20] = 30.0;
         let calm = |z: &[f32]| growth(z) < 3.0;
-        assert_eq!(decisive_bins(Detector::Growth, &line, 64, calm), Some(5));
-        assert_eq!(decisive_bins(Detector::Growth, &[4.0; 64], 64, calm), Some(40));
-        assert_eq!(decisive_bins(Detector::Growth, &[40.0; 64], 20, calm), None);
-        assert_eq!(decisive_bins(Detector::Residual, &line, 64, calm), None);
-        assert_eq!(decisive_bins(Detector::Growth, &[], 64, calm), Some(0));
+        let decisive = |by, z: &[f32], most| decisive_bins(by, (z, &vec![1.0; z.len()]), most, calm);
+        assert_eq!(decisive(Detector::Growth, &line, 64), Some(5));
+        assert_eq!(decisive(Detector::Growth, &[4.0; 64], 64), Some(40));
+        assert_eq!(decisive(Detector::Growth, &[40.0; 64], 20), None);
+        assert_eq!(decisive(Detector::Residual, &line, 64), None);
+        assert_eq!(decisive(Detector::Growth, &[], 64), Some(0));
     }
 
     proptest! {
@@ -67,10 +73,10 @@ mod tests {
         ) {
             for by in [Detector::Growth, Detector::Shift, Detector::Narrowband] {
                 let greatest = |z: &[f32]| growth(z).max(shift(z)).max(narrowband(z));
-                let count = decisive_bins(by, &z, z.len(), |z| greatest(z) < line);
+                let count = decisive_bins(by, (&z, &vec![1.0; z.len()]), z.len(), |z| greatest(z) < line);
                 let count = count.expect("without any deviation every score is zero");
                 let mut calmed = z.clone();
-                by_share(by, &z)[..count].iter().for_each(|bin| calmed[*bin] = 0.0);
+                by_share(by, &z, &vec![1.0; z.len()])[..count].iter().for_each(|bin| calmed[*bin] = 0.0);
                 let score = greatest(&calmed);
                 prop_assert!(score < line, "{by}: {score} of {count} bins");
             }

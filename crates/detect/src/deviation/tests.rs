@@ -34,10 +34,29 @@ fn a_line_stands_out_and_a_region_that_rises_as_one_does_not() {
 }
 
 #[test]
+fn a_line_that_hardly_moved_when_it_was_learned_counts_in_the_scale_of_the_median_bin() {
+    let mut scale = [0.2; 64];
+    (scale[20], scale[40]) = (0.01, 0.4);
+    let weights = line_weights(&scale);
+    assert_eq!((weights[3], weights[20], weights[40]), (1.0, 0.01 / 0.2, 1.0));
+    let of = |at: usize| {
+        let mut scores = Scores::default();
+        score_into(&raised(64, at, 1, 8.0), &weights, &mut scores);
+        [Detector::Narrowband, Detector::Shift].map(|detector| scores.get(detector).unwrap())
+    };
+    assert_eq!(of(3), [8.0, 1.0]);
+    assert_eq!(of(40), [8.0, 1.0]);
+    assert!((of(20)[0] - 0.4).abs() < 1e-6 && of(20)[1] == 1.0, "{:?}", of(20));
+    let mut shares = raised(64, 20, 2, 8.0);
+    shares_in_place(Detector::Narrowband, &mut shares, &weights);
+    assert!(shares[21] > 0.99, "{shares:?}");
+}
+
+#[test]
 fn bins_share_what_a_detector_sees_of_them() {
     let shares = |by| {
         let mut z = [3.0, -4.0, 0.0, 1.0];
-        shares_in_place(by, &mut z);
+        shares_in_place(by, &mut z, &[1.0; 4]);
         z
     };
     assert_eq!(shares(Detector::Growth), [0.9, 0.0, 0.0, 0.1]);
@@ -47,7 +66,7 @@ fn bins_share_what_a_detector_sees_of_them() {
         [9.0, 16.0, 0.0, 1.0].map(|weight| weight / 26.0)
     );
     let mut quiet = [-1.0, -2.0];
-    shares_in_place(Detector::Growth, &mut quiet);
+    shares_in_place(Detector::Growth, &mut quiet, &[1.0; 2]);
     assert_eq!(quiet, [0.0, 0.0]);
 }
 

@@ -27,11 +27,11 @@ impl Assessor {
             if by.needs_baseline() {
                 let against = baselines.of(pending.placed.reading.key.sensor, limits.bins());
                 let Some(against) = against else { continue };
-                let mut z = pending.deviations(&against);
+                let (mut z, weights) = (pending.deviations(&against), against.baseline.line_weights());
                 if matches!(verdict, Verdict::Page { .. }) {
-                    pending.decisive_bins = pending.decisive(by, &z, limits);
+                    pending.decisive_bins = pending.decisive(by, (&z, weights), limits);
                 }
-                shares_in_place(by, &mut z);
+                shares_in_place(by, &mut z, weights);
                 pending.bin_error = z;
             } else if pending.scored.scores.get(Detector::Residual).is_some() {
                 unlike_the_model.push(at);
@@ -66,9 +66,9 @@ impl Pending {
         deviations(spectrum, reading.condition, against)
     }
 
-    /// How many of its worst bins, set to their baseline, would leave no page.
-    fn decisive(&self, by: Detector, z: &[f32], limits: &Limits) -> Option<usize> {
+    /// How many of its worst bins, set to their baseline (deviations, and what they weigh as lines), would leave no page.
+    fn decisive(&self, by: Detector, deviations: (&[f32], &[f32]), limits: &Limits) -> Option<usize> {
         let judged = (&self.scored.scores, self.state(), self.scored.degraded);
-        limits.set.decisive_bins(by, z, judged)
+        limits.set.decisive_bins(by, deviations, judged)
     }
 }

@@ -25,6 +25,7 @@ impl Trial {
         let (mut scratch, mut scores) = (Scratch::default(), Scores::default());
         score(reference, of, reading, &self.rules, &mut scratch, &mut scores);
         let judged = (&scores, state(reference, of, reading), false);
-        self.limits.decisive_bins(page.detector, &scratch.z, judged).is_some()
+        let deviations = (scratch.z.as_slice(), reference.baseline.line_weights());
+        self.limits.decisive_bins(page.detector, deviations, judged).is_some()
     }
 }
