@@ -23,42 +23,12 @@ pub const MIN_READINGS: usize = 20;
 /// Readings at which a sensor's own spread weighs as much as the fleet's.
 pub const KAPPA: f64 = 100.0;
 
-/// How a sensor's own spread becomes its scale.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Pooling {
-    /// Readings at which a sensor's own spread weighs as much as the fleet's.
-    pub kappa: f64,
-    /// Least scale of a bin, dB of amplitude.
-    pub floor_db: f64,
-}
-
-impl Default for Pooling {
-    fn default() -> Self {
-        Self {
-            kappa: KAPPA,
-            floor_db: SCALE_FLOOR_DB,
-        }
-    }
-}
-
-impl Pooling {
-    /// What a sensor's own spread of so many readings weighs, 0 to 1.
-    fn weight(&self, readings: usize) -> f32 {
-        (readings as f64 / (readings as f64 + self.kappa)) as f32
-    }
-
-    /// Least scale of a bin, in units of ln(1 + s/s0): that of a line well above s0.
-    fn floor(&self) -> f32 {
-        (self.floor_db * std::f64::consts::LN_10 / 20.0) as f32
-    }
-}
-
 /// Makes a median absolute deviation the standard deviation of normal data.
 const MAD_TO_SD: f32 = 1.4826;
 
-/// Least scale of a bin, dB of amplitude: a bin that never moved would otherwise make the first change of a code infinitely
-/// unlikely. Far greater ones help limits of very many bins, and dull the eye for drift, which is told in the same scales.
-const SCALE_FLOOR_DB: f64 = 0.01;
+/// Least scale of a bin, in units of ln(1 + s/s0): about a hundredth of a decibel. A bin that never moved would
+/// otherwise make the first change of a code infinitely unlikely.
+const SCALE_FLOOR: f32 = 1e-3;
 
 /// Median and own spread per bin of the log spectra a sensor was commissioned on, and how they went with its machine's
 /// speed and load.
@@ -158,12 +128,11 @@ impl Commissioned {
     ///
     /// # Panics
     /// If the fleet has another number of bins.
-    pub fn baseline(&self, fleet: Option<&Fleet>, pooling: &Pooling) -> Baseline {
+    pub fn baseline(&self, fleet: Option<&Fleet>, kappa: f64) -> Baseline {
         let own = match fleet {
-            Some(_) => pooling.weight(self.readings),
+            Some(_) => self.readings as f64 / (self.readings as f64 + kappa),
             None => 1.0,
-        };
-        let floor = pooling.floor();
+        } as f32;
         let spread = fleet.map_or(self.spread.as_slice(), |fleet| &fleet.spread);
         assert_eq!(
             spread.len(),
@@ -179,7 +148,7 @@ impl Commissioned {
             .spread
             .iter()
             .zip(spread)
-            .map(|pair| pooled(pair).max(floor))
+            .map(|pair| pooled(pair).max(SCALE_FLOOR))
             .collect();
         Baseline {
             median: self.median.clone(),

@@ -2,7 +2,7 @@
 
 use tocsin_domain::{Condition, Detector, Scores};
 
-use crate::baseline::{Baseline, Commissioned, Fleet, Pooling};
+use crate::baseline::{Baseline, Commissioned, Fleet};
 use crate::error::{FitError, MalformedModel};
 use crate::overall_level::{OverallLevel, log_energy};
 use crate::rows::Rows;
@@ -21,13 +21,13 @@ pub struct Reference {
 
 impl Reference {
     /// From what the sensor was commissioned on: the fit of its log spectra, its linear ones and their conditions. `fleet`
-    /// and `pooling` as in [`Commissioned::baseline`].
+    /// and `kappa` as in [`Commissioned::baseline`].
     pub fn new(
         commissioned: &Commissioned,
         linear: Rows<'_>,
         conditions: &[Condition],
         fleet: Option<&Fleet>,
-        pooling: &Pooling,
+        kappa: f64,
     ) -> Result<Self, FitError> {
         let levels: Vec<f32> = linear.iter().map(|row| log_energy(row) as f32).collect();
         let energy_trend = Conditions::of(conditions)
@@ -40,7 +40,7 @@ impl Reference {
             None => OverallLevel::fit(linear),
         };
         Ok(Self {
-            baseline: commissioned.baseline(fleet, pooling),
+            baseline: commissioned.baseline(fleet, kappa),
             overall_level: overall_level?,
             energy_trend,
         })
@@ -111,14 +111,7 @@ mod tests {
             let linear: Vec<f32> = (0..100).flat_map(|reading| spectrum(reading, gain)).collect();
             let log = log_of(&linear);
             let commissioned = Commissioned::fit(Rows::new(&log, 64).unwrap(), &[]).unwrap();
-            let reference = Reference::new(
-                &commissioned,
-                Rows::new(&linear, 64).unwrap(),
-                &[],
-                None,
-                &Pooling::default(),
-            )
-            .unwrap();
+            let reference = Reference::new(&commissioned, Rows::new(&linear, 64).unwrap(), &[], None, 100.0).unwrap();
             let mut z = vec![0.0; 64];
             [gain, 4.0 * gain].map(|gain| {
                 let (linear, mut scores) = (spectrum(200, gain), Scores::default());

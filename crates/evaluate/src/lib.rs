@@ -32,6 +32,5 @@ pub use run_to_failure::class_size::{ClassSize, Draw, Draws, class_sizes};
 pub use run_to_failure::{Method, Outcome, RunToFailure, Setting, Summary, run_to_failure};
 pub use scorer::Scorer;
 pub use textbook::{Stretch, Train, TrainingError};
-pub use tocsin_detect::baseline::Pooling;
 pub use trial::{Asset, Course, Deciding, Incident, Trial, TrialError};
 pub use variation::{Against, Lines as LineSource, Variation};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tocsin_detect::baseline::{MIN_READINGS, Pooling};
 use tocsin_domain::Invalid;
 use tocsin_judge::{FleetReplay, Persistence};
 
@@ -14,8 +13,8 @@ pub struct Rules {
     pub skip: usize,
     /// Readings a sensor is commissioned on.
     pub commission: usize,
-    /// How a sensor's own spread becomes its scale.
-    pub pooling: Pooling,
+    /// Readings at which a sensor's own spread weighs as much as the fleet's.
+    pub kappa: f64,
     /// Share of another machine's life that counts as its healthy history.
     pub healthy_share: f64,
     /// Spectra of a sensor that are averaged before growth, shift and narrowband: 1 is single readings.
@@ -33,7 +32,7 @@ impl Default for Rules {
         Self {
             skip: 10,
             commission: 100,
-            pooling: Pooling::default(),
+            kappa: tocsin_detect::baseline::KAPPA,
             healthy_share: 0.35,
             smoothing: 1,
             limits: FleetReplay::default(),
@@ -46,12 +45,12 @@ impl Default for Rules {
 impl Rules {
     /// Checks the numbers against each other.
     pub fn parse(self) -> Result<Self, Invalid> {
-        if self.commission < MIN_READINGS {
-            let reason = format!("{} is below {MIN_READINGS}", self.commission);
-            return Err(Invalid::new("commission", reason));
-        }
-        if !(self.pooling.floor_db > 0.0 && self.pooling.floor_db.is_finite()) {
-            return Err(Invalid::new("scale_floor_db", "must be above 0"));
+        let least = tocsin_detect::baseline::MIN_READINGS;
+        if self.commission < least {
+            return Err(Invalid::new(
+                "commission",
+                format!("{} is below {least}", self.commission),
+            ));
         }
         if self.smoothing == 0 {
             return Err(Invalid::new("smoothing", "must be at least 1"));

@@ -116,7 +116,7 @@ impl<'a> Asset<'a> {
             let readings = rules.commissioning();
             let linear = Rows::new(sensor.linear_rows(readings.clone()), sensor.bins)?;
             let conditions = &sensor.conditions[readings];
-            Reference::new(commissioned, linear, conditions, fleet.as_ref(), &rules.pooling).map(Some)
+            Reference::new(commissioned, linear, conditions, fleet.as_ref(), rules.kappa).map(Some)
         };
         let references = self.life.sensors.iter().zip(&self.commissioned).map(reference);
         references

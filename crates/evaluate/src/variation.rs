@@ -89,5 +89,5 @@ fn fleet_reference(others: &[&Asset<'_>], rules: &Rules) -> Result<Option<Refere
         .flat_map(|(life, _)| life.linear_rows(rules.commissioning()))
         .copied()
         .collect();
-    Reference::new(&common, Rows::new(&linear, bins)?, &[], Some(&fleet), &rules.pooling).map(Some)
+    Reference::new(&common, Rows::new(&linear, bins)?, &[], Some(&fleet), rules.kappa).map(Some)
 }

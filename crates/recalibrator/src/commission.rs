@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use tocsin_detect::baseline::Pooling;
+use tocsin_detect::baseline::KAPPA;
 use tocsin_detect::{Commissioned, OverallLevel, Rows, Trend, log_spectrum_into};
 use tocsin_domain::{BaselineId, ClassId, Clock, Codec, Condition, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
@@ -256,7 +256,7 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
             format!("its own spread alone: {machines} other machines of the class have a baseline"),
         ),
     };
-    let baseline = commissioned.baseline(fleet.fleet.as_ref(), &Pooling::default());
+    let baseline = commissioned.baseline(fleet.fleet.as_ref(), KAPPA);
     NewBaseline {
         sensor: ready.sensor,
         epoch: ready.epoch,

@@ -197,7 +197,7 @@ fn references(fleet: &Fleet, ready: &[Ready]) -> Result<Vec<Vec<Reference>>> {
                 rows,
                 &ready.conditions,
                 pool,
-                &tocsin_detect::baseline::Pooling::default(),
+                tocsin_detect::baseline::KAPPA,
             )
         };
         Ok(sensors.map(reference).collect::<Result<_, _>>()?)

@@ -21,22 +21,18 @@ fn a_baseline_is_the_median_and_the_spread_of_each_bin() {
         "{:?}",
         sensor.spread()
     );
-    let baseline = sensor.baseline(None, &Pooling::default());
-    let floor = 20.0 * f64::from(baseline.scale()[1]) / std::f64::consts::LN_10;
-    assert!(
-        (floor - SCALE_FLOOR_DB).abs() < 1e-6,
-        "a bin that never moved has a scale"
-    );
+    let baseline = sensor.baseline(None, KAPPA);
+    assert_eq!(baseline.scale()[1], SCALE_FLOOR, "a bin that never moved keeps a scale");
 }
 
 #[test]
 fn one_wild_reading_in_ten_moves_neither_median_nor_spread_by_much() {
     let mut values = climbing(101);
-    let clean = fit(&values).baseline(None, &Pooling::default());
+    let clean = fit(&values).baseline(None, KAPPA);
     for row in values.chunks_mut(2).step_by(10) {
         row[0] = 1e6;
     }
-    let wild = fit(&values).baseline(None, &Pooling::default());
+    let wild = fit(&values).baseline(None, KAPPA);
     assert!((wild.median()[0] - clean.median()[0]).abs() < 0.1);
     assert!(wild.scale()[0] < 1.3 * clean.scale()[0]);
 }
@@ -46,7 +42,7 @@ fn few_readings_lean_on_the_fleet_and_many_on_themselves() {
     let fleet = Fleet::of([&fit(&climbing(101))]).unwrap();
     let quiet = |count: usize| {
         let values: Vec<f32> = climbing(count).iter().map(|v| v * 0.1).collect();
-        fit(&values).baseline(Some(&fleet), &Pooling::default()).scale()[0] / fleet.spread()[0]
+        fit(&values).baseline(Some(&fleet), KAPPA).scale()[0] / fleet.spread()[0]
     };
     assert!((quiet(101) - 0.55).abs() < 0.02, "{}", quiet(101));
     assert!(quiet(20) > 0.8 && quiet(5_000) < 0.13);

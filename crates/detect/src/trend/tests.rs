@@ -1,5 +1,5 @@
 use super::*;
-use crate::baseline::{Commissioned, Fleet, Pooling};
+use crate::baseline::{Commissioned, Fleet, KAPPA};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -54,7 +54,7 @@ fn speed_and_load_are_taken_out_of_median_and_spread() {
         "{:?}",
         sensor.spread()
     );
-    let baseline = sensor.baseline(None, &Pooling::default());
+    let baseline = sensor.baseline(None, KAPPA);
     let mut expected = [0.0; BINS];
     for rpm in [1_100.0, 1_900.0] {
         baseline.expected_into(baseline.offset(condition(rpm, 0.6)), &mut expected);
@@ -86,14 +86,14 @@ fn the_jitter_of_a_tachometer_makes_no_slope_and_a_steady_machine_has_its_fleets
     let others: Vec<Commissioned> = (10..15).map(|seed| commissioned(seed, 2.0, wide)).collect();
     let pool = || others.iter().chain(std::iter::once(&alone));
     let fleet = Fleet::of(pool()).unwrap();
-    let pooled = alone.baseline(Some(&fleet), &Pooling::default());
+    let pooled = alone.baseline(Some(&fleet), KAPPA);
     let mean = |slopes: &[f32]| slopes[..BINS].iter().sum::<f32>() / BINS as f32;
     let (before, after) = (mean(&own), mean(pooled.trend().unwrap().slopes()));
     assert!(
         (after - 2.0).abs() < 0.8 && after > before + 1.0,
         "{before} became {after}"
     );
-    let own = others[0].baseline(Some(&fleet), &Pooling::default());
+    let own = others[0].baseline(Some(&fleet), KAPPA);
     let before = others[0].trend().unwrap().slopes();
     for (after, before) in own.trend().unwrap().slopes().iter().zip(before) {
         assert!((after - before).abs() < 0.02, "what tells keeps its own");
@@ -128,7 +128,7 @@ fn readings_that_tell_nothing_have_no_trend() {
     assert_eq!(Conditions::of(&[]), None);
     let (logs, _) = readings(6, 0.0, wide);
     let sensor = Commissioned::fit(Rows::new(&logs, BINS).unwrap(), &[Condition::default(); 100]).unwrap();
-    let baseline = sensor.baseline(None, &Pooling::default());
+    let baseline = sensor.baseline(None, KAPPA);
     assert!(baseline.trend().is_none() && baseline.knows(condition(9_999.0, 9.0)));
 }
 

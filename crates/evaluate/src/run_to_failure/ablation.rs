@@ -1,7 +1,6 @@
 //! The product's parts weighed one by one: the same machines, with one thing left out or done otherwise at a time.
 
 use serde::Serialize;
-use tocsin_detect::baseline::Pooling;
 use tocsin_domain::Detector;
 use tocsin_judge::Persistence;
 
@@ -63,13 +62,7 @@ fn variants(rules: &Rules) -> [(&'static str, Rules, Variation); ABLATIONS] {
         against: Against::FleetMedian,
         ..product
     };
-    let no_pooling = Rules {
-        pooling: Pooling {
-            kappa: 0.0,
-            ..rules.pooling
-        },
-        ..rules
-    };
+    let no_pooling = Rules { kappa: 0.0, ..rules };
     [
         ("default", rules, product),
         ("without narrowband", rules, without(&[Detector::Narrowband])),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tocsin_corpus::{Row, read_all};
 use tocsin_domain::SpectrumSpec;
 use tocsin_evaluate::{
-    InjectReport, Injection, MachineLife, Pooling, Recalibration, Rules, Schedule, SlowFailures, inject, inject_slowly,
+    InjectReport, Injection, MachineLife, Recalibration, Rules, Schedule, SlowFailures, inject, inject_slowly,
 };
 use tocsin_judge::{FleetReplay, Role};
 
@@ -63,9 +63,6 @@ pub(super) struct Lives {
     /// Spectra of a sensor averaged before they are held against its baseline
     #[arg(long, value_name = "N", default_value_t = 1)]
     smoothing: usize,
-    /// Least scale of a bin: what is steadier counts as if it varied by so much
-    #[arg(long, value_name = "DB", default_value_t = Rules::default().pooling.floor_db)]
-    scale_floor: f64,
     /// The page line over what healthy machines reach
     #[arg(long, value_name = "FACTOR", default_value_t = 2.5)]
     page_factor: f64,
@@ -94,10 +91,6 @@ impl Lives {
             commission: self.commission,
             healthy_share: self.healthy_share.unwrap_or(healthy_share),
             smoothing: self.smoothing,
-            pooling: Pooling {
-                floor_db: self.scale_floor,
-                ..Rules::default().pooling
-            },
             limits: FleetReplay {
                 alert_factor: self.alert_factor,
                 page_factor: self.page_factor,
