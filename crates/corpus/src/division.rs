@@ -73,14 +73,35 @@ impl Division {
                 .or_default()
                 .push(row.captured_at);
         }
-        let cuts = match by {
-            By::Time => times
-                .into_iter()
-                .map(|(machine, times)| (machine, cuts(times)))
-                .collect(),
-            By::Machine => by_machine(times.into_keys().collect())?,
-        };
-        Ok(Self { by, cuts })
+        if by == By::Machine {
+            return Self::by_machine(times.into_keys());
+        }
+        let mut division = Self::by_time();
+        for ((site, machine), times) in times {
+            division.add(site, machine, times);
+        }
+        Ok(division)
+    }
+
+    /// Divides whole machines, each given once.
+    pub fn by_machine(machines: impl IntoIterator<Item = (Slug, Slug)>) -> Result<Self, DivisionError> {
+        Ok(Self {
+            by: By::Machine,
+            cuts: by_machine(machines.into_iter().collect())?,
+        })
+    }
+
+    /// Divides each machine's time, for rows that are not at hand together: machines are added one by one.
+    pub fn by_time() -> Self {
+        Self {
+            by: By::Time,
+            cuts: Cuts::new(),
+        }
+    }
+
+    /// Adds a machine of a division by time, with the times of all its rows.
+    pub fn add(&mut self, site: Slug, machine: Slug, times: Vec<Timestamp>) {
+        self.cuts.insert((site, machine), cuts(times));
     }
 
     /// What rows are parted by.
@@ -134,6 +155,17 @@ pub struct Leak {
     splits: [String; 2],
 }
 
+impl Leak {
+    /// A reading, and the splits that it stands in.
+    pub fn new(sensor: SensorName, captured_at: Timestamp, splits: [String; 2]) -> Self {
+        Self {
+            sensor,
+            captured_at,
+            splits,
+        }
+    }
+}
+
 impl Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, second] = &self.splits;
@@ -149,11 +181,8 @@ pub fn leak(rows: &[Row]) -> Option<Leak> {
         let Some(split) = row.split.as_deref() else { continue };
         let first = *seen.entry((&row.sensor, row.captured_at)).or_insert(split);
         if first != split {
-            return Some(Leak {
-                sensor: row.sensor.clone(),
-                captured_at: row.captured_at,
-                splits: [first.to_owned(), split.to_owned()],
-            });
+            let splits = [first.to_owned(), split.to_owned()];
+            return Some(Leak::new(row.sensor.clone(), row.captured_at, splits));
         }
     }
     None

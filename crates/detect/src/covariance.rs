@@ -22,20 +22,52 @@ pub(crate) fn means(rows: Rows<'_>) -> Vec<f64> {
 
 /// Covariance (divided by the number of rows, the maximum-likelihood form) of
 /// `transform(bin, value)`, which must already be centred. Shape: bins x bins.
+#[cfg(test)]
 pub(crate) fn covariance(rows: Rows<'_>, transform: impl Fn(usize, f32) -> f64) -> DMatrix<f64> {
-    let bins = rows.bins();
-    let mut moments = DMatrix::<f64>::zeros(bins, bins);
-    let mut first = 0;
-    while first < rows.len() {
-        let count = BLOCK_ROWS.min(rows.len() - first);
-        let block = DMatrix::from_fn(bins, count, |bin, at| transform(bin, rows.row(first + at)[bin]));
-        moments.gemm(1.0, &block, &block.transpose(), 1.0);
-        first += count;
+    let mut scatter = Scatter::new(rows.bins());
+    scatter.add(rows, transform);
+    scatter.covariance()
+}
+
+/// Sums of products of centred values over rows that come in parts.
+#[derive(Debug, Clone)]
+pub(crate) struct Scatter {
+    moments: DMatrix<f64>,
+    rows: usize,
+}
+
+impl Scatter {
+    pub(crate) fn new(bins: usize) -> Self {
+        Self {
+            moments: DMatrix::zeros(bins, bins),
+            rows: 0,
+        }
     }
-    let count = rows.len().max(1) as f64;
-    moments /= count;
-    // The product is symmetric up to rounding; the decompositions want it exactly so.
-    DMatrix::from_fn(bins, bins, |row, column| moments[(row.max(column), row.min(column))])
+
+    /// Adds rows, as `transform(bin, value)` makes them.
+    pub(crate) fn add(&mut self, rows: Rows<'_>, transform: impl Fn(usize, f32) -> f64) {
+        let mut first = 0;
+        while first < rows.len() {
+            let count = BLOCK_ROWS.min(rows.len() - first);
+            let block = DMatrix::from_fn(rows.bins(), count, |bin, at| transform(bin, rows.row(first + at)[bin]));
+            self.moments.gemm(1.0, &block, &block.transpose(), 1.0);
+            first += count;
+        }
+        self.rows += rows.len();
+    }
+
+    /// Rows added so far.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Their covariance: the sums over the number of rows. Shape: bins x bins.
+    pub(crate) fn covariance(self) -> DMatrix<f64> {
+        let moments = self.moments / self.rows.max(1) as f64;
+        let bins = moments.nrows();
+        // The product is symmetric up to rounding; the decompositions want it exactly so.
+        DMatrix::from_fn(bins, bins, |row, column| moments[(row.max(column), row.min(column))])
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nalgebra::linalg::Cholesky;
 use nalgebra::{DMatrix, Dyn};
 use serde::{Deserialize, Serialize};
 
-use crate::covariance::{covariance, means};
+use crate::covariance::{Scatter, means};
 use crate::error::{FitError, MalformedModel};
 use crate::projection::Projection;
 use crate::rows::{Rows, assert_batch};
@@ -70,13 +70,21 @@ impl Mahalanobis {
     /// Fits on log spectra; at least 2 rows.
     pub fn fit(rows: Rows<'_>) -> Result<Self, FitError> {
         rows.at_least(2)?;
-        let bins = rows.bins();
-        let mean = means(rows);
-        let sample = covariance(rows, |bin, value| f64::from(value) - mean[bin]);
+        let mut fit = MahalanobisFit::new(means(rows));
+        fit.add(rows);
+        fit.finish()
+    }
+
+    /// From the mean and covariance of log spectra and what [`MahalanobisFit`] summed up beside them.
+    fn of_moments(mean: &[f64], (sample, fourth): (DMatrix<f64>, f64), rows: usize) -> Result<Self, FitError> {
+        let bins = mean.len();
+        if rows < 2 {
+            return Err(FitError::TooFewRows { have: rows, need: 2 });
+        }
         if sample.trace() <= 0.0 {
             return Err(FitError::NoSpread);
         }
-        let shrinkage = shrinkage(rows, &mean, &sample);
+        let shrinkage = shrinkage(rows, fourth, &sample);
         let target = sample.trace() / bins as f64;
         let mut shrunk = sample * (1.0 - shrinkage);
         for bin in 0..bins {
@@ -148,26 +156,58 @@ impl Mahalanobis {
     }
 }
 
+/// A fit on rows that come in parts, their mean being known.
+#[derive(Debug, Clone)]
+pub struct MahalanobisFit {
+    mean: Vec<f64>,
+    scatter: Scatter,
+    /// Sum over rows of their squared distance from the mean, squared.
+    fourth: f64,
+}
+
+impl MahalanobisFit {
+    /// Begins one about the mean of every bin of log spectra, without a row yet.
+    pub fn new(mean: Vec<f64>) -> Self {
+        Self {
+            scatter: Scatter::new(mean.len()),
+            mean,
+            fourth: 0.0,
+        }
+    }
+
+    /// Adds log spectra.
+    ///
+    /// # Panics
+    /// If they do not have the bins of the mean.
+    pub fn add(&mut self, rows: Rows<'_>) {
+        let mean = &self.mean;
+        self.scatter.add(rows, |bin, value| f64::from(value) - mean[bin]);
+        for row in rows {
+            let squares = row
+                .iter()
+                .zip(mean)
+                .map(|(&value, mean)| (f64::from(value) - mean).powi(2));
+            self.fourth += squares.sum::<f64>().powi(2);
+        }
+    }
+
+    /// The distance of all that was added; at least 2 rows.
+    pub fn finish(self) -> Result<Mahalanobis, FitError> {
+        let rows = self.scatter.rows();
+        Mahalanobis::of_moments(&self.mean, (self.scatter.covariance(), self.fourth), rows)
+    }
+}
+
 /// Ledoit & Wolf's weight of the identity: the sampling error of the covariance (their b^2) as a
-/// share of its distance from the target (d^2).
-fn shrinkage(rows: Rows<'_>, mean: &[f64], sample: &DMatrix<f64>) -> f64 {
-    let count = rows.len() as f64;
-    let target = sample.trace() / rows.bins() as f64;
+/// share of its distance from the target (d^2). `fourth`: the sum over rows of their squared distance from the mean, squared.
+fn shrinkage(rows: usize, fourth: f64, sample: &DMatrix<f64>) -> f64 {
+    let (count, bins) = (rows as f64, sample.nrows() as f64);
+    let target = sample.trace() / bins;
     let norm = sample.norm_squared();
-    let distance = norm - target * target * rows.bins() as f64;
+    let distance = norm - target * target * bins;
     if distance <= 0.0 {
         return 1.0;
     }
-    let fourth: f64 = rows
-        .iter()
-        .map(|row| {
-            row.iter()
-                .zip(mean)
-                .map(|(&value, mean)| (f64::from(value) - mean).powi(2))
-                .sum::<f64>()
-                .powi(2)
-        })
-        .sum();
     // Sum of |x x' - S|^2 over rows, divided by n^2.
     let error = (fourth - count * norm) / (count * count);
     (error / distance).clamp(0.0, 1.0)
@@ -193,6 +233,7 @@ fn factor(covariance: &DMatrix<f64>, scale: f64) -> Result<Cholesky<f64, Dyn>, F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::covariance::covariance;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
@@ -267,6 +308,24 @@ mod tests {
                 model.shrinkage()
             );
         }
+    }
+
+    #[test]
+    fn rows_that_come_in_parts_give_the_same_distance() {
+        let values = cloud(3_000, 7);
+        let rows = Rows::new(&values, BINS).expect("rows");
+        let whole = Mahalanobis::fit(rows).expect("fit");
+        let mut fit = MahalanobisFit::new(means(rows));
+        for part in values.chunks(700 * BINS) {
+            fit.add(Rows::new(part, BINS).expect("rows"));
+        }
+        let parts = fit.finish().expect("fit");
+        assert!((parts.shrinkage() / whole.shrinkage() - 1.0).abs() < 1e-9);
+        for row in rows.iter().take(50) {
+            assert!((parts.score(row) / whole.score(row) - 1.0).abs() < 1e-5);
+        }
+        let none = MahalanobisFit::new(vec![0.0; BINS]).finish();
+        assert_eq!(none, Err(FitError::TooFewRows { have: 0, need: 2 }));
     }
 
     #[test]

@@ -61,10 +61,15 @@ impl OverallLevel {
         let count = levels.len() as f64;
         let mean = levels.iter().sum::<f64>() / count;
         let variance = levels.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        Ok(Self {
+        Ok(Self::of_moments(mean, variance))
+    }
+
+    /// From the mean and the sample variance of healthy log energies that are not at hand together.
+    pub fn of_moments(mean: f64, variance: f64) -> Self {
+        Self {
             mean,
             sd: variance.sqrt().max(SD_FLOOR),
-        })
+        }
     }
 
     /// From a stored mean and standard deviation: finite, the latter above zero.

@@ -9,10 +9,11 @@
 //! inner products in place of 88; the score takes the cheaper of the two ways, which depends on the
 //! model alone.
 
+use nalgebra::DMatrix;
 use nalgebra::linalg::SymmetricEigen;
 use serde::{Deserialize, Serialize};
 
-use crate::covariance::covariance;
+use crate::covariance::Scatter;
 use crate::error::{FitError, MalformedModel};
 use crate::lanes::{dot, squared_distance};
 use crate::projection::Projection;
@@ -29,6 +30,56 @@ pub enum Components {
     Explained(f64),
     /// This many, 1 to the number of bins.
     Count(usize),
+}
+
+impl Components {
+    fn check(self, bins: usize) -> Result<(), FitError> {
+        let refuse = |reason| {
+            Err(FitError::Parameter {
+                field: "components",
+                reason,
+            })
+        };
+        match self {
+            Self::Explained(share) if !(share > 0.0 && share <= 1.0) => {
+                refuse("the explained share must be above 0 and at most 1")
+            }
+            Self::Count(count) if !(1..=bins).contains(&count) => refuse("the count must be 1 to the number of bins"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A fit on rows that come in parts, their standardisation being known.
+#[derive(Debug, Clone)]
+pub struct PcaFit {
+    standardise: Standardise,
+    scatter: Scatter,
+}
+
+impl PcaFit {
+    /// Begins one, without a row yet.
+    pub fn new(standardise: Standardise) -> Self {
+        Self {
+            scatter: Scatter::new(standardise.bins()),
+            standardise,
+        }
+    }
+
+    /// Adds log spectra.
+    ///
+    /// # Panics
+    /// If they do not have the bins of the standardisation.
+    pub fn add(&mut self, rows: Rows<'_>) {
+        let (mean, sd) = (self.standardise.mean(), self.standardise.sd());
+        self.scatter
+            .add(rows, |bin, value| f64::from(value - mean[bin]) / f64::from(sd[bin]));
+    }
+
+    /// The components of all that was added.
+    pub fn finish(self, components: Components) -> Result<Pca, FitError> {
+        Pca::of_covariance(self.standardise, self.scatter.covariance(), components)
+    }
 }
 
 /// A fitted plane in standardised log spectra.
@@ -86,25 +137,20 @@ impl From<Pca> for Stored {
 impl Pca {
     /// Fits on log spectra; at least 2 rows.
     pub fn fit(rows: Rows<'_>, components: Components) -> Result<Self, FitError> {
-        let bins = rows.bins();
-        let refuse = |reason| {
-            Err(FitError::Parameter {
-                field: "components",
-                reason,
-            })
-        };
-        match components {
-            Components::Explained(share) if !(share > 0.0 && share <= 1.0) => {
-                return refuse("the explained share must be above 0 and at most 1");
-            }
-            Components::Count(count) if !(1..=bins).contains(&count) => {
-                return refuse("the count must be 1 to the number of bins");
-            }
-            _ => {}
-        }
-        let standardise = Standardise::fit(rows)?;
-        let (mean, sd) = (standardise.mean(), standardise.sd());
-        let moments = covariance(rows, |bin, value| f64::from(value - mean[bin]) / f64::from(sd[bin]));
+        components.check(rows.bins())?;
+        let mut fit = PcaFit::new(Standardise::fit(rows)?);
+        fit.add(rows);
+        fit.finish(components)
+    }
+
+    /// From the covariance of standardised log spectra.
+    fn of_covariance(
+        standardise: Standardise,
+        moments: DMatrix<f64>,
+        components: Components,
+    ) -> Result<Self, FitError> {
+        let bins = standardise.bins();
+        components.check(bins)?;
         let total = moments.trace();
         if total <= 0.0 {
             return Err(FitError::NoSpread);

@@ -56,14 +56,25 @@ impl Standardise {
             }
         }
         let count = rows.len() as f64;
-        let sd: Vec<f64> = squares.into_iter().map(|square| (square / count).sqrt()).collect();
+        let variance: Vec<f64> = squares.into_iter().map(|square| square / count).collect();
+        Ok(Self::of_moments(&mean, &variance))
+    }
+
+    /// The same from the mean and the variance (over the number of rows) of every bin of log spectra, for rows that are
+    /// not at hand together.
+    ///
+    /// # Panics
+    /// If there is no bin, or there are not as many variances as means.
+    pub fn of_moments(mean: &[f64], variance: &[f64]) -> Self {
+        assert_eq!(mean.len(), variance.len(), "variances against means");
+        let sd: Vec<f64> = variance.iter().map(|variance| variance.sqrt()).collect();
         let mut sorted = sd.clone();
         sorted.sort_by(f64::total_cmp);
         let floor = (RELATIVE_FLOOR * sorted[sorted.len() / 2]).max(ABSOLUTE_FLOOR);
-        Ok(Self {
-            mean: mean.into_iter().map(|value| value as f32).collect(),
+        Self {
+            mean: mean.iter().map(|value| *value as f32).collect(),
             sd: sd.into_iter().map(|value| value.max(floor) as f32).collect(),
-        })
+        }
     }
 
     /// Number of bins.

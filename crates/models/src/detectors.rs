@@ -1,5 +1,7 @@
 //! The detectors of a class beside the network: all they need to know about healthy machines is in the bundle.
 
+mod blocks;
+
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tocsin_detect::{
@@ -9,6 +11,7 @@ use tocsin_domain::{Detector, Scores};
 
 use crate::archive::DETECTORS_FILE;
 use crate::error::BundleError;
+pub use blocks::DetectorsFit;
 
 /// Share of the variance the principal components explain.
 const EXPLAINED: f64 = 0.95;

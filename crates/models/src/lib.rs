@@ -39,7 +39,7 @@ pub use archive::{ArchiveLimits, BundleArchive};
 pub use build::build;
 pub use bundle::Bundle;
 pub use decoder::Decoder;
-pub use detectors::{ClassDetectors, DetectorScratch};
+pub use detectors::{ClassDetectors, DetectorScratch, DetectorsFit};
 pub use error::{BundleError, NetworkError, StoreError};
 pub use held_out::{HeldOut, HeldOutRow};
 pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, Selection, TargetSpace, Temporal, Variant};

@@ -136,6 +136,11 @@ pub struct Selection {
     /// Rows left out, by reason: `faulty` and `unknown` in the log, `unlogged`, or `labelled` with a fault.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
+    /// Rows drawn by the seed to stand for all of a split where these did not fit in memory: the isolation forest, the
+    /// suspects and the report know those of `train`, limits come of those of `cal`. Nothing for a split that was in
+    /// memory whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sampled_by_split: BTreeMap<String, u64>,
 }
 
 /// Where a bundle comes from: enough to train it again.

@@ -4,19 +4,21 @@
 mod checkpoint;
 mod corruption;
 mod loss;
+mod rows;
 mod run;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use tocsin_models::{Metrics, Objective, Variant};
 
 use crate::network::{Autoencoder, Shape};
+use crate::on_disk::Part;
 pub(crate) use checkpoint::Stopped;
 pub use checkpoint::{CheckpointError, Checkpoints};
 use checkpoint::{Keeper, Position, Snapshot};
+pub(crate) use rows::Rows;
 use run::{Epoch, Run};
 
 /// Times that a divergence which silenced the latents is given less weight, and the factor.
@@ -126,77 +128,6 @@ pub struct Progress {
     pub time_left: Duration,
 }
 
-/// Standardised log spectra, rows x bins, and what is made of them: each alone, or windows of them.
-pub(crate) struct Rows {
-    values: Vec<f32>,
-    bins: usize,
-    /// Spectra of a window; 1 where each row stands alone.
-    spectra: usize,
-    /// Places of each window's spectra, oldest first, one window after the other.
-    places: Vec<usize>,
-    /// Which of the windows are held out for early stopping, and which are not.
-    held_out: Vec<usize>,
-    rest: Vec<usize>,
-}
-
-impl Rows {
-    /// Rows of which some, by place, are held out for early stopping.
-    pub(crate) fn new(values: Vec<f32>, bins: usize, rest: Vec<usize>, held_out: Vec<usize>) -> Self {
-        let places = (0..values.len() / bins).collect();
-        Self {
-            values,
-            bins,
-            spectra: 1,
-            places,
-            held_out,
-            rest,
-        }
-    }
-
-    /// Windows of rows, each given by the places of its spectra, of which some are held out for early stopping.
-    pub(crate) fn windowed(values: Vec<f32>, bins: usize, rest: &[Vec<usize>], held_out: &[Vec<usize>]) -> Self {
-        let all = rest.iter().chain(held_out);
-        Self {
-            values,
-            bins,
-            spectra: all.clone().next().map_or(1, Vec::len),
-            places: all.flatten().copied().collect(),
-            held_out: (rest.len()..rest.len() + held_out.len()).collect(),
-            rest: (0..rest.len()).collect(),
-        }
-    }
-
-    /// How many windows there are.
-    fn len(&self) -> usize {
-        self.places.len() / self.spectra
-    }
-
-    /// Windows as the network is shown them, and their last spectra as it is to give them back.
-    fn tensors(&self, windows: &[usize]) -> (Tensor<2>, Tensor<2>) {
-        let tensor = |values: Vec<f32>| {
-            let shape = [windows.len(), values.len() / windows.len()];
-            Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-        };
-        (tensor(self.gather(windows)), tensor(self.newest(windows)))
-    }
-
-    fn gather(&self, windows: &[usize]) -> Vec<f32> {
-        let places = windows
-            .iter()
-            .flat_map(|at| &self.places[at * self.spectra..][..self.spectra]);
-        places.flat_map(|at| self.row(*at)).copied().collect()
-    }
-
-    fn newest(&self, windows: &[usize]) -> Vec<f32> {
-        let places = windows.iter().map(|at| self.places[(at + 1) * self.spectra - 1]);
-        places.flat_map(|at| self.row(at)).copied().collect()
-    }
-
-    fn row(&self, at: usize) -> &[f32] {
-        &self.values[at * self.bins..][..self.bins]
-    }
-}
-
 /// A trained network.
 pub(crate) struct Fitted {
     /// The network, to be served.
@@ -302,29 +233,30 @@ impl<'a> Begun<'a> {
         let mut run = self.run(snapshot)?;
         if at.stage == Stage::Search {
             while at.epoch < options.epochs && at.epoch - at.best_epoch < options.patience {
-                let done = run.epoch(&rows.rest, at.epoch + 1);
+                let done = run.epoch(Part::Rest, at.epoch + 1)?;
                 at.searched(done.validation);
                 self.keep(at, &run)?;
                 let left = 2 * options.epochs - at.epoch;
-                teller.tell((Stage::Search, at.epoch, options.epochs), left, done, rows.rest.len())?;
+                let learned = rows.count(Part::Rest);
+                teller.tell((Stage::Search, at.epoch, options.epochs), left, done, learned)?;
             }
             at.refit();
             run = self.run(None)?;
         }
-        let all: Vec<usize> = (0..rows.len()).collect();
         while at.epoch < at.best_epoch {
-            let done = run.epoch(&all, at.epoch + 1);
+            let done = run.epoch(Part::All, at.epoch + 1)?;
             at.refitted(done.training);
             self.keep(at, &run)?;
             let left = at.best_epoch - at.epoch;
-            teller.tell((Stage::Refit, at.epoch, at.best_epoch), left, done, all.len())?;
+            let learned = rows.count(Part::All);
+            teller.tell((Stage::Refit, at.epoch, at.best_epoch), left, done, learned)?;
         }
         let metrics = Metrics {
             validation_loss: at.validation_loss(),
             training_loss: at.training_loss(),
             best_epoch: at.best_epoch,
             epochs: at.searched,
-            figures: run.figures(),
+            figures: run.figures()?,
         };
         Ok(Fitted {
             network: run.network(),

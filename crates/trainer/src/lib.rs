@@ -1,7 +1,7 @@
 //! Fits a class's models on healthy spectra and packs them as a bundle.
 //!
 //! [`train`] takes rows in memory ([`TrainingSet`], which puts them through the canonical codec, so that a model learns
-//! what it will be asked to judge), fits an autoencoder (the number of epochs is found by early stopping on the last part
+//! what it will be asked to judge) or more of them on disk ([`on_disk`]), fits an autoencoder (the number of epochs is found by early stopping on the last part
 //! of each sensor's rows; the network is then trained on all of them), fits the other detectors of the class, exports the networks as ONNX and scores the calibration rows through the exported
 //! files, so that alarm limits are set on what is served.
 //!
@@ -20,6 +20,7 @@ mod job;
 pub mod latent_space;
 mod linear;
 mod network;
+pub mod on_disk;
 mod register;
 pub mod report;
 mod role;
@@ -32,5 +33,7 @@ pub use config::Config;
 pub use fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stage};
 pub use role::{Parts, Trainer, build};
 pub use suspects::Suspect;
-pub use train::{Foreign, TrainError, TrainRequest, Trained, default_latent, train, train_resumably, train_until};
+pub use train::{
+    Foreign, TrainError, TrainRequest, Trained, can_stream, default_latent, train, train_resumably, train_until,
+};
 pub use training_set::TrainingSet;

@@ -20,6 +20,7 @@ use crate::chart;
 use crate::fit::Progress;
 use crate::suspects::Suspect;
 use crate::train::{TrainError, TrainRequest, Trained};
+use crate::training_set::TrainingSet;
 use part::Part;
 
 /// What a report is made of.
@@ -74,14 +75,15 @@ fn html_of(material: &Material<'_>) -> Result<String, TrainError> {
     let body = html! {
         h1 { (title) }
         p.sub {
-            (manifest.bins) " bins, latent " (manifest.latent) ", " (material.request.train.len()) " rows trained on, "
-            (material.request.calibration.len()) " to set limits by, seed " (manifest.lineage.seed) ", " (manifest.lineage.created_at)
+            (manifest.bins) " bins, latent " (manifest.latent) ", " (material.request.train.rows_in_all()) " rows trained on, "
+            (material.request.calibration.rows_in_all()) " to set limits by, seed " (manifest.lineage.seed) ", " (manifest.lineage.created_at)
         }
         p.lead { (comparison.lead()) }
         p.sub {
             "Healthy rows are all that was seen here. How well faults are told from them says " code { "tocsin evaluate" }
             ", on machines that failed."
         }
+        @if let Some(text) = sampled(material.request) { p.sub { (text) } }
         (curves::section(material))
         (errors::histograms(material))
         (errors::worst(material)?)
@@ -91,6 +93,22 @@ fn html_of(material: &Material<'_>) -> Result<String, TrainError> {
         (lineage::section(material))
     };
     Ok(chart::page(&title, &body))
+}
+
+/// What stands for all rows, where these did not fit in memory.
+fn sampled(request: &TrainRequest<'_>) -> Option<String> {
+    let of = |what: &str, set: &TrainingSet| {
+        let (sample, all) = (set.sampled()?, set.rows_in_all());
+        Some(format!("a sample of {sample} of {all} rows {what}"))
+    };
+    let known = of("to learn from", request.train).map(|sample| {
+        format!(
+            "The rows to learn from did not fit in memory: the network, its standardisation, principal components, Mahalanobis distance and overall              level learned from all of them; the isolation forest, the suspects and this page know {sample}."
+        )
+    });
+    let limits = of("to set limits by", request.calibration).map(|sample| format!("Limits come of {sample}."));
+    let told: Vec<String> = known.into_iter().chain(limits).collect();
+    (!told.is_empty()).then(|| told.join(" "))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From rows to a bundle.
 
+mod check;
 mod model;
 mod temporal;
 
@@ -9,16 +10,19 @@ use std::ops::ControlFlow;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tocsin_detect::{FitError, Rows, Standardise, log_spectrum_into};
-use tocsin_domain::{Codec, Detector, Invalid, Scores, Slug, SpectrumSpec, Timestamp};
+use tocsin_domain::{Codec, Detector, Scores, Slug, Timestamp};
 use tocsin_models::bundle::BundleParts;
 use tocsin_models::{
     Bundle, BundleArchive, BundleError, ClassDetectors, CorpusFile, DetectorScratch, HeldOut, HeldOutRow, Lineage,
-    Manifest, Network, NetworkError, Residual, TargetSpace, Variant, VerifyError, VerifyLimits, Window, verify,
+    Manifest, Network, NetworkError, Residual, TargetSpace, Variant, VerifyError, VerifyLimits, verify,
 };
 
+pub use self::check::can_stream;
+use self::check::check;
 use self::model::{Model, Work};
 use crate::export::Preprocessing;
 use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
+use crate::on_disk::OnDiskError;
 use crate::suspects::{self, Suspect};
 use crate::training_set::TrainingSet;
 
@@ -30,7 +34,8 @@ const MIN_ROWS: usize = 50;
 pub struct TrainRequest<'a> {
     /// Class of machines the bundle is for.
     pub class: Slug,
-    /// Healthy rows to learn from, split `train`.
+    /// Healthy rows to learn from, split `train`; where they are a sample of rows on disk, the network and what is summed up
+    /// over rows learn from all of those.
     pub train: &'a TrainingSet,
     /// Healthy rows to score for alarm limits, split `cal`; may be empty.
     pub calibration: &'a TrainingSet,
@@ -65,6 +70,7 @@ pub struct Trained {
     /// The bundle.
     pub archive: BundleArchive,
     /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
+    /// Of rows on disk those of the sample alone were looked at.
     pub suspects: Vec<Suspect>,
     /// What was told of every epoch, in order.
     pub history: Vec<Progress>,
@@ -90,6 +96,9 @@ pub enum TrainError {
     /// A checkpoint can't be kept, or not be gone on from.
     #[error(transparent)]
     Checkpoint(CheckpointError),
+    /// Rows on disk can't be read back.
+    #[error(transparent)]
+    OnDisk(#[from] OnDiskError),
     /// A detector can't be fitted.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -109,6 +118,7 @@ impl From<Stopped> for TrainError {
         match stopped {
             Stopped::BrokenOff => Self::BrokenOff,
             Stopped::Checkpoint(error) => Self::Checkpoint(error),
+            Stopped::OnDisk(error) => Self::OnDisk(error),
         }
     }
 }
@@ -199,7 +209,10 @@ fn fit_model(
     let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
     let mut log = vec![0.0; request.train.linear().len()];
     log_spectrum_into(request.train.linear(), s0, &mut log);
-    let standardise = Standardise::fit(Rows::new(&log, bins)?)?;
+    let standardise = match request.train.stored() {
+        Some(stored) => stored.standardise(s0),
+        None => Standardise::fit(Rows::new(&log, bins)?)?,
+    };
     let work = Work {
         request,
         options,
@@ -229,12 +242,11 @@ fn fit_bundle(
     let model = fit_model(request, latent, kept, progress)?;
     let spec = request.train.spec();
     let (s0, bins, variant) = (spec.canonical_s0(), request.train.bins(), request.variant);
-    let detectors = ClassDetectors::fit(
-        request.train.linear(),
-        bins,
-        s0,
-        &mut StdRng::seed_from_u64(request.seed),
-    )?;
+    let linear = request.train.linear();
+    let detectors = match request.train.stored() {
+        Some(stored) => stored.detectors(linear, s0, request.seed)?,
+        None => ClassDetectors::fit(linear, bins, s0, &mut StdRng::seed_from_u64(request.seed))?,
+    };
     // What is served has been through its file; so has what is calibrated.
     let detectors = ClassDetectors::from_json(&detectors.to_json())?;
     let held_out = score(request.calibration, &model.residual(bins, latent)?, &detectors)?;
@@ -275,88 +287,6 @@ fn fit_bundle(
     Ok(archive)
 }
 
-/// Refuses a request that can't be met; the latent's size otherwise.
-fn check(request: &TrainRequest<'_>) -> Result<u16, TrainError> {
-    let refuse = |field, reason| Err(TrainError::Request { field, reason });
-    let bins = request.train.spec().bins;
-    if request.train.len() < MIN_ROWS {
-        return refuse(
-            "train",
-            format!("{} rows, at least {MIN_ROWS} are needed", request.train.len()),
-        );
-    }
-    if !same_space(request.train.spec(), request.calibration.spec()) {
-        return refuse(
-            "calibration",
-            "its rows have another spec than those trained on".to_owned(),
-        );
-    }
-    let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
-    check_options(options)?;
-    let latent = request.latent.unwrap_or_else(|| default_latent(bins));
-    let most = Manifest::most_latents(bins);
-    if !(1..=most).contains(&latent) {
-        return refuse(
-            "latent",
-            format!("{latent} is not between 1 and {most}, twice the {bins} bins"),
-        );
-    }
-    if request.variant.is_network() && latent >= bins && !options.objective.regularises() {
-        let reason = "is no bottleneck: without a regulariser the network learns to copy (identity mapping) and rebuilds \
-                      faults as well as healthy spectra; take fewer, or an objective other than plain";
-        return refuse("latent", format!("{latent} of {bins} bins {reason}"));
-    }
-    if matches!(request.variant, Variant::Pca | Variant::Mahalanobis) && latent > bins {
-        return refuse("latent", format!("{latent} axes of {bins} bins"));
-    }
-    if (request.variant == Variant::Foreign) != request.foreign.is_some() {
-        return refuse(
-            "foreign",
-            "files belong to a model trained elsewhere, and to no other".to_owned(),
-        );
-    }
-    Ok(latent)
-}
-
-fn check_options(options: FitOptions) -> Result<(), TrainError> {
-    let FitOptions {
-        epochs,
-        batch,
-        held_out_share,
-        trim,
-        ..
-    } = options;
-    let refuse = |field, reason| Err(TrainError::Request { field, reason });
-    if epochs == 0 || batch == 0 || !(held_out_share > 0.0 && held_out_share <= 0.5) {
-        let reason = format!("epochs {epochs}, batch {batch}, held_out_share {held_out_share}");
-        return refuse("options", reason);
-    }
-    if !(0.0..0.5).contains(&trim) {
-        return refuse("trim", format!("{trim} is not between 0 and below 0.5"));
-    }
-    if !Window::SPECTRA.contains(&options.window) {
-        let (least, most) = (Window::SPECTRA.start(), Window::SPECTRA.end());
-        let reason = format!("{} spectra are not between {least} and {most}", options.window);
-        return refuse("window", reason);
-    }
-    match options.objective.parse() {
-        Ok(_) => Ok(()),
-        Err(Invalid { field, reason }) => refuse("objective", format!("{field}: {reason}")),
-    }
-}
-
-/// Whether rows of both specs mean the same.
-fn same_space(a: &SpectrumSpec, b: &SpectrumSpec) -> bool {
-    let space = |spec: &SpectrumSpec| {
-        (
-            spec.bins,
-            spec.canonical_full_scale().to_bits(),
-            spec.canonical_s0().to_bits(),
-        )
-    };
-    space(a) == space(b)
-}
-
 /// Scores rows with the files of the bundle.
 fn score(set: &TrainingSet, residual: &Residual, detectors: &ClassDetectors) -> Result<HeldOut, TrainError> {
     let windows = residual.window().map(|window| window.among(&set.keys()));
@@ -382,11 +312,19 @@ fn score(set: &TrainingSet, residual: &Residual, detectors: &ClassDetectors) -> 
 fn lineage(request: &TrainRequest<'_>) -> Lineage {
     let mut sensors: Vec<String> = request.train.sensors().to_vec();
     sensors.sort();
-    let counts = [("train", request.train.len()), ("cal", request.calibration.len())];
+    let splits = [("train", request.train), ("cal", request.calibration)];
+    let sampled = splits
+        .iter()
+        .filter_map(|(split, set)| Some(((*split).to_owned(), set.sampled()?)));
+    let sampled: BTreeMap<String, u64> = sampled.collect();
+    let mut selection = request.train.selection().cloned();
+    if !sampled.is_empty() {
+        selection.get_or_insert_default().sampled_by_split = sampled;
+    }
     Lineage {
         corpora: request.corpora.clone(),
-        selection: request.train.selection().cloned(),
-        rows_by_split: counts.map(|(split, rows)| (split.to_owned(), rows as u64)).into(),
+        selection,
+        rows_by_split: splits.map(|(split, set)| (split.to_owned(), set.rows_in_all())).into(),
         sensors,
         seed: request.seed,
         trainer: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),

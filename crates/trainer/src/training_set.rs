@@ -1,10 +1,13 @@
-//! Healthy rows to learn from, in memory and in canonical form.
+//! Healthy rows to learn from, in canonical form: all of them in memory, or a sample that stands for more.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tocsin_domain::spectrum::AmplitudeScale;
-use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec, Timestamp};
+use tocsin_domain::{CanonicalSpectrum, Codec, Invalid, Spectrum, SpectrumSpec, Timestamp};
 use tocsin_models::Selection;
+
+use crate::on_disk::OnDisk;
 
 /// Rows of one spec, as the codec keeps them: what was lost to one byte a bin is lost here too.
 #[derive(Debug, Clone)]
@@ -17,6 +20,10 @@ pub struct TrainingSet {
     rows: Vec<Row>,
     /// Linear amplitudes in canonical units, `rows.len()` x bins.
     linear: Vec<f32>,
+    /// How many rows these were drawn from, where they are a sample.
+    drawn_from: Option<u64>,
+    /// All of the rows, where these are a sample of those to learn from.
+    stored: Option<Arc<OnDisk>>,
 }
 
 /// Where a row comes from.
@@ -39,6 +46,8 @@ impl TrainingSet {
             numbers: BTreeMap::new(),
             rows: Vec::new(),
             linear: Vec::new(),
+            drawn_from: None,
+            stored: None,
         }
     }
 
@@ -57,27 +66,70 @@ impl TrainingSet {
     /// Adds a row: the sensor's path `site/machine/sensor`, and linear amplitudes in the spec's own unit. Rows may come
     /// in any order.
     pub fn push(&mut self, sensor: &str, captured_at: Timestamp, amplitudes: &[f32]) -> Result<(), Invalid> {
-        let spectrum = Spectrum::parse(amplitudes, AmplitudeScale::Linear, &self.spec)?;
-        let (canonical, _) = self.codec.encode(&spectrum);
+        let canonical = self.encode(amplitudes)?;
         self.push_codes(sensor, captured_at, canonical.codes())
+    }
+
+    /// Linear amplitudes in the spec's own unit as the codec keeps them.
+    pub(crate) fn encode(&self, amplitudes: &[f32]) -> Result<CanonicalSpectrum, Invalid> {
+        let spectrum = Spectrum::parse(amplitudes, AmplitudeScale::Linear, &self.spec)?;
+        Ok(self.codec.encode(&spectrum).0)
     }
 
     /// Adds a row that is in canonical form already.
     pub fn push_codes(&mut self, sensor: &str, captured_at: Timestamp, codes: &[u8]) -> Result<(), Invalid> {
         tocsin_domain::codec::check_length(codes, &self.spec)?;
-        let sensor = if let Some(number) = self.numbers.get(sensor) {
-            *number
-        } else {
-            let number = self.sensors.len() as u32;
-            self.sensors.push(sensor.to_owned());
-            self.numbers.insert(sensor.to_owned(), number);
-            number
-        };
+        let sensor = self.sensor(sensor);
+        self.push_row(sensor, captured_at, codes);
+        Ok(())
+    }
+
+    /// The number of a sensor, which is known from now on.
+    pub(crate) fn sensor(&mut self, sensor: &str) -> u32 {
+        if let Some(number) = self.numbers.get(sensor) {
+            return *number;
+        }
+        let number = self.sensors.len() as u32;
+        self.sensors.push(sensor.to_owned());
+        self.numbers.insert(sensor.to_owned(), number);
+        number
+    }
+
+    /// Adds a row of the spec's bins by its sensor's number.
+    pub(crate) fn push_row(&mut self, sensor: u32, captured_at: Timestamp, codes: &[u8]) {
         self.rows.push(Row { sensor, captured_at });
         let start = self.linear.len();
         self.linear.resize(start + codes.len(), 0.0);
         self.codec.decode_into(codes, &mut self.linear[start..]);
-        Ok(())
+    }
+
+    /// The set as a sample of so many rows, or whole where there are no more.
+    #[must_use]
+    pub(crate) fn drawn_from(mut self, rows: u64) -> Self {
+        self.drawn_from = (rows > self.len() as u64).then_some(rows);
+        self
+    }
+
+    /// The set with all of the rows that it stands for.
+    #[must_use]
+    pub(crate) fn stored_as(mut self, stored: Arc<OnDisk>) -> Self {
+        self.stored = Some(stored);
+        self
+    }
+
+    /// All of the rows, where they are on disk.
+    pub(crate) fn stored(&self) -> Option<&Arc<OnDisk>> {
+        self.stored.as_ref()
+    }
+
+    /// Rows in memory, where they are a sample of more.
+    pub fn sampled(&self) -> Option<u64> {
+        self.drawn_from.map(|_| self.len() as u64)
+    }
+
+    /// Number of rows it stands for, those in memory or more.
+    pub fn rows_in_all(&self) -> u64 {
+        self.drawn_from.unwrap_or(self.len() as u64)
     }
 
     /// The rows at these places, in this order.
@@ -95,6 +147,8 @@ impl TrainingSet {
                 .flat_map(|at| &self.linear[at * bins..][..bins])
                 .copied()
                 .collect(),
+            drawn_from: None,
+            stored: None,
         }
     }
 
@@ -103,12 +157,12 @@ impl TrainingSet {
         &self.spec
     }
 
-    /// Number of rows.
+    /// Number of rows in memory.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there is no row in memory.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

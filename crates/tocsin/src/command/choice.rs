@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use tocsin_corpus::{By, Division, MaintenanceLog, Row, State, leak, sensors};
+use tocsin_corpus::{By, Division, Leak, MaintenanceLog, Row, State, leak, sensors};
 use tocsin_models::{CorpusFile, Selection};
 
 use super::corpora::Corpora;
@@ -56,39 +56,58 @@ impl Choice {
 
     /// The rows that remain, each in its split, and a record of what was done. `learned` is the split to learn from.
     pub(super) fn apply(&self, corpora: &Corpora, rows: Vec<Row>, learned: &str) -> Result<(Vec<Row>, Selection)> {
+        let log = self.log(corpora)?;
+        let (rows, selection) = self.choose(rows, learned, log.as_ref())?;
+        tell(&selection);
+        Ok((rows, selection))
+    }
+
+    /// The maintenance log, if one was given; it speaks of sensors of the corpora alone.
+    pub(super) fn log(&self, corpora: &Corpora) -> Result<Option<MaintenanceLog>> {
         let log = self.maintenance_log.as_ref().map(MaintenanceLog::read).transpose();
         let log = log.context("--maintenance-log")?;
         if let Some(log) = &log {
             log.check_names(&sensors(&corpora.corpus)?)
                 .context("--maintenance-log")?;
         }
-        let (rows, selection) = self.choose(rows, learned, log.as_ref())?;
-        if !selection.left_out.is_empty() {
-            eprintln!("left out of the rows taken for healthy: {}", told(&selection));
-        }
-        Ok((rows, selection))
+        Ok(log)
     }
 
-    fn choose(&self, mut rows: Vec<Row>, learned: &str, log: Option<&MaintenanceLog>) -> Result<(Vec<Row>, Selection)> {
-        if self.split_by.is_none()
-            && let Some(leak) = leak(&rows)
-        {
-            bail!("--corpus: {leak}: what teaches must not set limits or test");
+    /// What rows are parted by, where not by the splits of the corpora.
+    pub(super) fn by(&self) -> Option<By> {
+        self.split_by.map(By::from)
+    }
+
+    /// Whether a row is taken for healthy, unless something speaks [`against`](Self::against) it.
+    pub(super) fn healthy(&self, row: &Row, learned: &str) -> bool {
+        match row.split.as_deref() {
+            Some(split) => split == learned || split == "cal" || split == TEST,
+            None => self.split_by.is_some(),
         }
-        let mut selection = Selection {
+    }
+
+    /// A record of the choice, of which no row has been left out yet.
+    pub(super) fn selection(&self, log: Option<&MaintenanceLog>) -> Selection {
+        Selection {
             maintenance_log: log.map(|log| CorpusFile {
                 name: log.name(),
                 sha256: log.sha256().to_owned(),
                 rows: log.len() as u64,
             }),
             only_logged_healthy: self.only_logged_healthy,
-            split_by: self.split_by.map(|by| By::from(by).as_str().to_owned()),
+            split_by: self.by().map(|by| by.as_str().to_owned()),
             ..Selection::default()
-        };
-        let healthy = |row: &Row| match row.split.as_deref() {
-            Some(split) => split == learned || split == "cal" || split == TEST,
-            None => self.split_by.is_some(),
-        };
+        }
+    }
+
+    fn choose(&self, mut rows: Vec<Row>, learned: &str, log: Option<&MaintenanceLog>) -> Result<(Vec<Row>, Selection)> {
+        if self.split_by.is_none()
+            && let Some(leak) = leak(&rows)
+        {
+            return Err(refused(&leak));
+        }
+        let mut selection = self.selection(log);
+        let healthy = |row: &Row| self.healthy(row, learned);
         rows.retain(|row| {
             let reason = healthy(row).then(|| self.against(row, log)).flatten();
             if let Some(reason) = reason {
@@ -96,8 +115,8 @@ impl Choice {
             }
             reason.is_none()
         });
-        if let Some(by) = self.split_by {
-            let division = Division::new(rows.iter().filter(|row| healthy(row)), by.into()).context("--split-by")?;
+        if let Some(by) = self.by() {
+            let division = Division::new(rows.iter().filter(|row| healthy(row)), by).context("--split-by")?;
             for row in &mut rows {
                 let part = division.part(&row.sensor, row.captured_at);
                 if healthy(row) {
@@ -112,7 +131,7 @@ impl Choice {
     }
 
     /// Why a row is not to be taken for healthy.
-    fn against(&self, row: &Row, log: Option<&MaintenanceLog>) -> Option<&'static str> {
+    pub(super) fn against(&self, row: &Row, log: Option<&MaintenanceLog>) -> Option<&'static str> {
         let logged = log.map(|log| log.state(&row.sensor, row.captured_at));
         match logged {
             Some(Some(State::Faulty)) => Some("faulty"),
@@ -120,6 +139,18 @@ impl Choice {
             Some(None) if self.only_logged_healthy => Some("unlogged"),
             _ => row.label.as_ref().filter(|label| *label != HEALTHY).map(|_| "labelled"),
         }
+    }
+}
+
+/// Why a reading that stands in two splits is refused.
+pub(super) fn refused(leak: &Leak) -> anyhow::Error {
+    anyhow!("--corpus: {leak}: what teaches must not set limits or test")
+}
+
+/// Says what was left out, if anything was.
+pub(super) fn tell(selection: &Selection) {
+    if !selection.left_out.is_empty() {
+        eprintln!("left out of the rows taken for healthy: {}", told(selection));
     }
 }
 

@@ -57,9 +57,54 @@ impl Corpora {
         Ok(Filter { sensors, splits })
     }
 
+    /// The bins of the first row of some splits, or of all; nothing where there is none.
+    pub(super) fn first_bins(&self, splits: Option<&[&str]>) -> Result<Option<usize>> {
+        let filter = self.filter(splits)?;
+        for path in &self.corpus {
+            if let Some(row) = Reader::with_filter(path, filter.clone())?.next() {
+                return Ok(Some(row?.bins.len()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Rows of all files, those that are not wanted included.
+    pub(super) fn rows_total(&self) -> Result<u64> {
+        self.corpus
+            .iter()
+            .map(|path| Ok(Reader::open(path)?.rows_total()))
+            .sum()
+    }
+
+    /// Goes through the rows of some splits, or all of them, one by one.
+    pub(super) fn each(
+        &self,
+        splits: Option<&[&str]>,
+        doing: &str,
+        mut take: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let filter = self.filter(splits)?;
+        let bar = bar(self.rows_total()?, &format!("{doing} {{pos}}/{{len}} rows"));
+        let mut before = 0;
+        for path in &self.corpus {
+            let mut reader = Reader::with_filter(path, filter.clone())?;
+            while let Some(row) = reader.next() {
+                take(row?)?;
+                bar.set_position(before + reader.rows_read());
+            }
+            before += reader.rows_total();
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
     /// The specification: the one given, that beside each corpus, or the corpus default for the rows' bins.
     pub(super) fn spec(&self, rows: &[Row]) -> Result<SpectrumSpec> {
-        let bins = rows.first().map_or(0, |row| row.bins.len());
+        self.spec_of(rows.first().map_or(0, |row| row.bins.len()))
+    }
+
+    /// The same for rows of so many bins.
+    pub(super) fn spec_of(&self, bins: usize) -> Result<SpectrumSpec> {
         let bins = u16::try_from(bins).with_context(|| format!("--corpus: {bins} bins are too many"))?;
         if let Some(path) = &self.spec {
             return read_spec(path).with_context(|| format!("--spec {}", path.display()));

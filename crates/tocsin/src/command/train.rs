@@ -1,5 +1,7 @@
 //! `tocsin train`: fits a class's models on a corpus, writes the bundle, and registers it if asked to.
 
+mod outcome;
+mod streamed;
 mod sweep;
 
 use std::ops::ControlFlow;
@@ -7,20 +9,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
-use tocsin_models::{BundleArchive, CorpusFile, Manifest, Objective, Selection, Variant};
+use tocsin_models::{CorpusFile, Objective, Selection, Variant};
+use tocsin_trainer::on_disk::Budget;
 use tocsin_trainer::report::with_report;
-use tocsin_trainer::{Checkpoints, FitOptions, Foreign, Suspect, TrainRequest, Trained, TrainingSet, train_resumably};
+use tocsin_trainer::{
+    Checkpoints, FitOptions, Foreign, TrainRequest, Trained, TrainingSet, can_stream, train_resumably,
+};
 
+use self::outcome::{describe, peak_memory_mib, registered, write_suspects};
 use super::Ask;
 use super::choice::Choice;
 use super::corpora::{Corpora, bar};
-use crate::rollout::{self, Rollout};
-
-/// Rows taken for healthy and hardly so, beside a bundle's files.
-const SUSPECTS_FILE: &str = "suspects.json";
+use crate::rollout;
 
 /// The kinds of autoencoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,7 +58,8 @@ impl From<VariantArg> for Variant {
 }
 
 /// Fits an autoencoder and the detectors beside it on the rows of split `train`, and scores those of split `cal` for
-/// alarm limits. The last fifth of each sensor's training rows, in time, stops the training.
+/// alarm limits. The last fifth of each sensor's training rows, in time, stops the training. Rows that do not fit in
+/// memory are learned from on disk.
 #[derive(Debug, Args)]
 pub(super) struct Train {
     #[command(flatten)]
@@ -91,6 +94,17 @@ pub(super) struct Train {
     /// Share of rows of each batch, those with the largest errors, that teach nothing: for rows that may hold faults
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     trim: f64,
+    /// Most epochs; it ends earlier where rows held out stop getting better [default: 300; conv 120, temporal ones 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Most memory for rows, in MiB. More rows than fit are put on disk, a byte a bin, and dense and conv learn from there in a new
+    /// order every epoch; the other kinds, --trim and --sweep-latent take all rows in memory
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
+    memory: u64,
+    /// Folder for rows that do not fit: their files have no names, and are gone when this ends, however it does
+    /// [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Values in a latent [default: 3/16 of the bins, 8 to 48]
     #[arg(long, value_name = "N")]
     latent: Option<u16>,
@@ -169,45 +183,33 @@ impl ForeignFiles {
 impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
-        let splits = [self.split.as_str(), "cal"];
-        let splits = self.sweep_latent.is_empty().then_some(splits.as_slice());
-        let rows = self.corpora.read(splits.and_then(|used| self.choice.splits(used)))?;
-        let (rows, selection) = self.choice.apply(&self.corpora, rows, &self.split)?;
-        let spec = self.corpora.spec(&rows)?;
-        let variant = self.variant.into();
-        let fitting = Fitting {
-            class: class.clone(),
-            variant,
-            foreign: match (&self.autoencoder, &self.decoder) {
-                (Some(autoencoder), Some(decoder)) => Some(ForeignFiles::read(autoencoder, decoder)?),
-                _ => None,
-            },
-            options: FitOptions {
-                objective: self.objective,
-                trim: self.trim,
-                window: self.window,
-                ..FitOptions::of(variant)
-            },
-            latent: self.latent,
-            seed: self.seed,
-            split: self.split.clone(),
-            corpora: self.corpora.digests()?,
-            selection: Some(selection),
-            checkpoints: self.checkpoint.clone().map(|folder| Checkpoints {
-                folder,
-                every: self.checkpoint_every,
-                resume: self.resume,
-            }),
+        let folder = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        let needs_memory = self.needs_memory();
+        let streamed = self.source(&folder).read(needs_memory.as_deref())?;
+        let mut fitting = self.fitting(class.clone())?;
+        let training: Training = if let Some(streamed::Sets { train, calibration }) = streamed {
+            Box::new(move || fit_sets(&train, &calibration, &fitting, reported))
+        } else {
+            let splits = [self.split.as_str(), "cal"];
+            let splits = self.sweep_latent.is_empty().then_some(splits.as_slice());
+            let rows = self.corpora.read(splits.and_then(|used| self.choice.splits(used)))?;
+            let (rows, selection) = self.choice.apply(&self.corpora, rows, &self.split)?;
+            let spec = self.corpora.spec(&rows)?;
+            fitting.selection = Some(selection);
+            if !self.sweep_latent.is_empty() {
+                return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
+            }
+            Box::new(move || fit_then(&rows, &spec, &fitting, reported))
         };
-        if !self.sweep_latent.is_empty() {
-            return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
-        }
-        let Trained { archive, suspects, .. } =
-            tokio::task::spawn_blocking(move || fit_and_report(&rows, &spec, &fitting))
-                .await
-                .context("training")??;
+        let trained = tokio::task::spawn_blocking(training).await;
+        let Trained {
+            archive,
+            suspects,
+            history,
+        } = trained.context("training")??;
         let mut told = describe(&archive)?;
         told["suspects"] = suspects.len().into();
+        told["rows_per_second"] = history.last().map(|told| told.rows_per_second.round()).into();
         told["peak_memory_mib"] = peak_memory_mib().into();
         if let Some(folder) = &self.out {
             archive
@@ -222,25 +224,77 @@ impl Train {
         }
         self.ask.output.item("bundle", told)
     }
+
+    /// What to read, and the memory and the folder for it.
+    fn source<'a>(&'a self, folder: &'a Path) -> streamed::Source<'a> {
+        streamed::Source {
+            corpora: &self.corpora,
+            choice: &self.choice,
+            learned: &self.split,
+            budget: Budget::mib(self.memory),
+            folder,
+            seed: self.seed,
+            held_out_share: self.options().held_out_share,
+        }
+    }
+
+    /// The flag that takes all rows in memory, if there is one.
+    fn needs_memory(&self) -> Option<String> {
+        let variant = Variant::from(self.variant);
+        if !self.sweep_latent.is_empty() {
+            Some("--sweep-latent".to_owned())
+        } else if self.trim > 0.0 {
+            Some(format!("--trim {}", self.trim))
+        } else {
+            (!can_stream(variant)).then(|| format!("--variant {variant}"))
+        }
+    }
+
+    fn options(&self) -> FitOptions {
+        let usual = FitOptions::of(self.variant.into());
+        FitOptions {
+            objective: self.objective,
+            trim: self.trim,
+            window: self.window,
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            ..usual
+        }
+    }
+
+    fn fitting(&self, class: Slug) -> Result<Fitting> {
+        Ok(Fitting {
+            class,
+            variant: self.variant.into(),
+            foreign: match (&self.autoencoder, &self.decoder) {
+                (Some(autoencoder), Some(decoder)) => Some(ForeignFiles::read(autoencoder, decoder)?),
+                _ => None,
+            },
+            options: self.options(),
+            latent: self.latent,
+            seed: self.seed,
+            split: self.split.clone(),
+            corpora: self.corpora.digests()?,
+            selection: None,
+            checkpoints: self.checkpoint.clone().map(|folder| Checkpoints {
+                folder,
+                every: self.checkpoint_every,
+                resume: self.resume,
+            }),
+        })
+    }
 }
 
-/// Writes the rows to be looked at beside the bundle.
-fn write_suspects(folder: &Path, suspects: &[Suspect]) -> Result<()> {
-    let path = folder.join(SUSPECTS_FILE);
-    let json = serde_json::to_vec_pretty(suspects).context(SUSPECTS_FILE)?;
-    std::fs::write(&path, json).with_context(|| path.display().to_string())
-}
+/// A training to be done on a thread of its own.
+type Training = Box<dyn FnOnce() -> Result<Trained> + Send>;
 
 /// Trains with a progress bar.
 pub(crate) fn fit(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<Trained> {
     fit_then(rows, spec, fitting, |_, trained| Ok(trained))
 }
 
-/// The same, with the report of the training in the bundle.
-fn fit_and_report(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting) -> Result<Trained> {
-    fit_then(rows, spec, fitting, |request, trained| {
-        with_report(request, trained).context("writing the report")
-    })
+/// Puts the report of the training into the bundle.
+fn reported(request: &TrainRequest<'_>, trained: Trained) -> Result<Trained> {
+    with_report(request, trained).context("writing the report")
 }
 
 fn fit_then(
@@ -251,10 +305,19 @@ fn fit_then(
 ) -> Result<Trained> {
     let train_rows = training_set(spec, rows, &fitting.split)?.chosen_by(fitting.selection.clone());
     let calibration = training_set(spec, rows, "cal")?;
+    fit_sets(&train_rows, &calibration, fitting, then)
+}
+
+fn fit_sets(
+    train: &TrainingSet,
+    calibration: &TrainingSet,
+    fitting: &Fitting,
+    then: impl FnOnce(&TrainRequest<'_>, Trained) -> Result<Trained>,
+) -> Result<Trained> {
     let request = TrainRequest {
         class: fitting.class.clone(),
-        train: &train_rows,
-        calibration: &calibration,
+        train,
+        calibration,
         variant: fitting.variant,
         foreign: fitting.foreign.as_ref().map(|files| Foreign {
             autoencoder: &files.autoencoder,
@@ -293,36 +356,4 @@ pub(crate) fn training_set(spec: &SpectrumSpec, rows: &[Row], split: &str) -> Re
             .with_context(|| format!("{sensor} at {}", row.captured_at))?;
     }
     Ok(set)
-}
-
-/// The most memory this process had at a time, in MiB, where the system says (Linux).
-fn peak_memory_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 1024)
-}
-
-fn describe(archive: &BundleArchive) -> Result<Value> {
-    let manifest = Manifest::from_json(archive.manifest_json())?;
-    Ok(json!({
-        "digest": archive.digest().to_string(),
-        "class": manifest.class.as_str(),
-        "variant": manifest.variant.as_str(),
-        "objective": manifest.objective,
-        "bins": manifest.bins,
-        "latent": manifest.latent,
-        "rows_by_split": manifest.lineage.rows_by_split,
-        "left_out": manifest.lineage.selection.map(|selection| selection.left_out).unwrap_or_default(),
-        "metrics": manifest.metrics,
-        "temporal": manifest.temporal,
-    }))
-}
-
-fn registered(rollout: &Rollout) -> Value {
-    json!({
-        "bundle_id": rollout.bundle_id,
-        "threshold_set_id": rollout.threshold_set_id,
-        "champion": rollout.champion,
-    })
 }

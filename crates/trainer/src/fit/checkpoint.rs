@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{FitOptions, Rows, Stage};
 use crate::network::Shape;
+use crate::on_disk::OnDiskError;
 
 /// The form of a checkpoint: another one is refused.
 const FORMAT: u32 = 1;
@@ -69,6 +70,14 @@ pub(crate) enum Stopped {
     BrokenOff,
     /// Its checkpoint can't be kept, or not be gone on from.
     Checkpoint(CheckpointError),
+    /// Its rows can't be read back.
+    OnDisk(OnDiskError),
+}
+
+impl From<OnDiskError> for Stopped {
+    fn from(error: OnDiskError) -> Self {
+        Self::OnDisk(error)
+    }
 }
 
 impl From<CheckpointError> for Stopped {
@@ -90,15 +99,8 @@ struct Key {
 
 impl Key {
     fn of(shape: Shape<'_>, rows: &Rows, options: FitOptions, seed: u64) -> Self {
-        let mut hash = Sha256::new();
-        for value in &rows.values {
-            hash.update(value.to_le_bytes());
-        }
-        for place in &rows.held_out {
-            hash.update((*place as u64).to_le_bytes());
-        }
         Self {
-            data: hex::encode(hash.finalize()),
+            data: rows.digest(),
             network: format!("{:?} {}-{}", shape.kind, shape.bins, shape.latent),
             objective: format!("{:?}", options.objective),
             options: format!("{options:?}"),

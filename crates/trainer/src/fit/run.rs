@@ -8,11 +8,12 @@ use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device, Tensor, TensorData};
 use chacha20::ChaCha12Rng;
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 
 use super::checkpoint::Snapshot;
+use super::rows::Batch;
 use super::{FitOptions, Rows, corruption, loss};
 use crate::network::{Autoencoder, Shape};
+use crate::on_disk::{OnDiskError, Part};
 
 /// Rows put through the network at a time where nothing is learned.
 const BLOCK: usize = 1024;
@@ -56,32 +57,33 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes once through the rows at `places`.
-    pub(super) fn epoch(&mut self, places: &[usize], epoch: u32) -> Epoch {
-        let mut order = places.to_vec();
-        order.shuffle(&mut self.rng);
+    /// Goes once through the rows of a part.
+    pub(super) fn epoch(&mut self, part: Part, epoch: u32) -> Result<Epoch, OnDiskError> {
+        let rows = self.rows;
+        let mut batches = rows.shuffled(part, &mut self.rng);
         let through = f64::from(epoch - 1) / f64::from(self.options.epochs);
         let rate = self.options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * through).cos());
         let annealed = (epoch as f32 / (self.options.epochs as f32 * ANNEALED)).min(1.0);
         let (mut training, mut penalty) = (0.0, 0.0);
-        for batch in order.chunks(self.options.batch) {
+        while let Some(batch) = batches.next(self.options.batch)? {
+            let share = batch.rows as f64 / rows.count(part) as f64;
             let (error, added) = self.step(batch, rate, annealed);
-            let share = batch.len() as f64 / order.len() as f64;
             training += error * share;
             penalty += added * share;
         }
-        let validation = self.validation();
-        Epoch {
+        let validation = self.validation()?;
+        Ok(Epoch {
             training,
             penalty,
             validation,
-        }
+        })
     }
 
     /// One step of the optimiser: the error it started from, and the penalty.
-    fn step(&mut self, batch: &[usize], rate: f64, annealed: f32) -> (f64, f64) {
+    fn step(&mut self, mut batch: Batch, rate: f64, annealed: f32) -> (f64, f64) {
         let objective = self.options.objective;
-        let tensors = self.tensors(batch);
+        corruption::corrupt(objective, &mut batch.input, self.rows.bins(), &mut self.rng);
+        let tensors = tensors(batch, &Device::flex().autodiff());
         let loss = loss::of_batch(&self.network, objective, tensors, annealed, &mut self.rng);
         let error = match kept(&loss.errors, self.options.trim) {
             None => loss.errors.mean(),
@@ -98,34 +100,26 @@ impl<'a> Run<'a> {
         told
     }
 
-    /// A batch as the network sees it, and as it is to give it back.
-    fn tensors(&mut self, batch: &[usize]) -> (Tensor<2>, Tensor<2>) {
-        let device = Device::flex().autodiff();
-        let target = self.rows.newest(batch);
-        let mut input = self.rows.gather(batch);
-        corruption::corrupt(self.options.objective, &mut input, self.rows.bins, &mut self.rng);
-        let tensor = |values: Vec<f32>| {
-            let shape = [batch.len(), values.len() / batch.len()];
-            Tensor::from_data(TensorData::new(values, shape), &device)
-        };
-        (tensor(input), tensor(target))
-    }
-
-    /// Mean over the rows held out, without the share that is trimmed.
-    fn validation(&self) -> f64 {
-        let mut costs = self.costs(&self.rows.held_out);
+    /// Mean over the rows held out, without the share that is trimmed. Of rows on disk none is trimmed, since that takes the
+    /// costs of all of them together.
+    fn validation(&self) -> Result<f64, OnDiskError> {
+        let network = self.network.valid();
+        let mut batches = self.rows.in_order(Part::HeldOut);
+        let (mut costs, mut sum) = (Vec::new(), 0.0);
+        while let Some(batch) = batches.next(BLOCK)? {
+            let of_rows = loss::of_rows(&network, self.options.objective, tensors(batch, &Device::flex()));
+            if self.rows.are_in_memory() {
+                costs.extend(of_rows);
+            } else {
+                sum += of_rows.iter().map(|cost| f64::from(*cost)).sum::<f64>();
+            }
+        }
+        if !self.rows.are_in_memory() {
+            return Ok(sum / self.rows.count(Part::HeldOut) as f64);
+        }
         costs.sort_by(f32::total_cmp);
         costs.truncate(kept_of(costs.len(), self.options.trim));
-        costs.iter().map(|cost| f64::from(*cost)).sum::<f64>() / costs.len() as f64
-    }
-
-    /// What early stopping looks at, of each of the rows at `places`.
-    fn costs(&self, places: &[usize]) -> Vec<f32> {
-        let network = self.network.valid();
-        let blocks = places.chunks(BLOCK);
-        blocks
-            .flat_map(|block| loss::of_rows(&network, self.options.objective, self.rows.tensors(block)))
-            .collect()
+        Ok(costs.iter().map(|cost| f64::from(*cost)).sum::<f64>() / costs.len() as f64)
     }
 
     /// Where it stands, between two epochs.
@@ -147,17 +141,28 @@ impl<'a> Run<'a> {
     }
 
     /// What came of the objective.
-    pub(super) fn figures(&mut self) -> BTreeMap<String, f64> {
-        let every = self.rows.len().div_ceil(FIGURE_ROWS).max(1);
-        let places: Vec<usize> = (0..self.rows.len()).step_by(every).collect();
-        let (rows, _) = self.rows.tensors(&places);
-        loss::figures(&self.network.valid(), self.options.objective, rows, &mut self.rng)
+    pub(super) fn figures(&mut self) -> Result<BTreeMap<String, f64>, OnDiskError> {
+        let Some(some) = self.rows.some(FIGURE_ROWS)? else {
+            return Ok(BTreeMap::new());
+        };
+        let (rows, _) = tensors(some, &Device::flex());
+        let objective = self.options.objective;
+        Ok(loss::figures(&self.network.valid(), objective, rows, &mut self.rng))
     }
 
     /// The network as it is now, to be served.
     pub(super) fn network(&self) -> Autoencoder {
         self.network.valid()
     }
+}
+
+/// A batch as the network sees it, and as it is to give it back.
+fn tensors(batch: Batch, device: &Device) -> (Tensor<2>, Tensor<2>) {
+    let tensor = |values: Vec<f32>| {
+        let shape = [batch.rows, values.len() / batch.rows];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    };
+    (tensor(batch.input), tensor(batch.target))
 }
 
 /// Ones for the rows that count, and how many they are: all but the share with the largest errors. Nothing when all count.

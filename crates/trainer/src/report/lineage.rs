@@ -40,6 +40,7 @@ pub(super) fn section(material: &Material<'_>) -> Markup {
             tr { th { "Kind" } td { (manifest.network_name()) @if manifest.variant.is_network() { ", objective " code { (format!("{:?}", manifest.objective)) } } } }
             tr { th { "Space" } td { (manifest.bins) " bins, latent " (manifest.latent) ", full scale " (manifest.full_scale) " " (manifest.unit) ", s0 " (manifest.s0) " " (manifest.unit) ", codec " (manifest.codec) } }
             @for (split, rows) in &lineage.rows_by_split { tr { th { "Rows, split " (split) } td { (rows) } } }
+            @for (split, rows) in lineage.selection.iter().flat_map(|selection| &selection.sampled_by_split) { tr { th { "Rows sampled of split " (split) } td { (rows) } } }
             tr { th { "Seed" } td { (lineage.seed) } }
             tr { th { "Trainer" } td { (lineage.trainer) } }
             tr { th { "Made at" } td { (lineage.created_at) } }

@@ -19,7 +19,7 @@ pub(super) struct Work<'a> {
     pub(super) latent: usize,
     /// Where checkpoints are kept, and the round this is.
     pub(super) kept: Option<(&'a Checkpoints, u32)>,
-    /// Log spectra of the rows to learn from.
+    /// Log spectra of the rows to learn from, or of their sample.
     pub(super) log: Rows<'a>,
     /// Places of the rows to search on, and of those held out.
     pub(super) split: (Vec<usize>, Vec<usize>),
@@ -111,6 +111,10 @@ impl Work<'_> {
 
     /// Each row by itself, in the network's space.
     pub(super) fn alone(&self) -> fit::Rows {
+        let Preprocessing { s0, standardise, .. } = self.preprocessing;
+        if let Some(stored) = self.request.train.stored() {
+            return fit::Rows::stored(stored, standardise, s0);
+        }
         let (rest, held_out) = self.split.clone();
         fit::Rows::new(self.standardised(), self.log.bins(), rest, held_out)
     }

@@ -1,4 +1,5 @@
 use rand::RngExt;
+use tocsin_domain::SpectrumSpec;
 use tocsin_models::{Bundle, Decoder, Objective, VerifyLimits, verify};
 
 use super::*;
