@@ -1,6 +1,8 @@
-//! Rows among those taken for healthy that hardly are: for a person to look at, never removed by themselves.
+//! Rows among those taken for healthy that hardly are: told to a person, and left out of a training that trims. None is
+//! deleted.
 
 use serde::Serialize;
+use tocsin_detect::{FitError, Rows, Standardise, log_spectrum_into};
 use tocsin_domain::Timestamp;
 
 use crate::training_set::TrainingSet;
@@ -10,6 +12,10 @@ use crate::training_set::TrainingSet;
 const SPREADS: f64 = 4.0;
 /// Most rows told.
 const MOST: usize = 1_000;
+/// Neighbours of a row that have a say in whether it is left out.
+const NEIGHBOURS: usize = 5;
+/// Most rows that neighbours are looked for among.
+const LOOKED_AMONG: usize = 8_192;
 
 /// A row that the network rebuilds far worse than the others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,16 +32,8 @@ pub struct Suspect {
 
 /// Suspicious rows of a set, the worst first. `costs`: one per row.
 pub(crate) fn find(set: &TrainingSet, costs: &[f32]) -> Vec<Suspect> {
-    let logs: Vec<f64> = costs
-        .iter()
-        .map(|cost| f64::from(*cost).max(f64::MIN_POSITIVE).ln())
-        .collect();
-    let centre = median(logs.clone());
-    // The median absolute deviation of a normal distribution is 0.6745 of its standard deviation.
-    let spread = median(logs.iter().map(|log| (log - centre).abs()).collect()) / 0.6745;
-    let mut found: Vec<(usize, f64)> = logs
-        .iter()
-        .map(|log| (log - centre) / spread)
+    let mut found: Vec<(usize, f64)> = spreads(costs)
+        .into_iter()
         .enumerate()
         .filter(|(_, spreads)| *spreads > SPREADS)
         .collect();
@@ -53,13 +51,72 @@ pub(crate) fn find(set: &TrainingSet, costs: &[f32]) -> Vec<Suspect> {
     found.into_iter().map(suspect).collect()
 }
 
-/// Places of the `share` of rows that cost least, in the order of the set.
-pub(crate) fn cheapest(costs: &[f32], share: f64) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..costs.len()).collect();
-    places.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
-    places.truncate((costs.len() as f64 * share).round() as usize);
-    places.sort_unstable();
-    places
+/// Which rows of a set are to be left out, at most a `share` of them: those that are suspicious, and of the others with the
+/// largest errors those whose nearest neighbours mostly are left out (a fault that was caught gives away its like). A
+/// healthy row that is merely rare is near other healthy ones, and stays. `costs`: one per row.
+pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64) -> Result<Vec<bool>, FitError> {
+    let spreads = spreads(costs);
+    let mut worst: Vec<usize> = (0..costs.len()).collect();
+    worst.sort_by(|a, b| costs[*b].total_cmp(&costs[*a]));
+    worst.truncate((costs.len() as f64 * share).round() as usize);
+    let mut out = vec![false; costs.len()];
+    for place in &worst {
+        out[*place] = spreads[*place] > SPREADS;
+    }
+    let open: Vec<usize> = worst.into_iter().filter(|place| !out[*place]).collect();
+    let near = neighbours(set, &open)?;
+    loop {
+        let mostly_out = |near: &[usize]| 2 * near.iter().filter(|place| out[**place]).count() > near.len();
+        let kin = open
+            .iter()
+            .zip(&near)
+            .filter(|(place, near)| !out[**place] && mostly_out(near));
+        let kin: Vec<usize> = kin.map(|(place, _)| *place).collect();
+        if kin.is_empty() {
+            return Ok(out);
+        }
+        kin.into_iter().for_each(|place| out[place] = true);
+    }
+}
+
+/// The nearest other rows of each of `places` by standardised log spectra, sought among so many at most, taken evenly.
+fn neighbours(set: &TrainingSet, places: &[usize]) -> Result<Vec<Vec<usize>>, FitError> {
+    let bins = set.bins();
+    let mut log = vec![0.0; set.linear().len()];
+    log_spectrum_into(set.linear(), set.spec().canonical_s0(), &mut log);
+    let standardise = Standardise::fit(Rows::new(&log, bins)?)?;
+    let mut rows = vec![0.0; log.len()];
+    for (row, log) in rows.chunks_exact_mut(bins).zip(log.chunks_exact(bins)) {
+        standardise.standardise_into(log, row);
+    }
+    let row = |place: usize| &rows[place * bins..][..bins];
+    let among = (0..set.len()).step_by(set.len().div_ceil(LOOKED_AMONG).max(1));
+    let nearest = |place: &usize| {
+        let distance = |other: usize| -> f32 {
+            let pairs = row(*place).iter().zip(row(other));
+            pairs.map(|(a, b)| (a - b) * (a - b)).sum()
+        };
+        let others = among.clone().filter(|other| other != place);
+        let mut others: Vec<(f32, usize)> = others.map(|other| (distance(other), other)).collect();
+        if others.len() > NEIGHBOURS {
+            others.select_nth_unstable_by(NEIGHBOURS, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            others.truncate(NEIGHBOURS);
+        }
+        others.into_iter().map(|(_, other)| other).collect()
+    };
+    Ok(places.iter().map(nearest).collect())
+}
+
+/// Robust spreads of the logarithm of each cost above their median.
+fn spreads(costs: &[f32]) -> Vec<f64> {
+    let logs: Vec<f64> = costs
+        .iter()
+        .map(|cost| f64::from(*cost).max(f64::MIN_POSITIVE).ln())
+        .collect();
+    let centre = median(logs.clone());
+    // The median absolute deviation of a normal distribution is 0.6745 of its standard deviation.
+    let spread = median(logs.iter().map(|log| (log - centre).abs()).collect()) / 0.6745;
+    logs.iter().map(|log| (log - centre) / spread).collect()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -73,9 +130,42 @@ mod tests {
 
     use super::*;
 
+    /// Two hundred healthy rows, and ten of another shape of which every other one stands out by its error alone.
+    fn set_with_faults() -> (TrainingSet, Vec<f32>) {
+        let mut set = TrainingSet::new(&SpectrumSpec::corpus_default(32));
+        let mut costs = Vec::new();
+        for at in 0..210_u16 {
+            let faulty = at >= 200;
+            let mut bins = [0.1 * (1.0 + 0.01 * f32::from(at % 7)); 32];
+            if faulty {
+                bins[..8].fill(0.5);
+            }
+            set.push("a/b/c", Timestamp::from_micros(at.into()), &bins).unwrap();
+            costs.push(match faulty {
+                true if at % 2 == 0 => 5.0,
+                true => 0.4,
+                false => 0.1 * (1.0 + 0.3 * f32::from(at % 7)),
+            });
+        }
+        (set, costs)
+    }
+
     #[test]
-    fn the_cheapest_keep_their_order() {
-        assert_eq!(cheapest(&[3.0, 1.0, 9.0, 2.0], 0.75), [0, 1, 3]);
+    fn what_is_like_a_suspicious_row_is_left_out_with_it_and_a_rare_healthy_one_stays() {
+        let (set, mut costs) = set_with_faults();
+        costs[20] = 0.4;
+        let out = left_out(&set, &costs, 0.1).unwrap();
+        let places: Vec<usize> = (0..210).filter(|place| out[*place]).collect();
+        assert_eq!(places, (200..210).collect::<Vec<usize>>());
+    }
+
+    #[test]
+    fn no_more_than_the_share_is_left_out_and_nothing_of_a_clean_set() {
+        let (set, costs) = set_with_faults();
+        let out = left_out(&set, &costs, 0.02).unwrap();
+        assert_eq!(out.iter().filter(|out| **out).count(), 4);
+        let even = vec![0.1; set.len()];
+        assert!(left_out(&set, &even, 0.1).unwrap().iter().all(|out| !out));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod check;
 mod model;
 mod temporal;
+mod trimmed;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ use tocsin_models::{
 pub use self::check::can_stream;
 use self::check::check;
 use self::model::{Model, Work};
+use self::trimmed::fit_trimmed;
 use crate::export::Preprocessing;
 use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
 use crate::on_disk::OnDiskError;
@@ -139,9 +141,8 @@ pub fn train(request: &TrainRequest<'_>, mut progress: impl FnMut(Progress)) -> 
 
 /// The same, until `progress` breaks it off: [`TrainError::BrokenOff`].
 ///
-/// With [`FitOptions::trim`] the models are fitted twice: the second time without the rows that the first network rebuilds
-/// worst, so that nothing of them is in the standardisation or in the detectors beside it either (iterative trimming, Shen
-/// and Sanghavi 2019).
+/// With [`FitOptions::trim`] the models are fitted without the rows that are hardly healthy, so that nothing of them is in
+/// the standardisation or in the detectors beside the network either: see [`trimmed`].
 pub fn train_until(
     request: &TrainRequest<'_>,
     progress: impl FnMut(Progress) -> ControlFlow<()>,
@@ -161,23 +162,12 @@ pub fn train_resumably(
         history.push(told);
         progress(told)
     };
-    let trim = request.options.map_or(0.0, |options| options.trim);
-    let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
-    let archive = if trim > 0.0 && request.variant != Variant::Foreign {
-        let first = fit_model(request, latent, round(0), &mut progress)?;
-        let kept = suspects::cheapest(&errors(request.train, &first.autoencoder, latent)?, 1.0 - trim);
-        let train = &request.train.select(&kept);
-        fit_bundle(
-            &TrainRequest {
-                train,
-                ..request.clone()
-            },
-            latent,
-            round(1),
-            &mut progress,
-        )?
+    let trims = request.options.is_some_and(|options| options.trim > 0.0);
+    let archive = if trims && request.variant != Variant::Foreign {
+        fit_trimmed(request, latent, checkpoints, &mut progress)?
     } else {
-        fit_bundle(request, latent, round(0), &mut progress)?
+        let first = checkpoints.map(|checkpoints| (checkpoints, 0));
+        fit_bundle(request, latent, first, &mut progress)?
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?

@@ -132,6 +132,12 @@ impl TrainingSet {
         self.drawn_from.unwrap_or(self.len() as u64)
     }
 
+    /// The rows that are not left out; one word for each row.
+    pub(crate) fn without(&self, left_out: &[bool]) -> Self {
+        let kept: Vec<usize> = (0..self.len()).filter(|at| !left_out[*at]).collect();
+        self.select(&kept)
+    }
+
     /// The rows at these places, in this order.
     pub(crate) fn select(&self, places: &[usize]) -> Self {
         let bins = self.bins();

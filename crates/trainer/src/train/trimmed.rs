@@ -1,0 +1,53 @@
+//! Training on rows taken for healthy of which some may be faulty.
+//!
+//! A network that learns a fault rebuilds it, and one fault in a hundred rows is enough. Leaving out the rows with the
+//! largest errors, whatever they are, costs nearly as much: the rarest of the healthy rows are among them, and lines rise
+//! where these are not learned. So a few rounds look for what is hardly healthy: each trains with a trimmed loss (Shen and
+//! Sanghavi 2019) on what the one before left, and leaves out what it [suspects](suspects::left_out) of all rows. Then the
+//! models are fitted on the rest, and nothing is trimmed any more.
+
+use std::ops::ControlFlow;
+
+use tocsin_models::BundleArchive;
+
+use super::{Checkpoints, TrainError, TrainRequest, errors, fit_bundle, fit_model};
+use crate::fit::{FitOptions, Progress};
+use crate::suspects;
+
+/// Most rounds that look for rows to leave out: of planted faults, the third finds some that the second did not.
+const ROUNDS: u32 = 3;
+
+/// Fits the models of a request that trims.
+pub(super) fn fit_trimmed(
+    request: &TrainRequest<'_>,
+    latent: u16,
+    checkpoints: Option<&Checkpoints>,
+    progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<BundleArchive, TrainError> {
+    let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
+    let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
+    let mut left_out = vec![false; request.train.len()];
+    for number in 0..ROUNDS {
+        let train = request.train.without(&left_out);
+        let of_round = TrainRequest {
+            train: &train,
+            ..request.clone()
+        };
+        let model = fit_model(&of_round, latent, round(number), &mut *progress)?;
+        let errors = errors(request.train, &model.autoencoder, latent)?;
+        let found = suspects::left_out(request.train, &errors, options.trim)?;
+        let rows = found.iter().filter(|out| **out).count();
+        tracing::info!(class = %request.class, round = number + 1, rows, "rows that are hardly healthy");
+        let settled = found == left_out;
+        left_out = found;
+        if settled {
+            break;
+        }
+    }
+    let last = TrainRequest {
+        train: &request.train.without(&left_out),
+        options: Some(FitOptions { trim: 0.0, ..options }),
+        ..request.clone()
+    };
+    fit_bundle(&last, latent, round(ROUNDS), progress)
+}
