@@ -3,6 +3,7 @@
 mod access;
 mod acknowledge;
 mod alertmanager;
+mod another_bundle;
 mod another_cpu;
 mod api;
 mod archive;

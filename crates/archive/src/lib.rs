@@ -28,6 +28,6 @@ pub use archiver::Archiver;
 pub use config::Config;
 pub use error::Error;
 pub use export::Export;
-pub use reader::{Cold, Reader, Replay, Replayed};
+pub use reader::{Cold, FullReadings, Portion, Reader, Replay, Replayed};
 pub use run::{Background, Round};
 pub use thinning::Thinning;

@@ -12,8 +12,10 @@ use tocsin_store::reading::{FullReading, LoggedScore};
 use crate::Error;
 use crate::row::{from_row, logged};
 
+mod full;
 mod replay;
 
+pub use full::{FullReadings, Portion};
 pub use replay::{Replay, Replayed};
 
 /// Reads the archive.

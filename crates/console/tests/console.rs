@@ -118,7 +118,7 @@ const PAGES: [&str; 20] = [
     "/models",
     "/models/cnc-spindle",
     "/limits",
-    "/limits/5?days=7",
+    "/limits/5?days=7&scores=anew&baselines=active",
     "/account",
     "/system",
     "/sites/porto/machines/mill-07",

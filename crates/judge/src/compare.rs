@@ -2,6 +2,8 @@
 //!
 //! Incidents are paired when they were open at the same time, each with at most one. When an incident opens and closes
 //! under one set while two do under the other, the second of the two is gained.
+//!
+//! Of a window that people labelled, one incident of each side is compared, whether they overlap or not ([`within`]).
 
 use serde::{Deserialize, Serialize};
 use tocsin_domain::Timestamp;
@@ -84,6 +86,58 @@ pub fn compare(before: &[ReplayedIncident], after: &[ReplayedIncident]) -> Compa
             (_, None) => return comparison,
         }
     }
+}
+
+/// What becomes of pages. An incident that is gained or raised adds one, one that is lost or lowered removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PageChanges {
+    /// Pages where there are none.
+    pub added: u64,
+    /// Pages that would not come.
+    pub removed: u64,
+    /// Pages that would come earlier.
+    pub earlier: u64,
+    /// Pages that would come later.
+    pub later: u64,
+}
+
+impl PageChanges {
+    /// Counts what a change makes of a page; one of alerts counts nothing.
+    pub fn take(&mut self, change: &IncidentChange) {
+        let pages = |incident: Option<ReplayedIncident>| incident.is_some_and(|one| one.paged_at.is_some());
+        match (pages(change.before), pages(change.after), change.change) {
+            (false, true, _) => self.added += 1,
+            (true, false, _) => self.removed += 1,
+            (true, true, Change::Earlier) => self.earlier += 1,
+            (true, true, Change::Later) => self.later += 1,
+            _ => {}
+        }
+    }
+}
+
+/// The incident that a window of a machine's life shows: of those open in it the first that paged, or else the first. A
+/// window without an end is still open.
+pub fn within(incidents: &[ReplayedIncident], (from, to): (Timestamp, Option<Timestamp>)) -> Option<ReplayedIncident> {
+    let is_open = |incident: &&ReplayedIncident| {
+        incident.opened_at < to.unwrap_or(Timestamp::MAX) && incident.closed_at.is_none_or(|closed| closed > from)
+    };
+    let open = || incidents.iter().filter(is_open);
+    open()
+        .find(|incident| incident.paged_at.is_some())
+        .or(open().next())
+        .copied()
+}
+
+/// How one incident differs from another, either of which there may not be; nothing where it doesn't.
+pub fn difference(before: Option<&ReplayedIncident>, after: Option<&ReplayedIncident>) -> Option<IncidentChange> {
+    let mut comparison = Comparison::default();
+    match (before, after) {
+        (Some(before), Some(after)) => comparison.pair(before, after),
+        (Some(before), None) => return Some(alone(Change::Lost, Some(before), None)),
+        (None, Some(after)) => return Some(alone(Change::Gained, None, Some(after))),
+        (None, None) => {}
+    }
+    comparison.changes.pop()
 }
 
 impl Comparison {
@@ -184,6 +238,55 @@ mod tests {
             (compared.changes[0].change, compared.changes[0].after),
             (Change::Gained, Some(second))
         );
+    }
+
+    #[test]
+    fn pages_are_added_removed_and_moved_and_alerts_are_none() {
+        let (page, later) = (incident(100, Some(100), Some(500)), incident(120, Some(130), Some(400)));
+        let alert = incident(90, None, Some(500));
+        let count = |before: &[ReplayedIncident], after: &[ReplayedIncident]| {
+            let mut pages = PageChanges::default();
+            compare(before, after)
+                .changes
+                .iter()
+                .for_each(|change| pages.take(change));
+            [pages.added, pages.removed, pages.earlier, pages.later]
+        };
+        assert_eq!(count(&[], &[page]), [1, 0, 0, 0]);
+        assert_eq!(count(&[alert], &[page]), [1, 0, 0, 0], "raised");
+        assert_eq!(count(&[page], &[]), [0, 1, 0, 0]);
+        assert_eq!(count(&[page], &[alert]), [0, 1, 0, 0], "lowered");
+        assert_eq!(count(&[later], &[page]), [0, 0, 1, 0]);
+        assert_eq!(count(&[page], &[later]), [0, 0, 0, 1]);
+        assert_eq!(count(&[], &[alert]), [0; 4]);
+    }
+
+    #[test]
+    fn a_labelled_window_shows_its_first_page_or_else_its_first_alert() {
+        let (alert, page) = (incident(100, None, Some(200)), incident(300, Some(310), None));
+        let seen = |from, to: Option<i64>| within(&[alert, page], (at(from), to.map(at)));
+        assert_eq!(seen(150, Some(400)), Some(page));
+        assert_eq!(
+            seen(150, Some(300)),
+            Some(alert),
+            "the page opens when the window has ended"
+        );
+        assert_eq!(seen(200, Some(300)), None, "the alert closes as it begins");
+        assert_eq!(seen(500, None), Some(page), "still open");
+    }
+
+    #[test]
+    fn two_incidents_differ_by_time_and_by_whether_there_are_any() {
+        let (first, second) = (incident(100, Some(100), Some(200)), incident(300, Some(310), Some(400)));
+        let change = |before, after| difference(before, after).map(|one| (one.change, one.shift_s));
+        assert_eq!(
+            change(Some(&first), Some(&second)),
+            Some((Change::Later, 210.0)),
+            "though they don't overlap"
+        );
+        assert_eq!(change(Some(&first), None), Some((Change::Lost, 0.0)));
+        assert_eq!(change(None, Some(&first)), Some((Change::Gained, 0.0)));
+        assert_eq!((change(Some(&first), Some(&first)), change(None, None)), (None, None));
     }
 
     fn incidents() -> impl Strategy<Value = Vec<ReplayedIncident>> {

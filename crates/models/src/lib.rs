@@ -5,8 +5,8 @@
 //! gave to readings it was not trained on ([`HeldOut`]). On the wire and in storage they travel as one deterministic
 //! tar, a [`BundleArchive`]; once read and checked they are a [`Bundle`]. [`BundleStore`] keeps archives in object
 //! storage. [`Network`] and [`Session`] run the autoencoder ([`Residual`] also the
-//! one over a sensor's last spectra, where a bundle has one), [`scoring`] all that judges beside it, [`Decoder`] turns a
-//! latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
+//! one over a sensor's last spectra, where a bundle has one), [`scoring`] all that judges beside it, [`Ready`] both at once
+//! over what is stored, [`Decoder`] turns a latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
 //!
 //! This is the only crate that knows tract.
 //!
@@ -28,6 +28,7 @@ pub mod objective;
 pub mod objects;
 pub mod onnx;
 mod plan;
+pub mod ready;
 pub mod residual;
 pub mod scoring;
 pub mod session;
@@ -45,6 +46,7 @@ pub use held_out::{HeldOut, HeldOutRow};
 pub use manifest::{CorpusFile, Lineage, Manifest, Metrics, Selection, TargetSpace, Temporal, Variant};
 pub use objective::Objective;
 pub use objects::Objects;
+pub use ready::{Ready, Said};
 pub use residual::Residual;
 pub use scoring::{Against, CodedRows, SensorBaseline};
 pub use session::{Network, Scored, Session};

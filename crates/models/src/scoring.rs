@@ -99,6 +99,16 @@ pub fn detect(bundle: &Bundle, rows: CodedRows<'_>, against: &[Against]) -> Vec<
     scores
 }
 
+/// What the baselines alone give of rows: growth, shift and narrowband, each against the baseline given for it.
+///
+/// # Panics
+/// If a baseline has other bins than the rows.
+pub fn against_baselines(rows: CodedRows<'_>, against: &[Against]) -> Vec<Scores> {
+    let mut scores = vec![Scores::default(); rows.full_scale.len()];
+    hold_against(&rows.decode(), against, &mut scores);
+    scores
+}
+
 /// Adds growth, shift and narrowband to the rows that have a baseline, which must have as many bins; the others cost a
 /// look.
 fn hold_against(linear: &[f32], against: &[Against], scores: &mut [Scores]) {

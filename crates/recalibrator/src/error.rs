@@ -32,6 +32,9 @@ pub enum Error {
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
+    /// Nothing of a period can be scored anew.
+    #[error("nothing can be scored anew: {0}")]
+    NothingKept(&'static str),
     /// The period holds more than fits in memory.
     #[error("logged: the period holds more than {limit} readings: choose a shorter one")]
     TooManyScores {
@@ -100,6 +103,12 @@ pub enum Error {
     /// The bundle can't be had.
     #[error(transparent)]
     Bundle(#[from] tocsin_models::StoreError),
+    /// A bundle's network can't be run.
+    #[error("the bundle's network: {0}")]
+    Network(#[from] tocsin_models::NetworkError),
+    /// A stored baseline is none.
+    #[error(transparent)]
+    Baseline(#[from] tocsin_detect::MalformedModel),
     /// A sensor's readings carry no baseline.
     #[error("no baseline can be learned: {0}")]
     NoBaseline(String),
@@ -130,6 +139,7 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoChallenger(_)
             | Error::NoScores(_)
+            | Error::NothingKept(_)
             | Error::Lines(_)
             | Error::Budget(_)
             | Error::WrongState { .. }
@@ -151,6 +161,8 @@ impl From<Error> for Status {
                 Bundle::Address { .. } | Bundle::NotFound { .. } | Bundle::Damaged { .. } | Bundle::Bundle { .. },
             )
             | Error::Archive(_)
+            | Error::Network(_)
+            | Error::Baseline(_)
             | Error::Unreadable { .. }
             | Error::BrokenOff(_) => {
                 tracing::error!(error = message, "a call failed");

@@ -200,7 +200,7 @@ impl Service {
             .replay_fleet(&Scope::All, candidate, active, (&replayed, 1))
             .await?;
         let in_force = match &what_if.active {
-            Ok((_, expected)) => *expected,
+            Ok((.., expected)) => *expected,
             Err(reason) => return Ok(Err(reason.clone())),
         };
         let (pages_lost, false_alarms_lost) = self.pages_lost(&what_if).await?;

@@ -65,7 +65,7 @@ impl Service {
 }
 
 /// How many machines are replayed at once on a processor: few enough for memory, and enough for every processor.
-fn at_once(machines: usize, sensors: usize, step: Duration, workers: usize) -> usize {
+pub(crate) fn at_once(machines: usize, sensors: usize, step: Duration, workers: usize) -> usize {
     let of_a_sensor = (86_400.0 / step.as_secs_f64().max(1.0)).ceil() as u64;
     let of_a_machine = of_a_sensor * sensors.div_ceil(machines.max(1)).max(1) as u64;
     let fit = (ROWS / of_a_machine).max(1) as usize;
@@ -91,7 +91,7 @@ async fn run(mut replays: Replays, mut scores: Replay) -> Result<Replays, Error>
 }
 
 /// Whether a machine stood still or was in transit was told from its condition then; that it had no limits was not.
-fn take(replays: &mut [MachineReplay], machine: MachineId, score: &LoggedScore) {
+pub(crate) fn take(replays: &mut [MachineReplay], machine: MachineId, score: &LoggedScore) {
     if let Verdict::Unjudged {
         reason: UnjudgedReason::Stopped | UnjudgedReason::Transient,
     } = score.verdict

@@ -10,6 +10,8 @@ mod explain;
 mod labels;
 #[path = "postgres/policy.rs"]
 mod policy;
+#[path = "postgres/rescored.rs"]
+mod rescored;
 #[path = "postgres/second_person.rs"]
 mod second_person;
 #[path = "postgres/stage.rs"]

@@ -5,7 +5,7 @@
 //! every query for healthy data asks `machine_unhealthy`.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, Label, MachineId, Scope, Timestamp};
+use tocsin_domain::{ClassId, IncidentId, Label, MachineId, Scope, Timestamp};
 
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
@@ -63,6 +63,23 @@ pub struct MachineLabel {
     pub by: String,
     /// No later label of the same window stands for it.
     pub in_force: bool,
+}
+
+/// A stretch of a machine's life, and the label that stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledWindow {
+    /// The machine.
+    pub machine: MachineId,
+    /// The incident it is about, if it is about one.
+    pub incident: Option<IncidentId>,
+    /// Where it begins.
+    pub from: Timestamp,
+    /// Where it ends; none while the incident is open.
+    pub to: Option<Timestamp>,
+    /// What was found.
+    pub label: Label,
+    /// How the machine failed; empty when that was not said.
+    pub mode: String,
 }
 
 /// Which labels of a machine are asked for.
@@ -157,6 +174,43 @@ impl Store {
     /// What was said of a machine, newest first.
     pub async fn labels(&self, scope: &Scope, query: &LabelQuery) -> Result<Vec<MachineLabel>> {
         labels_in(&mut *self.acquire().await?, scope, query).await
+    }
+
+    /// What stands of what was said of a class's machines in windows that reach into a period, by machine and in order of
+    /// time.
+    pub async fn labels_between(
+        &self,
+        scope: &Scope,
+        class: ClassId,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Vec<LabelledWindow>> {
+        let rows = sqlx::query!(
+            r#"select l.label_id as "label_id!", l.machine_id as "machine_id!", l.incident_id, l.from_at as "from_at!",
+                      nullif(l.to_at, 'infinity') as to_at, l.label as "label!", l.mode as "mode!"
+               from machine_label_in_force l join machine m using (machine_id)
+               where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2))
+                 and l.from_at < $4 and l.to_at > $3
+               order by l.machine_id, l.from_at, l.label_id"#,
+            class.0,
+            scope.to_filter() as _,
+            time(from),
+            time(to),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let label = |label: &str, id: i64| Label::parse(label).map_err(Error::impossible("machine_label", "label", id));
+        rows.into_iter()
+            .map(|row| {
+                Ok(LabelledWindow {
+                    machine: MachineId(row.machine_id),
+                    incident: row.incident_id.map(IncidentId),
+                    from: row.from_at.into(),
+                    to: row.to_at.map(Timestamp::from),
+                    label: label(&row.label, row.label_id)?,
+                    mode: row.mode,
+                })
+            })
+            .collect()
     }
 }
 

@@ -55,6 +55,19 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Prints a line of words above what follows, for people: a document says the same in its fields.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn words(self, words: &str) -> Result<()> {
+        match self.format {
+            Format::Json => Ok(()),
+            Format::Table => text(&format!("{words}\n\n")),
+        }
+    }
+}
+
 /// A titled table in a report.
 #[derive(Debug)]
 pub struct Section<'a> {

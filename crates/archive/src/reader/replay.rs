@@ -48,12 +48,7 @@ impl Reader {
         } else {
             None
         };
-        let archived = self.store.archive_files_between(scope, Some(&sensors), (from, to));
-        let mut days: Vec<Day> = archived.await?.into_iter().map(|(day, _)| day).collect();
-        days.extend(self.store.partitions_list().await?);
-        days.retain(|day| day.next().start() > from && day.start() < to);
-        days.sort_unstable();
-        days.dedup();
+        let days = self.days(scope, &sensors, (from, to)).await?;
         Ok(Replay {
             reader: self.clone(),
             scope: scope.clone(),
@@ -66,8 +61,25 @@ impl Reader {
                 baselines,
                 historical: replayed.historical,
             },
-            days: days.into(),
+            days,
         })
+    }
+
+    /// The days of a period that may hold something of some sensors, hot or archived, in order.
+    pub(super) async fn days(
+        &self,
+        scope: &Scope,
+        sensors: &[SensorId],
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<VecDeque<Day>, Error> {
+        // First what is hot: a day that is archived meanwhile is listed twice, and not never.
+        let mut days = self.store.partitions_list().await?;
+        let archived = self.store.archive_files_between(scope, Some(sensors), (from, to));
+        days.extend(archived.await?.into_iter().map(|(day, _)| day));
+        days.retain(|day| day.next().start() > from && day.start() < to);
+        days.sort_unstable();
+        days.dedup();
+        Ok(days.into())
     }
 }
 

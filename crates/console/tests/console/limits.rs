@@ -70,8 +70,23 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
     let nothing = get(&console, "/limits/3?days=7", "erik").await;
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(nothing.text.contains("none were logged in that period"));
+    let anew = get(&console, "/limits/5?days=7&scores=anew&baselines=active", "erik")
+        .await
+        .text;
+    assert!(
+        anew.contains("<strong>907200 of 1814400 readings (50.0 %)"),
+        "coverage comes first"
+    );
+    assert!(anew.contains("value=\"anew\" selected") && anew.contains("value=\"active\" selected"));
+    assert!(
+        !get(&console, "/limits/5?days=7", "erik")
+            .await
+            .text
+            .contains("could be scored as asked")
+    );
     for (path, status) in [
         ("/limits/99", StatusCode::NOT_FOUND),
+        ("/limits/5?days=7&baselines=newest", StatusCode::BAD_REQUEST),
         ("/limits/5?days=0", StatusCode::UNPROCESSABLE_ENTITY),
         ("/limits/five", StatusCode::BAD_REQUEST),
     ] {

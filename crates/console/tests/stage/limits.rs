@@ -84,7 +84,8 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
     }
 }
 
-fn what_if(fixture: &Fixture, id: i32, persons: u32) -> recalibrator::v1::WhatIfResponse {
+fn what_if(fixture: &Fixture, id: i32, asked: &recalibrator::v1::WhatIfRequest) -> recalibrator::v1::WhatIfResponse {
+    let persons = asked.persons;
     let rate = |rate: f64| {
         Some(recalibrator::v1::EventRate {
             rate,
@@ -125,7 +126,40 @@ fn what_if(fixture: &Fixture, id: i32, persons: u32) -> recalibrator::v1::WhatIf
         active,
         proposed,
     };
+    let coverage = (!asked.bundle.is_empty()).then(|| recalibrator::v1::WhatIfCoverage {
+        readings: 1_814_400,
+        scored: 907_200,
+        sites: vec![],
+        note: "907200 of 1814400 readings (50.0 %) could be scored as asked; thin at <b>porto</b> 12.0 %".into(),
+    });
+    let site = |site: &str, pages_removed: u64| recalibrator::v1::SiteEvents {
+        site: site.into(),
+        expected: Some(events(3, 9)),
+        active_expected: Some(events(2, 6)),
+        pages_added: 1,
+        pages_removed,
+        pages_earlier: 1,
+        pages_later: 0,
+    };
+    let labelled = recalibrator::v1::LabelledOutcome {
+        site: "porto".into(),
+        machine: "mill-07".into(),
+        label: "true_failure".into(),
+        mode: "outer_<b>race</b>".into(),
+        incident_id: 0,
+        from: fixture.ago(110_000),
+        to: fixture.ago(70_000),
+        change: "earlier".into(),
+        shift_s: -10_800.0,
+        active: times(90_000, Some(80_000)),
+        proposed: times(100_800, Some(90_800)),
+    };
     recalibrator::v1::WhatIfResponse {
+        coverage,
+        sites: vec![site("lisbon", 0), site("porto", 1)],
+        labelled: vec![labelled],
+        baselines: asked.baselines.clone(),
+        active_bundle_id: 12,
         class: "cnc-spindle".into(),
         bundle_id: 12,
         threshold_set_id: id,
@@ -186,7 +220,7 @@ impl RecalibratorService for Fixture {
         }
         let says = |said| Ok(recalibrator::v1::RunWithProgressResponse { said: Some(said) });
         let progress = Said::Progress(recalibrator::v1::Progress::default());
-        let answer = Said::WhatIf(Box::new(what_if(self, id, asked.persons)));
+        let answer = Said::WhatIf(Box::new(what_if(self, id, &asked)));
         Ok(Response::new(Box::pin(tokio_stream::iter([
             says(progress),
             says(answer),

@@ -32,7 +32,7 @@ use tonic::body::Body;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceExt};
 
-const BINS: usize = 32;
+pub(crate) const BINS: usize = 32;
 
 pub(crate) type Client = RecalibratorServiceClient<BoxCloneService<Request<Body>, http::Response<Body>, BoxError>>;
 
@@ -64,12 +64,12 @@ pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl Fn
 }
 
 /// Exponential scores in no order, as healthy readings give.
-fn held_out(readings: u64) -> HeldOut {
+fn held_out(readings: u64, detectors: &[Detector]) -> HeldOut {
     let rows = (0..readings).map(|i| {
         let uniform = ((i * 1_777) % readings) as f64 / readings as f64;
         let mut scores = Scores::default();
-        for detector in [Detector::Residual, Detector::OverallLevel] {
-            scores.set(detector, -(1.0 - uniform).ln() as f32);
+        for detector in detectors {
+            scores.set(*detector, -(1.0 - uniform).ln() as f32);
         }
         HeldOutRow {
             sensor: 0,
@@ -114,19 +114,29 @@ fn manifest() -> Manifest {
     }
 }
 
+/// A bundle with that many held-out readings, scored by some detectors, and a network that nobody can run.
+pub(crate) fn parts(readings: u64, detectors: &[Detector]) -> BundleParts {
+    let mut rng = StdRng::seed_from_u64(readings);
+    let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
+    BundleParts {
+        manifest: manifest(),
+        autoencoder: Vec::new(),
+        decoder: Vec::new(),
+        temporal: None,
+        detectors: ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).unwrap(),
+        held_out: held_out(readings, detectors),
+    }
+}
+
 impl Stage {
     /// Pushes a verified bundle with that many held-out readings; its number.
     pub(crate) async fn bundle(&self, readings: u64) -> i32 {
-        let mut rng = StdRng::seed_from_u64(readings);
-        let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
-        let parts = BundleParts {
-            manifest: manifest(),
-            autoencoder: Vec::new(), // nobody runs it here
-            decoder: Vec::new(),
-            temporal: None,
-            detectors: ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).unwrap(),
-            held_out: held_out(readings),
-        };
+        self.push(parts(readings, &[Detector::Residual, Detector::OverallLevel]))
+            .await
+    }
+
+    /// Pushes a verified bundle; its number.
+    pub(crate) async fn push(&self, parts: BundleParts) -> i32 {
         let digest = self.bundles.put(&parts.pack()).await.unwrap();
         let new = NewBundle {
             class: self.class,

@@ -5,23 +5,15 @@ use std::collections::BTreeMap;
 use tocsin_domain::zones::PlacedZones;
 use tocsin_domain::{
     BundleId, CanonicalSpectrum, Condition, ContentHash, DeclaredState, Detector, Level, OperatingState, Reading,
-    ReadingFlags, ReadingKey, Scope, Scores, Timestamp,
+    ReadingFlags, ReadingKey, Scope, Timestamp,
 };
-use tocsin_models::scoring::{Against, detect};
-use tocsin_models::{CodedRows, NetworkError};
+use tocsin_models::{Against, CodedRows, Said};
 use tocsin_store::reading::{FullReading, Rescored};
 
-use super::material::{Material, Model, in_force};
+use super::material::{Material, in_force};
 use super::{Again, Later, Rederived, agree, state};
 use crate::Error;
 use crate::channel::Channel;
-
-/// What a bundle says of one row.
-#[derive(Debug, Clone, Copy)]
-struct Said {
-    detectors: Scores,
-    residual: f32,
-}
 
 impl Material {
     /// Makes the verdicts of a sensor's readings again. `later` is what the network said of them afterwards.
@@ -89,7 +81,7 @@ impl Material {
         let mut said = vec![None; readings.len()];
         for (bundle, mut places) in by_bundle {
             let model = self.model(bundle).await?;
-            let bins = model.network.bins();
+            let bins = model.bins();
             places.retain(|place| codes(&readings[*place]).len() == bins);
             let mut against = Vec::with_capacity(places.len());
             for place in &places {
@@ -105,7 +97,15 @@ impl Material {
                 .iter()
                 .map(|place| before[*place].clone().unwrap_or_default())
                 .collect();
-            let score = move || score(&model, (&codes, &before), &full_scale, &against);
+            // A wrong number of predecessors makes no window: what is stored then differs, and that is told.
+            let score = move || {
+                let rows = CodedRows {
+                    codes: &codes,
+                    bins,
+                    full_scale: &full_scale,
+                };
+                model.say(rows, &before, &against)
+            };
             for (place, one) in places.iter().zip(tokio::task::spawn_blocking(score).await??) {
                 said[*place] = Some(one);
             }
@@ -230,42 +230,4 @@ fn now(said_later: Rescored, bundle: Option<BundleId>, said: Option<Said>) -> La
 
 fn codes(reading: &FullReading) -> &[u8] {
     reading.spectrum.as_ref().map_or(&[], |spectrum| spectrum.codes())
-}
-
-/// `before`: codes of what each row names as its predecessors, oldest first; empty where it names none.
-fn score(
-    model: &Model,
-    (codes, before): (&[u8], &[Vec<u8>]),
-    full_scale: &[f32],
-    against: &[Against],
-) -> Result<Vec<Said>, NetworkError> {
-    if full_scale.is_empty() {
-        return Ok(Vec::new());
-    }
-    let bins = model.network.bins();
-    let rows = CodedRows {
-        codes,
-        bins,
-        full_scale,
-    };
-    let mut residuals = model.network.session()?.run(&rows.decode(), &[])?.errors;
-    if let Some(network) = &model.temporal {
-        let mut session = network.session()?;
-        let own = codes.chunks_exact(bins).zip(full_scale);
-        for (((own, full_scale), before), residual) in own.zip(before).zip(&mut residuals) {
-            let window = [before, own].concat();
-            // Any other number of predecessors makes no window: what is stored then differs, and that is told.
-            if window.len() == network.spectra() * bins {
-                let window = CodedRows {
-                    codes: &window,
-                    bins,
-                    full_scale: &vec![*full_scale; network.spectra()],
-                };
-                *residual = session.run(&window.decode(), &[])?.errors[0];
-            }
-        }
-    }
-    let detectors = detect(&model.bundle, rows, against);
-    let said = detectors.into_iter().zip(residuals);
-    Ok(said.map(|(detectors, residual)| Said { detectors, residual }).collect())
 }

@@ -8,7 +8,7 @@ use tocsin_domain::{
     BaselineId, BundleId, CanonicalSpectrum, ClassId, ReadingFlags, Scope, SpecId, ThresholdSetId, Timestamp,
 };
 use tocsin_judge::ThresholdSet;
-use tocsin_models::{Bundle, BundleStore, Network, NetworkError, SensorBaseline};
+use tocsin_models::{BundleStore, Ready, SensorBaseline};
 use tocsin_store::Store;
 use tocsin_store::fleet::ClassZones;
 use tocsin_store::reading::{FullReading, FullReadingsQuery, Predecessors};
@@ -23,22 +23,13 @@ const MOST_BETWEEN: u32 = 256;
 /// Baselines kept, and classes' zones.
 const OTHERS: usize = 64;
 
-/// A bundle with its network loaded.
-#[derive(Debug)]
-pub(crate) struct Model {
-    pub(crate) bundle: Arc<Bundle>,
-    pub(crate) network: Network,
-    /// The network over a sensor's last spectra, where it has one.
-    pub(crate) temporal: Option<Network>,
-}
-
 /// What has been read so far.
 #[derive(Debug)]
 pub(crate) struct Material {
     store: Store,
     bundles: BundleStore,
     sets: ThresholdSets<ThresholdSet>,
-    models: HashMap<BundleId, Arc<Model>>,
+    models: HashMap<BundleId, Arc<Ready>>,
     baselines: HashMap<BaselineId, Arc<SensorBaseline>>,
     zones: HashMap<ClassId, Arc<[ClassZones]>>,
     s0: HashMap<SpecId, f32>,
@@ -64,20 +55,13 @@ impl Material {
         }
     }
 
-    pub(super) async fn model(&mut self, id: BundleId) -> Result<Arc<Model>, Error> {
+    pub(super) async fn model(&mut self, id: BundleId) -> Result<Arc<Ready>, Error> {
         if let Some(known) = self.models.get(&id) {
             return Ok(Arc::clone(known));
         }
         let digest = self.store.bundle_by_id(id).await?.digest;
         let bundle = self.bundles.get(&digest).await?;
-        let loading = Arc::clone(&bundle);
-        let load = move || Ok::<_, NetworkError>((Network::load(&loading)?, Network::load_temporal(&loading)?));
-        let (network, temporal) = tokio::task::spawn_blocking(load).await??;
-        let model = Model {
-            bundle,
-            network,
-            temporal,
-        };
+        let model = tokio::task::spawn_blocking(move || Ready::load(bundle)).await??;
         Ok(keep(&mut self.models, MODELS, id, Arc::new(model)))
     }
 

@@ -46,6 +46,17 @@ pub struct LoggedScore {
     pub state: OperatingState,
 }
 
+/// The baselines of a sensor's present epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentBaselines {
+    /// The one in force.
+    pub active: BaselineId,
+    /// The epoch's first.
+    pub commissioned: BaselineId,
+    /// All of them.
+    pub of_epoch: BTreeSet<BaselineId>,
+}
+
 impl ReplayQuery {
     /// Whether a score of its sensors, bundle and period is taken.
     pub fn takes(&self, score: &LoggedScore) -> bool {
@@ -154,6 +165,32 @@ impl Store {
             .iter()
             .map(|row| (SensorId(row.sensor_id), MachineId(row.machine_id)));
         Ok(pairs.collect())
+    }
+
+    /// The baselines of the present epoch of each of some sensors that has one in force.
+    pub async fn baselines_present(&self, sensors: &[SensorId]) -> Result<BTreeMap<SensorId, PresentBaselines>> {
+        let sensors: Vec<i32> = sensors.iter().map(|sensor| sensor.0).collect();
+        let rows = sqlx::query!(
+            r#"select k.sensor_id, k.baseline_id as "active!", k.commissioned_baseline_id as "commissioned!",
+                      b.baseline_id as of_epoch
+               from commissioning k join baseline b on b.sensor_id = k.sensor_id and b.epoch = k.epoch
+               where k.sensor_id = any($1) and k.baseline_id is not null"#,
+            &sensors,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut found = BTreeMap::new();
+        for row in rows {
+            let present = found
+                .entry(SensorId(row.sensor_id))
+                .or_insert_with(|| PresentBaselines {
+                    active: BaselineId(row.active),
+                    commissioned: BaselineId(row.commissioned),
+                    of_epoch: BTreeSet::new(),
+                });
+            present.of_epoch.insert(BaselineId(row.of_epoch));
+        }
+        Ok(found)
     }
 
     /// The baselines of some sensors' present epochs.

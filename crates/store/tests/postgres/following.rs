@@ -111,6 +111,13 @@ async fn a_followed_baseline_goes_back_to_the_version_before_and_is_held_until_i
         assert_eq!(back(&store, &fleet, Some(1), 4_200).await.unwrap(), (2, 1));
         let active = store.baselines_active(&Scope::All).await.unwrap();
         assert_eq!(active, [(fleet.one.id, first)]);
+        let present = store.baselines_present(&[fleet.one.id, fleet.two.id]).await.unwrap();
+        assert_eq!(present.len(), 1, "the other waits to be commissioned");
+        let present = &present[&fleet.one.id];
+        assert_eq!(
+            (present.active, present.commissioned, present.of_epoch.len()),
+            (first, first, 4)
+        );
         let none = back(&store, &fleet, None, 4_300).await.unwrap_err().to_string();
         assert!(none.contains("first of its epoch"), "{none}");
         let unknown = back(&store, &fleet, Some(9), 4_300).await;

@@ -91,6 +91,34 @@ async fn a_later_label_of_the_same_window_stands_for_the_earlier_one_and_both_st
         query.incident = Some(incident.id);
         assert_eq!(store.labels(&Scope::All, &query).await.unwrap().len(), 2);
         assert_eq!(store.labels(&fleet.south_only(), &query).await.unwrap(), []);
+
+        let between = async |scope, from, to| {
+            let windows = store
+                .labels_between(&scope, fleet.class.id, (at(from), at(to)))
+                .await
+                .unwrap();
+            windows.into_iter().map(|one| (one.label, one.to)).collect::<Vec<_>>()
+        };
+        let (change, failure) = (
+            (Label::ProcessChange, Some(at(50))),
+            (Label::TrueFailure, Some(at(200))),
+        );
+        assert_eq!(
+            between(Scope::All, 0, 300).await,
+            [change, failure],
+            "what stands, in order"
+        );
+        assert_eq!(
+            between(fleet.north_only(), 50, 200).await,
+            [failure],
+            "the other ends before"
+        );
+        assert_eq!(between(fleet.north_only(), 200, 300).await, []);
+        assert_eq!(between(fleet.south_only(), 0, 300).await, []);
+        let open = open(&store, &fleet, Severity::Page, at(400)).await;
+        label(&store, &fleet, Window::Incident(open.id), Label::FalseAlarm).await;
+        let still_open = (Label::FalseAlarm, None);
+        assert_eq!(between(fleet.north_only(), 450, 500).await, [still_open]);
     })
     .await;
 }

@@ -62,6 +62,8 @@ fn the_forms_that_scripts_rely_on_are_read() {
         "tocsin thresholds diff 3 4 --format json",
         "tocsin thresholds explain lisbon/pump-1/drive-end --format json",
         "tocsin thresholds whatif 3 --from a --to b --format json",
+        "tocsin thresholds whatif --bundle challenger --class c --baselines active --from a --to b",
+        "tocsin thresholds whatif 3 --baselines commissioned --from a --to b",
         "tocsin thresholds whatif --page-factor 3 --alert-factor 2 --class c --from a --to b --persons 4",
         "tocsin thresholds activate 3",
         "tocsin thresholds rollback cnc",

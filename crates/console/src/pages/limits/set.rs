@@ -24,7 +24,7 @@ pub(crate) async fn show(
 ) -> Result<Markup, Failure> {
     let (who, set) = tokio::try_join!(session.who(), get(&session, threshold_set_id))?;
     let active = in_force(&session, &set).await?;
-    let answer = asked.answer(&session, (threshold_set_id, app.clock.now())).await?;
+    let answer = asked.answer(&session, (&set, app.clock.now())).await?;
     let body = html! {
         div.heading {
             p.crumbs { a href="/limits" { "Alarm limits" } " / " a href=(class_href(&set.class)) { (set.class) } }

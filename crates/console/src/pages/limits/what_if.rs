@@ -1,4 +1,5 @@
-//! What a set would have opened over what was logged, beside the set in force.
+//! What a set would have opened over what was logged, beside the set in force; or over the spectra that are kept, under
+//! its bundle and other baselines.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
 use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
 use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
 use tocsin_contracts::recalibrator::v1::{
-    EventRate, ExpectedEvents, IncidentChange, IncidentTimes, LoggedScores, RunWithProgressRequest, WhatIfRequest,
-    WhatIfResponse,
+    EventRate, ExpectedEvents, IncidentChange, IncidentTimes, LoggedScores, RunWithProgressRequest, ThresholdSet,
+    WhatIfRequest, WhatIfResponse,
 };
 use tocsin_contracts::time;
 use tocsin_domain::Timestamp;
@@ -31,6 +32,49 @@ pub(crate) struct Asked {
     days: Option<u64>,
     /// Who share the class's pages.
     persons: Option<u32>,
+    /// Whose scores.
+    #[serde(default)]
+    scores: Scores,
+    /// What readings are held against.
+    #[serde(default)]
+    baselines: Baselines,
+}
+
+/// Whose scores are replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Scores {
+    /// Those that the set's bundle gave when it judged.
+    #[default]
+    Logged,
+    /// What it gives of every spectrum that is kept.
+    Anew,
+}
+
+/// What readings are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Baselines {
+    #[default]
+    Judged,
+    Active,
+    Commissioned,
+}
+
+impl Baselines {
+    /// Each with its name on the wire, and what it is called here.
+    const ALL: [(Self, &'static str, &'static str); 3] = [
+        (Self::Judged, "judged", "those they were judged against"),
+        (Self::Active, "active", "those in force now"),
+        (Self::Commissioned, "commissioned", "those of commissioning"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(one, ..)| *one == self)
+            .map_or("", |(_, name, _)| name)
+    }
 }
 
 impl Asked {
@@ -38,19 +82,24 @@ impl Asked {
     pub(super) async fn answer(
         self,
         session: &Session,
-        (threshold_set_id, now): (i32, Timestamp),
+        (set, now): (&ThresholdSet, Timestamp),
     ) -> Result<Option<WhatIfResponse>, Failure> {
         let Some(days) = self.days else { return Ok(None) };
         if days == 0 || days > 3_660 {
             return Err(Failure::Refused(format!("days: {days} is not between 1 and 3660")));
         }
         let work = Work::WhatIf(WhatIfRequest {
-            limits: Some(Limits::ThresholdSetId(threshold_set_id)),
+            limits: Some(Limits::ThresholdSetId(set.threshold_set_id)),
             period: Some(LoggedScores {
                 from: Some(time::to_wire(now - Duration::from_hours(24 * days))),
                 to: Some(time::to_wire(now)),
             }),
             persons: self.persons.unwrap_or(1).max(1),
+            bundle: match self.scores {
+                Scores::Logged => String::new(),
+                Scores::Anew => set.bundle_id.to_string(),
+            },
+            baselines: self.baselines.name().to_owned(),
             ..WhatIfRequest::default()
         });
         let mut client = session.recalibrator();
@@ -71,12 +120,21 @@ impl Asked {
 pub(super) fn form(threshold_set_id: i32, asked: Asked) -> Markup {
     html! {
         form.take method="get" action=(set_href(threshold_set_id)) {
-            label for="days" { "Replay every logged score, hot and archived, of the last" }
+            label for="days" { "Replay what was logged, hot and archived, in the last" }
             select #days name="days" {
                 @for days in DAYS { option value=(days) selected[asked.days.unwrap_or(7) == days] { (days) @if days == 1 { " day" } @else { " days" } } }
             }
             label for="persons" { "People who share the class's pages" }
             input #persons type="number" name="persons" min="1" max="1000" value=(asked.persons.unwrap_or(1));
+            label for="scores" { "Scores" }
+            select #scores name="scores" {
+                option value="logged" selected[asked.scores == Scores::Logged] { "as logged by this set's model" }
+                option value="anew" selected[asked.scores == Scores::Anew] { "by this set's model, of every spectrum kept" }
+            }
+            label for="baselines" { "Held against the baselines" }
+            select #baselines name="baselines" {
+                @for (baselines, name, words) in Baselines::ALL { option value=(name) selected[asked.baselines == baselines] { (words) } }
+            }
             button type="submit" { "What if?" }
         }
     }
@@ -88,11 +146,14 @@ pub(super) fn show(answer: &WhatIfResponse) -> Markup {
         return html! { p.none { "Nothing was replayed." } };
     };
     html! {
+        @if let Some(coverage) = &answer.coverage { p { strong { (coverage.note) "." } } }
         p { (view::count(expected.readings)) " readings of " (view::count(expected.machines)) " machines were judged again, "
             (view::count(expected.machine_hours.round() as u64)) " machine hours." }
         (rates(expected, answer))
         @if !answer.not_compared_reason.is_empty() { p.warn { (view::icon("alert")) " " (answer.not_compared_reason) } }
         @else { (changes(answer)) }
+        (sites(answer))
+        (labelled(answer))
         p.hint { "Rates take every machine as judged around the clock; bounds hold with 95 % confidence (Poisson). A replay knows no acknowledgements, floods or suppressions, and takes every reading as if it had come in time." }
     }
 }
@@ -172,6 +233,56 @@ fn change_row(change: &IncidentChange) -> Markup {
             td data-label="in force" { (times(change.active.as_ref())) }
             td data-label="this set" { (times(change.proposed.as_ref())) }
             td.num data-label="shift" { @if change.shift_s == 0.0 { "–" } @else { (shift(change.shift_s)) } }
+        }
+    }
+}
+
+/// Site by site, where there are several.
+fn sites(answer: &WhatIfResponse) -> Markup {
+    let pages = |events: Option<&ExpectedEvents>| events.and_then(|events| events.pages).unwrap_or_default();
+    html! {
+        @if answer.sites.len() > 1 {
+            div.table-frame {
+                table {
+                    caption.visually-hidden { "Pages of each site, and what becomes of those under the set in force" }
+                    thead { tr {
+                        th scope="col" { "Site" } th.num scope="col" { "Pages" } th.num scope="col" { "Added" } th.num scope="col" { "Removed" }
+                        th.num scope="col" { "Earlier" } th.num scope="col" { "Later" } th.num scope="col" { "a person and week" }
+                    } }
+                    tbody { @for site in &answer.sites { tr {
+                        @let pages = pages(site.expected.as_ref());
+                        th scope="row" { (site.site) }
+                        td.num data-label="pages" { (view::count(pages.events)) }
+                        td.num data-label="added" { (view::count(site.pages_added)) }
+                        td.num data-label="removed" { (view::count(site.pages_removed)) }
+                        td.num data-label="earlier" { (view::count(site.pages_earlier)) }
+                        td.num data-label="later" { (view::count(site.pages_later)) }
+                        td.num data-label="a person and week" { (rate(pages.per_person_week)) }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+/// What people labelled in the period.
+fn labelled(answer: &WhatIfResponse) -> Markup {
+    html! {
+        @if !answer.labelled.is_empty() {
+            div.table-frame {
+                table {
+                    caption.visually-hidden { "What people labelled in that time" }
+                    thead { tr { th scope="col" { "Labelled" } th scope="col" { "Machine" } th scope="col" { "Since" } th scope="col" { "In force" } th scope="col" { "This set" } th scope="col" { "Change" } } }
+                    tbody { @for outcome in answer.labelled.iter().take(SHOWN) { tr {
+                        th scope="row" { (tag(&outcome.label)) @if !outcome.mode.is_empty() { " " span.sub { (outcome.mode) } } }
+                        td data-label="machine" { a href=(machine_href(&outcome.site, &outcome.machine)) { (outcome.site) "/" (outcome.machine) } }
+                        td data-label="since" { (moment(view::at(outcome.from))) }
+                        td data-label="in force" { (times(outcome.active.as_ref())) }
+                        td data-label="this set" { (times(outcome.proposed.as_ref())) }
+                        td data-label="change" { @if outcome.change.is_empty() { "–" } @else { (tag(&outcome.change)) @if outcome.shift_s != 0.0 { " " (shift(outcome.shift_s)) } } }
+                    } } }
+                }
+            }
         }
     }
 }
