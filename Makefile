@@ -8,7 +8,7 @@ export PATH := $(TOCSIN_CACHE)/tools/bin:$(TOCSIN_CACHE)/tools/node_modules/.bin
 
 TOCSIN := $(CARGO_TARGET_DIR)/release/tocsin
 
-.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-skab bench-training bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive bench-whatif
+.PHONY: help build demo check test sqlx proto-release bench-load bench-latency bench-console bench-skab bench-training bench-streaming bench-disturbance bench-stages bench-harbor bench-drift bench-slow bench-thresholds bench-incidents bench-watchdog bench-archive bench-whatif
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ bench-skab: build ## the Skoltech Anomaly Benchmark beside its published rows (B
 bench-training: build ## isolation forest and training beside scikit-learn and PyTorch (BENCH_ARGS="--corpus FILE")
 	@scripts/setup test
 	$(BENCH) training $(BENCH_ARGS)
+
+bench-streaming: build ## training on 18 million rows of 64 bins from disk: memory, disk, rows per second (BENCH_ARGS="--rows 1800000")
+	$(BENCH) streaming $(BENCH_ARGS)
 
 bench-disturbance: build ## other batches' acks while one machine is locked and one batch is poisoned
 	@scripts/setup postgres

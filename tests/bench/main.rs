@@ -19,6 +19,7 @@ mod report;
 mod sender;
 mod skab;
 mod stages;
+mod streaming;
 mod thresholds;
 mod training;
 mod watchdog;
@@ -59,6 +60,8 @@ enum Benchmark {
     Drift(drift::Options),
     /// Failures caught and false pages of a simulated fleet, judged in process
     Harbor(harbor::Options),
+    /// Memory, disk and rows per second of a training on more rows than memory holds
+    Streaming(streaming::Options),
     /// Time, memory and disk of setting limits by fleet replay over days of readings
     Thresholds(thresholds::Options),
     /// The isolation forest and the convolutional training beside scikit-learn's and `PyTorch`'s
@@ -83,6 +86,7 @@ async fn main() -> Result<()> {
         Benchmark::Stages(options) => stages::run(options).await?,
         Benchmark::Drift(options) => drift::run(&options)?,
         Benchmark::Harbor(options) => harbor::run(&options)?,
+        Benchmark::Streaming(options) => streaming::run(&options)?,
         Benchmark::Thresholds(options) => thresholds::run(options).await?,
         Benchmark::Training(options) => training::run(&options)?,
         Benchmark::Watchdog(options) => watchdog::run(options).await?,

@@ -159,7 +159,7 @@ async fn propose(platform: &Platform, options: Options, report: &mut Report) -> 
 }
 
 /// Bytes free in a folder.
-fn free(folder: &Path) -> Result<u64> {
+pub(crate) fn free(folder: &Path) -> Result<u64> {
     let output = std::process::Command::new("df")
         .args(["--output=avail", "--block-size=1"])
         .arg(folder)
