@@ -40,8 +40,8 @@ pub struct FitOptions {
     pub weight_decay: f32,
     /// What the network is trained to do.
     pub objective: Objective,
-    /// Share of the rows, those with the largest errors of each batch, that teach nothing: what survives faults among rows
-    /// taken for healthy (trimmed loss, Shen and Sanghavi 2019). 0 to below 0.5.
+    /// Share of the rows that may be faults taken for healthy; 0 to below 0.5. In rounds that look for them, so many of each
+    /// batch, those with the largest errors, teach nothing (trimmed loss, Shen and Sanghavi 2019).
     pub trim: f64,
     /// Share of each sensor's rows, the last in time, held out for early stopping.
     pub held_out_share: f64,

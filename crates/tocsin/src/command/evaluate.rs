@@ -44,7 +44,7 @@ pub(super) struct Evaluate {
     /// Train and set the lines on all machines but one, test on that one, and do so for each
     #[arg(long, conflicts_with = "bundle")]
     leave_one_machine_out: bool,
-    /// Share of rows of each batch, those with the largest errors, that teach nothing
+    /// Share of rows that may be faults, of which at most so many are left out
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, conflicts_with = "bundle")]
     trim: f64,
     /// Train each network also with this share of faulty rows among the healthy ones, without and with --trim

@@ -91,7 +91,7 @@ pub(super) struct Train {
     /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16
     #[arg(long, value_name = "N", default_value_t = 8)]
     window: u16,
-    /// Share of rows of each batch, those with the largest errors, that teach nothing: for rows that may hold faults
+    /// Share of rows that may be faults: at most so many are left out, those that are hardly healthy and their like
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     trim: f64,
     /// Most epochs; it ends earlier where rows held out stop getting better [default: 300; conv 120, temporal ones 100]
