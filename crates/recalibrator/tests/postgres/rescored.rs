@@ -268,7 +268,7 @@ async fn a_challenger_that_sees_less_loses_pages_by_site_and_by_label() {
             ),
             ("p-1", "true_failure", "outer_race")
         );
-        assert_eq!((labelled.change.as_str(), labelled.proposed), ("lost", None));
+        assert_eq!((labelled.change.as_str(), labelled.proposed.as_ref()), ("lost", None));
         assert!(labelled.active.as_ref().unwrap().paged_at.is_some());
 
         let mut local = stage.client_of(PersonRole::Engineer, Scope::site(failing.site));
@@ -421,9 +421,10 @@ async fn followed(stage: &Stage, sensor: &Sensor, (from, to): (u8, u8)) -> Basel
         class: stage.class,
         spec: sensor.spec,
     };
+    let rounds = [round];
     let moved = stage
         .store
-        .following_record(group, &[round], noon(), tocsin_scratch::audit);
+        .following_record(group, &rounds, noon(), tocsin_scratch::audit);
     assert_eq!(moved.await.unwrap().len(), 1, "it followed");
     first
 }
@@ -482,8 +483,11 @@ async fn baselines_that_followed_lose_the_page_and_those_of_commissioning_change
         assert_eq!(commissioned.baselines, "commissioned");
         let active = asked(&mut engineer, with("active")).await;
         let expected = active.expected.unwrap();
-        assert_eq!((expected.pages.unwrap().events, expected.readings), (0, STEPS.into()));
-        assert_eq!(active.coverage.unwrap().scored, STEPS.into());
+        assert_eq!(
+            (expected.pages.unwrap().events, expected.readings),
+            (0, u64::from(STEPS))
+        );
+        assert_eq!(active.coverage.unwrap().scored, u64::from(STEPS));
     })
     .await;
 }

@@ -246,7 +246,7 @@ impl Train {
         } else if self.trim > 0.0 {
             Some(format!("--trim {}", self.trim))
         } else {
-            (!can_stream(variant)).then(|| format!("--variant {variant}"))
+            (!can_stream(variant)).then(|| format!("--variant {}", variant.as_str().replace('_', "-")))
         }
     }
 
