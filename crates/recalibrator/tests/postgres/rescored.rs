@@ -64,10 +64,10 @@ fn autoencoder(healthy: f32) -> Vec<u8> {
     onnx::to_bytes(&onnx::model(graph))
 }
 
-/// A bundle whose network says `healthy` of a healthy spectrum and a thousand times that of a failing one, its lines for
-/// the network alone. Another seed makes another digest and nothing else.
+/// A bundle whose network says `healthy` of a healthy spectrum and a thousand times that of a failing one. Without the
+/// network there are lines for isolation, which no forest reaches. Another seed makes another digest and nothing else.
 async fn network(stage: &Stage, healthy: f32, seed: u64) -> i32 {
-    let mut parts = parts(4_000, &[Detector::Residual]);
+    let mut parts = parts(4_000, &[Detector::Residual, Detector::Isolation]);
     parts.autoencoder = autoencoder(healthy);
     parts.manifest.lineage.seed = seed;
     stage.push(parts).await
