@@ -65,9 +65,9 @@ fn autoencoder(healthy: f32) -> Vec<u8> {
 }
 
 /// A bundle whose network says `healthy` of a healthy spectrum and a thousand times that of a failing one. Without the
-/// network there are lines for isolation, which no forest reaches. Another seed makes another digest and nothing else.
+/// network there are lines for the overall level, which none reaches. Another seed makes another digest and nothing else.
 async fn network(stage: &Stage, healthy: f32, seed: u64) -> i32 {
-    let mut parts = parts(4_000, &[Detector::Residual, Detector::Isolation]);
+    let mut parts = parts(4_000, &[(Detector::Residual, 1.0), (Detector::OverallLevel, 1_000.0)]);
     parts.autoencoder = autoencoder(healthy);
     parts.manifest.lineage.seed = seed;
     stage.push(parts).await

@@ -63,13 +63,13 @@ pub(crate) async fn with_stage<F: Future<Output = ()>>(name: &str, test: impl Fn
     .await;
 }
 
-/// Exponential scores in no order, as healthy readings give.
-fn held_out(readings: u64, detectors: &[Detector]) -> HeldOut {
+/// Exponential scores of these means in no order, as healthy readings give.
+fn held_out(readings: u64, means: &[(Detector, f32)]) -> HeldOut {
     let rows = (0..readings).map(|i| {
         let uniform = ((i * 1_777) % readings) as f64 / readings as f64;
         let mut scores = Scores::default();
-        for detector in detectors {
-            scores.set(*detector, -(1.0 - uniform).ln() as f32);
+        for (detector, mean) in means {
+            scores.set(*detector, mean * -(1.0 - uniform).ln() as f32);
         }
         HeldOutRow {
             sensor: 0,
@@ -114,8 +114,8 @@ fn manifest() -> Manifest {
     }
 }
 
-/// A bundle with that many held-out readings, scored by some detectors, and a network that nobody can run.
-pub(crate) fn parts(readings: u64, detectors: &[Detector]) -> BundleParts {
+/// A bundle with that many held-out readings, whose scores have these means, and a network that nobody can run.
+pub(crate) fn parts(readings: u64, means: &[(Detector, f32)]) -> BundleParts {
     let mut rng = StdRng::seed_from_u64(readings);
     let healthy: Vec<f32> = (0..128 * BINS).map(|_| rng.random_range(0.01..1.0)).collect();
     BundleParts {
@@ -124,15 +124,18 @@ pub(crate) fn parts(readings: u64, detectors: &[Detector]) -> BundleParts {
         decoder: Vec::new(),
         temporal: None,
         detectors: ClassDetectors::fit(&healthy, BINS, 0.001, &mut rng).unwrap(),
-        held_out: held_out(readings, detectors),
+        held_out: held_out(readings, means),
     }
 }
 
 impl Stage {
     /// Pushes a verified bundle with that many held-out readings; its number.
     pub(crate) async fn bundle(&self, readings: u64) -> i32 {
-        self.push(parts(readings, &[Detector::Residual, Detector::OverallLevel]))
-            .await
+        self.push(parts(
+            readings,
+            &[(Detector::Residual, 1.0), (Detector::OverallLevel, 1.0)],
+        ))
+        .await
     }
 
     /// Pushes a verified bundle; its number.
