@@ -65,6 +65,7 @@ impl Child<'_> {
         let output = child.wait_with_output().context("what tocsin train said")?;
         ensure!(output.status.success(), "tocsin train failed: {}", output.status);
         let said: Value = serde_json::from_slice(&output.stdout).context("what tocsin train said")?;
+        let said = &said["bundle"];
         let number = |value: &Value, name: &str| value.as_f64().with_context(|| format!("{name}: {said}"));
         Ok(Trained {
             peak_mib: number(&said["peak_memory_mib"], "peak_memory_mib")? as u64,
