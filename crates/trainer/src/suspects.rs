@@ -75,7 +75,9 @@ pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64) -> Result<V
         if kin.is_empty() {
             return Ok(out);
         }
-        kin.into_iter().for_each(|place| out[place] = true);
+        for place in kin {
+            out[place] = true;
+        }
     }
 }
 
