@@ -28,7 +28,7 @@ pub use division::{By, Division, DivisionError, Leak, leak};
 pub use error::Error;
 pub use filter::{Filter, Glob};
 pub use maintenance::{Interval, LogError, MaintenanceLog, State};
-pub use reader::{Progress, Reader, read_all, sensors};
+pub use reader::{Progress, Reader, read_all, read_each, sensors};
 pub use row::{Row, SensorName};
 pub use timeline::{Cursor, MachineStep, Timeline};
 pub use writer::Writer;

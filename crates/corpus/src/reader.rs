@@ -198,8 +198,23 @@ pub struct Progress {
 pub fn read_all<P: AsRef<Path>>(
     files: &[P],
     filter: &Filter,
-    mut progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<Vec<Row>, Error> {
+    let mut kept = Vec::new();
+    read_each(files, filter, progress, |row| {
+        kept.push(row);
+        Ok::<_, Error>(())
+    })?;
+    Ok(kept)
+}
+
+/// The same one by one, for rows that are not to be held in memory; `take` may refuse to go on.
+pub fn read_each<P: AsRef<Path>, E: From<Error>>(
+    files: &[P],
+    filter: &Filter,
+    mut progress: impl FnMut(Progress),
+    mut take: impl FnMut(Row) -> Result<(), E>,
+) -> Result<(), E> {
     let readers = files
         .iter()
         .map(|path| Reader::with_filter(path, filter.clone()))
@@ -208,22 +223,23 @@ pub fn read_all<P: AsRef<Path>>(
         rows_total: readers.iter().map(Reader::rows_total).sum(),
         ..Progress::default()
     };
-    let mut kept = Vec::new();
+    let mut kept = 0;
     for mut reader in readers {
         let before = at.rows_read;
         while let Some(row) = reader.next() {
-            kept.push(row?);
+            take(row?)?;
+            kept += 1;
             if before + reader.rows_read() != at.rows_read {
                 at.rows_read = before + reader.rows_read();
-                at.rows_kept = kept.len() as u64;
+                at.rows_kept = kept;
                 progress(at);
             }
         }
         at.rows_read = before + reader.rows_read();
-        at.rows_kept = kept.len() as u64;
+        at.rows_kept = kept;
         progress(at);
     }
-    Ok(kept)
+    Ok(())
 }
 
 /// The sensors that have rows in any of the files; no other column is read.

@@ -4,9 +4,9 @@
 //! autoencoder and its decoder as ONNX, the other detectors of the class ([`ClassDetectors`]) and the healthy scores it
 //! gave to readings it was not trained on ([`HeldOut`]). On the wire and in storage they travel as one deterministic
 //! tar, a [`BundleArchive`]; once read and checked they are a [`Bundle`]. [`BundleStore`] keeps archives in object
-//! storage. [`Network`] and [`Session`] run the autoencoder ([`Residual`] also the
-//! one over a sensor's last spectra, where a bundle has one), [`scoring`] all that judges beside it, [`Ready`] both at once
-//! over what is stored, [`Decoder`] turns a latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
+//! storage. [`Network`] and [`Session`] run the autoencoder ([`Residual`] also the one over a sensor's last spectra, where
+//! a bundle has one), [`scoring`] all that judges beside it, [`Ready`] both at once over what is stored, [`Decoder`] turns
+//! a latent back into a spectrum, and [`verify`] decides whether bytes from outside may become a bundle at all.
 //!
 //! This is the only crate that knows tract.
 //!

@@ -20,7 +20,8 @@
 //! and what comes of them is compared with the champion ([`Training`]).
 //!
 //! Before anybody agrees to limits they can be tried over what was stored, beside those in force ([`Service`]'s `WhatIf`);
-//! so can another bundle, and other baselines, over the spectra that are kept. Whoever sees a sensor can ask why it is judged as it is (`Explain`).
+//! so can another bundle, and other baselines, over the spectra that are kept. Whoever sees a sensor can ask why it is
+//! judged as it is (`Explain`).
 //!
 //! On a schedule a set is proposed for every class that has one in force, tested, and activated where the policy allows it
 //! ([`Policy`]); otherwise it waits for a person and says why.

@@ -40,6 +40,17 @@ impl Output {
         }
     }
 
+    /// Prints a line of words above what follows, for people: a document says the same in its fields.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn words(self, words: &str) -> Result<()> {
+        match self.format {
+            Format::Json => Ok(()),
+            Format::Table => text(&format!("{words}\n\n")),
+        }
+    }
+
     /// Prints one thing: `{"<name>": {...}}`, or a line per field.
     ///
     /// # Errors
@@ -51,19 +62,6 @@ impl Output {
                 Value::Object(fields) => text(&lines(&fields)),
                 other => text(&(cell(Some(&other)) + "\n")),
             },
-        }
-    }
-}
-
-impl Output {
-    /// Prints a line of words above what follows, for people: a document says the same in its fields.
-    ///
-    /// # Errors
-    /// If standard output is closed.
-    pub fn words(self, words: &str) -> Result<()> {
-        match self.format {
-            Format::Json => Ok(()),
-            Format::Table => text(&format!("{words}\n\n")),
         }
     }
 }

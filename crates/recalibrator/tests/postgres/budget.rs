@@ -7,11 +7,10 @@ use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
 use tocsin_domain::{BaselineId, Detector, PersonRole, Scores, SensorId};
 use tocsin_judge::{Member, PageBudget, ThresholdSet};
 use tocsin_recalibrator::Provenance;
-use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::reading::NewReading;
 use tonic::Code;
 
-use crate::stage::{Stage, activate, approved, logged, noon, period, propose, with_stage};
+use crate::stage::{Stage, activate, approved, learned, logged, noon, period, propose, with_stage};
 
 const STEPS: u32 = 400;
 
@@ -50,22 +49,7 @@ pub(crate) async fn fleet(stage: &Stage) -> i32 {
 /// A machine with a baseline whose growth rose to `burst` for a while.
 async fn commissioned(stage: &Stage, (site, name): (&str, &str), bundle: i32, burst: f32) {
     let sensor = stage.sensor(site, name).await.id;
-    let learned = NewBaseline {
-        sensor,
-        epoch: 1,
-        profile: Profile {
-            median: vec![1.0; 32],
-            spread: vec![0.0; 32],
-            scale: vec![0.1; 32],
-            trend: None,
-        },
-        log_energy: (-3.0, 0.25),
-        pooled_machines: 0,
-        readings: 20,
-        window: (noon(), noon()),
-        created_by: "recalibrator".to_owned(),
-        reason: "its own spread".to_owned(),
-    };
+    let learned = learned(sensor, 1.0);
     let baseline = stage
         .store
         .baseline_activate(&tocsin_domain::Scope::All, &learned, noon(), tocsin_scratch::audit)

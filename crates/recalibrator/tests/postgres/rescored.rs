@@ -14,7 +14,6 @@ use tocsin_domain::{
 };
 use tocsin_models::onnx::proto::GraphProto;
 use tocsin_models::{Against, CodedRows, Ready, SensorBaseline, onnx};
-use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::binding::NewBinding;
 use tocsin_store::following::{Group, NewRound, NextVersion};
 use tocsin_store::label::{NewLabel, Window};
@@ -22,7 +21,7 @@ use tocsin_store::reading::NewReading;
 use tocsin_store::threshold::NewThresholdSet;
 use tonic::Code;
 
-use crate::stage::{BINS, Client, STEP, Stage, activate, approved, logged, noon, parts, period, with_stage};
+use crate::stage::{BINS, Client, STEP, Stage, activate, approved, learned, logged, noon, parts, period, with_stage};
 
 const STEPS: u32 = 400;
 /// Codes of a healthy spectrum, and of one 30 dB above it.
@@ -376,22 +375,7 @@ fn log_of(code: u8) -> f32 {
 
 /// Commissions a sensor at one code and lets its baseline follow to another; the first.
 async fn followed(stage: &Stage, sensor: &Sensor, (from, to): (u8, u8)) -> BaselineId {
-    let learned = NewBaseline {
-        sensor: sensor.id,
-        epoch: 1,
-        profile: Profile {
-            median: vec![log_of(from); BINS],
-            spread: vec![0.1; BINS],
-            scale: vec![0.1; BINS],
-            trend: None,
-        },
-        log_energy: (-3.0, 0.25),
-        pooled_machines: 0,
-        readings: 20,
-        window: (noon(), noon()),
-        created_by: "recalibrator".to_owned(),
-        reason: "its own spread".to_owned(),
-    };
+    let learned = learned(sensor.id, log_of(from));
     let first = stage
         .store
         .baseline_activate(&Scope::All, &learned, noon(), tocsin_scratch::audit);

@@ -24,6 +24,7 @@ use tocsin_models::{
 use tocsin_recalibrator::{Config, Parts};
 use tocsin_scratch::{slug, with_store};
 use tocsin_store::Store;
+use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::bundle::NewBundle;
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
@@ -312,5 +313,25 @@ pub(crate) fn period(steps: u32) -> v1::LoggedScores {
     v1::LoggedScores {
         from: Some(time::to_wire(noon())),
         to: Some(time::to_wire(noon() + STEP * steps)),
+    }
+}
+
+/// What a sensor is commissioned with by hand: a flat median log spectrum, and a tenth for the scale of every bin.
+pub(crate) fn learned(sensor: SensorId, median: f32) -> NewBaseline {
+    NewBaseline {
+        sensor,
+        epoch: 1,
+        profile: Profile {
+            median: vec![median; BINS],
+            spread: vec![0.1; BINS],
+            scale: vec![0.1; BINS],
+            trend: None,
+        },
+        log_energy: (-3.0, 0.25),
+        pooled_machines: 0,
+        readings: 20,
+        window: (noon(), noon()),
+        created_by: "recalibrator".to_owned(),
+        reason: "its own spread".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
-use tocsin_corpus::{Filter, Glob, Reader, Row, read_all};
+use tocsin_corpus::{Filter, Glob, Progress, Reader, Row, read_each};
 use tocsin_domain::SpectrumSpec;
 use tocsin_models::CorpusFile;
 
@@ -30,13 +30,11 @@ pub(super) struct Corpora {
 impl Corpora {
     /// The rows of some splits, or all of them.
     pub(super) fn read(&self, splits: Option<&[&str]>) -> Result<Vec<Row>> {
-        let filter = self.filter(splits)?;
-        let bar = bar(0, "reading {pos}/{len} rows");
-        let rows = read_all(&self.corpus, &filter, |progress| {
-            bar.set_length(progress.rows_total);
-            bar.set_position(progress.rows_read);
+        let mut rows = Vec::new();
+        self.each(splits, "reading", |row| {
+            rows.push(row);
+            Ok(())
         })?;
-        bar.finish_and_clear();
         if rows.is_empty() {
             bail!(
                 "--corpus: no row passes --sensors and the splits {}",
@@ -77,23 +75,13 @@ impl Corpora {
     }
 
     /// Goes through the rows of some splits, or all of them, one by one.
-    pub(super) fn each(
-        &self,
-        splits: Option<&[&str]>,
-        doing: &str,
-        mut take: impl FnMut(Row) -> Result<()>,
-    ) -> Result<()> {
-        let filter = self.filter(splits)?;
-        let bar = bar(self.rows_total()?, &format!("{doing} {{pos}}/{{len}} rows"));
-        let mut before = 0;
-        for path in &self.corpus {
-            let mut reader = Reader::with_filter(path, filter.clone())?;
-            while let Some(row) = reader.next() {
-                take(row?)?;
-                bar.set_position(before + reader.rows_read());
-            }
-            before += reader.rows_total();
-        }
+    pub(super) fn each(&self, splits: Option<&[&str]>, doing: &str, take: impl FnMut(Row) -> Result<()>) -> Result<()> {
+        let bar = bar(0, &format!("{doing} {{pos}}/{{len}} rows"));
+        let progress = |progress: Progress| {
+            bar.set_length(progress.rows_total);
+            bar.set_position(progress.rows_read);
+        };
+        read_each(&self.corpus, &self.filter(splits)?, progress, take)?;
         bar.finish_and_clear();
         Ok(())
     }
