@@ -22,6 +22,8 @@ use crate::report::Report;
 
 /// Rows scored at a time.
 const BATCH: usize = 4_096;
+/// Forests of either side whose areas are averaged in a round: from one seed to the next they are .02 apart.
+const FORESTS: usize = 20;
 /// The other side, in Python: what it is asked for is its first argument.
 const SCRIPT: &str = include_str!("training/python.py");
 
@@ -66,13 +68,14 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     let python = tools::python_with(&["numpy", "duckdb", "sklearn"]).context("a Python with scikit-learn is needed")?;
     let script = tempfile::NamedTempFile::with_suffix(".py")?;
     std::fs::write(script.path(), SCRIPT)?;
-    let theirs = |what: &str| -> Result<Value> { ask(&python, script.path(), what, options) };
+    let theirs = |what: &str, seed: u64| -> Result<Value> { ask(&python, script.path(), what, seed, options) };
 
     let (mut ours, mut sklearn) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         eprintln!("isolation forest, round {} of {}", round + 1, options.rounds);
-        ours.push(corpus.forest(round as u64)?);
-        let said = theirs("forest")?;
+        let seed = (round * FORESTS) as u64;
+        ours.push(corpus.forests(seed)?);
+        let said = theirs("forest", seed)?;
         sklearn.push(Forest {
             rows_per_second: number(&said, "rows_per_second")?,
             auroc: number(&said, "auroc")?,
@@ -85,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     for round in 0..options.rounds {
         eprintln!("training of conv64, round {} of {}", round + 1, options.rounds);
         conv.push(trained(&rows, options.epochs)?);
-        if let Some(rate) = theirs("conv")?["rows_per_second"].as_f64() {
+        if let Some(rate) = theirs("conv", round as u64)?["rows_per_second"].as_f64() {
             torch.push(rate);
         }
     }
@@ -138,27 +141,37 @@ impl Corpus {
         Ok(corpus)
     }
 
-    /// Ours: fitted on the training rows, timed over all rows on one thread.
-    fn forest(&self, seed: u64) -> Result<Forest> {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let forest = IsolationForest::fit(
-            Rows::new(&self.train, self.bins)?,
-            ForestParameters::default(),
-            &mut rng,
-        )?;
-        let score = |log: &[f32]| -> Vec<f64> {
-            let mut scores = vec![0.0; log.len() / self.bins];
-            for (rows, scores) in log.chunks(BATCH * self.bins).zip(scores.chunks_mut(BATCH)) {
-                forest.score_batch(rows, self.bins, scores);
-            }
-            scores.into_iter().map(f64::from).collect()
-        };
+    /// Ours: fitted on the training rows with this seed and those that follow; one is timed over all rows on one
+    /// thread.
+    fn forests(&self, seed: u64) -> Result<Forest> {
+        let mut areas = Vec::with_capacity(FORESTS);
+        for seed in seed..seed + FORESTS as u64 {
+            let forest = self.fitted(seed)?;
+            let (healthy, end) = (self.scores(&forest, &self.healthy), self.scores(&forest, &self.end));
+            areas.push(auroc(&healthy, &end).context("no row to test on")?);
+        }
+        let forest = self.fitted(seed)?;
         let whole = self.whole();
         let started = Instant::now();
-        let scored = score(&whole).len();
-        let rows_per_second = scored as f64 / started.elapsed().as_secs_f64();
-        let auroc = auroc(&score(&self.healthy), &score(&self.end)).context("no row to test on")?;
-        Ok(Forest { rows_per_second, auroc })
+        let scored = self.scores(&forest, &whole).len();
+        Ok(Forest {
+            rows_per_second: scored as f64 / started.elapsed().as_secs_f64(),
+            auroc: areas.iter().sum::<f64>() / areas.len() as f64,
+        })
+    }
+
+    fn fitted(&self, seed: u64) -> Result<IsolationForest> {
+        let rows = Rows::new(&self.train, self.bins)?;
+        let mut rng = StdRng::seed_from_u64(seed);
+        Ok(IsolationForest::fit(rows, ForestParameters::default(), &mut rng)?)
+    }
+
+    fn scores(&self, forest: &IsolationForest, log: &[f32]) -> Vec<f64> {
+        let mut scores = vec![0.0; log.len() / self.bins];
+        for (rows, scores) in log.chunks(BATCH * self.bins).zip(scores.chunks_mut(BATCH)) {
+            forest.score_batch(rows, self.bins, scores);
+        }
+        scores.into_iter().map(f64::from).collect()
     }
 
     /// Whole batches of what there is, over and over: at least 100,000 rows.
@@ -198,10 +211,10 @@ fn trained(rows: &[Row], epochs: u32) -> Result<f64> {
     Ok(rate)
 }
 
-fn ask(python: &Path, script: &Path, what: &str, options: &Options) -> Result<Value> {
+fn ask(python: &Path, script: &Path, what: &str, seed: u64, options: &Options) -> Result<Value> {
     let output = Command::new(python)
         .arg(script)
-        .args([what, &options.epochs.to_string()])
+        .args([what, &seed.to_string(), &FORESTS.to_string(), &options.epochs.to_string()])
         .arg(&options.corpus)
         .env("OMP_NUM_THREADS", if what == "forest" { "1" } else { "2" })
         .output()?;

@@ -7,7 +7,7 @@ import time
 import duckdb
 import numpy
 
-S0, BATCH, SEED = 0.001, 4096, 0
+S0, BATCH = 0.001, 4096
 
 
 def part(corpus, split):
@@ -24,12 +24,14 @@ def area(healthy, faulty):
     return roc_auc_score(labels, numpy.r_[healthy, faulty])
 
 
-def forest(corpus):
+def forests(corpus, seed, count):
     from sklearn.ensemble import IsolationForest
 
     train, healthy, end = (part(corpus, split) for split in ("train", "test_healthy", "end"))
-    model = IsolationForest(n_estimators=100, max_samples=256, n_jobs=1, random_state=time.time_ns() % 2**32).fit(train)
-    score = lambda rows: -model.score_samples(rows)
+    fitted = lambda seed: IsolationForest(n_estimators=100, max_samples=256, n_jobs=1, random_state=seed).fit(train)
+    models = [fitted(seed) for seed in range(seed, seed + count)]
+    areas = [area(-model.score_samples(healthy), -model.score_samples(end)) for model in models]
+    score = models[0].score_samples
     whole = numpy.concatenate([train, healthy, end])
     whole = numpy.resize(whole, (25 * BATCH, whole.shape[1]))
     score(whole[:BATCH])
@@ -37,17 +39,17 @@ def forest(corpus):
     for first in range(0, len(whole), BATCH):
         score(whole[first : first + BATCH])
     rate = len(whole) / (time.perf_counter() - started)
-    return {"rows_per_second": rate, "auroc": area(score(healthy), score(end))}
+    return {"rows_per_second": rate, "auroc": float(numpy.mean(areas))}
 
 
-def conv(corpus, epochs):
+def conv(corpus, seed, epochs):
     try:
         import torch
     except ImportError:
         return {}
     from torch import nn
 
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     rows = part(corpus, "train")
     rows = torch.from_numpy((rows - rows.mean(0)) / rows.std(0)).unsqueeze(1)
     down = lambda inputs, outputs: [nn.Conv1d(inputs, outputs, 5, 2, 2), nn.ReLU()]
@@ -68,5 +70,6 @@ def conv(corpus, epochs):
     return {"rows_per_second": epochs * len(rows) / (time.perf_counter() - started)}
 
 
-what, epochs, corpus = sys.argv[1:4]
-print(json.dumps(forest(corpus) if what == "forest" else conv(corpus, int(epochs))))
+what, corpus = sys.argv[1], sys.argv[5]
+seed, count, epochs = map(int, sys.argv[2:5])
+print(json.dumps(forests(corpus, seed, count) if what == "forest" else conv(corpus, seed, epochs)))
