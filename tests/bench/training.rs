@@ -214,7 +214,12 @@ fn trained(rows: &[Row], epochs: u32) -> Result<f64> {
 fn ask(python: &Path, script: &Path, what: &str, seed: u64, options: &Options) -> Result<Value> {
     let output = Command::new(python)
         .arg(script)
-        .args([what, &seed.to_string(), &FORESTS.to_string(), &options.epochs.to_string()])
+        .args([
+            what,
+            &seed.to_string(),
+            &FORESTS.to_string(),
+            &options.epochs.to_string(),
+        ])
         .arg(&options.corpus)
         .env("OMP_NUM_THREADS", if what == "forest" { "1" } else { "2" })
         .output()?;

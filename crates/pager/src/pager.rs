@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsServiceServer;
 use tocsin_contracts::incidents::v1::sensor_alarms_service_server::SensorAlarmsServiceServer;
-use tocsin_domain::Clock;
+use tocsin_domain::{Clock, Scope, SiteId};
 use tocsin_store::{Channel, Store};
 use tocsin_transport::watch::Watch;
 use tokio::sync::Notify;
@@ -44,7 +44,7 @@ pub struct Pager {
     config: Arc<Config>,
     sender: Sender,
     targets: Vec<Arc<Target>>,
-    watch: Watch,
+    watch: Watch<SiteId>,
     watchdog: Option<Watchdog>,
     seed: u64,
 }
@@ -130,9 +130,15 @@ impl Pager {
         tasks.spawn(silence.run(shutdown.clone()));
         let store = self.sender.store.clone();
         let watch = self.watch.clone();
-        tasks.spawn(listen(store.clone(), Channel::Incident, shutdown.clone(), move || {
-            watch.changed();
-        }));
+        tasks.spawn(listen(
+            store.clone(),
+            Channel::Incident,
+            shutdown.clone(),
+            move |at| match at {
+                Scope::All => watch.changed_anywhere(),
+                Scope::Sites(sites) => watch.changed(sites),
+            },
+        ));
         let timer = Timer {
             store: store.clone(),
             clock: self.sender.clock.clone(),
@@ -141,7 +147,7 @@ impl Pager {
         tasks.spawn(timer.run(shutdown.clone()));
         let new_page = Arc::new(Notify::new());
         let heard = new_page.clone();
-        tasks.spawn(listen(store, Channel::Outbox, shutdown.clone(), move || {
+        tasks.spawn(listen(store, Channel::Outbox, shutdown.clone(), move |_| {
             heard.notify_one();
         }));
         beside(self.fan_out(&wakes, &new_page, &shutdown), tasks).await;
@@ -173,17 +179,20 @@ async fn beside(work: impl Future<Output = ()>, background: JoinSet<()>) {
 }
 
 /// Calls `tell` whenever something on `channel` may have changed, and after each time it could not be heard.
-async fn listen(store: Store, channel: Channel, shutdown: CancellationToken, tell: impl Fn()) {
+async fn listen(store: Store, channel: Channel, shutdown: CancellationToken, tell: impl Fn(Scope)) {
     let hear = async {
         loop {
             match store.changes(channel).await {
-                Ok(mut changes) => loop {
-                    tell();
-                    if let Err(error) = changes.changed().await {
-                        tracing::warn!(%error, channel = channel.as_str(), "changes can't be heard");
-                        break;
-                    }
-                },
+                Ok(mut changes) => {
+                    tell(Scope::All);
+                    let error = loop {
+                        match changes.changed().await {
+                            Ok(at) => tell(at),
+                            Err(error) => break error,
+                        }
+                    };
+                    tracing::warn!(%error, channel = channel.as_str(), "changes can't be heard");
+                }
                 Err(error) => tracing::warn!(%error, channel = channel.as_str(), "can't listen for changes"),
             }
             sleep(LISTEN_PAUSE).await;

@@ -27,8 +27,9 @@ impl Service {
         let entry = incident_entry(&by.actor(), "incident.comment", id, &json!({ "text": text }));
         let said = Event::Commented { by: by.actor(), text };
         let events = vec![self.journaled(id, EventKind::Commented, &said)];
+        let machine = state.machine;
         machines_update(&mut tx, &[MachineChange { state, events }]).await?;
-        tocsin_store::Channel::Incident.notify(&mut tx).await?;
+        tocsin_store::Channel::Incident.notify_of(&mut tx, machine).await?;
         audit_commit(tx, (), |()| entry, self.clock.now()).await?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::incidents_service_server::IncidentsService;
-use tocsin_domain::{Clock, FloodId, IncidentId, PersonRole, Principal, ReadingFlags, Scope, SuppressionId};
+use tocsin_domain::{Clock, FloodId, IncidentId, PersonRole, Principal, ReadingFlags, Scope, SiteId, SuppressionId};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::Store;
 use tocsin_store::incident::{Evidence, IncidentListing};
@@ -33,7 +33,7 @@ pub struct Service {
     pub(crate) config: Arc<Config>,
     pub(crate) sender: Sender,
     sets: ThresholdSets<ThresholdSet>,
-    watch: Watch,
+    watch: Watch<SiteId>,
 }
 
 /// Who asks, with at least `role`.
@@ -44,7 +44,7 @@ pub(crate) fn principal<T>(request: &Request<T>, role: PersonRole, action: &'sta
 }
 
 impl Service {
-    pub(crate) fn new(sender: Sender, config: Arc<Config>, watch: Watch) -> Self {
+    pub(crate) fn new(sender: Sender, config: Arc<Config>, watch: Watch<SiteId>) -> Self {
         let (store, clock) = (sender.store.clone(), sender.clock.clone());
         Self {
             sets: ThresholdSets::new(store.clone()),
@@ -370,8 +370,9 @@ impl IncidentsService for Service {
         &self,
         request: Request<v1::WatchIncidentsRequest>,
     ) -> Result<Response<Self::WatchIncidentsStream>, Status> {
-        principal(&request, PersonRole::Viewer, "watch incidents")?;
+        let scope = principal(&request, PersonRole::Viewer, "watch incidents")?.scope();
+        let sees = move |site: &SiteId| scope.contains(*site);
         let message = |change| v1::WatchIncidentsResponse { change };
-        Ok(Response::new(self.watch.stream(request.extensions(), message)))
+        Ok(Response::new(self.watch.stream(request.extensions(), sees, message)))
     }
 }

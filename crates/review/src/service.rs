@@ -1,5 +1,6 @@
 //! The gRPC face, and the look-out for new readings beside it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tocsin_contracts::Malformed;
 use tocsin_contracts::review::v1;
 use tocsin_contracts::review::v1::review_service_server::{ReviewService, ReviewServiceServer};
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{Clock, Invalid, PersonRole, Principal, Scope, Slug};
+use tocsin_domain::{Clock, Invalid, PersonRole, Principal, Scope, SiteId, Slug};
 use tocsin_judge::ThresholdSet;
 use tocsin_models::BundleStore;
 use tocsin_store::Store;
@@ -50,7 +51,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Review {
     store: Store,
-    watch: Watch,
+    watch: Watch<SiteId>,
     interval: Duration,
 }
 
@@ -80,26 +81,27 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
     Ok((ReviewServiceServer::new(service), review))
 }
 
+/// What was there when readings were last looked for.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Batches begun.
+    begun: i64,
+    /// Whether a batch had begun since the look before.
+    new: bool,
+    /// The newest batch of each site.
+    newest: BTreeMap<SiteId, i64>,
+}
+
 impl Review {
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let look_out = async {
-            let mut seen = 0;
-            // A batch counts as begun before it is committed: told of then, a watcher may look too early. So it is
-            // told again one interval later.
-            let mut tell_again = false;
+            let mut seen = Seen::default();
             loop {
-                if self.watch.is_watched() {
-                    match self.store.readings_change().await {
-                        Ok(change) => {
-                            let new = change != std::mem::replace(&mut seen, change);
-                            if new || tell_again {
-                                self.watch.changed();
-                            }
-                            tell_again = new;
-                        }
-                        Err(error) => tracing::warn!(%error, "can't look for new readings"),
-                    }
+                if self.watch.is_watched()
+                    && let Err(error) = self.look(&mut seen).await
+                {
+                    tracing::warn!(%error, "can't look for new readings");
                 }
                 tokio::time::sleep(self.interval).await;
             }
@@ -108,6 +110,22 @@ impl Review {
             () = shutdown.cancelled() => {}
             () = look_out => {}
         }
+    }
+
+    /// Tells of the sites where there is something new. Their newest readings are looked for only when a batch has begun
+    /// since the last look or the one before: it counts as begun before it is committed.
+    async fn look(&self, seen: &mut Seen) -> tocsin_store::Result<()> {
+        let begun = self.store.readings_change().await?;
+        let new = begun != std::mem::replace(&mut seen.begun, begun);
+        if new | std::mem::replace(&mut seen.new, new) {
+            let newest = self.store.readings_newest().await?;
+            let told = newest
+                .iter()
+                .filter(|(site, batch)| seen.newest.get(site) != Some(batch));
+            self.watch.changed(told.map(|(site, _)| *site));
+            seen.newest = newest;
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +139,7 @@ pub struct Service {
     bundles: BundleStore,
     clock: Clock,
     sets: ThresholdSets<ThresholdSet>,
-    watch: Watch,
+    watch: Watch<SiteId>,
 }
 
 /// The sites of whoever asks, a viewer at least.
@@ -318,8 +336,9 @@ impl ReviewService for Service {
         &self,
         request: Request<v1::WatchReadingsRequest>,
     ) -> Result<Response<Self::WatchReadingsStream>, Status> {
-        scope(&request, "watch readings")?;
+        let scope = scope(&request, "watch readings")?;
+        let sees = move |site: &SiteId| scope.contains(*site);
         let message = |change| v1::WatchReadingsResponse { change };
-        Ok(Response::new(self.watch.stream(request.extensions(), message)))
+        Ok(Response::new(self.watch.stream(request.extensions(), sees, message)))
     }
 }

@@ -453,31 +453,34 @@ async fn another_sites_machine_does_not_exist_and_silence_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_watcher_hears_of_new_readings() {
+async fn a_watcher_hears_of_new_readings_of_their_sites_alone() {
     with_stage("watch", |stage| async move {
-        let (mut client, review) = stage.client(
-            Config {
+        let stop = CancellationToken::new();
+        let watch = async |scope: Scope| {
+            let config = Config {
                 watch_interval_ms: 10,
                 ..Config::default()
-            },
-            Scope::All,
-        );
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(review.run(stop.clone()));
-        let mut changes = client
-            .watch_readings(v1::WatchReadingsRequest {})
-            .await
-            .unwrap()
-            .into_inner();
-        let mut last = changes.next().await.unwrap().unwrap().change;
+            };
+            let (mut client, review) = stage.client(config, scope);
+            let running = tokio::spawn(review.run(stop.clone()));
+            let watched = client.watch_readings(v1::WatchReadingsRequest {}).await;
+            (running, watched.unwrap().into_inner())
+        };
+        let (running, mut here) = watch(Scope::site(stage.sensor.site)).await;
+        let (running_too, mut elsewhere) = watch(Scope::site(SiteId(stage.sensor.site.0 + 1))).await;
+        let mut last = here.next().await.unwrap().unwrap().change;
+        assert_eq!(elsewhere.next().await.unwrap().unwrap().change, last);
         for first in [0, 10] {
             stage.read(first, &[0.5; 3]).await;
-            let next = changes.next().await.unwrap().unwrap().change;
+            let next = here.next().await.unwrap().unwrap().change;
             assert!(next > last);
             last = next;
         }
+        let told = tokio::time::timeout(Duration::from_millis(50), elsewhere.next()).await;
+        assert!(told.is_err(), "{told:?}");
         stop.cancel();
         running.await.unwrap();
+        running_too.await.unwrap();
     })
     .await;
 }

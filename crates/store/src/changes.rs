@@ -1,10 +1,13 @@
 //! Hearing that something changed, without asking over and over.
 //!
-//! Writers `NOTIFY` in their transaction; a listener hears after the commit. Notifications carry nothing: whoever hears
-//! one reads the present state, so one that was missed during a reconnect costs nothing either.
+//! Writers `NOTIFY` in their transaction; a listener hears after the commit. Notifications carry the site at most: whoever
+//! hears one reads the present state, so one that was missed during a reconnect costs nothing either.
+
+use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgNotification};
+use tocsin_domain::{MachineId, Scope, SiteId};
 
 use crate::{Result, Store};
 
@@ -19,7 +22,7 @@ pub enum Channel {
     Zones,
     /// A page waits to be delivered.
     Outbox,
-    /// An incident opened, changed or closed.
+    /// An incident opened, changed or closed, or an alarm about a sensor did. Told with its site.
     Incident,
 }
 
@@ -43,6 +46,26 @@ impl Channel {
             .await?;
         Ok(())
     }
+
+    /// The same of something at one site.
+    pub async fn notify_at(self, conn: &mut PgConnection, site: SiteId) -> Result<()> {
+        sqlx::query("select pg_notify($1, $2::int4::text)")
+            .bind(self.as_str())
+            .bind(site.0)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// The same of something at the site of a machine.
+    pub async fn notify_of(self, conn: &mut PgConnection, machine: MachineId) -> Result<()> {
+        sqlx::query("select pg_notify($1, site_id::text) from machine where machine_id = $2")
+            .bind(self.as_str())
+            .bind(machine.0)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
 }
 
 /// A listener on one channel. It holds one connection of the pool.
@@ -50,14 +73,23 @@ impl Channel {
 pub struct Changes(PgListener);
 
 impl Changes {
-    /// Waits until something may have changed. Also returns after a lost connection came back, because what happened
-    /// in between was not heard.
-    pub async fn changed(&mut self) -> Result<()> {
-        self.0.try_recv().await?;
-        // Further notifications that are here already mean the same: read the present state once.
-        while self.0.next_buffered().is_some() {}
-        Ok(())
+    /// Waits until something may have changed, and says where. Also returns after a lost connection came back, because
+    /// what happened in between was not heard: it may have been anywhere.
+    pub async fn changed(&mut self) -> Result<Scope> {
+        let first = self.0.try_recv().await?;
+        let mut heard = vec![first.as_ref().and_then(site)];
+        // Further notifications that are here already are of the same: the present state is read once.
+        while let Some(more) = self.0.next_buffered() {
+            heard.push(site(&more));
+        }
+        let sites: Option<BTreeSet<SiteId>> = heard.into_iter().collect();
+        Ok(sites.map_or(Scope::All, Scope::Sites))
     }
+}
+
+/// The site that a notification names.
+fn site(notification: &PgNotification) -> Option<SiteId> {
+    notification.payload().parse().ok().map(SiteId)
 }
 
 impl Store {

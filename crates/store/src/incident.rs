@@ -240,7 +240,7 @@ pub async fn incident_insert(conn: &mut PgConnection, new: &NewIncident) -> Resu
     .fetch_one(&mut *conn)
     .await
     .map_err(Error::exists(|| format!("an open incident of machine {}", new.machine)))?;
-    Channel::Incident.notify(conn).await?;
+    Channel::Incident.notify_of(conn, new.machine).await?;
     row.try_into()
 }
 
@@ -270,7 +270,7 @@ pub async fn incident_update(conn: &mut PgConnection, incident: &Incident) -> Re
     if done.rows_affected() == 0 {
         return Err(Error::not_found(format!("incident {}", incident.id)));
     }
-    Channel::Incident.notify(conn).await
+    Channel::Incident.notify_of(conn, incident.machine).await
 }
 
 /// The open incidents of machines the caller has locked.

@@ -5,7 +5,7 @@
 
 use sqlx::PgConnection;
 use tocsin_domain::{
-    OpenSensorAlarm, SensorAlarmChange, SensorAlarmKind, SensorAlarmSubject, SensorId, Timestamp, TokenId,
+    OpenSensorAlarm, SensorAlarmChange, SensorAlarmKind, SensorAlarmSubject, SensorId, SiteId, Timestamp, TokenId,
 };
 
 use crate::changes::Channel;
@@ -111,9 +111,6 @@ impl SilenceRound {
             };
             event_append(&mut self.transaction, (id, kind), None, now).await?;
         }
-        if !changes.is_empty() {
-            Channel::Incident.notify(&mut self.transaction).await?;
-        }
         sqlx::query!(
             "update silence_watch set watched_at = $1, listening_since = $2",
             time(now),
@@ -181,15 +178,16 @@ async fn event_append(
     now: Timestamp,
 ) -> Result<()> {
     let (by, note) = acknowledged.unzip();
-    sqlx::query!(
-        "insert into sensor_alarm_event (alarm_id, at, kind, by, note) values ($1, $2, $3, $4, $5)",
+    let site = sqlx::query_scalar!(
+        r#"insert into sensor_alarm_event (alarm_id, at, kind, by, note) values ($1, $2, $3, $4, $5)
+           returning (select site_id from sensor_alarm where alarm_id = $1) as "site_id!""#,
         id,
         time(now),
         kind,
         by,
         note.unwrap_or_default(),
     )
-    .execute(conn)
+    .fetch_one(&mut *conn)
     .await?;
-    Ok(())
+    Channel::Incident.notify_at(conn, SiteId(site)).await
 }

@@ -84,25 +84,24 @@ pub async fn suppression_insert(
     .fetch_one(&mut *conn)
     .await
     .map_err(Error::exists(|| format!("a suppression of machine {machine}")))?;
-    Channel::Incident.notify(conn).await?;
+    Channel::Incident.notify_of(conn, machine).await?;
     Ok(SuppressionId(id))
 }
 
 /// Ends a suppression of a machine that the caller has locked; `by` is who or what ended it. The caller takes its
 /// number out of the machine's state.
 pub async fn suppression_end(conn: &mut PgConnection, id: SuppressionId, by: &str, now: Timestamp) -> Result<()> {
-    let done = sqlx::query!(
-        "update suppression set ended_at = $2, ended_by = $3 where suppression_id = $1 and ended_at is null",
+    let machine = sqlx::query_scalar!(
+        "update suppression set ended_at = $2, ended_by = $3 where suppression_id = $1 and ended_at is null
+         returning machine_id",
         id.0,
         time(now),
         by,
     )
-    .execute(&mut *conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    if done.rows_affected() == 0 {
-        return Err(Error::conflict(format!("suppression {id} is not in force any more")));
-    }
-    Channel::Incident.notify(conn).await
+    let machine = machine.ok_or_else(|| Error::conflict(format!("suppression {id} is not in force any more")))?;
+    Channel::Incident.notify_of(conn, MachineId(machine)).await
 }
 
 /// Keeps a page that was decided while its machine is suppressed. Answers whether it is new.

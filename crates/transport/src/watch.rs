@@ -1,5 +1,6 @@
 //! Answers that go on: streams that say that something changed, and when an open stream has to end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -9,32 +10,61 @@ use tonic::{Extensions, Status};
 use crate::auth::Reverify;
 use crate::server::Draining;
 
-/// Counts changes and tells watchers the count; clones count together.
+/// Counts changes by where they were, at sites say, and tells each watcher the count of those places that it may see;
+/// clones count together.
 #[derive(Debug, Clone)]
-pub struct Watch(Arc<watch::Sender<i64>>);
+pub struct Watch<P>(Arc<watch::Sender<Counts<P>>>);
 
-impl Default for Watch {
+/// Changes since the start.
+#[derive(Debug)]
+struct Counts<P> {
+    anywhere: i64,
+    at: BTreeMap<P, i64>,
+}
+
+impl<P> Default for Watch<P> {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(1)))
+        let counts = Counts {
+            anywhere: 1,
+            at: BTreeMap::new(),
+        };
+        Self(Arc::new(watch::Sender::new(counts)))
     }
 }
 
-impl Watch {
+impl<P> Counts<P> {
+    fn of(&self, sees: impl Fn(&P) -> bool) -> i64 {
+        let seen = self.at.iter().filter(|(place, _)| sees(place));
+        self.anywhere + seen.map(|(_, count)| count).sum::<i64>()
+    }
+}
+
+impl<P: Ord + Send + Sync + 'static> Watch<P> {
     /// Somebody watches.
     pub fn is_watched(&self) -> bool {
         self.0.receiver_count() > 0
     }
 
-    /// Something changed.
-    pub fn changed(&self) {
-        self.0.send_modify(|change| *change += 1);
+    /// Something may have changed, nobody knows where.
+    pub fn changed_anywhere(&self) {
+        self.0.send_modify(|counts| counts.anywhere += 1);
     }
 
-    /// The count now, and whenever it changed, each as `message` puts it, until the server drains or the credential of the call whose
-    /// `extensions` these are goes. Call within a tokio runtime.
+    /// Something changed at each of `places`.
+    pub fn changed(&self, places: impl IntoIterator<Item = P>) {
+        self.0.send_modify(|counts| {
+            for place in places {
+                *counts.at.entry(place).or_default() += 1;
+            }
+        });
+    }
+
+    /// The count of the places that the watcher `sees` now, and whenever it changed, each as `message` puts it, until the server
+    /// drains or the credential of the call whose `extensions` these are goes. Call within a tokio runtime.
     pub fn stream<T: Send + 'static>(
         &self,
         extensions: &Extensions,
+        sees: impl Fn(&P) -> bool + Send + Sync + 'static,
         message: fn(i64) -> T,
     ) -> ReceiverStream<Result<T, Status>> {
         let (sender, receiver) = mpsc::channel(1);
@@ -42,11 +72,14 @@ impl Watch {
         let end = end(extensions);
         tokio::spawn(async move {
             let tell = async {
+                let mut told = None;
                 loop {
-                    let change = *changes.borrow_and_update();
+                    let change = changes.borrow_and_update().of(&sees);
                     // A watcher that is behind gets the newest count once it has room.
-                    let told = sender.send(Ok(message(change))).await;
-                    if told.is_err() || changes.changed().await.is_err() {
+                    if told.replace(change) != Some(change) && sender.send(Ok(message(change))).await.is_err() {
+                        return;
+                    }
+                    if changes.changed().await.is_err() {
                         return;
                     }
                 }
@@ -99,17 +132,32 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_hears_at_once_and_then_of_every_change() {
         let watch = Watch::default();
-        let mut stream = watch.stream(&Extensions::new(), |change| change);
+        let mut stream = watch.stream(&Extensions::new(), |_| true, |change| change);
         let first = stream.next().await.unwrap().unwrap();
-        watch.changed();
+        watch.changed(["paris"]);
         let second = stream.next().await.unwrap().unwrap();
         assert!(second > first);
+        watch.changed_anywhere();
+        assert!(stream.next().await.unwrap().unwrap() > second);
+    }
+
+    #[tokio::test]
+    async fn a_watcher_learns_nothing_of_places_that_it_may_not_see() {
+        let watch = Watch::default();
+        let mut stream = watch.stream(&Extensions::new(), |place| *place == "paris", |change| change);
+        let first = stream.next().await.unwrap().unwrap();
+        watch.changed(["lyon"]);
+        // Whatever there is to be told has been told by then.
+        let quiet = tokio::time::timeout(std::time::Duration::from_millis(50), stream.next()).await;
+        assert!(quiet.is_err());
+        watch.changed(["lyon", "paris"]);
+        assert_eq!(stream.next().await.unwrap().unwrap(), first + 1);
     }
 
     #[tokio::test]
     async fn a_stream_outlives_nobody() {
-        let watch = Watch::default();
-        let stream = watch.stream(&Extensions::new(), |change| change);
+        let watch = Watch::<()>::default();
+        let stream = watch.stream(&Extensions::new(), |()| true, |change| change);
         drop(stream);
         while watch.is_watched() {
             tokio::task::yield_now().await;

@@ -1,5 +1,7 @@
 //! Incidents over gRPC: who may see and take them, and what taking one writes.
 
+use std::time::Duration;
+
 use http::Request;
 use tocsin_contracts::incidents::v1;
 use tocsin_contracts::incidents::v1::add_label_request::Subject;
@@ -174,7 +176,7 @@ async fn a_page_that_nobody_will_be_told_of_is_not_said_to_wait() {
 }
 
 #[tokio::test]
-async fn a_watcher_hears_of_a_new_incident() {
+async fn a_watcher_hears_of_a_new_incident_at_a_site_of_theirs_alone() {
     with_stage("watch", Clock::system(), |stage| async move {
         let parts = Parts {
             store: stage.store.clone(),
@@ -184,19 +186,27 @@ async fn a_watcher_hears_of_a_new_incident() {
         let (server, pager) = tocsin_pager::build(Config::default(), parts).unwrap();
         let stop = tokio_util::sync::CancellationToken::new();
         let running = tokio::spawn(pager.run(stop.clone()));
-        let service = server.map_request(|mut request: Request<Body>| {
-            request.extensions_mut().insert(person(PersonRole::Viewer, Scope::All));
-            request
-        });
-        let mut client = IncidentsServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)));
-        let mut changes = client
-            .watch_incidents(v1::WatchIncidentsRequest {})
-            .await
-            .unwrap()
-            .into_inner();
-        let first = changes.next().await.unwrap().unwrap().change;
+        let watch = async |scope: Scope| {
+            let service = server.clone().map_request(move |mut request: Request<Body>| {
+                request
+                    .extensions_mut()
+                    .insert(person(PersonRole::Viewer, scope.clone()));
+                request
+            });
+            let mut client = IncidentsServiceClient::new(BoxCloneService::new(service.map_err(BoxError::from)));
+            let watched = client.watch_incidents(v1::WatchIncidentsRequest {}).await;
+            watched.unwrap().into_inner()
+        };
+        let mut here = watch(Scope::site(stage.sensor.site)).await;
+        let mut elsewhere = watch(Scope::site(SiteId(stage.sensor.site.0 + 1))).await;
+        // One to begin with, and one once the service listens: neither is of a site.
+        for watcher in [&mut here, &mut elsewhere] {
+            while watcher.next().await.unwrap().unwrap().change < 2 {}
+        }
         stage.open().await;
-        assert!(changes.next().await.unwrap().unwrap().change > first);
+        assert_eq!(here.next().await.unwrap().unwrap().change, 3);
+        let told = tokio::time::timeout(Duration::from_millis(50), elsewhere.next()).await;
+        assert!(told.is_err(), "{told:?}");
         stop.cancel();
         running.await.unwrap();
     })

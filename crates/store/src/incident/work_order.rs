@@ -1,7 +1,7 @@
 //! The work order of an incident in the maintenance system.
 
 use sqlx::PgConnection;
-use tocsin_domain::{IncidentId, Scope, Timestamp};
+use tocsin_domain::{IncidentId, MachineId, Scope, Timestamp};
 
 use crate::changes::Channel;
 use crate::row::time;
@@ -22,18 +22,19 @@ pub struct WorkOrder {
 
 /// Keeps the work order of an incident; a later one takes the place of an earlier. The caller holds the machine's lock.
 pub async fn work_order_set(conn: &mut PgConnection, incident: IncidentId, order: &WorkOrder) -> Result<()> {
-    sqlx::query!(
-        "insert into work_order (incident_id, reference, url, ordered_at, ordered_by) values ($1, $2, $3, $4, $5)
-         on conflict (incident_id) do update set reference = $2, url = $3, ordered_at = $4, ordered_by = $5",
+    let machine = sqlx::query_scalar!(
+        r#"insert into work_order (incident_id, reference, url, ordered_at, ordered_by) values ($1, $2, $3, $4, $5)
+           on conflict (incident_id) do update set reference = $2, url = $3, ordered_at = $4, ordered_by = $5
+           returning (select machine_id from incident where incident_id = $1) as "machine_id!""#,
         incident.0,
         order.reference,
         order.url,
         time(order.at),
         order.by,
     )
-    .execute(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    Channel::Incident.notify(conn).await
+    Channel::Incident.notify_of(conn, MachineId(machine)).await
 }
 
 impl Store {

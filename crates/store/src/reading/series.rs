@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
-use tocsin_domain::{BundleId, ClassId, MachineId, ReadingKey, Scope, Timestamp};
+use tocsin_domain::{BundleId, ClassId, MachineId, ReadingKey, Scope, SiteId, Timestamp};
 
 use super::{StoredReading, StoredRow};
 use crate::row::{Time, time};
@@ -195,6 +195,19 @@ impl Store {
             .fetch_one(&self.pool)
             .await?;
         Ok(change)
+    }
+
+    /// The batch of each site's newest readings: by capture time of each sensor, so that what comes late is not among it.
+    pub async fn readings_newest(&self) -> Result<BTreeMap<SiteId, i64>> {
+        let rows = sqlx::query!(
+            r#"select m.site_id, max(newest.commit_seq) as "batch!" from machine m join sensor s using (machine_id)
+               cross join lateral (select r.commit_seq from reading r where r.sensor_id = s.sensor_id
+                                   order by r.captured_at desc limit 1) newest
+               group by m.site_id"#,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (SiteId(row.site_id), row.batch)).collect())
     }
 
     /// Logged scores to learn limits from: one bundle's, judged with the network, without those of machines that were not

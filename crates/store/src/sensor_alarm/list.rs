@@ -5,7 +5,6 @@ use tocsin_domain::{ClassId, IncidentState, Scope, SensorAlarmKind, Slug, Timest
 use super::event_append;
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
-use crate::changes::Channel;
 use crate::row::{Time, slug, time};
 use crate::{Error, Result, Store};
 
@@ -220,7 +219,6 @@ impl Store {
             return Err(Error::conflict(format!("sensor alarm {id} was acknowledged already")));
         }
         event_append(&mut transaction, (id, "acknowledged"), Some((by, note)), now).await?;
-        Channel::Incident.notify(&mut transaction).await?;
         let id = commit(transaction, id, audit, now).await?;
         self.sensor_alarm_get(scope, id).await
     }
