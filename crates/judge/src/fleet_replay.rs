@@ -12,12 +12,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tocsin_domain::{Detector, Invalid, Level, ReadingKey, Scores};
+use tocsin_domain::{Detector, Invalid, ReadingKey, Scores};
 
-use crate::fold::judged;
-use crate::step::steps;
 use crate::threshold_set::{LinesError, Member};
-use crate::{JudgedReading, Persistence, Role, Step, ThresholdSet};
+use crate::{LargestKthOfN, Persistence, Role, ThresholdSet};
 
 /// Fewest machines whose median carries a line; with fewer the lines are marked as not supported.
 pub const MIN_MACHINES: usize = 3;
@@ -54,30 +52,15 @@ impl Default for FleetReplay {
 /// One healthy machine's score of one detector, reading by reading.
 pub type History = Vec<(ReadingKey, f32)>;
 
-/// The largest k-th greatest of the last n step scores: the line at which the k-of-n rule would just have fired. A step's
-/// score is the maximum over sensors of each one's median. Nothing with fewer than n steps.
+/// The [largest k-th of the last n](LargestKthOfN) of a whole history, in whatever order.
 pub fn largest_kth_of_n(history: &[(ReadingKey, f32)], rules: &Persistence, step: Duration) -> Option<f32> {
-    let readings: Vec<JudgedReading> = history
-        .iter()
-        .map(|(key, score)| JudgedReading {
-            key: *key,
-            level: Some((Level(*score), Detector::Growth)), // the rule looks at no name
-        })
-        .collect();
-    let steps = steps(&readings, step);
-    let (k, n) = (rules.k as usize, rules.n as usize);
-    (n..=steps.len())
-        .filter_map(|end| kth_of_last(&steps[end - n..end], k, n, step))
-        .reduce(f32::max)
-}
-
-fn kth_of_last(steps: &[Step], k: usize, n: usize, step: Duration) -> Option<f32> {
-    let newest = steps.last()?.start;
-    let mut scores: Vec<f32> = judged(steps, newest, n as u32, step)
-        .map(|judged| judged.level.0)
-        .collect();
-    scores.sort_by(|a, b| b.total_cmp(a));
-    scores.get(k - 1).copied()
+    let mut in_order = history.to_vec();
+    in_order.sort_by_key(|(key, _)| key.captured_at);
+    let mut largest = LargestKthOfN::new(rules, step);
+    for (key, score) in in_order {
+        largest.take(key, score);
+    }
+    largest.largest()
 }
 
 /// The detectors that are held against what a sensor was itself.
@@ -234,6 +217,7 @@ fn median(values: &[f32]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::JudgedReading;
     use crate::step::tests::STEP;
     use proptest::prelude::*;
     use tocsin_domain::{Condition, SensorId, Timestamp, UnjudgedReason, Verdict};

@@ -66,8 +66,13 @@ impl Service {
     ) -> Result<FleetReplaySet, Error> {
         let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
         let step = self.parts.store.class_by_id(bundle.class).await?.step;
-        let settings = (&self.config, step);
-        let reached = Reached::in_period(&self.parts.store, scope, bundle, period, settings, &self.progress).await?;
+        let replayed = Replayed {
+            bundle: bundle.id,
+            period,
+            active_baselines_only: true,
+            historical: true,
+        };
+        let reached = self.reached(scope, bundle, (replayed, step)).await?;
         if reached.readings == 0 {
             return Err(Error::NoScores(
                 "none were logged in that period under that bundle against the active baselines, on machines without an \
@@ -88,12 +93,6 @@ impl Service {
         })
         .await??;
         let sets: Vec<_> = found.iter().map(|(_, set)| Arc::clone(set)).collect();
-        let replayed = Replayed {
-            bundle: bundle.id,
-            period,
-            active_baselines_only: true,
-            historical: true,
-        };
         let (expected, machines_left_out) = self.expected(scope, bundle, &replayed, (&sets, limits.persons)).await?;
         let (place, candidates) = chosen(limits.budget, &found, &expected)?;
         let (method, set) = found.swap_remove(place);

@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tocsin_archive::Replayed;
 use tocsin_domain::{Detector, MachineId, OperatingState, Scope, SensorId, Timestamp, Verdict};
-use tocsin_judge::Persistence;
-use tocsin_judge::fleet_replay::{History, largest_kth_of_n};
-use tocsin_store::Store;
+use tocsin_judge::{LargestKthOfN, Persistence};
 use tocsin_store::bundle::Bundle;
-use tocsin_store::reading::{MachineScoresQuery, StoredReading};
+use tocsin_store::reading::LoggedScore;
 
-use crate::progress::Progress;
-use crate::{Config, Error};
-
-/// Rows asked of the database at once.
-const PAGE_ROWS: u32 = 20_000;
+use crate::replay::Taking;
+use crate::{Error, Service};
 
 /// The detectors that need a baseline.
 fn detectors() -> impl Iterator<Item = Detector> {
@@ -33,50 +29,57 @@ pub(crate) struct Reached {
 }
 
 /// One machine's scores in the period.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Machine {
-    histories: BTreeMap<Detector, History>,
+    detectors: Vec<OfDetector>,
     sensors: BTreeSet<SensorId>,
     readings: u64,
     window: Option<(Timestamp, Timestamp)>,
 }
 
-impl Reached {
-    /// From the scores that `bundle`'s class logged in a period against the baselines active now, machine after machine:
-    /// no more than one is held in memory. Machines that had an incident in the period are left out.
-    pub(crate) async fn in_period(
-        store: &Store,
+/// What a machine reached by one detector.
+#[derive(Debug)]
+struct OfDetector {
+    detector: Detector,
+    largest: LargestKthOfN,
+    scores: u64,
+}
+
+impl Service {
+    /// From the scores that `bundle`'s class logged in a period against the baselines active now. Machines that had an
+    /// incident in the period are left out.
+    pub(crate) async fn reached(
+        &self,
         scope: &Scope,
         bundle: &Bundle,
-        period: (Timestamp, Timestamp),
-        (config, step): (&Config, Duration),
-        progress: &Progress,
-    ) -> Result<Self, Error> {
-        let mut reached = Self::default();
-        let machines = store.machines_healthy(scope, bundle.class, period).await?;
-        progress.expect(machines.len());
-        for machine in machines {
-            let scored = Machine::read(store, scope, (machine, bundle), period, config).await?;
-            progress.read(1);
-            if scored.readings > 0 {
-                let rules = config.persistence;
-                reached = tokio::task::spawn_blocking(move || reached.with(scored, &rules, step)).await?;
-            }
+        (replayed, step): (Replayed, Duration),
+    ) -> Result<Reached, Error> {
+        let store = &self.parts.store;
+        let machines = store.machines_healthy(scope, bundle.class, replayed.period).await?;
+        let rules = self.config.persistence;
+        let fresh = |_: MachineId| Machine::new(&rules, step);
+        let of_machines = self.go_through(scope, &machines, (replayed, step), fresh).await?;
+        let mut reached = Reached::default();
+        for machine in of_machines.into_values().filter(|machine| machine.readings > 0) {
+            reached.add(machine);
         }
         Ok(reached)
     }
+}
 
-    fn with(mut self, machine: Machine, rules: &Persistence, step: Duration) -> Self {
-        for (detector, history) in machine.histories {
-            *self.scores.entry(detector).or_default() += history.len() as u64;
-            let largest = largest_kth_of_n(&history, rules, step);
-            self.largest.entry(detector).or_default().extend(largest);
+impl Reached {
+    fn add(&mut self, machine: Machine) {
+        for of in machine.detectors {
+            *self.scores.entry(of.detector).or_default() += of.scores;
+            self.largest
+                .entry(of.detector)
+                .or_default()
+                .extend(of.largest.largest());
         }
         self.readings += machine.readings;
         self.sensors += machine.sensors.len() as u64;
         self.machines += 1;
         self.window = around(self.window, machine.window);
-        self
     }
 
     /// Each machine's largest k-th of n of a detector; machines with fewer than n steps say nothing.
@@ -91,47 +94,37 @@ impl Reached {
 }
 
 impl Machine {
-    async fn read(
-        store: &Store,
-        scope: &Scope,
-        (machine, bundle): (MachineId, &Bundle),
-        (from, to): (Timestamp, Timestamp),
-        config: &Config,
-    ) -> Result<Self, Error> {
-        let mut read = Self::default();
-        let mut query = MachineScoresQuery {
-            machine,
-            bundle: bundle.id,
-            from,
-            to,
-            after: None,
-            limit: PAGE_ROWS,
-        };
-        loop {
-            let page = store.scores_against_baseline(scope, &query).await?;
-            let judged = page.readings.iter();
-            // In an unseen condition scores are extrapolated, and say nothing of what health reaches.
-            let usable =
-                |r: &&StoredReading| r.state == OperatingState::Known && !matches!(r.verdict, Verdict::Unjudged { .. });
-            for reading in judged.filter(usable) {
-                for detector in detectors() {
-                    let history = read.histories.entry(detector).or_default();
-                    history.extend(reading.scores.get(detector).map(|score| (reading.key, score)));
-                }
-                let at = reading.key.captured_at;
-                read.sensors.insert(reading.key.sensor);
-                read.window = around(read.window, Some((at, at)));
-                read.readings += 1;
-            }
-            let limit = config.logged_readings_limit;
-            if read.readings > u64::from(limit) {
-                return Err(Error::TooManyScores { limit });
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(read),
+    fn new(rules: &Persistence, step: Duration) -> Self {
+        let detectors = detectors().map(|detector| OfDetector {
+            detector,
+            largest: LargestKthOfN::new(rules, step),
+            scores: 0,
+        });
+        Self {
+            detectors: detectors.collect(),
+            sensors: BTreeSet::new(),
+            readings: 0,
+            window: None,
+        }
+    }
+}
+
+impl Taking for Machine {
+    fn take(&mut self, _: MachineId, score: &LoggedScore) {
+        // In an unseen condition scores are extrapolated, and say nothing of what health reaches.
+        if score.state != OperatingState::Known || matches!(score.verdict, Verdict::Unjudged { .. }) {
+            return;
+        }
+        for of in &mut self.detectors {
+            if let Some(reached) = score.scores.get(of.detector) {
+                of.largest.take(score.key, reached);
+                of.scores += 1;
             }
         }
+        let at = score.key.captured_at;
+        self.sensors.insert(score.key.sensor);
+        self.window = around(self.window, Some((at, at)));
+        self.readings += 1;
     }
 }
 

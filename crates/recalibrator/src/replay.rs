@@ -1,4 +1,5 @@
-//! A fleet's stored scores, replayed under limits on trial: some machines at a time on each processor, a day at a time.
+//! A fleet's stored scores, gone through some machines at a time on each processor, a day at a time: for what they reached,
+//! or replayed under limits on trial.
 //!
 //! A day of those machines' scores, and what their windows can reach, is in memory.
 
@@ -22,6 +23,11 @@ const ROWS: u64 = 500_000;
 /// Each machine's replays, in the order of the sets.
 pub(crate) type Replays = BTreeMap<MachineId, Vec<MachineReplay>>;
 
+/// What is made of a machine's scores, one after the other in order of capture.
+pub(crate) trait Taking: Send + 'static {
+    fn take(&mut self, machine: MachineId, score: &LoggedScore);
+}
+
 impl Service {
     /// Replays some machines, whose class decides once a `step`, under some sets at once.
     pub(crate) async fn replay(
@@ -31,20 +37,31 @@ impl Service {
         (replayed, step): (Replayed, Duration),
         sets: &[Arc<ThresholdSet>],
     ) -> Result<Replays, Error> {
+        let fresh = |machine: MachineId| -> Vec<MachineReplay> {
+            let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), step);
+            sets.iter().map(replay).collect()
+        };
+        self.go_through(scope, machines, (replayed, step), fresh).await
+    }
+
+    /// Has every machine's scores taken by what is `fresh` for it.
+    pub(crate) async fn go_through<T: Taking>(
+        &self,
+        scope: &Scope,
+        machines: &[MachineId],
+        (replayed, step): (Replayed, Duration),
+        fresh: impl Fn(MachineId) -> T,
+    ) -> Result<BTreeMap<MachineId, T>, Error> {
         self.progress.expect(machines.len());
         let archive = self.parts.archive();
         let sensors = self.parts.store.sensors_of_machines(scope, machines).await?.len();
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let (mut at_work, mut done) = (JoinSet::new(), Replays::new());
+        let (mut at_work, mut done) = (JoinSet::new(), BTreeMap::new());
         for some in machines.chunks(at_once(machines.len(), sensors, step, workers)) {
             if at_work.len() == workers {
                 done.extend(self.next_done(&mut at_work).await?);
             }
-            let fresh = |machine: &MachineId| {
-                let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(*machine, Arc::clone(set), step);
-                (*machine, sets.iter().map(replay).collect())
-            };
-            let fresh: Replays = some.iter().map(fresh).collect();
+            let fresh: BTreeMap<MachineId, T> = some.iter().map(|machine| (*machine, fresh(*machine))).collect();
             let scores = archive.replay(scope, some, replayed).await?;
             at_work.spawn(run(fresh, scores));
         }
@@ -54,9 +71,12 @@ impl Service {
         Ok(done)
     }
 
-    async fn next_done(&self, at_work: &mut JoinSet<Result<Replays, Error>>) -> Result<Replays, Error> {
+    async fn next_done<T: 'static>(
+        &self,
+        at_work: &mut JoinSet<Result<BTreeMap<MachineId, T>, Error>>,
+    ) -> Result<BTreeMap<MachineId, T>, Error> {
         let Some(done) = at_work.join_next().await else {
-            return Ok(Replays::new());
+            return Ok(BTreeMap::new());
         };
         let done = done??;
         self.progress.read(done.len());
@@ -72,22 +92,31 @@ pub(crate) fn at_once(machines: usize, sensors: usize, step: Duration, workers: 
     fit.min(machines.div_ceil(workers).max(1))
 }
 
-async fn run(mut replays: Replays, mut scores: Replay) -> Result<Replays, Error> {
+async fn run<T: Taking>(
+    mut takers: BTreeMap<MachineId, T>,
+    mut scores: Replay,
+) -> Result<BTreeMap<MachineId, T>, Error> {
     while let Some(day) = scores.next_day().await? {
-        replays = tokio::task::spawn_blocking(move || {
+        takers = tokio::task::spawn_blocking(move || {
             for of_machine in day.chunk_by(|(one, _), (other, _)| one == other) {
                 let machine = of_machine[0].0;
-                if let Some(replays) = replays.get_mut(&machine) {
+                if let Some(taker) = takers.get_mut(&machine) {
                     for (_, score) in of_machine {
-                        take(replays, machine, score);
+                        taker.take(machine, score);
                     }
                 }
             }
-            replays
+            takers
         })
         .await?;
     }
-    Ok(replays)
+    Ok(takers)
+}
+
+impl Taking for Vec<MachineReplay> {
+    fn take(&mut self, machine: MachineId, score: &LoggedScore) {
+        take(self, machine, score);
+    }
 }
 
 /// Whether a machine stood still or was in transit was told from its condition then; that it had no limits was not.

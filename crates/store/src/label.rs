@@ -126,6 +126,30 @@ impl TryFrom<LabelRow> for MachineLabel {
 }
 
 impl Store {
+    /// The machines of a class in `scope` that were healthy all the time from `from` up to but without `to`: no incident
+    /// but those labelled false alarms, and nothing labelled a failure.
+    pub async fn machines_healthy(
+        &self,
+        scope: &Scope,
+        class: ClassId,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Vec<MachineId>> {
+        let machines = sqlx::query_scalar!(
+            "select m.machine_id from machine m
+             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2))
+               and not exists (select 1 from machine_unhealthy u where u.machine_id = m.machine_id and u.from_at < $4
+                               and u.to_at >= $3)
+             order by m.machine_id",
+            class.0,
+            scope.to_filter() as _,
+            time(from),
+            time(to),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(machines.into_iter().map(MachineId).collect())
+    }
+
     /// Puts a label on record. The machine, and the incident where one is named, lie in `scope`, and the incident is the
     /// machine's; otherwise it is not found. The audit entry that `audit` makes of it is of the same transaction.
     pub async fn label_append(

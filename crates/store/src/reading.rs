@@ -1,5 +1,5 @@
 //! Readings: one row each, the table that grows. Writing is in [`copy`] and [`insert`], reading back in [`full`],
-//! [`series`], [`overall`], [`spectra`], [`replay`] and [`against_baseline`], what the network adds later in [`rescore`].
+//! [`series`], [`overall`], [`spectra`] and [`replay`], what the network adds later in [`rescore`].
 
 use tocsin_domain::{
     BaselineId, BundleId, Condition, ContentHash, Detector, DetectorMask, Invalid, OperatingState, ReadingFlags,
@@ -9,7 +9,6 @@ use tocsin_domain::{
 use crate::row::{Time, none_if_zero};
 use crate::{Error, Result};
 
-pub mod against_baseline;
 pub mod before;
 pub mod copy;
 pub mod full;
@@ -21,7 +20,6 @@ pub mod rescore;
 pub mod series;
 pub mod spectra;
 
-pub use against_baseline::MachineScoresQuery;
 pub use before::{Past, PastSpectrum};
 pub use copy::readings_copy;
 pub use full::{FullReading, FullReadingsQuery};

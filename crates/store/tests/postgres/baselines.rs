@@ -9,7 +9,7 @@ use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::incident::{Incident, NewIncident, incident_insert, incident_update};
-use tocsin_store::reading::{MachineScoresQuery, NewReading, ReplayQuery, readings_insert};
+use tocsin_store::reading::{NewReading, ReplayQuery, readings_insert};
 use tocsin_store::{Channel, Error, Store};
 
 use crate::stage::{Fleet, at, fleet, noon, reading, slug, with_store};
@@ -350,7 +350,7 @@ async fn an_epoch_of_a_machine_that_replays_begins_behind_its_newest_reading() {
 }
 
 #[tokio::test]
-async fn only_scores_against_the_active_baseline_count_page_after_page() {
+async fn only_scores_against_the_baselines_of_the_epoch_count() {
     with_store("baseline_scores", async |store| {
         let fleet = small_fleet(&store).await;
         let sensor = fleet.one.id;
@@ -368,27 +368,17 @@ async fn only_scores_against_the_active_baseline_count_page_after_page() {
         judged[0].baseline = Some(BaselineId(id.0 + 1));
         keep(&store, &judged).await;
         let period = (noon(), at(10_000));
-        let mut query = MachineScoresQuery {
-            machine: fleet.one.machine,
+        let query = ReplayQuery {
+            sensors: vec![sensor],
             bundle: BundleId(3),
             from: period.0,
             to: period.1,
-            after: None,
-            limit: 4,
+            baselines: Some(store.baselines_of_epochs(&[sensor]).await.unwrap()),
+            historical: true,
         };
-        let mut seen = Vec::new();
-        loop {
-            let page = store.scores_against_baseline(&Scope::All, &query).await.unwrap();
-            seen.extend(page.readings.iter().map(|reading| reading.key.captured_at));
-            let Some(next) = page.next else { break };
-            query.after = Some(next);
-        }
-        assert_eq!(seen, (31..37).map(|step| at(10 * step)).collect::<Vec<_>>());
-        let elsewhere = store
-            .scores_against_baseline(&fleet.south_only(), &query)
-            .await
-            .unwrap();
-        assert!(elsewhere.readings.is_empty());
+        let scores = store.scores_to_replay(&query).await.unwrap();
+        let seen: BTreeSet<_> = scores.iter().map(|score| score.key.captured_at).collect();
+        assert_eq!(seen, (31..37).map(|step| at(10 * step)).collect::<BTreeSet<_>>());
         let machines = store
             .machines_healthy(&fleet.north_only(), fleet.class.id, period)
             .await
