@@ -32,6 +32,9 @@ pub enum Error {
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
+    /// Nothing of a period can be replayed.
+    #[error("nothing can be replayed: {0}")]
+    NothingLogged(&'static str),
     /// Nothing of a period can be scored anew.
     #[error("nothing can be scored anew: {0}")]
     NothingKept(&'static str),
@@ -139,6 +142,7 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoChallenger(_)
             | Error::NoScores(_)
+            | Error::NothingLogged(_)
             | Error::NothingKept(_)
             | Error::Lines(_)
             | Error::Budget(_)

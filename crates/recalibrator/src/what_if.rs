@@ -206,7 +206,7 @@ impl WhatIf {
 fn nothing(what_if: &WhatIf) -> Error {
     let stored = what_if.machines.iter().any(|outcome| outcome.coverage.readings > 0);
     match (what_if.is_rescored, stored) {
-        (false, _) => Error::NoScores("none were logged in that period under that bundle"),
+        (false, _) => Error::NothingLogged("that bundle scored no reading of that period"),
         (true, false) => Error::NothingKept("no reading of that period is stored"),
         (true, true) => Error::NothingKept("of no reading of that period a spectrum is kept that both sides need"),
     }

@@ -68,8 +68,13 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
     assert!(stale.text.contains("nothing was rolled back"));
     assert_eq!(fixture.orders.lock().expect("nobody panicked").len(), 4);
     let nothing = get(&console, "/limits/3?days=7", "erik").await;
-    assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(nothing.text.contains("none were logged in that period"));
+    assert_eq!(nothing.status, StatusCode::OK);
+    assert!(
+        nothing.text.contains("that bundle scored no reading of that period") && nothing.text.contains("What if?"),
+        "the reason stands beside the form"
+    );
+    let of_march = get(&console, "/limits/5?days=7&from=2026-03-01&to=2026-03-02", "erik").await;
+    assert!(of_march.text.contains("value=\"2026-03-02\"") && of_march.text.contains("672 machine hours"));
     let anew = get(&console, "/limits/5?days=7&scores=anew&baselines=active", "erik")
         .await
         .text;
@@ -88,6 +93,11 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
         ("/limits/99", StatusCode::NOT_FOUND),
         ("/limits/5?days=7&baselines=newest", StatusCode::BAD_REQUEST),
         ("/limits/5?days=0", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/limits/5?days=7&from=2026-03-01", StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            "/limits/5?days=7&from=2026-03-02&to=2026-03-01",
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
         ("/limits/five", StatusCode::BAD_REQUEST),
     ] {
         assert_eq!(get(&console, path, "erik").await.status, status, "{path}");

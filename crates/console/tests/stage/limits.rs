@@ -86,6 +86,9 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
 
 fn what_if(fixture: &Fixture, id: i32, asked: &recalibrator::v1::WhatIfRequest) -> recalibrator::v1::WhatIfResponse {
     let persons = asked.persons;
+    let period = asked.period.expect("a period");
+    let seconds = |at: Option<prost_types::Timestamp>| at.expect("both ends").seconds;
+    let hours = (seconds(period.to) - seconds(period.from)) as f64 / 3_600.0;
     let rate = |rate: f64| {
         Some(recalibrator::v1::EventRate {
             rate,
@@ -105,7 +108,7 @@ fn what_if(fixture: &Fixture, id: i32, asked: &recalibrator::v1::WhatIfRequest) 
             machines: 14,
             sites: 2,
             persons: u64::from(persons),
-            machine_hours: 2_352.0,
+            machine_hours: 14.0 * hours,
             pages: Some(rates(pages)),
             alerts: Some(rates(alerts)),
         }
@@ -215,7 +218,7 @@ impl RecalibratorService for Fixture {
         };
         if id == 3 {
             return Err(Status::failed_precondition(
-                "none were logged in that period under that bundle",
+                "nothing can be replayed: that bundle scored no reading of that period",
             ));
         }
         let says = |said| Ok(recalibrator::v1::RunWithProgressResponse { said: Some(said) });

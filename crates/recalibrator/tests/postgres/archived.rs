@@ -10,6 +10,7 @@ use tocsin_domain::{Clock, Detector, PersonRole, ReadingFlags, Scores, SensorId}
 use tocsin_store::partition::Day;
 use tocsin_store::reading::NewReading;
 
+use crate::budget;
 use crate::stage::{Stage, activate, approved, logged, noon, period, propose, with_stage};
 
 /// From noon of one day to an hour past the next midnight.
@@ -44,6 +45,16 @@ fn restless(sensor: SensorId, bundle: i32) -> Vec<NewReading> {
             reading
         })
         .collect()
+}
+
+fn archiver(stage: &Stage, clock: &Clock) -> Archiver {
+    Archiver::new(
+        tocsin_archive::Config::default(),
+        stage.store.clone(),
+        stage.bundles.objects().clone(),
+        clock.clone(),
+        "review",
+    )
 }
 
 /// All that is asked of the limits in force and of wider ones, with history and without.
@@ -90,13 +101,7 @@ async fn a_what_if_over_archived_days_answers_as_it_did_when_they_were_hot() {
         assert_ne!(hot[0].expected, hot[1].expected, "history counts");
 
         let clock = Clock::manual(noon() + Duration::from_hours(8 * 24));
-        let archiver = Archiver::new(
-            tocsin_archive::Config::default(),
-            stage.store.clone(),
-            stage.bundles.objects().clone(),
-            clock.clone(),
-            "review",
-        );
+        let archiver = archiver(&stage, &clock);
         for archived in [1, 2] {
             archiver.round().await.unwrap();
             let hot_days = stage.store.partitions_list().await.unwrap();
@@ -104,6 +109,26 @@ async fn a_what_if_over_archived_days_answers_as_it_did_when_they_were_hot() {
             assert_eq!(answers(&stage, sets).await, hot, "with {archived} archived");
             clock.advance(Duration::from_hours(24));
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn limits_by_fleet_replay_are_learned_from_archived_days_as_from_hot_ones() {
+    with_stage("reached_archived", |stage| async move {
+        let bundle = budget::fleet(&stage).await;
+        let mut engineer = stage.client(PersonRole::Engineer);
+        let mut learned = async || {
+            let proposed = engineer.propose(budget::fleet_replay(bundle, 2.5, None)).await.unwrap();
+            let (growth, provenance) = budget::read(&proposed.into_inner().threshold_set.unwrap());
+            (growth, provenance.readings, provenance.expected)
+        };
+        let hot = learned().await;
+        let clock = Clock::manual(noon() + Duration::from_hours(8 * 24));
+        archiver(&stage, &clock).round().await.unwrap();
+        let left = stage.store.partitions_list().await.unwrap();
+        assert!(!left.contains(&Day::of(noon())), "{left:?}");
+        assert_eq!(learned().await, hot);
     })
     .await;
 }

@@ -59,7 +59,7 @@ async fn commissioned(stage: &Stage, (site, name): (&str, &str), bundle: i32, bu
     stage.keep(&machine(sensor, bundle, baseline, burst)).await;
 }
 
-fn fleet_replay(bundle: i32, page_factor: f64, budget: Option<Budget>) -> v1::ProposeRequest {
+pub(crate) fn fleet_replay(bundle: i32, page_factor: f64, budget: Option<Budget>) -> v1::ProposeRequest {
     v1::ProposeRequest {
         source: Some(Source::Logged(period(STEPS))),
         method: Some(Method::FleetReplay(v1::FleetReplay {
@@ -71,7 +71,7 @@ fn fleet_replay(bundle: i32, page_factor: f64, budget: Option<Budget>) -> v1::Pr
     }
 }
 
-fn read(set: &v1::ThresholdSet) -> (Member, Provenance) {
+pub(crate) fn read(set: &v1::ThresholdSet) -> (Member, Provenance) {
     let definition: ThresholdSet = serde_json::from_str(&set.definition_json).unwrap();
     let growth = definition
         .members

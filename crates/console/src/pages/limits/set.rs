@@ -46,7 +46,7 @@ pub(crate) async fn show(
         }
         section.card #what-if {
             div.card-head { h2 { "What if" } p.sub { "What this set would have opened, and what would be different from the limits in force. Changes nothing." } }
-            @if may(&who, PersonRole::Engineer) { (what_if::form(threshold_set_id, asked)) }
+            @if may(&who, PersonRole::Engineer) { (what_if::form(threshold_set_id, &asked)) }
             @else { p.hint { "Trying limits needs the role engineer; yours is " (who.role) "." } }
             @if let Some(answer) = &answer { (what_if::show(answer)) }
         }

@@ -22,14 +22,21 @@ use crate::view::{self, detector, machine_href, moment, tag};
 
 /// Periods that are offered, in days back from now.
 const DAYS: [u64; 4] = [1, 7, 30, 90];
+const DAY: Duration = Duration::from_hours(24);
 /// Changes that are shown; the rest is counted.
 const SHOWN: usize = 200;
 
 /// What is asked.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Asked {
     /// Over so many days back from now; nothing is asked without it.
     days: Option<u64>,
+    /// Or from the beginning of this day, UTC.
+    #[serde(default)]
+    from: String,
+    /// Up to the end of this day, UTC.
+    #[serde(default)]
+    to: String,
     /// Who share the class's pages.
     persons: Option<u32>,
     /// Whose scores.
@@ -78,21 +85,53 @@ impl Baselines {
 }
 
 impl Asked {
-    /// Asks for it, if it is asked for.
-    pub(super) async fn answer(
-        self,
-        session: &Session,
-        (set, now): (&ThresholdSet, Timestamp),
-    ) -> Result<Option<WhatIfResponse>, Failure> {
+    /// The period, if one is asked for.
+    fn period(&self, now: Timestamp) -> Result<Option<(Timestamp, Timestamp)>, Failure> {
+        let midnight = |field, day: &str| Timestamp::parse(field, &format!("{day}T00:00:00Z"));
+        let refused = |reason: String| Err(Failure::Refused(reason));
         let Some(days) = self.days else { return Ok(None) };
         if days == 0 || days > 3_660 {
-            return Err(Failure::Refused(format!("days: {days} is not between 1 and 3660")));
+            return refused(format!("days: {days} is not between 1 and 3660"));
         }
+        if self.from.is_empty() && self.to.is_empty() {
+            return Ok(Some((now - DAY * days as u32, now)));
+        }
+        let (Ok(from), Ok(to)) = (midnight("from", &self.from), midnight("to", &self.to)) else {
+            return refused("from, to: a period has a first and a last day".to_owned());
+        };
+        if to < from {
+            return refused(format!("to: {} is before {}", self.to, self.from));
+        }
+        Ok(Some((from, to + DAY)))
+    }
+
+    /// Asks for it, if it is asked for. That nothing can be replayed is an answer too, which the page tells beside its form.
+    pub(super) async fn answer(
+        &self,
+        session: &Session,
+        (set, now): (&ThresholdSet, Timestamp),
+    ) -> Result<Option<Result<WhatIfResponse, String>>, Failure> {
+        let Some(period) = self.period(now)? else {
+            return Ok(None);
+        };
+        match self.replayed(session, set, period).await {
+            Ok(answer) => Ok(Some(Ok(answer))),
+            Err(Failure::Refused(reason)) => Ok(Some(Err(reason))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn replayed(
+        &self,
+        session: &Session,
+        set: &ThresholdSet,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<WhatIfResponse, Failure> {
         let work = Work::WhatIf(WhatIfRequest {
             limits: Some(Limits::ThresholdSetId(set.threshold_set_id)),
             period: Some(LoggedScores {
-                from: Some(time::to_wire(now - Duration::from_hours(24 * days))),
-                to: Some(time::to_wire(now)),
+                from: Some(time::to_wire(from)),
+                to: Some(time::to_wire(to)),
             }),
             persons: self.persons.unwrap_or(1).max(1),
             bundle: match self.scores {
@@ -109,7 +148,7 @@ impl Asked {
         let mut answers = client.run_with_progress(request).await.map_err(&failed)?.into_inner();
         while let Some(message) = answers.message().await.map_err(&failed)? {
             if let Some(Said::WhatIf(answer)) = message.said {
-                return Ok(Some(*answer));
+                return Ok(*answer);
             }
         }
         Err(Failure::Refused("the replay ended without an answer".to_owned()))
@@ -117,13 +156,17 @@ impl Asked {
 }
 
 /// The question as a form.
-pub(super) fn form(threshold_set_id: i32, asked: Asked) -> Markup {
+pub(super) fn form(threshold_set_id: i32, asked: &Asked) -> Markup {
     html! {
         form.take method="get" action=(set_href(threshold_set_id)) {
             label for="days" { "Replay what was logged, hot and archived, in the last" }
             select #days name="days" {
                 @for days in DAYS { option value=(days) selected[asked.days.unwrap_or(7) == days] { (days) @if days == 1 { " day" } @else { " days" } } }
             }
+            label for="from" { "Or from this day (UTC)" }
+            input #from type="date" name="from" value=(asked.from);
+            label for="to" { "to this day, it too" }
+            input #to type="date" name="to" value=(asked.to);
             label for="persons" { "People who share the class's pages" }
             input #persons type="number" name="persons" min="1" max="1000" value=(asked.persons.unwrap_or(1));
             label for="scores" { "Scores" }
@@ -140,8 +183,12 @@ pub(super) fn form(threshold_set_id: i32, asked: Asked) -> Markup {
     }
 }
 
-/// The answer.
-pub(super) fn show(answer: &WhatIfResponse) -> Markup {
+/// The answer, or why there is none.
+pub(super) fn show(answer: &Result<WhatIfResponse, String>) -> Markup {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(reason) => return html! { p.warn { (view::icon("alert")) " " (reason) "." } },
+    };
     let Some(expected) = &answer.expected else {
         return html! { p.none { "Nothing was replayed." } };
     };
