@@ -2,7 +2,8 @@
 //!
 //! The readings of days are put into the store by `COPY`, in the order in which a plant would have sent them, as if they
 //! had been judged; what is measured is one `thresholds propose --method fleet-replay` over all of them, by the process
-//! that serves. Each machine is read twice: for what it reached, and for the pages that are expected of the new limits.
+//! that serves, and one `thresholds test` of what came of it. Each machine is read twice to propose: for what it reached,
+//! and for the pages that are expected of the new limits; and once more to test.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use tocsin_contracts::recalibrator::v1::recalibrator_service_client::Recalibrato
 use tocsin_contracts::recalibrator::v1::run_with_progress_request::Work;
 use tocsin_contracts::recalibrator::v1::run_with_progress_response::Said;
 use tocsin_contracts::recalibrator::v1::{
-    FleetReplay, LoggedScores, ProposeRequest, RunWithProgressRequest, RunWithProgressResponse, ThresholdSet,
+    FleetReplay, LoggedScores, ProposeRequest, RunWithProgressRequest, RunWithProgressResponse, TestRequest,
+    ThresholdSet,
 };
 use tocsin_contracts::time;
 use tocsin_tests::Plant;
@@ -96,7 +98,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     report.note("sensors", options.sensors);
     report.note("readings", options.readings());
     report.figure("fill_s", filled.as_secs_f64());
-    propose(&platform, options, &mut report).await?;
+    propose_and_test(&platform, options, &mut report).await?;
     load::sizes(&platform, &mut report).await?;
     store.close().await;
     platform.stop()?;
@@ -121,8 +123,8 @@ async fn last(mut answers: tonic::Streaming<RunWithProgressResponse>) -> Result<
     anyhow::bail!("the answer holds no threshold set")
 }
 
-/// Asks for limits over all that was filled in.
-async fn propose(platform: &Platform, options: Options, report: &mut Report) -> Result<()> {
+/// Asks for limits over all that was filled in, and tests them over the same.
+async fn propose_and_test(platform: &Platform, options: Options, report: &mut Report) -> Result<()> {
     let end = Plant::start() + INTERVAL * options.steps() as u32;
     let request = ProposeRequest {
         class: CLASS.to_owned(),
@@ -134,28 +136,39 @@ async fn propose(platform: &Platform, options: Options, report: &mut Report) -> 
         reason: "benchmark".to_owned(),
         method: Some(Method::FleetReplay(FleetReplay::default())),
     };
-    let mut client = RecalibratorServiceClient::new(platform.operator()?).max_decoding_message_size(64 << 20);
-    platform.forget_peak()?;
-    let before = platform.memory("VmRSS")?;
-    let started = Instant::now();
-    let work = Some(Work::Propose(request));
-    let answers = client.run_with_progress(RunWithProgressRequest { work }).await?;
-    let set = last(answers.into_inner()).await?;
-    let took = started.elapsed().as_secs_f64();
-    let provenance: Value = serde_json::from_str(&set.provenance_json)?;
+    let (readings, before) = (options.readings() as f64, platform.memory("VmRSS")?);
+    let (set, took) = timed(platform, Work::Propose(request)).await?;
     report.figure("propose_s", took);
-    report.figure("readings_per_second", (options.readings() as f64 / took).round());
+    report.figure("readings_per_second", (readings / took).round());
     report.figure("server_mb before", before as f64 / 1e6);
     report.figure("server_mb peak", platform.memory("VmHWM")? as f64 / 1e6);
     report.note("machines", options.sensors / OF_MACHINE);
-    report.note(
-        "expected_pages",
-        provenance["expected"]["expected"]["pages"]["events"].clone(),
-    );
+    let provenance: Value = serde_json::from_str(&set.provenance_json)?;
+    let expected = &provenance["expected"]["expected"]["pages"]["events"];
+    report.note("expected_pages", expected.clone());
     let definition: Value = serde_json::from_str(&set.definition_json)?;
     let members = definition["members"].as_array().map_or(0, Vec::len);
     report.note("members", members);
+
+    let threshold_set_id = set.threshold_set_id;
+    let (tested, took) = timed(platform, Work::Test(TestRequest { threshold_set_id })).await?;
+    report.figure("test_s", took);
+    report.figure("server_mb peak of the test", platform.memory("VmHWM")? as f64 / 1e6);
+    let provenance: Value = serde_json::from_str(&tested.provenance_json)?;
+    report.note("tested_readings", provenance["trial"]["readings"].clone());
     Ok(())
+}
+
+/// What came of some work, and how many seconds it took; the server's peak is this work's.
+async fn timed(platform: &Platform, work: Work) -> Result<(ThresholdSet, f64)> {
+    platform.forget_peak()?;
+    let mut client = RecalibratorServiceClient::new(platform.operator()?).max_decoding_message_size(64 << 20);
+    let started = Instant::now();
+    let answers = client
+        .run_with_progress(RunWithProgressRequest { work: Some(work) })
+        .await?;
+    let set = last(answers.into_inner()).await?;
+    Ok((set, started.elapsed().as_secs_f64()))
 }
 
 /// Bytes free in a folder.
@@ -198,6 +211,7 @@ mod tests {
         let report = run(options).await.unwrap();
         assert_eq!(report.value("rows"), &Value::from(options.readings()));
         assert_eq!(report.value("expected_pages"), &Value::from(0));
+        assert_eq!(report.value("tested_readings"), &Value::from(options.readings()));
         let members = report.value("members").as_u64().unwrap();
         assert!(members >= 3, "growth, shift and narrowband at least: {members}");
     }

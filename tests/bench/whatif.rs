@@ -1,7 +1,7 @@
 //! A what-if over weeks of a fleet, most of them archived: other limits beside those in force, over every logged score.
 //!
 //! The readings are put into the store by `COPY`, as if they had been judged, and archived by the archiver. Limits by fleet
-//! replay are proposed from the last of the hot days and activated, and then a tighter set is tried over the whole period, by
+//! replay are proposed from the hot days and activated, and then a tighter set is tried over the whole period, by
 //! the process that serves.
 
 use std::time::{Duration, Instant};
@@ -33,8 +33,6 @@ use crate::report::Report;
 /// Time between readings, and what the class decides by.
 const INTERVAL: Duration = Duration::from_mins(1);
 const STEPS_OF_A_DAY: u64 = 1_440;
-/// Readings that limits are proposed from: no more can be tested (`recalibrator.logged_readings_limit`).
-const PROPOSED_FROM: u64 = 400_000;
 
 /// Settings.
 #[derive(Debug, Clone, Copy, Args)]
@@ -68,10 +66,9 @@ impl Options {
         }
     }
 
-    /// What limits are proposed from: hot, and few enough to be tested.
+    /// What limits are proposed from: the hot days.
     fn recent(self) -> Duration {
-        let most = (PROPOSED_FROM / self.machines as u64).max(1);
-        INTERVAL * most.min(self.hot_days * STEPS_OF_A_DAY) as u32
+        INTERVAL * (self.hot_days * STEPS_OF_A_DAY) as u32
     }
 
     fn readings(self) -> u64 {

@@ -13,8 +13,8 @@ use crate::{Policy, RetrainRule};
 pub struct Config {
     /// The persistence rules that new sets get.
     pub persistence: Persistence,
-    /// The most logged readings one set is computed from or tested over; a longer period is refused. They are held in
-    /// memory, about 150 bytes each. Fleet replay holds a day of some machines at most, and no limit to it is needed.
+    /// The most logged readings that limits at percentiles, of a tail or by labels are computed from; a longer period is
+    /// refused. They are held in memory, about 150 bytes each. Fleet replay, tests and what-ifs hold a day of some machines.
     pub logged_readings_limit: u32,
     /// How often sensors that have been seen enough are looked for and commissioned, in seconds.
     pub commission_interval_s: u64,

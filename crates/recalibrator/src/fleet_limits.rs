@@ -15,7 +15,7 @@ use tocsin_judge::{Expected, FleetReplay, PageBudget, Tally, ThresholdSet};
 use tocsin_store::bundle::Bundle;
 
 use crate::reached::Reached;
-use crate::scores::Healthy;
+use crate::scores::{Healthy, all_of};
 use crate::{Error, Service, Source};
 
 /// Limits by fleet replay, as they are asked for.
@@ -67,10 +67,8 @@ impl Service {
         let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
         let step = self.parts.store.class_by_id(bundle.class).await?.step;
         let replayed = Replayed {
-            bundle: bundle.id,
-            period,
             active_baselines_only: true,
-            historical: true,
+            ..all_of(bundle, period)
         };
         let reached = self.reached(scope, bundle, (replayed, step)).await?;
         if reached.readings == 0 {

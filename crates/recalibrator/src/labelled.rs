@@ -1,65 +1,23 @@
 //! Limits that labels choose: the scores of readings that people labelled as a failure, held against healthy ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tocsin_domain::{BundleId, ClassId, Detector, Principal, Scope, Scores, SensorId, Verdict};
+use tocsin_domain::{Detector, MachineId, Principal, Scope, Scores, SensorId, Timestamp};
 use tocsin_judge::{LabelledLines, ThresholdSet};
-use tocsin_store::Store;
 use tocsin_store::bundle::Bundle;
-use tocsin_store::reading::{LoggedScoresQuery, StoredReading};
+use tocsin_store::label::LabelledWindow;
+use tocsin_store::reading::LoggedScore;
 
 use crate::propose::Proposed;
 use crate::provenance::Proposal;
-use crate::{Config, Error, Provenance, Service, Source};
-
-/// Rows asked of the database at once.
-const PAGE_ROWS: u32 = 20_000;
+use crate::scores::{all_of, is_judged};
+use crate::{Error, Provenance, Service};
 
 /// Scores of readings in windows labelled as a failure.
 #[derive(Debug, Default)]
 pub(crate) struct Anomalous {
     pub(crate) scores: Vec<Scores>,
     pub(crate) sensors: BTreeSet<SensorId>,
-}
-
-impl Anomalous {
-    /// Those logged for a class under a bundle in the source's period.
-    async fn logged(
-        store: &Store,
-        scope: &Scope,
-        (class, bundle): (ClassId, BundleId),
-        source: Source,
-        config: &Config,
-    ) -> Result<Self, Error> {
-        let Source::Logged { from, to } = source else {
-            return Ok(Self::default());
-        };
-        let mut query = LoggedScoresQuery {
-            class,
-            bundle,
-            from,
-            to,
-            after: None,
-            limit: PAGE_ROWS,
-        };
-        let mut found = Self::default();
-        loop {
-            let page = store.scores_labelled(scope, &query).await?;
-            let judged = |reading: &&StoredReading| !matches!(reading.verdict, Verdict::Unjudged { .. });
-            for reading in page.readings.iter().filter(judged) {
-                found.scores.push(reading.scores);
-                found.sensors.insert(reading.key.sensor);
-            }
-            let limit = config.logged_readings_limit;
-            if found.scores.len() > limit as usize {
-                return Err(Error::TooManyScores { limit });
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(found),
-            }
-        }
-    }
 }
 
 /// What a set by labels rests on.
@@ -70,11 +28,51 @@ pub(crate) struct LabelledSet {
 }
 
 impl Service {
+    /// The scores of windows that people labelled as a failure, logged under a bundle in a period, hot and archived.
+    async fn anomalous(
+        &self,
+        scope: &Scope,
+        bundle: &Bundle,
+        period: (Timestamp, Timestamp),
+    ) -> Result<Anomalous, Error> {
+        let store = &self.parts.store;
+        let mut windows: BTreeMap<MachineId, Vec<LabelledWindow>> = BTreeMap::new();
+        for window in store.labels_between(scope, bundle.class, period).await? {
+            if window.label.is_failure() {
+                windows.entry(window.machine).or_default().push(window);
+            }
+        }
+        let machines: Vec<MachineId> = windows.keys().copied().collect();
+        let step = store.class_by_id(bundle.class).await?.step;
+        let limit = self.config.logged_readings_limit;
+        let mut found = Anomalous::default();
+        let take = |machine: MachineId, score: &LoggedScore| {
+            let at = score.key.captured_at;
+            let mut of_machine = windows.get(&machine).into_iter().flatten();
+            let is_within = |window: &LabelledWindow| window.from <= at && window.to.is_none_or(|to| at < to);
+            if is_judged(score) && of_machine.any(is_within) {
+                found.scores.push(score.scores);
+                found.sensors.insert(score.key.sensor);
+            }
+            if found.scores.len() > limit as usize {
+                return Err(Error::TooManyScores { limit });
+            }
+            Ok(())
+        };
+        let replayed = all_of(bundle, period);
+        self.read_scores(scope, &machines, (replayed, step), take).await?;
+        Ok(found)
+    }
+
     /// Percentiles of healthy scores, moved where labelled failures choose.
-    pub(crate) async fn labels(&self, by: &Principal, bundle: &Bundle, proposal: Proposal) -> Result<Proposed, Error> {
+    pub(crate) async fn labels(
+        &self,
+        by: &Principal,
+        bundle: &Bundle,
+        (proposal, period): (Proposal, (Timestamp, Timestamp)),
+    ) -> Result<Proposed, Error> {
         let healthy = self.healthy(&by.scope(), bundle, proposal.source).await?;
-        let whose = (bundle.class, bundle.id);
-        let anomalous = Anomalous::logged(&self.parts.store, &by.scope(), whose, proposal.source, &self.config).await?;
+        let anomalous = self.anomalous(&by.scope(), bundle, period).await?;
         let persistence = self.config.persistence;
         let (healthy, anomalous, found) = tokio::task::spawn_blocking(move || {
             let found = ThresholdSet::from_labels(&healthy.scores(), &anomalous.scores, persistence);

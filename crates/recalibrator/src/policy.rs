@@ -64,8 +64,10 @@ impl Service {
 
     async fn policy_rounds(&self, period: Duration) -> Result<(), Error> {
         let store = &self.parts.store;
-        let now = self.parts.clock.now();
-        for class in store.threshold_rounds_lease(now, period, LEASE).await? {
+        while let Some(class) = store
+            .threshold_round_lease(self.parts.clock.now(), period, LEASE)
+            .await?
+        {
             let (set, outcome) = match self.policy_round(class).await {
                 Ok((set, decision)) if decision.activated => (Some(set), "activated by policy".to_owned()),
                 Ok((set, decision)) => (Some(set), format!("waits: {}", decision.waits_for.join("; "))),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::{Principal, Slug, Timestamp};
@@ -12,6 +11,7 @@ use tocsin_store::threshold::{NewThresholdSet, ThresholdSetRecord};
 
 use crate::fleet_limits::{ExpectedPages, FleetLimits};
 use crate::provenance::{Lines, Proposal};
+use crate::scores::all_of;
 use crate::service::{class_name, set_entry};
 use crate::wire::{self, Method};
 use crate::{Error, Provenance, Service, Source};
@@ -45,7 +45,7 @@ impl Service {
             (Method::FleetReplay(limits), Source::Logged { from, to }) => {
                 self.fleet_replay(by, (&bundle, limits), (from, to), proposal).await?
             }
-            (Method::Labels, Source::Logged { .. }) => self.labels(by, &bundle, proposal).await?,
+            (Method::Labels, Source::Logged { from, to }) => self.labels(by, &bundle, (proposal, (from, to))).await?,
             (Method::Labels, Source::HeldOut) => {
                 let reason = "held_out scores have no labels: this method takes logged ones";
                 return Err(Malformed::new("source", reason).into());
@@ -104,12 +104,7 @@ impl Service {
         let Source::Logged { from, to } = source else {
             return Ok(None);
         };
-        let replayed = Replayed {
-            bundle: bundle.id,
-            period: (from, to),
-            active_baselines_only: false,
-            historical: true,
-        };
+        let replayed = all_of(bundle, (from, to));
         let sets = [Arc::new(set.clone())];
         let (expected, machines_left_out) = self.expected(&by.scope(), bundle, &replayed, (&sets, 1)).await?;
         Ok(expected.first().map(|expected| ExpectedPages {

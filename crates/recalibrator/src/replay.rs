@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_archive::{Replay, Replayed};
-use tocsin_domain::{MachineId, ReadingFlags, Scope, UnjudgedReason, Verdict};
-use tocsin_judge::replay::ScoredReading;
+use tocsin_domain::{MachineId, Scope, UnjudgedReason, Verdict};
 use tocsin_judge::{MachineReplay, ThresholdSet};
 use tocsin_store::reading::LoggedScore;
 use tokio::task::JoinSet;
 
+use crate::scores::scored;
 use crate::{Error, Service};
 
 /// Scores of a day that are held at once on a processor, about 100 bytes each, if every sensor reports once a step.
@@ -69,6 +69,25 @@ impl Service {
             done.extend(self.next_done(&mut at_work).await?);
         }
         Ok(done)
+    }
+
+    /// The same on this task alone, of what may have enough before the end.
+    pub(crate) async fn read_scores(
+        &self,
+        scope: &Scope,
+        machines: &[MachineId],
+        (replayed, step): (Replayed, Duration),
+        mut take: impl FnMut(MachineId, &LoggedScore) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let archive = self.parts.archive();
+        let sensors = self.parts.store.sensors_of_machines(scope, machines).await?.len();
+        for some in machines.chunks(at_once(machines.len(), sensors, step, 1)) {
+            let mut scores = archive.replay(scope, some, replayed).await?;
+            while let Some(day) = scores.next_day().await? {
+                day.iter().try_for_each(|(machine, score)| take(*machine, score))?;
+            }
+        }
+        Ok(())
     }
 
     async fn next_done<T: 'static>(
@@ -130,13 +149,7 @@ pub(crate) fn take(replays: &mut [MachineReplay], machine: MachineId, score: &Lo
         }
         return;
     }
-    let scored = ScoredReading {
-        machine,
-        key: score.key,
-        scores: score.scores,
-        state: score.state,
-        degraded: score.flags.contains(ReadingFlags::DEGRADED),
-    };
+    let scored = scored(machine, score);
     for replay in replays {
         replay.take(&scored);
     }

@@ -1,19 +1,23 @@
 //! The healthy scores that limits are computed from and tested over.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use tocsin_domain::{
-    BundleId, ClassId, MachineId, OperatingState, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Verdict,
-};
+use tocsin_archive::Replayed;
+use tocsin_domain::{MachineId, OperatingState, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Timestamp, Verdict};
 use tocsin_judge::replay::ScoredReading;
 use tocsin_models::HeldOut;
-use tocsin_store::Store;
-use tocsin_store::reading::LoggedScoresQuery;
+use tocsin_store::bundle::Bundle;
+use tocsin_store::reading::LoggedScore;
 
-use crate::{Config, Error, Source};
+use crate::{Error, Service};
 
-/// Rows asked of the database at once.
-const PAGE_ROWS: u32 = 20_000;
+/// What a machine said for so long before it was repaired says nothing about health; the view `healthy_reading` knows it too.
+const BEFORE_REPAIR: Duration = Duration::from_hours(24);
+
+/// Why there is nothing to learn limits from, or to test them over.
+pub(crate) const NONE_LOGGED: &str =
+    "none were logged in that period under that bundle, on machines without an incident or a labelled failure";
 
 /// Scores of readings that nothing says are unhealthy, in order of capture.
 #[derive(Debug)]
@@ -50,63 +54,6 @@ impl Healthy {
         Self::new(readings.collect())
     }
 
-    /// The scores logged for a class under a bundle. Readings that were not judged then say nothing about health.
-    pub(crate) async fn logged(
-        store: &Store,
-        scope: &Scope,
-        (class, bundle): (ClassId, BundleId),
-        source: Source,
-        config: &Config,
-    ) -> Result<Self, Error> {
-        let Source::Logged { from, to } = source else {
-            return Ok(Self { readings: Vec::new() });
-        };
-        let limit = config.logged_readings_limit;
-        let mut query = LoggedScoresQuery {
-            class,
-            bundle,
-            from,
-            to,
-            after: None,
-            limit: PAGE_ROWS,
-        };
-        let mut readings: Vec<ScoredReading> = Vec::new();
-        let mut machine_of: HashMap<SensorId, MachineId> = HashMap::new();
-        loop {
-            let page = store.scores_logged(scope, &query).await?;
-            let new: BTreeSet<SensorId> = page
-                .readings
-                .iter()
-                .map(|r| r.key.sensor)
-                .filter(|sensor| !machine_of.contains_key(sensor))
-                .collect();
-            let listings = store.sensors_by_id(scope, &new.into_iter().collect::<Vec<_>>()).await?;
-            machine_of.extend(
-                listings
-                    .into_iter()
-                    .map(|(sensor, listing)| (sensor, listing.sensor.machine)),
-            );
-            readings.extend(page.readings.iter().filter_map(|reading| {
-                let judged = !matches!(reading.verdict, Verdict::Unjudged { .. });
-                judged.then_some(())?;
-                Some(ScoredReading {
-                    machine: *machine_of.get(&reading.key.sensor)?,
-                    key: reading.key,
-                    scores: reading.scores,
-                    state: reading.state,
-                    degraded: reading.flags.contains(ReadingFlags::DEGRADED),
-                })
-            }));
-            if readings.len() > limit as usize {
-                return Err(Error::TooManyScores { limit });
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(Self::new(readings)),
-            }
-        }
-    }
-
     pub(crate) fn scores(&self) -> Vec<Scores> {
         self.readings.iter().map(|reading| reading.scores).collect()
     }
@@ -125,6 +72,67 @@ impl Healthy {
             .map(|reading| reading.key.sensor)
             .collect::<BTreeSet<_>>()
             .len()
+    }
+}
+
+impl Service {
+    /// The scores logged for a class under a bundle in a period, hot and archived, by machines that nothing says were
+    /// unhealthy. Readings that were not judged then, or without the network, say nothing about health; nor do those in a
+    /// condition that was not seen before, whose scores are extrapolated, and those of the stretch before a repair.
+    pub(crate) async fn logged(
+        &self,
+        scope: &Scope,
+        bundle: &Bundle,
+        period: (Timestamp, Timestamp),
+    ) -> Result<Healthy, Error> {
+        let store = &self.parts.store;
+        let machines = store.machines_healthy(scope, bundle.class, period).await?;
+        let repaired = store.machines_repaired(&machines).await?;
+        let step = store.class_by_id(bundle.class).await?.step;
+        let limit = self.config.logged_readings_limit;
+        let mut readings = Vec::new();
+        let take = |machine: MachineId, score: &LoggedScore| {
+            let before_repair = repaired.get(&machine).is_some_and(|begun| {
+                let at = score.key.captured_at;
+                begun.iter().any(|begun| (*begun - BEFORE_REPAIR..*begun).contains(&at))
+            });
+            if is_judged(score) && score.state == OperatingState::Known && !before_repair {
+                readings.push(scored(machine, score));
+            }
+            if readings.len() > limit as usize {
+                return Err(Error::TooManyScores { limit });
+            }
+            Ok(())
+        };
+        let replayed = all_of(bundle, period);
+        self.read_scores(scope, &machines, (replayed, step), take).await?;
+        Ok(Healthy::new(readings))
+    }
+}
+
+/// All that a bundle scored in a period.
+pub(crate) fn all_of(bundle: &Bundle, period: (Timestamp, Timestamp)) -> Replayed {
+    Replayed {
+        bundle: bundle.id,
+        period,
+        active_baselines_only: false,
+        historical: true,
+    }
+}
+
+/// Whether a reading was judged, with the network.
+pub(crate) fn is_judged(score: &LoggedScore) -> bool {
+    !matches!(score.verdict, Verdict::Unjudged { .. }) && !score.flags.contains(ReadingFlags::DEGRADED)
+}
+
+/// A logged score as limits judge it.
+pub(crate) fn scored(machine: MachineId, score: &LoggedScore) -> ScoredReading {
+    ScoredReading {
+        machine,
+        key: score.key,
+        scores: score.scores,
+        state: score.state,
+        degraded: score.flags.contains(ReadingFlags::DEGRADED),
     }
 }
 

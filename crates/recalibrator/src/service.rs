@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::commission::Commissioner;
 use crate::follow::Follower;
 use crate::progress::{Answers, Progress};
-use crate::scores::Healthy;
+use crate::scores::{Healthy, NONE_LOGGED};
 use crate::steps::APPROVE;
 use crate::training::watch::Watch;
 use crate::{Config, Error, Source};
@@ -165,14 +165,7 @@ impl Service {
                 let loaded = self.parts.bundles.get(&bundle.digest).await?;
                 (Healthy::held_out(loaded.held_out()), "the bundle brings none along")
             }
-            Source::Logged { .. } => {
-                let whose = (bundle.class, bundle.id);
-                let logged = Healthy::logged(&self.parts.store, scope, whose, source, &self.config).await?;
-                (
-                    logged,
-                    "none were logged in that period under that bundle, on machines without an incident or a labelled failure",
-                )
-            }
+            Source::Logged { from, to } => (self.logged(scope, bundle, (from, to)).await?, NONE_LOGGED),
         };
         if healthy.readings.is_empty() {
             return Err(Error::NoScores(none));

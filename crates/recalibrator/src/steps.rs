@@ -1,6 +1,9 @@
 //! A threshold set on its way: tested, approved, activated, and taken back.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tocsin_archive::Replayed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{PersonRole, Principal, Scope, ThresholdSetId};
@@ -8,9 +11,10 @@ use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::Binding;
 use tocsin_store::threshold::{Agreed, Standing, ThresholdSetRecord};
 
+use crate::scores::all_of;
 use crate::service::{class_name, in_force_entry, set_entry};
 use crate::stored_set::{definition, expect_state, provenance};
-use crate::{Approval, Error, Provenance, Service, Trial, wire};
+use crate::{Approval, Error, MethodKind, Provenance, Service, Source, Trial, wire};
 
 /// What it is that a person does who agrees.
 pub(crate) const APPROVE: &str = "approve alarm limits";
@@ -40,12 +44,24 @@ impl Service {
 
     /// The provenance of a set with a trial over the scores it may see.
     pub(crate) async fn tried(&self, by: &Principal, record: &ThresholdSetRecord) -> Result<Provenance, Error> {
-        let (set, mut provenance) = (definition(record)?, provenance(record)?);
+        let (set, mut provenance) = (Arc::new(definition(record)?), provenance(record)?);
         let bundle = self.parts.store.bundle_by_id(record.bundle).await?;
-        let step = self.parts.store.class_by_id(record.class).await?.step;
-        let healthy = self.healthy(&by.scope(), &bundle, provenance.source).await?;
         let who_when = (by.actor(), self.parts.clock.now());
-        let trial = tokio::task::spawn_blocking(move || Trial::run(&set, step, &healthy.readings, who_when)).await?;
+        let trial = match provenance.source {
+            Source::Logged { from, to } => {
+                // What an earlier epoch reached said nothing to these limits, and says nothing of them.
+                let replayed = Replayed {
+                    active_baselines_only: provenance.found_by() == MethodKind::FleetReplay,
+                    ..all_of(&bundle, (from, to))
+                };
+                self.trial_over(&by.scope(), (&bundle, set), replayed, who_when).await?
+            }
+            Source::HeldOut => {
+                let step = self.parts.store.class_by_id(record.class).await?.step;
+                let healthy = self.healthy(&by.scope(), &bundle, provenance.source).await?;
+                tokio::task::spawn_blocking(move || Trial::run(&set, step, &healthy.readings, who_when)).await?
+            }
+        };
         provenance.trial = Some(trial);
         Ok(provenance)
     }

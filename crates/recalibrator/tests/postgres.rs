@@ -6,6 +6,8 @@ mod archived;
 mod budget;
 #[path = "postgres/explain.rs"]
 mod explain;
+#[path = "postgres/healthy.rs"]
+mod healthy;
 #[path = "postgres/labels.rs"]
 mod labels;
 #[path = "postgres/policy.rs"]

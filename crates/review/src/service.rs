@@ -81,14 +81,17 @@ pub fn build(config: Config, parts: Parts) -> Result<(ReviewServiceServer<Servic
     Ok((ReviewServiceServer::new(service), review))
 }
 
+/// Looks after a batch has begun, an interval apart: one that waits longer for its commit is seen with the next.
+const LOOKS: u32 = 5;
+
 /// What was there when readings were last looked for.
 #[derive(Debug, Default)]
 struct Seen {
     /// Batches begun.
     begun: i64,
-    /// Whether a batch had begun since the look before.
-    new: bool,
-    /// The newest batch of each site.
+    /// Looks to come, although nothing begins meanwhile.
+    again: u32,
+    /// What tells of each site's newest readings.
     newest: BTreeMap<SiteId, i64>,
 }
 
@@ -113,11 +116,14 @@ impl Review {
     }
 
     /// Tells of the sites where there is something new. Their newest readings are looked for only when a batch has begun
-    /// since the last look or the one before: it counts as begun before it is committed.
+    /// since the last look or a few before: it counts as begun before it is committed.
     async fn look(&self, seen: &mut Seen) -> tocsin_store::Result<()> {
         let begun = self.store.readings_change().await?;
-        let new = begun != std::mem::replace(&mut seen.begun, begun);
-        if new | std::mem::replace(&mut seen.new, new) {
+        if begun != std::mem::replace(&mut seen.begun, begun) {
+            seen.again = LOOKS;
+        }
+        if seen.again > 0 {
+            seen.again -= 1;
             let newest = self.store.readings_newest().await?;
             let told = newest
                 .iter()

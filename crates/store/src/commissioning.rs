@@ -3,7 +3,7 @@
 //! **Invariant:** a sensor is in exactly one epoch from its first moment. It is commissioned while, and only while, it
 //! has an active baseline; a new epoch takes that away and gives none back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -162,6 +162,26 @@ impl TryFrom<StateRow> for Commissioning {
 }
 
 impl Store {
+    /// When the present epochs of some machines' sensors began, but for first ones: a repair, a new bearing, other firmware.
+    pub async fn machines_repaired(&self, machines: &[MachineId]) -> Result<BTreeMap<MachineId, Vec<Timestamp>>> {
+        let machines: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
+        let rows = sqlx::query!(
+            r#"select distinct s.machine_id, k.since as "since: Time" from commissioning k join sensor s using (sensor_id)
+               where s.machine_id = any($1) and k.epoch > 1"#,
+            &machines,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut begun: BTreeMap<MachineId, Vec<Timestamp>> = BTreeMap::new();
+        for row in rows {
+            begun
+                .entry(MachineId(row.machine_id))
+                .or_default()
+                .push(row.since.into());
+        }
+        Ok(begun)
+    }
+
     /// Where the sensors in `scope` stand. The readings of those that still learn are counted up to what they need.
     pub async fn commissioning_by_sensor(
         &self,

@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::partition::Day;
 use crate::{Error, Result, Transaction};
+
+/// A statement that takes longer is told in the log: reading a day of many machines back takes seconds, and is no trouble.
+const SLOW: Duration = Duration::from_secs(15);
 
 /// The schema, in order. Run by `tocsin migrate` and by whoever starts alone.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
@@ -69,6 +72,7 @@ impl Store {
             .url
             .parse()
             .map_err(|error: sqlx::Error| Error::Database(error.into()))?;
+        let options = options.log_slow_statements(log::LevelFilter::Warn, SLOW);
         let address = address(&options);
         let deadline = Instant::now() + Duration::from_millis(config.connect_deadline_ms);
         let mut pause = Duration::from_millis(100);

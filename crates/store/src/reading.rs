@@ -28,7 +28,7 @@ pub use overall::OverallPoint;
 pub use peers::PeerSensor;
 pub use replay::{LoggedScore, PresentBaselines, ReplayQuery};
 pub use rescore::{DegradedReading, Rescored};
-pub use series::{LoggedScores, LoggedScoresQuery, readings_newest_since, readings_windows};
+pub use series::{readings_newest_since, readings_windows};
 pub use spectra::SpectrumColumn;
 
 /// The earlier spectra a smoothing or temporal detector used.

@@ -93,6 +93,8 @@ async fn orders_reach_the_recalibrator_and_refusals_the_person() {
         ("/limits/99", StatusCode::NOT_FOUND),
         ("/limits/5?days=7&baselines=newest", StatusCode::BAD_REQUEST),
         ("/limits/5?days=0", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/limits/5?days=7&persons=", StatusCode::OK),
+        ("/limits/5?days=7&persons=none", StatusCode::UNPROCESSABLE_ENTITY),
         ("/limits/5?days=7&from=2026-03-01", StatusCode::UNPROCESSABLE_ENTITY),
         (
             "/limits/5?days=7&from=2026-03-02&to=2026-03-01",

@@ -1,49 +1,13 @@
-//! Reading back what was decided: a machine's window for the fold, its series for people, logged scores for limits.
+//! Reading back what was decided: a machine's window for the fold, its series for people.
 
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
-use tocsin_domain::{BundleId, ClassId, MachineId, ReadingKey, Scope, SiteId, Timestamp};
+use tocsin_domain::{MachineId, Scope, SiteId, Timestamp};
 
 use super::{StoredReading, StoredRow};
 use crate::row::{Time, time};
 use crate::{Result, Store};
-
-/// Which logged scores are asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct LoggedScoresQuery {
-    /// Machines of this class.
-    pub class: ClassId,
-    /// Scores of this bundle.
-    pub bundle: BundleId,
-    /// Captured at or after this.
-    pub from: Timestamp,
-    /// Captured before this.
-    pub to: Timestamp,
-    /// Continue after this key, for the next page.
-    pub after: Option<ReadingKey>,
-    /// At most this many.
-    pub limit: u32,
-}
-
-/// A page of logged scores.
-#[derive(Debug, Clone, Default)]
-pub struct LoggedScores {
-    /// In the order of their keys.
-    pub readings: Vec<StoredReading>,
-    /// The key to continue after; none when this was the last page.
-    pub next: Option<ReadingKey>,
-}
-
-impl LoggedScores {
-    /// A page of at most `limit` rows: one that is full may have another after it.
-    pub(super) fn page(rows: Vec<StoredRow>, limit: u32) -> Result<Self> {
-        let readings = readings(rows)?;
-        let full = readings.len() == limit as usize;
-        let next = readings.last().filter(|_| full).map(|last| last.key);
-        Ok(Self { readings, next })
-    }
-}
 
 fn readings(rows: Vec<StoredRow>) -> Result<Vec<StoredReading>> {
     rows.into_iter().map(StoredReading::try_from).collect()
@@ -159,36 +123,6 @@ impl Store {
         Ok(newest.map(Timestamp::from))
     }
 
-    /// Logged scores of readings that people labelled as a failure: one bundle's, judged with the network. In pages, by key.
-    pub async fn scores_labelled(&self, scope: &Scope, query: &LoggedScoresQuery) -> Result<LoggedScores> {
-        let after = query.after;
-        let rows = sqlx::query_as!(
-            StoredRow,
-            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
-             from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
-             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
-               and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
-               and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))
-               and exists (select 1 from machine_label_in_force l where l.machine_id = m.machine_id
-                           and l.label in ('true_failure', 'missed_failure')
-                           and r.captured_at >= l.from_at and r.captured_at < l.to_at)
-             order by r.sensor_id, r.captured_at limit $8",
-            query.class.0,
-            scope.to_filter() as _,
-            query.bundle.0,
-            time(query.from),
-            time(query.to),
-            after.map(|key| key.sensor.0),
-            after.map(|key| time(key.captured_at)),
-            i64::from(query.limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        LoggedScores::page(rows, query.limit)
-    }
-
     /// A number that counts up with every batch of readings that begins to be stored: cheap enough to ask each second.
     pub async fn readings_change(&self) -> Result<i64> {
         let change = sqlx::query_scalar!("select last_value from reading_commit_seq")
@@ -197,46 +131,17 @@ impl Store {
         Ok(change)
     }
 
-    /// The batch of each site's newest readings: by capture time of each sensor, so that what comes late is not among it.
+    /// A number per site that is another once a sensor has a newer reading: the sum of its sensors' newest batches, since
+    /// of two batches the later may be there first. What comes late, behind a newer reading, does not count.
     pub async fn readings_newest(&self) -> Result<BTreeMap<SiteId, i64>> {
         let rows = sqlx::query!(
-            r#"select m.site_id, max(newest.commit_seq) as "batch!" from machine m join sensor s using (machine_id)
+            r#"select m.site_id, sum(newest.commit_seq)::int8 as "batches!" from machine m join sensor s using (machine_id)
                cross join lateral (select r.commit_seq from reading r where r.sensor_id = s.sensor_id
                                    order by r.captured_at desc limit 1) newest
                group by m.site_id"#,
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| (SiteId(row.site_id), row.batch)).collect())
-    }
-
-    /// Logged scores to learn limits from: one bundle's, judged with the network, without those of machines that were not
-    /// healthy at any time in the period: an incident open that is no false alarm, or labelled a failure. In pages, by key.
-    pub async fn scores_logged(&self, scope: &Scope, query: &LoggedScoresQuery) -> Result<LoggedScores> {
-        let after = query.after;
-        let rows = sqlx::query_as!(
-            StoredRow,
-            "select r.sensor_id, r.captured_at, r.received_at, r.commit_seq, r.threshold_set_id, r.bundle_id,
-                    r.baseline_id, r.residual, r.overall_level, r.isolation, r.growth, r.shift, r.narrowband, r.pca,
-                    r.mahalanobis, r.severity, r.flags, r.verdict, r.condition_cell, r.detector_mask
-             from machine m join sensor s using (machine_id) join reading r on r.sensor_id = s.sensor_id
-             where m.class_id = $1 and ($2::int4[] is null or m.site_id = any($2)) and r.bundle_id = $3
-               and r.captured_at >= $4 and r.captured_at < $5 and r.flags & 2 = 0
-               and ($6::int4 is null or (r.sensor_id, r.captured_at) > ($6, $7::timestamptz))
-               and not exists (select 1 from machine_unhealthy u where u.machine_id = m.machine_id and u.from_at < $5
-                               and u.to_at >= $4)
-             order by r.sensor_id, r.captured_at limit $8",
-            query.class.0,
-            scope.to_filter() as _,
-            query.bundle.0,
-            time(query.from),
-            time(query.to),
-            after.map(|key| key.sensor.0),
-            after.map(|key| time(key.captured_at)),
-            i64::from(query.limit),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        LoggedScores::page(rows, query.limit)
+        Ok(rows.into_iter().map(|row| (SiteId(row.site_id), row.batches)).collect())
     }
 }

@@ -8,14 +8,15 @@ use crate::row::time;
 use crate::{Result, Store};
 
 impl Store {
-    /// Takes classes that have limits in force and whose last round is at least a period ago, until `now + lease`. A
-    /// class's first round is a period after limits came into force.
-    pub async fn threshold_rounds_lease(
+    /// Takes the class whose last round is the longest ago, at least a period, of those that have limits in force, until
+    /// `now + lease`: one at a time, so that nobody holds what they come to only later. A class's first round is a period
+    /// after limits came into force.
+    pub async fn threshold_round_lease(
         &self,
         now: Timestamp,
         period: Duration,
         lease: Duration,
-    ) -> Result<Vec<ClassId>> {
+    ) -> Result<Option<ClassId>> {
         sqlx::query!(
             "insert into threshold_round (class_id, proposed_at, outcome)
              select b.class_id, min(b.changed_at), '' from class_binding b
@@ -24,21 +25,21 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
-        let rows = sqlx::query!(
+        let class = sqlx::query_scalar!(
             "with due as (
                  select r.class_id from threshold_round r
                  where r.proposed_at <= $2 and (r.leased_until is null or r.leased_until <= $1)
                    and exists (select 1 from threshold_set t where t.class_id = r.class_id and t.state = 'active')
-                 order by r.proposed_at for update skip locked)
+                 order by r.proposed_at limit 1 for update skip locked)
              update threshold_round r set leased_until = $3 from due where r.class_id = due.class_id
              returning r.class_id",
             time(now),
             time(now - period),
             time(now + lease),
         )
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| ClassId(row.class_id)).collect())
+        Ok(class.map(ClassId))
     }
 
     /// Records a round of a class, with the set it proposed, if it did, and what came of it in words; ends the lease.

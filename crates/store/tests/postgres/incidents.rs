@@ -16,7 +16,7 @@ use tocsin_store::machine::{
 use tocsin_store::outbox::{
     AfterAttempt, AttemptOutcome, DeliveryState, FinishedAttempt, NewPage, deliveries_insert, page_insert,
 };
-use tocsin_store::reading::{LoggedScoresQuery, readings_insert};
+use tocsin_store::reading::readings_insert;
 use tocsin_store::{Error, Store, Transaction};
 
 use crate::stage::{Fleet, at, fleet, reading, with_store};
@@ -349,17 +349,13 @@ async fn an_incident_of_another_site_is_hidden_from_every_call() {
             let locked = incident_lock(&mut transaction, &scope, incident).await;
             assert_eq!(usize::from(locked.is_ok()), seen);
         }
-        let query = LoggedScoresQuery {
-            class: fleet.class.id,
-            bundle: BundleId(3),
-            from: at(0),
-            to: at(100),
-            after: None,
-            limit: 9,
-        };
-        let logged = store.scores_logged(&Scope::All, &query).await.unwrap();
+        let period = (at(0), at(100));
+        let healthy = store
+            .machines_healthy(&Scope::All, fleet.class.id, period)
+            .await
+            .unwrap();
         assert!(
-            logged.readings.is_empty(),
+            !healthy.contains(&fleet.one.machine),
             "a machine with an incident teaches no limits"
         );
     })

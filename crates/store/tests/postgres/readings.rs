@@ -3,8 +3,8 @@ use std::time::Duration;
 use tocsin_domain::{BaselineId, Condition, Detector, ReadingFlags, ReadingKey, Scope, Scores, Timestamp};
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{
-    FullReadingsQuery, InsertOutcome, LoggedScoresQuery, NewReading, Rescored, StoredReading, readings_copy,
-    readings_insert, readings_windows,
+    FullReadingsQuery, InsertOutcome, NewReading, Rescored, StoredReading, readings_copy, readings_insert,
+    readings_windows,
 };
 use tocsin_store::{Error, Store, reading};
 
@@ -173,14 +173,6 @@ async fn a_reader_of_another_site_sees_no_reading() {
         };
         store_all(&store, &[reading(one.id, at(1), 1), degraded]).await;
         let period = (at(0), at(100));
-        let query = LoggedScoresQuery {
-            class: one.class,
-            bundle: tocsin_domain::BundleId(3),
-            from: period.0,
-            to: period.1,
-            after: None,
-            limit: 10,
-        };
         for (scope, seen) in [(fleet.north_only(), 1), (fleet.south_only(), 0)] {
             assert_eq!(
                 store
@@ -202,7 +194,6 @@ async fn a_reader_of_another_site_sees_no_reading() {
                 store.spectra_range(&scope, one.id, period, 100).await.unwrap().len(),
                 2 * seen
             );
-            assert_eq!(store.scores_logged(&scope, &query).await.unwrap().readings.len(), seen);
             assert_eq!(store.readings_degraded(&scope, None, 10).await.unwrap().len(), seen);
         }
     })
@@ -357,39 +348,6 @@ async fn a_copy_with_a_key_that_is_there_stores_nothing_and_says_so() {
             .await
             .unwrap();
         assert_eq!(rows, 1);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn logged_scores_come_in_pages_without_degraded_rows() {
-    with_store("logged", async |store| {
-        let Fleet { one, two, .. } = fleet(&store).await;
-        let mut readings: Vec<_> = (0..5)
-            .flat_map(|s| [reading(one.id, at(s), 1), reading(two.id, at(s), 1)])
-            .collect();
-        readings[0].flags = ReadingFlags::DEGRADED;
-        store_all(&store, &readings).await;
-        let mut query = LoggedScoresQuery {
-            class: one.class,
-            bundle: tocsin_domain::BundleId(3),
-            from: at(0),
-            to: at(100),
-            after: None,
-            limit: 4,
-        };
-        let mut keys = Vec::new();
-        loop {
-            let page = store.scores_logged(&Scope::All, &query).await.unwrap();
-            keys.extend(page.readings.iter().map(|row| row.key));
-            query.after = page.next;
-            if query.after.is_none() {
-                break;
-            }
-        }
-        let mut expected: Vec<_> = readings[1..].iter().map(|reading| reading.key).collect();
-        expected.sort();
-        assert_eq!(keys, expected);
     })
     .await;
 }

@@ -37,8 +37,9 @@ pub(crate) struct Asked {
     /// Up to the end of this day, UTC.
     #[serde(default)]
     to: String,
-    /// Who share the class's pages.
-    persons: Option<u32>,
+    /// Who share the class's pages; one when empty.
+    #[serde(default)]
+    persons: String,
     /// Whose scores.
     #[serde(default)]
     scores: Scores,
@@ -105,6 +106,14 @@ impl Asked {
         Ok(Some((from, to + DAY)))
     }
 
+    fn persons(&self) -> Result<u32, Failure> {
+        let asked = match self.persons.trim() {
+            "" => Some(1),
+            number => number.parse().ok().filter(|persons| *persons > 0),
+        };
+        asked.ok_or_else(|| Failure::Refused(format!("persons: {} is no number of people", self.persons)))
+    }
+
     /// Asks for it, if it is asked for. That nothing can be replayed is an answer too, which the page tells beside its form.
     pub(super) async fn answer(
         &self,
@@ -114,7 +123,8 @@ impl Asked {
         let Some(period) = self.period(now)? else {
             return Ok(None);
         };
-        match self.replayed(session, set, period).await {
+        let persons = self.persons()?;
+        match self.replayed(session, set, (period, persons)).await {
             Ok(answer) => Ok(Some(Ok(answer))),
             Err(Failure::Refused(reason)) => Ok(Some(Err(reason))),
             Err(failure) => Err(failure),
@@ -125,7 +135,7 @@ impl Asked {
         &self,
         session: &Session,
         set: &ThresholdSet,
-        (from, to): (Timestamp, Timestamp),
+        ((from, to), persons): ((Timestamp, Timestamp), u32),
     ) -> Result<WhatIfResponse, Failure> {
         let work = Work::WhatIf(WhatIfRequest {
             limits: Some(Limits::ThresholdSetId(set.threshold_set_id)),
@@ -133,7 +143,7 @@ impl Asked {
                 from: Some(time::to_wire(from)),
                 to: Some(time::to_wire(to)),
             }),
-            persons: self.persons.unwrap_or(1).max(1),
+            persons,
             bundle: match self.scores {
                 Scores::Logged => String::new(),
                 Scores::Anew => set.bundle_id.to_string(),
@@ -168,7 +178,7 @@ pub(super) fn form(threshold_set_id: i32, asked: &Asked) -> Markup {
             label for="to" { "to this day, it too" }
             input #to type="date" name="to" value=(asked.to);
             label for="persons" { "People who share the class's pages" }
-            input #persons type="number" name="persons" min="1" max="1000" value=(asked.persons.unwrap_or(1));
+            input #persons type="number" name="persons" min="1" max="1000" value=(if asked.persons.is_empty() { "1" } else { &asked.persons });
             label for="scores" { "Scores" }
             select #scores name="scores" {
                 option value="logged" selected[asked.scores == Scores::Logged] { "as logged by this set's model" }
