@@ -1,5 +1,6 @@
 //! `tocsin train`: fits a class's models on a corpus, writes the bundle, and registers it if asked to.
 
+mod options;
 mod outcome;
 mod streamed;
 mod sweep;
@@ -120,7 +121,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The split to learn from
-    #[arg(long, default_value = "train", conflicts_with = "split_by")]
+    #[arg(long, default_value = "train", conflicts_with = "split_by", value_parser = options::learned)]
     split: String,
     /// Folder to keep checkpoints of the network in, from which --resume goes on
     #[arg(long, value_name = "DIR", conflicts_with = "sweep_latent")]
