@@ -5,6 +5,7 @@ mod contamination;
 mod lives;
 mod networks;
 mod run_to_failure;
+mod taught;
 mod training;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tocsin_models::{Bundle, BundleArchive};
 
 use self::contamination::Told;
 use self::networks::Recipes;
+use self::taught::Tested;
 use self::training::Trial;
 use super::choice::Choice;
 use super::corpora::Corpora;
@@ -73,7 +75,7 @@ impl Evaluate {
             bail!("--seeds: at least one seed is needed");
         }
         let rows = self.corpora.read(None)?;
-        let (rows, _) = self.choice.apply(&self.corpora, rows, "train")?;
+        let (rows, selection) = self.choice.apply(&self.corpora, rows, "train")?;
         let spec = self.corpora.spec(&rows)?;
         let recipes = networks::chosen(&self.variants);
         let trial = Trial {
@@ -87,11 +89,15 @@ impl Evaluate {
             (Some(folder), _) => {
                 let archive =
                     BundleArchive::from_dir(folder).with_context(|| format!("--bundle {}", folder.display()))?;
+                let bundle = Bundle::from_archive(archive)?;
+                let tested = Tested {
+                    corpora: &self.corpora.digests()?,
+                    selection: &selection,
+                    rows: &rows,
+                };
+                tested.check(&bundle.manifest().lineage)?;
                 let parts = Parts::from_rows(&spec, &rows)?;
-                (
-                    summarise(1, &[measure(&Bundle::from_archive(archive)?, &parts)?]),
-                    Vec::new(),
-                )
+                (summarise(1, &[measure(&bundle, &parts)?]), Vec::new())
             }
             (None, Some(share)) => trial.contaminated(share)?,
             (None, None) if self.leave_one_machine_out => (trial.leave_one_out()?, Vec::new()),

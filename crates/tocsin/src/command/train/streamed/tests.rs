@@ -168,7 +168,9 @@ fn what_is_refused_names_its_flag() {
 #[test]
 fn splits_that_set_limits_or_test_are_no_splits_to_learn_from() {
     let parsed = |split: &str| {
-        let words = ["train", "--class", "pump", "--out", "b", "--corpus", "c", "--split", split];
+        let words = [
+            "train", "--class", "pump", "--out", "b", "--corpus", "c", "--split", split,
+        ];
         Line::try_parse_from(words).map(|line| line.train.split)
     };
     for (split, purpose) in [
