@@ -13,6 +13,8 @@ mod latent_map;
 mod lineage;
 mod part;
 
+use std::borrow::Cow;
+
 use maud::html;
 use tocsin_models::{Bundle, Manifest};
 
@@ -29,7 +31,7 @@ struct Material<'a> {
     bundle: &'a Bundle,
     history: &'a [Progress],
     suspects: &'a [Suspect],
-    /// Rows trained on; of many, so many as [`part`] looks at.
+    /// Rows trained on, without those that trimming left out; of many, so many as [`part`] looks at.
     train: Part,
     /// Healthy rows that nothing was fitted on; there may be none.
     calibration: Part,
@@ -53,11 +55,15 @@ impl Material<'_> {
 /// Puts the report of its training into a bundle.
 pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Trained, TrainError> {
     let bundle = Bundle::from_archive(trained.archive.clone())?;
+    let taught = match trained.left_out.as_slice() {
+        [] => Cow::Borrowed(request.train),
+        left_out => Cow::Owned(request.train.without(left_out)),
+    };
     let material = Material {
         request,
         history: &trained.history,
         suspects: &trained.suspects,
-        train: Part::look(&bundle, request.train)?,
+        train: Part::look(&bundle, &taught)?,
         calibration: Part::look(&bundle, request.calibration)?,
         bundle: &bundle,
     };

@@ -74,6 +74,8 @@ pub struct Trained {
     /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
     /// Of rows on disk those of the sample alone were looked at.
     pub suspects: Vec<Suspect>,
+    /// Places of the request's training rows that trimming left out, in order: nothing of the bundle was fitted on these.
+    pub left_out: Vec<usize>,
     /// What was told of every epoch, in order.
     pub history: Vec<Progress>,
 }
@@ -163,11 +165,11 @@ pub fn train_resumably(
         progress(told)
     };
     let trims = request.options.is_some_and(|options| options.trim > 0.0);
-    let archive = if trims && request.variant != Variant::Foreign {
+    let (archive, left_out) = if trims && request.variant != Variant::Foreign {
         fit_trimmed(request, latent, checkpoints, &mut progress)?
     } else {
         let first = checkpoints.map(|checkpoints| (checkpoints, 0));
-        fit_bundle(request, latent, first, &mut progress)?
+        (fit_bundle(request, latent, first, &mut progress)?, Vec::new())
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -177,6 +179,7 @@ pub fn train_resumably(
     Ok(Trained {
         archive,
         suspects: suspects::find(request.train, &errors),
+        left_out,
         history,
     })
 }
