@@ -20,7 +20,7 @@ use tocsin_models::{Bundle, Manifest};
 
 use crate::chart;
 use crate::fit::Progress;
-use crate::suspects::Suspect;
+use crate::suspects::Suspects;
 use crate::train::{TrainError, TrainRequest, Trained};
 use crate::training_set::TrainingSet;
 use part::Part;
@@ -30,7 +30,9 @@ struct Material<'a> {
     request: &'a TrainRequest<'a>,
     bundle: &'a Bundle,
     history: &'a [Progress],
-    suspects: &'a [Suspect],
+    suspects: &'a Suspects,
+    /// How many rows trimming left out.
+    left_out: usize,
     /// Rows trained on, without those that trimming left out; of many, so many as [`part`] looks at.
     train: Part,
     /// Healthy rows that nothing was fitted on; there may be none.
@@ -63,6 +65,7 @@ pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Train
         request,
         history: &trained.history,
         suspects: &trained.suspects,
+        left_out: trained.left_out.len(),
         train: Part::look(&bundle, &taught)?,
         calibration: Part::look(&bundle, request.calibration)?,
         bundle: &bundle,

@@ -10,14 +10,23 @@ use crate::training_set::TrainingSet;
 /// Spreads of the logarithm of the cost above its median from which a row is suspicious: of a normal distribution, one row
 /// in 30,000 lies there.
 const SPREADS: f64 = 4.0;
-/// Most rows told.
+/// Most rows told one by one.
 const MOST: usize = 1_000;
 /// Neighbours of a row that have a say in whether it is left out.
 const NEIGHBOURS: usize = 5;
 /// Most rows that neighbours are looked for among.
 const LOOKED_AMONG: usize = 8_192;
 
-/// A row that the network rebuilds far worse than the others.
+/// Rows taken for healthy that hardly are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Suspects {
+    /// How many the network rebuilds far worse than the others, those not listed included.
+    pub in_all: usize,
+    /// These and those that trimming left out, the worst first: 1,000 at most.
+    pub listed: Vec<Suspect>,
+}
+
+/// A row that the network rebuilds far worse than the others, or that trimming left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Suspect {
     /// The sensor, `site/machine/sensor`.
@@ -28,14 +37,26 @@ pub struct Suspect {
     pub error: f32,
     /// Robust spreads of the logarithm of the error above its median.
     pub spreads: f64,
+    /// Whether trimming left it out, so that nothing was fitted on it.
+    pub left_out: bool,
 }
 
-/// Suspicious rows of a set, the worst first. `costs`: one per row.
-pub(crate) fn find(set: &TrainingSet, costs: &[f32]) -> Vec<Suspect> {
-    let mut found: Vec<(usize, f64)> = spreads(costs)
+impl Suspect {
+    /// Whether the network rebuilds it far worse than the others; one that was left out may have turned out well.
+    pub fn stands_out(&self) -> bool {
+        self.spreads > SPREADS
+    }
+}
+
+/// Suspicious rows of a set, and those that were left out. `costs`: one per row; `left_out`: places of rows, in order.
+pub(crate) fn find(set: &TrainingSet, costs: &[f32], left_out: &[usize]) -> Suspects {
+    let spreads = spreads(costs);
+    let is_out = |place: usize| left_out.binary_search(&place).is_ok();
+    let in_all = spreads.iter().filter(|spreads| **spreads > SPREADS).count();
+    let mut found: Vec<(usize, f64)> = spreads
         .into_iter()
         .enumerate()
-        .filter(|(_, spreads)| *spreads > SPREADS)
+        .filter(|(place, spreads)| *spreads > SPREADS || is_out(*place))
         .collect();
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
     found.truncate(MOST);
@@ -46,9 +67,13 @@ pub(crate) fn find(set: &TrainingSet, costs: &[f32]) -> Vec<Suspect> {
             captured_at: row.captured_at,
             error: costs[place],
             spreads,
+            left_out: is_out(place),
         }
     };
-    found.into_iter().map(suspect).collect()
+    Suspects {
+        in_all,
+        listed: found.into_iter().map(suspect).collect(),
+    }
 }
 
 /// Places of the rows of a set that are to be left out, in order, at most a `share` of them: those that are suspicious, and of the others with the
@@ -169,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_not_listed_any_more_are_counted() {
+        let mut set = TrainingSet::new(&SpectrumSpec::corpus_default(32));
+        let rows = 3 * MOST + 5;
+        let costs: Vec<f32> = (0..rows)
+            .map(|at| if at % 3 == 2 { 9000.0 } else { 0.1 * (1 + at % 7) as f32 })
+            .collect();
+        for at in 0..rows {
+            set.push("a/b/c", Timestamp::from_micros(at as i64), &[0.1; 32])
+                .unwrap();
+        }
+        let found = find(&set, &costs, &[]);
+        assert_eq!((found.in_all, found.listed.len()), (MOST + 1, MOST));
+    }
+
+    #[test]
     fn rows_that_stand_out_are_told_the_worst_first() {
         let mut set = TrainingSet::new(&SpectrumSpec::corpus_default(32));
         let mut costs = Vec::new();
@@ -178,11 +218,16 @@ mod tests {
             set.push("a/b/c", Timestamp::from_micros(at), &[0.1; 32]).unwrap();
             costs.push(cost);
         }
-        assert!(find(&set, &costs).is_empty());
+        assert_eq!(find(&set, &costs, &[]), Suspects::default());
         (costs[20], costs[120]) = (5.0, 50.0);
-        let found = find(&set, &costs);
-        let places: Vec<i64> = found.iter().map(|suspect| suspect.captured_at.as_micros()).collect();
-        assert_eq!(places, [120, 20]);
+        let Suspects { in_all, listed: found } = find(&set, &costs, &[0, 20]);
+        let marked = |suspect: &Suspect| (suspect.captured_at.as_micros(), suspect.left_out, suspect.stands_out());
+        let told: Vec<_> = found.iter().map(marked).collect();
+        assert_eq!(told, [(120, false, true), (20, true, true), (0, true, false)]);
+        assert_eq!(
+            in_all, 2,
+            "one that was left out and does not stand out is told and not counted"
+        );
         assert_eq!(
             (found[0].sensor.as_str(), found[0].error.to_bits()),
             ("a/b/c", 50_f32.to_bits())

@@ -25,7 +25,7 @@ use self::trimmed::fit_trimmed;
 use crate::export::Preprocessing;
 use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
 use crate::on_disk::OnDiskError;
-use crate::suspects::{self, Suspect};
+use crate::suspects::{self, Suspects};
 use crate::training_set::TrainingSet;
 
 /// Fewest rows a model can be trained on.
@@ -71,9 +71,9 @@ pub struct Foreign<'a> {
 pub struct Trained {
     /// The bundle.
     pub archive: BundleArchive,
-    /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
-    /// Of rows on disk those of the sample alone were looked at.
-    pub suspects: Vec<Suspect>,
+    /// Rows taken for healthy that the network rebuilds far worse than the others, for a person to look at. Of rows on disk
+    /// those of the sample alone were looked at.
+    pub suspects: Suspects,
     /// Places of the request's training rows that trimming left out, in order: nothing of the bundle was fitted on these.
     pub left_out: Vec<usize>,
     /// What was told of every epoch, in order.
@@ -178,7 +178,7 @@ pub fn train_resumably(
         .errors;
     Ok(Trained {
         archive,
-        suspects: suspects::find(request.train, &errors),
+        suspects: suspects::find(request.train, &errors, &left_out),
         left_out,
         history,
     })

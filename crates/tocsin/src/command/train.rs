@@ -207,16 +207,17 @@ impl Train {
             archive,
             suspects,
             history,
+            ..
         } = trained.context("training")??;
         let mut told = describe(&archive)?;
-        told["suspects"] = suspects.len().into();
+        told["suspects"] = suspects.in_all.into();
         told["rows_per_second"] = history.last().map(|told| told.rows_per_second.round()).into();
         told["peak_memory_mib"] = peak_memory_mib().into();
         if let Some(folder) = &self.out {
             archive
                 .to_dir(folder)
                 .with_context(|| format!("--out {}", folder.display()))?;
-            write_suspects(folder, &suspects)?;
+            write_suspects(folder, &suspects.listed)?;
             told["folder"] = folder.display().to_string().into();
         }
         if self.register {

@@ -128,9 +128,12 @@ fn the_divergence_stands_apart_and_a_plain_objective_says_it_adds_nothing() {
 #[test]
 fn the_report_tells_of_suspects_and_is_the_same_each_time() {
     let (trained, page) = report(Variant::Pca, Objective::Plain, 60);
-    assert!(!trained.suspects.is_empty());
-    assert!(page.contains(&format!("{} of 200 rows are rebuilt far worse", trained.suspects.len())));
-    assert!(page.contains(&trained.suspects[0].captured_at.to_string()));
+    assert!(trained.suspects.in_all > 0);
+    assert!(page.contains(&format!(
+        "{} of 200 rows are rebuilt far worse",
+        trained.suspects.in_all
+    )));
+    assert!(page.contains(&trained.suspects.listed[0].captured_at.to_string()));
     assert_eq!(report(Variant::Pca, Objective::Plain, 60).1, page);
 }
 
@@ -140,7 +143,14 @@ fn rows_that_trimming_left_out_are_none_that_were_trained_on() {
     assert!(trained.left_out.contains(&7), "{:?}", trained.left_out);
     let bundle = Bundle::from_archive(trained.archive).unwrap();
     let lineage = &bundle.manifest().lineage;
-    assert_eq!(lineage.rows_by_split["train"], 200 - trained.left_out.len() as u64);
+    let left_out = trained.left_out.len();
+    assert_eq!(lineage.rows_by_split["train"], 200 - left_out as u64);
+    assert_eq!(lineage.selection.as_ref().unwrap().left_out["trimmed"], left_out as u64);
+    let marked = trained.suspects.listed.iter().filter(|suspect| suspect.left_out);
+    assert_eq!(marked.count(), left_out);
+    assert!(page.contains(&format!(
+        "{left_out} rows were left out of the training as hardly healthy"
+    )));
     let whole = Part::look(&bundle, &rows(200, 1)).unwrap();
     let taught = Part::look(&bundle, &rows(200, 1).without(&trained.left_out)).unwrap();
     assert_eq!(taught.len() as u64, lineage.rows_by_split["train"]);

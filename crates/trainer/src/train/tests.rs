@@ -261,13 +261,13 @@ fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
     };
     let (taught, trimmed) = (trained(0.0), trained(0.1));
     assert!(error_of_faults(&trimmed) > 2.0 * error_of_faults(&taught));
-    assert_eq!(trimmed.suspects.len(), 20, "{:?}", trimmed.suspects);
-    assert!(
-        trimmed
-            .suspects
-            .iter()
-            .all(|suspect| suspect.captured_at.as_micros() / 1_000_000 % 20 == 7)
-    );
+    assert_eq!(trimmed.suspects.in_all, 20, "{:?}", trimmed.suspects);
+    for suspect in &trimmed.suspects.listed {
+        let planted = suspect.captured_at.as_micros() / 1_000_000 % 20 == 7;
+        assert_eq!(suspect.stands_out(), planted, "{suspect:?}");
+        assert!(suspect.left_out, "{suspect:?}");
+    }
+    assert_eq!(trimmed.left_out.len(), trimmed.suspects.listed.len());
 }
 
 #[test]

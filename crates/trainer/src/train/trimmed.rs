@@ -17,6 +17,9 @@ use crate::suspects;
 /// Most rounds that look for rows to leave out: of planted faults, the third finds some that the second did not.
 const ROUNDS: u32 = 3;
 
+/// Why rows were left out, in the record of how they were chosen.
+const TRIMMED: &str = "trimmed";
+
 /// Fits the models of a request that trims; the bundle, and the places of the rows that were left out.
 pub(super) fn fit_trimmed(
     request: &TrainRequest<'_>,
@@ -44,8 +47,14 @@ pub(super) fn fit_trimmed(
             break;
         }
     }
+    let mut rest = request.train.without(&left_out);
+    if !left_out.is_empty() {
+        let mut selection = rest.selection().cloned().unwrap_or_default();
+        selection.left_out.insert(TRIMMED.to_owned(), left_out.len() as u64);
+        rest = rest.chosen_by(Some(selection));
+    }
     let last = TrainRequest {
-        train: &request.train.without(&left_out),
+        train: &rest,
         options: Some(FitOptions { trim: 0.0, ..options }),
         ..request.clone()
     };
