@@ -100,8 +100,21 @@ mod tests {
     #[test]
     fn every_split_that_is_not_passed_over_has_a_purpose() {
         let mut parts = Parts::new(SpectrumSpec::corpus_default(32));
-        for split in ["cal", "test_healthy", "end", "test_fault", "incipient", "train", "history", ""] {
-            assert_eq!(Parts::purpose(split).is_some(), parts.named(split).is_some(), "{split:?}");
+        for split in [
+            "cal",
+            "test_healthy",
+            "end",
+            "test_fault",
+            "incipient",
+            "train",
+            "history",
+            "",
+        ] {
+            assert_eq!(
+                Parts::purpose(split).is_some(),
+                parts.named(split).is_some(),
+                "{split:?}"
+            );
         }
     }
 

@@ -140,10 +140,9 @@ fn print(report: &Report, told: &[Told], output: Output) -> Result<()> {
     ];
     output.report("evaluation", &Value::Null, &head, &sections)?;
     eprintln!("* too few calibration readings stand behind this line: it is extrapolated by the fitted tail");
-    eprintln!(
-        "best single detector: {}; the ensemble's area under the curve lies {:+.4} below it",
-        report.best_member, report.ensemble_gap
-    );
+    if let (Some(best), Some(gap)) = (&report.best_member, report.ensemble_gap) {
+        eprintln!("best single detector: {best}; the ensemble's area under the curve lies {gap:+.4} below it");
+    }
     Ok(())
 }
 
