@@ -159,6 +159,9 @@ pub fn train_resumably(
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let latent = check(request)?;
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.begin().map_err(TrainError::Checkpoint)?;
+    }
     let mut history = Vec::new();
     let mut progress = |told: Progress| {
         history.push(told);

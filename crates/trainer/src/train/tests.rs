@@ -475,6 +475,35 @@ fn a_training_that_was_broken_off_goes_on_to_the_same_bundle() {
 }
 
 #[test]
+fn a_training_that_begins_anew_leaves_no_checkpoint_of_an_older_one_to_go_on_from() {
+    let (rows, none) = (healthy(32, 120, 1), healthy(32, 0, 2));
+    let of_seed = |seed| TrainRequest {
+        seed,
+        options: Some(FitOptions {
+            epochs: 3,
+            trim: 0.1,
+            ..options()
+        }),
+        ..request(&rows, &none, Variant::Dense)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = |resume| Checkpoints {
+        folder: folder.path().to_path_buf(),
+        every: 1,
+        resume,
+    };
+    let other = folder.path().join("round-notes.checkpoint");
+    std::fs::write(&other, "a person's own").unwrap();
+    assert!(resumably(&of_seed(5), &checkpoints(false), usize::MAX).0.is_ok());
+    assert!(folder.path().join("round-3.checkpoint").exists());
+    let (broken, _) = resumably(&of_seed(6), &checkpoints(false), 2);
+    assert!(matches!(broken, Err(TrainError::BrokenOff)));
+    assert!(!folder.path().join("round-3.checkpoint").exists() && other.exists());
+    let (resumed, _) = resumably(&of_seed(6), &checkpoints(true), usize::MAX);
+    assert!(resumed.unwrap() == train(&of_seed(6), |_| {}).unwrap().to_bytes());
+}
+
+#[test]
 fn a_checkpoint_of_another_training_or_a_damaged_one_is_refused_with_the_reason() {
     let (rows, calibration) = (healthy(32, 120, 1), healthy(32, 20, 2));
     let request = request(&rows, &calibration, Variant::Dense);
