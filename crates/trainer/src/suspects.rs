@@ -134,7 +134,8 @@ fn neighbours(set: &TrainingSet, places: &[usize]) -> Result<Vec<Vec<usize>>, Fi
     Ok(places.iter().map(nearest).collect())
 }
 
-/// Robust spreads of the logarithm of each cost above their median.
+/// Robust spreads of the logarithm of each cost above their median; 0 for all where the spread is 0 or not finite: where
+/// most costs are the same, any other would lie infinitely far from them, whatever it is.
 fn spreads(costs: &[f32]) -> Vec<f64> {
     let logs: Vec<f64> = costs
         .iter()
@@ -143,6 +144,9 @@ fn spreads(costs: &[f32]) -> Vec<f64> {
     let centre = median(logs.clone());
     // The median absolute deviation of a normal distribution is 0.6745 of its standard deviation.
     let spread = median(logs.iter().map(|log| (log - centre).abs()).collect()) / 0.6745;
+    if !(spread > 0.0 && spread.is_finite()) {
+        return vec![0.0; costs.len()];
+    }
     logs.iter().map(|log| (log - centre) / spread).collect()
 }
 
@@ -191,6 +195,16 @@ mod tests {
         assert_eq!(left_out(&set, &costs, 0.02).unwrap().len(), 4);
         let even = vec![0.1; set.len()];
         assert_eq!(left_out(&set, &even, 0.1).unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn where_most_costs_are_the_same_or_not_finite_no_row_is_suspicious() {
+        let (set, mut costs) = set_with_faults();
+        for same in [0.1, 0.0, f32::NAN, f32::INFINITY] {
+            costs[..150].fill(same);
+            assert_eq!(find(&set, &costs, &[]), Suspects::default(), "{same}");
+            assert_eq!(left_out(&set, &costs, 0.1).unwrap(), [0; 0], "{same}");
+        }
     }
 
     #[test]
