@@ -1,6 +1,9 @@
 //! Rows among those taken for healthy that hardly are: told to a person, and left out of a training that trims. None is
 //! deleted.
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::index::sample;
 use serde::Serialize;
 use tocsin_detect::{FitError, Rows, Standardise, log_spectrum_into};
 use tocsin_domain::Timestamp;
@@ -78,8 +81,9 @@ pub(crate) fn find(set: &TrainingSet, costs: &[f32], left_out: &[usize]) -> Susp
 
 /// Places of the rows of a set that are to be left out, in order, at most a `share` of them: those that are suspicious, and of the others with the
 /// largest errors those whose nearest neighbours mostly are left out (a fault that was caught gives away its like). A
-/// healthy row that is merely rare is near other healthy ones, and stays. `costs`: one per row.
-pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64) -> Result<Vec<usize>, FitError> {
+/// healthy row that is merely rare is near other healthy ones, and stays. `costs`: one per row; `seed`: of the rows that
+/// neighbours are sought among, where there are many.
+pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64, seed: u64) -> Result<Vec<usize>, FitError> {
     let spreads = spreads(costs);
     let mut worst: Vec<usize> = (0..costs.len()).collect();
     worst.sort_by(|a, b| costs[*b].total_cmp(&costs[*a]));
@@ -89,7 +93,7 @@ pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64) -> Result<V
         out[*place] = spreads[*place] > SPREADS;
     }
     let open: Vec<usize> = worst.into_iter().filter(|place| !out[*place]).collect();
-    let near = neighbours(set, &open)?;
+    let near = neighbours(set, &open, seed)?;
     loop {
         let mostly_out = |near: &[usize]| 2 * near.iter().filter(|place| out[**place]).count() > near.len();
         let kin = open
@@ -106,8 +110,19 @@ pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64) -> Result<V
     }
 }
 
-/// The nearest other rows of each of `places` by standardised log spectra, sought among so many at most, taken evenly.
-fn neighbours(set: &TrainingSet, places: &[usize]) -> Result<Vec<Vec<usize>>, FitError> {
+/// Places of the rows that neighbours are sought among, in order: all of them, or so many drawn at random. Rows of sensors
+/// that take turns would not all be met in even steps.
+fn looked_among(rows: usize, seed: u64) -> Vec<usize> {
+    if rows <= LOOKED_AMONG {
+        return (0..rows).collect();
+    }
+    let mut drawn = sample(&mut StdRng::seed_from_u64(seed), rows, LOOKED_AMONG).into_vec();
+    drawn.sort_unstable();
+    drawn
+}
+
+/// The nearest other rows of each of `places` by standardised log spectra, sought among so many at most.
+fn neighbours(set: &TrainingSet, places: &[usize], seed: u64) -> Result<Vec<Vec<usize>>, FitError> {
     let bins = set.bins();
     let mut log = vec![0.0; set.linear().len()];
     log_spectrum_into(set.linear(), set.spec().canonical_s0(), &mut log);
@@ -117,13 +132,13 @@ fn neighbours(set: &TrainingSet, places: &[usize]) -> Result<Vec<Vec<usize>>, Fi
         standardise.standardise_into(log, row);
     }
     let row = |place: usize| &rows[place * bins..][..bins];
-    let among = (0..set.len()).step_by(set.len().div_ceil(LOOKED_AMONG).max(1));
+    let among = looked_among(set.len(), seed);
     let nearest = |place: &usize| {
         let distance = |other: usize| -> f32 {
             let pairs = row(*place).iter().zip(row(other));
             pairs.map(|(a, b)| (a - b) * (a - b)).sum()
         };
-        let others = among.clone().filter(|other| other != place);
+        let others = among.iter().copied().filter(|other| other != place);
         let mut others: Vec<(f32, usize)> = others.map(|other| (distance(other), other)).collect();
         if others.len() > NEIGHBOURS {
             others.select_nth_unstable_by(NEIGHBOURS, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -185,16 +200,16 @@ mod tests {
     fn what_is_like_a_suspicious_row_is_left_out_with_it_and_a_rare_healthy_one_stays() {
         let (set, mut costs) = set_with_faults();
         costs[20] = 0.4;
-        let places = left_out(&set, &costs, 0.1).unwrap();
+        let places = left_out(&set, &costs, 0.1, 0).unwrap();
         assert_eq!(places, (200..210).collect::<Vec<usize>>());
     }
 
     #[test]
     fn no_more_than_the_share_is_left_out_and_nothing_of_a_clean_set() {
         let (set, costs) = set_with_faults();
-        assert_eq!(left_out(&set, &costs, 0.02).unwrap().len(), 4);
+        assert_eq!(left_out(&set, &costs, 0.02, 0).unwrap().len(), 4);
         let even = vec![0.1; set.len()];
-        assert_eq!(left_out(&set, &even, 0.1).unwrap(), [0; 0]);
+        assert_eq!(left_out(&set, &even, 0.1, 0).unwrap(), [0; 0]);
     }
 
     #[test]
@@ -203,8 +218,21 @@ mod tests {
         for same in [0.1, 0.0, f32::NAN, f32::INFINITY] {
             costs[..150].fill(same);
             assert_eq!(find(&set, &costs, &[]), Suspects::default(), "{same}");
-            assert_eq!(left_out(&set, &costs, 0.1).unwrap(), [0; 0], "{same}");
+            assert_eq!(left_out(&set, &costs, 0.1, 0).unwrap(), [0; 0], "{same}");
         }
+    }
+
+    #[test]
+    fn neighbours_are_sought_among_all_sensors_also_where_these_take_turns() {
+        assert_eq!(looked_among(LOOKED_AMONG, 5), (0..LOOKED_AMONG).collect::<Vec<_>>());
+        let among = looked_among(4 * LOOKED_AMONG, 5);
+        assert!(among.len() == LOOKED_AMONG && among.windows(2).all(|pair| pair[0] < pair[1]));
+        for sensor in 0..4 {
+            let rows = among.iter().filter(|place| **place % 4 == sensor).count();
+            assert!((1_800..2_300).contains(&rows), "{rows} of sensor {sensor}");
+        }
+        assert_eq!(looked_among(4 * LOOKED_AMONG, 5), among);
+        assert_ne!(looked_among(4 * LOOKED_AMONG, 6), among);
     }
 
     #[test]

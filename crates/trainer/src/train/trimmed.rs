@@ -38,7 +38,7 @@ pub(super) fn fit_trimmed(
         };
         let model = fit_model(&of_round, latent, round(number), &mut *progress)?;
         let errors = errors(request.train, &model.autoencoder, latent)?;
-        let found = suspects::left_out(request.train, &errors, options.trim)?;
+        let found = suspects::left_out(request.train, &errors, options.trim, request.seed)?;
         let rows = found.len();
         tracing::info!(class = %request.class, round = number + 1, rows, "rows that are hardly healthy");
         let settled = found == left_out;
