@@ -184,6 +184,7 @@ impl ForeignFiles {
 impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
+        self.check_flags()?;
         let folder = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
         let needs_memory = self.needs_memory();
         let streamed = self.source(&folder).read(needs_memory.as_deref())?;
@@ -198,7 +199,7 @@ impl Train {
             let spec = self.corpora.spec(&rows)?;
             fitting.selection = Some(selection);
             if !self.sweep_latent.is_empty() {
-                return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
+                return sweep::run(rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
             }
             Box::new(move || fit_then(&rows, &spec, &fitting, reported))
         };
@@ -233,6 +234,7 @@ impl Train {
             corpora: &self.corpora,
             choice: &self.choice,
             learned: &self.split,
+            all_splits: !self.sweep_latent.is_empty(),
             budget: Budget::mib(self.memory),
             folder,
             seed: self.seed,

@@ -166,6 +166,29 @@ fn what_is_refused_names_its_flag() {
 }
 
 #[test]
+fn a_sweep_is_refused_by_the_rows_of_all_splits_since_it_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = corpora(folder.path(), |second| {
+        Some(if second < 60 { by_time(second) } else { "end" })
+    });
+    let files: Vec<&str> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let told = |more: &[&str]| {
+        let words = ["train", "--class", "pump", "--memory", "1", "--corpus"];
+        let train = Line::parse_from([&words[..], &files, more].concat()).train;
+        read(&train, folder.path())
+    };
+    assert!(
+        told(&["--out", "bundle"]).unwrap().is_none(),
+        "the rows to learn from fit"
+    );
+    let refused = format!("{:#}", told(&["--sweep-latent", "4,8"]).unwrap_err());
+    assert!(
+        refused.starts_with("--sweep-latent: takes all of the 2400 rows"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn splits_that_set_limits_or_test_are_no_splits_to_learn_from() {
     let parsed = |split: &str| {
         let words = [
