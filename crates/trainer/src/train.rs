@@ -18,8 +18,8 @@ use tocsin_models::{
     Manifest, Network, NetworkError, Residual, TargetSpace, Variant, VerifyError, VerifyLimits, verify,
 };
 
-pub use self::check::can_stream;
 use self::check::check;
+pub use self::check::{can_stream, check_settings};
 use self::model::{Model, Work};
 use self::trimmed::fit_trimmed;
 use crate::export::Preprocessing;

@@ -74,6 +74,9 @@ impl Evaluate {
         if self.seeds == 0 {
             bail!("--seeds: at least one seed is needed");
         }
+        if !(0.0..0.5).contains(&self.trim) {
+            bail!("--trim: {} is not between 0 and below 0.5", self.trim);
+        }
         let rows = self.corpora.read(None)?;
         let (rows, selection) = self.choice.apply(&self.corpora, rows, "train")?;
         let spec = self.corpora.spec(&rows)?;

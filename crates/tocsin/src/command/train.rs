@@ -86,9 +86,9 @@ pub(super) struct Train {
     #[arg(long, value_name = "FILE", requires = "autoencoder")]
     decoder: Option<PathBuf>,
     /// What it is trained to do: denoising, plain, masking, dropout, sparse, contractive, variational, or
-    /// that scored by its evidence bound (`variational_elbo`)
-    #[arg(long, value_name = "NAME", default_value = "denoising", value_parser = Objective::named)]
-    objective: Objective,
+    /// that scored by its evidence bound (`variational_elbo`) [default: denoising]
+    #[arg(long, value_name = "NAME", value_parser = Objective::named)]
+    objective: Option<Objective>,
     /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16
     #[arg(long, value_name = "N", default_value_t = 8)]
     window: u16,
@@ -184,7 +184,7 @@ impl ForeignFiles {
 impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
-        self.check_flags()?;
+        self.check()?;
         let folder = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
         let needs_memory = self.needs_memory();
         let streamed = self.source(&folder).read(needs_memory.as_deref())?;
@@ -257,7 +257,7 @@ impl Train {
     fn options(&self) -> FitOptions {
         let usual = FitOptions::of(self.variant.into());
         FitOptions {
-            objective: self.objective,
+            objective: self.objective.unwrap_or_default(),
             trim: self.trim,
             window: self.window,
             epochs: self.epochs.unwrap_or(usual.epochs),
