@@ -9,12 +9,19 @@ const RECIPES: [Recipe; 1] = [Recipe {
     objective: Objective::Plain,
 }];
 
+/// A number from 0 to 1 that follows from a key and looks like chance (the mixer of splitmix64).
+fn noise(key: u64) -> f32 {
+    let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1 << 24) as f32
+}
+
 /// Rows of a machine: some of each of these splits, faulty where the split says so.
 fn rows(machine: usize, splits: &[&str]) -> Vec<Row> {
     let each = splits.iter().enumerate().flat_map(|(nth, split)| {
         (0..60_usize).map(move |at| {
-            let noise = |bin: usize| 0.01 * ((7 * at + 13 * bin + 3 * machine + at * bin) % 11) as f32;
-            let mut bins: Vec<f32> = (0..32).map(|bin| 0.1 + noise(bin)).collect();
+            let key = |bin: usize| (((machine * 8 + nth) * 64 + at) * 32 + bin) as u64;
+            let mut bins: Vec<f32> = (0..32).map(|bin| 0.1 + 0.1 * noise(key(bin))).collect();
             if *split == "end" {
                 bins[20..24].fill(2.0);
             }
