@@ -155,7 +155,7 @@ fn rows_that_trimming_left_out_are_none_that_were_trained_on() {
     let taught = Part::look(&bundle, &rows(200, 1).without(&trained.left_out)).unwrap();
     assert_eq!(taught.len() as u64, lineage.rows_by_split["train"]);
     assert!(
-        whole.mean_square > 2.0 * taught.mean_square,
+        whole.mean_square > 1.2 * taught.mean_square,
         "the fault is rebuilt badly"
     );
     let cell = |mean_square: f64| format!("<td class=\"num\">{}</td>", chart::number(mean_square));
