@@ -1,8 +1,12 @@
 //! Which rows are learned from, which set the limits and which test, where a corpus does not say: by machine or by time.
 //!
-//! **Invariant:** a row's part follows from its machine alone, or from its machine and time alone, and later never comes
-//! before earlier. So no machine (by machine), or no moment of a machine (by time), stands on two sides, whichever of its
-//! sensors sent it.
+//! **Invariant:** within one division a row's part follows from its machine alone, or from its machine and time alone, and
+//! later never comes before earlier. So no machine (by machine), or no moment of a machine (by time), stands on two sides,
+//! whichever of its sensors sent it.
+//!
+//! Another division is another matter: which part a machine is in depends on which others there are, and where its time is
+//! cut on which moments it has. Only the same rows are divided alike, so what a model learned from under one division is
+//! not tested under another.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
@@ -63,7 +67,7 @@ pub struct Division {
 
 impl Division {
     /// Divides by these rows: three fifths to learn from, a fifth for limits and a fifth to test. Which machines go where
-    /// follows from their names, so that every command parts a corpus alike.
+    /// follows from the names of all of them, so that every command parts the same rows alike.
     pub fn new<'a>(rows: impl IntoIterator<Item = &'a Row>, by: By) -> Result<Self, DivisionError> {
         let mut times: BTreeMap<(Slug, Slug), Vec<Timestamp>> = BTreeMap::new();
         for row in rows {

@@ -71,6 +71,15 @@ impl Parts {
         usize::from(self.spec.bins)
     }
 
+    /// What rows of a split are for here; nothing for those of a split that is passed over, which may teach.
+    pub fn purpose(split: &str) -> Option<&'static str> {
+        match split {
+            "cal" => Some("set the limits"),
+            "test_healthy" | "end" | "test_fault" | "incipient" => Some("test"),
+            _ => None,
+        }
+    }
+
     fn named(&mut self, split: &str) -> Option<&mut Part> {
         match split {
             "cal" => Some(&mut self.cal),
@@ -87,6 +96,27 @@ mod tests {
     use tocsin_corpus::{Row, SensorName};
 
     use super::*;
+
+    #[test]
+    fn every_split_that_is_not_passed_over_has_a_purpose() {
+        let mut parts = Parts::new(SpectrumSpec::corpus_default(32));
+        for split in [
+            "cal",
+            "test_healthy",
+            "end",
+            "test_fault",
+            "incipient",
+            "train",
+            "history",
+            "",
+        ] {
+            assert_eq!(
+                Parts::purpose(split).is_some(),
+                parts.named(split).is_some(),
+                "{split:?}"
+            );
+        }
+    }
 
     #[test]
     fn rows_of_a_part_keep_sensor_and_time_and_hold_none_of_another_part() {

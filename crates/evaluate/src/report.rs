@@ -85,10 +85,11 @@ pub struct Report {
     pub seeds: usize,
     /// Rows by detector.
     pub detectors: BTreeMap<String, Row>,
-    /// The best single detector by area under the curve.
-    pub best_member: String,
+    /// The best single detector by area under the curve; nothing where no area is known, for want of healthy rows to test
+    /// or of faulty ones.
+    pub best_member: Option<String>,
     /// By how much the ensemble's area under the curve lies below the best single detector's; negative when above.
-    pub ensemble_gap: f64,
+    pub ensemble_gap: Option<f64>,
 }
 
 /// Figures of one bundle by the names of its detectors.
@@ -136,20 +137,17 @@ fn columns(runs: &[Run]) -> BTreeMap<String, Vec<Figures>> {
 }
 
 fn report(seeds: usize, machines: Vec<String>, detectors: BTreeMap<String, Row>) -> Report {
-    let auroc = |name: &str| detectors.get(name).and_then(|row| row.auroc).unwrap_or(0.0);
-    let members = detectors.keys().filter(|name| *name != "ensemble");
-    let best_member = members
-        .max_by(|a, b| auroc(a).total_cmp(&auroc(b)))
-        .cloned()
-        .unwrap_or_default();
-    let ensemble_gap = auroc(&best_member) - auroc("ensemble");
+    let known = detectors.iter().filter_map(|(name, row)| Some((name, row.auroc?)));
+    let members = known.clone().filter(|(name, _)| *name != "ensemble");
+    let best = members.max_by(|a, b| a.1.total_cmp(&b.1));
+    let ensemble = known.clone().find(|(name, _)| *name == "ensemble");
     Report {
         verdict: verdict::of(&detectors),
         machines,
         seeds,
+        best_member: best.map(|(name, _)| name.clone()),
+        ensemble_gap: best.zip(ensemble).map(|((_, best), (_, ensemble))| best - ensemble),
         detectors,
-        best_member,
-        ensemble_gap,
     }
 }
 
@@ -282,9 +280,30 @@ mod tests {
         assert!((dense.auroc.unwrap() - 0.97).abs() < 1e-12);
         assert!((dense.auroc_sd.unwrap() - 0.02 / 2f64.sqrt()).abs() < 1e-12);
         assert!(dense.insufficient_9995 && !dense.insufficient_995);
-        assert_eq!(
-            (report.best_member.as_str(), report.ensemble_gap.abs() < 1e-12),
-            ("dense", true)
-        );
+        assert_eq!(report.best_member.as_deref(), Some("dense"));
+        assert!(report.ensemble_gap.unwrap().abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_an_area_under_the_curve_no_detector_is_the_best() {
+        let healthy_only = Figures {
+            auroc: None,
+            ..figures(0.0)
+        };
+        let run = ["dense_plain", "ensemble", "pca"].map(|name| (name.to_owned(), healthy_only));
+        let report = summarise(1, &[run.into()]);
+        assert_eq!((report.best_member, report.ensemble_gap), (None, None));
+        assert!(report.verdict.contains("readings of both"), "{}", report.verdict);
+        assert_eq!(report.detectors["pca"].fpr_995, Some(0.01));
+    }
+
+    #[test]
+    fn a_machine_that_never_failed_counts_in_false_alarms_alone() {
+        let run = |auroc| Run::from([("pca".to_owned(), Figures { auroc, ..figures(0.0) })]);
+        let machines = [("a", Some(0.8)), ("b", None), ("c", Some(0.9))];
+        let machines = machines.map(|(name, auroc)| (name.to_owned(), vec![run(auroc)]));
+        let report = summarise_machines(1, &machines);
+        assert!((report.detectors["pca"].auroc.unwrap() - 0.85).abs() < 1e-12);
+        assert_eq!(report.machines.len(), 3);
     }
 }

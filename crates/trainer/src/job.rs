@@ -188,7 +188,7 @@ fn fit(
             ControlFlow::Continue(())
         }
     })?;
-    for suspect in trained.suspects.iter().take(SUSPECTS_LOGGED) {
+    for suspect in trained.suspects.listed.iter().take(SUSPECTS_LOGGED) {
         let (sensor, captured_at) = (&suspect.sensor, suspect.captured_at);
         tracing::warn!(%sensor, %captured_at, spreads = suspect.spreads, "a reading taken for healthy is rebuilt badly");
     }

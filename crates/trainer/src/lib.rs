@@ -32,8 +32,9 @@ pub mod training_set;
 pub use config::Config;
 pub use fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stage};
 pub use role::{Parts, Trainer, build};
-pub use suspects::Suspect;
+pub use suspects::{Suspect, Suspects};
 pub use train::{
-    Foreign, TrainError, TrainRequest, Trained, can_stream, default_latent, train, train_resumably, train_until,
+    Foreign, TrainError, TrainRequest, Trained, can_stream, check_settings, default_latent, train, train_resumably,
+    train_until,
 };
 pub use training_set::TrainingSet;

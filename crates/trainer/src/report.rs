@@ -13,12 +13,14 @@ mod latent_map;
 mod lineage;
 mod part;
 
+use std::borrow::Cow;
+
 use maud::html;
 use tocsin_models::{Bundle, Manifest};
 
 use crate::chart;
 use crate::fit::Progress;
-use crate::suspects::Suspect;
+use crate::suspects::Suspects;
 use crate::train::{TrainError, TrainRequest, Trained};
 use crate::training_set::TrainingSet;
 use part::Part;
@@ -28,8 +30,10 @@ struct Material<'a> {
     request: &'a TrainRequest<'a>,
     bundle: &'a Bundle,
     history: &'a [Progress],
-    suspects: &'a [Suspect],
-    /// Rows trained on; of many, so many as [`part`] looks at.
+    suspects: &'a Suspects,
+    /// How many rows trimming left out.
+    left_out: usize,
+    /// Rows trained on, without those that trimming left out; of many, so many as [`part`] looks at.
     train: Part,
     /// Healthy rows that nothing was fitted on; there may be none.
     calibration: Part,
@@ -53,11 +57,16 @@ impl Material<'_> {
 /// Puts the report of its training into a bundle.
 pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Trained, TrainError> {
     let bundle = Bundle::from_archive(trained.archive.clone())?;
+    let taught = match trained.left_out.as_slice() {
+        [] => Cow::Borrowed(request.train),
+        left_out => Cow::Owned(request.train.without(left_out)),
+    };
     let material = Material {
         request,
         history: &trained.history,
         suspects: &trained.suspects,
-        train: Part::look(&bundle, request.train)?,
+        left_out: trained.left_out.len(),
+        train: Part::look(&bundle, &taught)?,
         calibration: Part::look(&bundle, request.calibration)?,
         bundle: &bundle,
     };

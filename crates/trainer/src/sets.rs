@@ -1,6 +1,7 @@
 //! What a class's models are fitted on: its kept healthy spectra, evenly thinned, split in time.
 //!
-//! **Invariant:** never more values in memory than the configuration says, however large the class.
+//! **Invariant:** never more values in memory than the configuration says, however large the class: where there is no room
+//! for a reading of each sensor, some sensors are left out.
 
 use tocsin_domain::{ClassId, SpectrumSpec, Timestamp};
 use tocsin_models::Manifest;
@@ -27,11 +28,20 @@ pub(crate) async fn read(
     period: (Timestamp, Timestamp),
     champion: Option<&Manifest>,
 ) -> Result<Sets, JobError> {
-    let (spec, sensors) = sensors(store, class, champion).await?;
+    let (spec, mut sensors) = sensors(store, class, champion).await?;
     let mut sets = Sets {
         train: TrainingSet::new(&spec),
         held_out: TrainingSet::new(&spec),
     };
+    let all = sensors.len();
+    keep_room(config, &spec, &mut sensors);
+    if sensors.len() < all {
+        tracing::warn!(
+            sensors = all,
+            kept = sensors.len(),
+            "there is no room for a reading of each sensor"
+        );
+    }
     let most = most_readings(config, &spec, sensors.len());
     for sensor in &sensors {
         let spectra = store.training_spectra(sensor.id, period, most).await?;
@@ -54,14 +64,30 @@ pub(crate) async fn read(
     Ok(sets)
 }
 
+/// Leaves out sensors, evenly, where there is no room for a reading of each.
+fn keep_room<T>(config: &Config, spec: &SpectrumSpec, sensors: &mut Vec<T>) {
+    let (all, room) = (sensors.len(), room(config, spec));
+    if all as u64 <= room {
+        return;
+    }
+    // Of the first so many sensors this share is kept: the next is, when the share comes to one more.
+    let kept = |sensors: usize| sensors as u64 * room / all as u64;
+    let mut at = 0;
+    sensors.retain(|_| {
+        at += 1;
+        kept(at) > kept(at - 1)
+    });
+}
+
 /// The most readings of each sensor, so that all of them together keep to the limit.
 fn most_readings(config: &Config, spec: &SpectrumSpec, sensors: usize) -> u32 {
-    let all = config.most_values / u64::from(spec.bins);
-    let each = all / sensors.max(1) as u64;
-    config
-        .sensor_readings
-        .min(u32::try_from(each).unwrap_or(u32::MAX))
-        .max(1)
+    let each = room(config, spec) / sensors.max(1) as u64;
+    config.sensor_readings.min(u32::try_from(each).unwrap_or(u32::MAX))
+}
+
+/// Readings that keep to the limit.
+fn room(config: &Config, spec: &SpectrumSpec) -> u64 {
+    config.most_values / u64::from(spec.bins)
 }
 
 async fn sensors(
@@ -168,7 +194,15 @@ mod tests {
         };
         let spec = SpectrumSpec::corpus_default(64);
         assert_eq!(most_readings(&config, &spec, 10), 100);
-        assert_eq!(most_readings(&config, &spec, 5_000), 1);
         assert_eq!(most_readings(&Config::default(), &spec, 1), 2_000);
+        let mut sensors: Vec<usize> = (0..5_000).collect();
+        keep_room(&config, &spec, &mut sensors);
+        assert_eq!(
+            (sensors.len(), most_readings(&config, &spec, sensors.len())),
+            (1_000, 1)
+        );
+        assert!(sensors.windows(2).all(|pair| pair[1] - pair[0] == 5), "evenly");
+        keep_room(&config, &spec, &mut sensors);
+        assert_eq!(sensors.len(), 1_000);
     }
 }

@@ -18,14 +18,14 @@ use tocsin_models::{
     Manifest, Network, NetworkError, Residual, TargetSpace, Variant, VerifyError, VerifyLimits, verify,
 };
 
-pub use self::check::can_stream;
 use self::check::check;
+pub use self::check::{can_stream, check_settings};
 use self::model::{Model, Work};
 use self::trimmed::fit_trimmed;
 use crate::export::Preprocessing;
 use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
 use crate::on_disk::OnDiskError;
-use crate::suspects::{self, Suspect};
+use crate::suspects::{self, Suspects};
 use crate::training_set::TrainingSet;
 
 /// Fewest rows a model can be trained on.
@@ -71,9 +71,11 @@ pub struct Foreign<'a> {
 pub struct Trained {
     /// The bundle.
     pub archive: BundleArchive,
-    /// Rows taken for healthy that the network rebuilds far worse than the others, the worst first: for a person to look at.
-    /// Of rows on disk those of the sample alone were looked at.
-    pub suspects: Vec<Suspect>,
+    /// Rows taken for healthy that the network rebuilds far worse than the others, for a person to look at. Of rows on disk
+    /// those of the sample alone were looked at.
+    pub suspects: Suspects,
+    /// Places of the request's training rows that trimming left out, in order: nothing of the bundle was fitted on these.
+    pub left_out: Vec<usize>,
     /// What was told of every epoch, in order.
     pub history: Vec<Progress>,
 }
@@ -157,17 +159,20 @@ pub fn train_resumably(
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainError> {
     let latent = check(request)?;
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.begin().map_err(TrainError::Checkpoint)?;
+    }
     let mut history = Vec::new();
     let mut progress = |told: Progress| {
         history.push(told);
         progress(told)
     };
     let trims = request.options.is_some_and(|options| options.trim > 0.0);
-    let archive = if trims && request.variant != Variant::Foreign {
+    let (archive, left_out) = if trims && request.variant != Variant::Foreign {
         fit_trimmed(request, latent, checkpoints, &mut progress)?
     } else {
         let first = checkpoints.map(|checkpoints| (checkpoints, 0));
-        fit_bundle(request, latent, first, &mut progress)?
+        (fit_bundle(request, latent, first, &mut progress)?, Vec::new())
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -176,7 +181,8 @@ pub fn train_resumably(
         .errors;
     Ok(Trained {
         archive,
-        suspects: suspects::find(request.train, &errors),
+        suspects: suspects::find(request.train, &errors, &left_out),
+        left_out,
         history,
     })
 }

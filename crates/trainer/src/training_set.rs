@@ -132,9 +132,10 @@ impl TrainingSet {
         self.drawn_from.unwrap_or(self.len() as u64)
     }
 
-    /// The rows that are not left out; one word for each row.
-    pub(crate) fn without(&self, left_out: &[bool]) -> Self {
-        let kept: Vec<usize> = (0..self.len()).filter(|at| !left_out[*at]).collect();
+    /// The rows that are not left out, which are given by their places, in order.
+    pub(crate) fn without(&self, left_out: &[usize]) -> Self {
+        let kept = |at: &usize| left_out.binary_search(at).is_err();
+        let kept: Vec<usize> = (0..self.len()).filter(kept).collect();
         self.select(&kept)
     }
 

@@ -28,7 +28,8 @@ pub struct Selection {
     /// `machine` or `time`, where the rows were parted by that and not by the split the corpora give them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_by: Option<String>,
-    /// Rows left out, by reason: `faulty` and `unknown` in the log, `unlogged`, or `labelled` with a fault.
+    /// Rows left out, by reason: `faulty` and `unknown` in the log, `unlogged`, `labelled` with a fault, or
+    /// `trimmed` as hardly healthy by the training itself.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
     /// Rows drawn by the seed to stand for all of a split where these did not fit in memory: the isolation forest, the

@@ -5,6 +5,7 @@ mod contamination;
 mod lives;
 mod networks;
 mod run_to_failure;
+mod taught;
 mod training;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tocsin_models::{Bundle, BundleArchive};
 
 use self::contamination::Told;
 use self::networks::Recipes;
+use self::taught::Tested;
 use self::training::Trial;
 use super::choice::Choice;
 use super::corpora::Corpora;
@@ -72,8 +74,11 @@ impl Evaluate {
         if self.seeds == 0 {
             bail!("--seeds: at least one seed is needed");
         }
+        if !(0.0..0.5).contains(&self.trim) {
+            bail!("--trim: {} is not between 0 and below 0.5", self.trim);
+        }
         let rows = self.corpora.read(None)?;
-        let (rows, _) = self.choice.apply(&self.corpora, rows, "train")?;
+        let (rows, selection) = self.choice.apply(&self.corpora, rows, "train")?;
         let spec = self.corpora.spec(&rows)?;
         let recipes = networks::chosen(&self.variants);
         let trial = Trial {
@@ -87,11 +92,15 @@ impl Evaluate {
             (Some(folder), _) => {
                 let archive =
                     BundleArchive::from_dir(folder).with_context(|| format!("--bundle {}", folder.display()))?;
+                let bundle = Bundle::from_archive(archive)?;
+                let tested = Tested {
+                    corpora: &self.corpora.digests()?,
+                    selection: &selection,
+                    rows: &rows,
+                };
+                tested.check(&bundle.manifest().lineage)?;
                 let parts = Parts::from_rows(&spec, &rows)?;
-                (
-                    summarise(1, &[measure(&Bundle::from_archive(archive)?, &parts)?]),
-                    Vec::new(),
-                )
+                (summarise(1, &[measure(&bundle, &parts)?]), Vec::new())
             }
             (None, Some(share)) => trial.contaminated(share)?,
             (None, None) if self.leave_one_machine_out => (trial.leave_one_out()?, Vec::new()),
@@ -134,10 +143,9 @@ fn print(report: &Report, told: &[Told], output: Output) -> Result<()> {
     ];
     output.report("evaluation", &Value::Null, &head, &sections)?;
     eprintln!("* too few calibration readings stand behind this line: it is extrapolated by the fitted tail");
-    eprintln!(
-        "best single detector: {}; the ensemble's area under the curve lies {:+.4} below it",
-        report.best_member, report.ensemble_gap
-    );
+    if let (Some(best), Some(gap)) = (&report.best_member, report.ensemble_gap) {
+        eprintln!("best single detector: {best}; the ensemble's area under the curve lies {gap:+.4} below it");
+    }
     Ok(())
 }
 

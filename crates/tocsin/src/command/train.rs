@@ -1,5 +1,6 @@
 //! `tocsin train`: fits a class's models on a corpus, writes the bundle, and registers it if asked to.
 
+mod options;
 mod outcome;
 mod streamed;
 mod sweep;
@@ -85,9 +86,9 @@ pub(super) struct Train {
     #[arg(long, value_name = "FILE", requires = "autoencoder")]
     decoder: Option<PathBuf>,
     /// What it is trained to do: denoising, plain, masking, dropout, sparse, contractive, variational, or
-    /// that scored by its evidence bound (`variational_elbo`)
-    #[arg(long, value_name = "NAME", default_value = "denoising", value_parser = Objective::named)]
-    objective: Objective,
+    /// that scored by its evidence bound (`variational_elbo`) [default: denoising]
+    #[arg(long, value_name = "NAME", value_parser = Objective::named)]
+    objective: Option<Objective>,
     /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16
     #[arg(long, value_name = "N", default_value_t = 8)]
     window: u16,
@@ -120,7 +121,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The split to learn from
-    #[arg(long, default_value = "train", conflicts_with = "split_by")]
+    #[arg(long, default_value = "train", conflicts_with = "split_by", value_parser = options::learned)]
     split: String,
     /// Folder to keep checkpoints of the network in, from which --resume goes on
     #[arg(long, value_name = "DIR", conflicts_with = "sweep_latent")]
@@ -183,6 +184,7 @@ impl ForeignFiles {
 impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
+        self.check()?;
         let folder = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
         let needs_memory = self.needs_memory();
         let streamed = self.source(&folder).read(needs_memory.as_deref())?;
@@ -197,7 +199,7 @@ impl Train {
             let spec = self.corpora.spec(&rows)?;
             fitting.selection = Some(selection);
             if !self.sweep_latent.is_empty() {
-                return sweep::run(&rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
+                return sweep::run(rows, &spec, &fitting, &self.sweep_latent, self.ask.output);
             }
             Box::new(move || fit_then(&rows, &spec, &fitting, reported))
         };
@@ -206,16 +208,17 @@ impl Train {
             archive,
             suspects,
             history,
+            ..
         } = trained.context("training")??;
         let mut told = describe(&archive)?;
-        told["suspects"] = suspects.len().into();
+        told["suspects"] = suspects.in_all.into();
         told["rows_per_second"] = history.last().map(|told| told.rows_per_second.round()).into();
         told["peak_memory_mib"] = peak_memory_mib().into();
         if let Some(folder) = &self.out {
             archive
                 .to_dir(folder)
                 .with_context(|| format!("--out {}", folder.display()))?;
-            write_suspects(folder, &suspects)?;
+            write_suspects(folder, &suspects.listed)?;
             told["folder"] = folder.display().to_string().into();
         }
         if self.register {
@@ -231,6 +234,7 @@ impl Train {
             corpora: &self.corpora,
             choice: &self.choice,
             learned: &self.split,
+            all_splits: !self.sweep_latent.is_empty(),
             budget: Budget::mib(self.memory),
             folder,
             seed: self.seed,
@@ -253,7 +257,7 @@ impl Train {
     fn options(&self) -> FitOptions {
         let usual = FitOptions::of(self.variant.into());
         FitOptions {
-            objective: self.objective,
+            objective: self.objective.unwrap_or_default(),
             trim: self.trim,
             window: self.window,
             epochs: self.epochs.unwrap_or(usual.epochs),

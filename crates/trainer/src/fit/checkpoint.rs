@@ -4,7 +4,7 @@
 //! file holds the network, the optimiser, the place of the random generator and the state of early stopping. It names the
 //! rows, the network, the objective, the options and the seed it is of, and none other goes on from it.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use crate::on_disk::OnDiskError;
 const FORMAT: u32 = 1;
 /// Bytes before the header: its length.
 const PREFIX: usize = 8;
+/// How the names of checkpoints end, and of those that are being written.
+const WHOLE: &str = "checkpoint";
+const PARTIAL: &str = "partial";
 
 /// Where checkpoints are kept, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +29,41 @@ pub struct Checkpoints {
     pub folder: PathBuf,
     /// Epochs from one to the next; at least 1.
     pub every: u32,
-    /// Go on from the one that is there, if there is one; otherwise it is written over.
+    /// Go on from those that are there, if there are any; otherwise they are removed when the training begins.
     pub resume: bool,
+}
+
+impl Checkpoints {
+    /// Removes what another training left in the folder, unless it is to be gone on from: a training that trims has a
+    /// checkpoint a round, and the old ones of rounds it has not come to are not its own.
+    pub(crate) fn begin(&self) -> Result<(), CheckpointError> {
+        if self.resume {
+            return Ok(());
+        }
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|source| io(&self.folder, source))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|source| io(&self.folder, source))?;
+            if entry.file_name().to_str().is_some_and(is_ours) {
+                let path = entry.path();
+                std::fs::remove_file(&path).map_err(|source| io(&path, source))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the checkpoint of a round is called.
+fn name(round: u32) -> String {
+    format!("round-{round}.{WHOLE}")
+}
+
+/// Whether a file of the folder is a checkpoint, or one that was not written to its end.
+fn is_ours(file: &str) -> bool {
+    let rest = file.strip_prefix("round-").and_then(|rest| rest.split_once('.'));
+    rest.is_some_and(|(round, kind)| round.parse::<u32>().is_ok() && [WHOLE, PARTIAL].contains(&kind))
 }
 
 /// Why a training can't keep a checkpoint or go on from one.
@@ -230,7 +266,7 @@ impl Keeper {
         let folder = &checkpoints.folder;
         std::fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
         Ok(Self {
-            path: folder.join(format!("round-{round}.checkpoint")),
+            path: folder.join(name(round)),
             every: checkpoints.every.max(1),
             resume: checkpoints.resume,
             key: Key::of(shape, rows, options, seed),
@@ -244,7 +280,7 @@ impl Keeper {
         }
         match std::fs::read(&self.path) {
             Ok(bytes) => self.parse(&bytes).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(io(&self.path, source)),
         }
     }
@@ -311,7 +347,7 @@ impl Keeper {
             sha256: digest(&position, snapshot.drawn, snapshot.network.len(), &body),
         };
         let header = serde_json::to_vec(&header).map_err(|error| self.unreadable(error))?;
-        let partial = self.path.with_extension("partial");
+        let partial = self.path.with_extension(PARTIAL);
         let write = || {
             let mut file = std::fs::File::create(&partial)?;
             file.write_all(&(header.len() as u64).to_le_bytes())?;

@@ -4,28 +4,31 @@ use maud::{Markup, html};
 
 use super::Material;
 use crate::chart::number;
+use crate::suspects::Suspects;
 
 /// Most suspicious rows, and most sensors, named.
 const SUSPECTS: usize = 20;
 const SENSORS: usize = 200;
 
 pub(super) fn suspects(material: &Material<'_>) -> Markup {
-    let found = material.suspects;
+    let Suspects { in_all, listed } = material.suspects;
     html! {
         h2 #suspects { "Rows taken for healthy that hardly are" }
         p {
-            (found.len()) " of " (material.request.train.len())
-            " rows are rebuilt far worse than the others (four robust spreads of the logarithm of the error). Nothing was deleted; "
-            code { "suspects.json" } " beside the bundle lists them."
+            (in_all) " of " (material.request.train.len())
+            " rows are rebuilt far worse than the others (four robust spreads of the logarithm of the error). Nothing was deleted"
+            @if material.left_out > 0 { "; " (material.left_out) " rows were left out of the training as hardly healthy" }
+            "."
         }
-        @if !found.is_empty() {
+        @if !listed.is_empty() {
             div.table { table {
-                thead { tr { th { "Sensor" } th { "Taken at" } th.num { "Error" } th.num { "Spreads" } } }
-                tbody { @for suspect in found.iter().take(SUSPECTS) { tr {
+                thead { tr { th { "Sensor" } th { "Taken at" } th.num { "Error" } th.num { "Spreads" } th { "Left out" } } }
+                tbody { @for suspect in listed.iter().take(SUSPECTS) { tr {
                     td { (suspect.sensor) } td { (suspect.captured_at) } td.num { (number(suspect.error.into())) } td.num { (number(suspect.spreads)) }
+                    td { (if suspect.left_out { "yes" } else { "no" }) }
                 } } }
             } }
-            @if found.len() > SUSPECTS { p.sub { "And " (found.len() - SUSPECTS) " more." } }
+            @if listed.len() > SUSPECTS { p.sub { "These are the worst of them." } }
         }
     }
 }

@@ -33,6 +33,10 @@ fn rows(count: usize, seed: u64) -> TrainingSet {
 }
 
 fn report(variant: Variant, objective: Objective, calibration: usize) -> (Trained, String) {
+    trimmed_report(variant, objective, calibration, 0.0)
+}
+
+fn trimmed_report(variant: Variant, objective: Objective, calibration: usize, trim: f64) -> (Trained, String) {
     let (train, calibration) = (rows(200, 1), rows(calibration, 2));
     let request = TrainRequest {
         class: Slug::parse("class", "mill").unwrap(),
@@ -46,6 +50,7 @@ fn report(variant: Variant, objective: Objective, calibration: usize) -> (Traine
             epochs: 6,
             patience: 6,
             objective,
+            trim,
             ..FitOptions::of(variant)
         }),
         corpora: vec![CorpusFile {
@@ -123,10 +128,38 @@ fn the_divergence_stands_apart_and_a_plain_objective_says_it_adds_nothing() {
 #[test]
 fn the_report_tells_of_suspects_and_is_the_same_each_time() {
     let (trained, page) = report(Variant::Pca, Objective::Plain, 60);
-    assert!(!trained.suspects.is_empty());
-    assert!(page.contains(&format!("{} of 200 rows are rebuilt far worse", trained.suspects.len())));
-    assert!(page.contains(&trained.suspects[0].captured_at.to_string()));
+    assert!(trained.suspects.in_all > 0);
+    assert!(page.contains(&format!(
+        "{} of 200 rows are rebuilt far worse",
+        trained.suspects.in_all
+    )));
+    assert!(page.contains(&trained.suspects.listed[0].captured_at.to_string()));
     assert_eq!(report(Variant::Pca, Objective::Plain, 60).1, page);
+}
+
+#[test]
+fn rows_that_trimming_left_out_are_none_that_were_trained_on() {
+    let (trained, page) = trimmed_report(Variant::Pca, Objective::Plain, 60, 0.1);
+    assert!(trained.left_out.contains(&7), "{:?}", trained.left_out);
+    let bundle = Bundle::from_archive(trained.archive).unwrap();
+    let lineage = &bundle.manifest().lineage;
+    let left_out = trained.left_out.len();
+    assert_eq!(lineage.rows_by_split["train"], 200 - left_out as u64);
+    assert_eq!(lineage.selection.as_ref().unwrap().left_out["trimmed"], left_out as u64);
+    let marked = trained.suspects.listed.iter().filter(|suspect| suspect.left_out);
+    assert_eq!(marked.count(), left_out);
+    assert!(page.contains(&format!(
+        "{left_out} rows were left out of the training as hardly healthy"
+    )));
+    let whole = Part::look(&bundle, &rows(200, 1)).unwrap();
+    let taught = Part::look(&bundle, &rows(200, 1).without(&trained.left_out)).unwrap();
+    assert_eq!(taught.len() as u64, lineage.rows_by_split["train"]);
+    assert!(
+        whole.mean_square > 1.2 * taught.mean_square,
+        "the fault is rebuilt badly"
+    );
+    let cell = |mean_square: f64| format!("<td class=\"num\">{}</td>", chart::number(mean_square));
+    assert!(page.contains(&cell(taught.mean_square)) && !page.contains(&cell(whole.mean_square)));
 }
 
 #[test]

@@ -22,9 +22,31 @@ pub(super) fn check(request: &TrainRequest<'_>) -> Result<u16, TrainError> {
         );
     }
     let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
-    check_options(options)?;
+    let latent = check_settings(request.variant, options, request.latent, bins)?;
     check_in_memory(request, options)?;
-    let latent = request.latent.unwrap_or_else(|| default_latent(bins));
+    if (request.variant == Variant::Foreign) != request.foreign.is_some() {
+        return refuse(
+            "foreign",
+            "files belong to a model trained elsewhere, and to no other".to_owned(),
+        );
+    }
+    Ok(latent)
+}
+
+/// Refuses settings that no model of spectra of so many bins can be trained with, whatever the rows; the latent's size
+/// otherwise. It takes no rows, so that it can be asked before any are read.
+///
+/// # Errors
+/// [`TrainError::Request`] names the setting and the reason.
+pub fn check_settings(
+    variant: Variant,
+    options: FitOptions,
+    latent: Option<u16>,
+    bins: u16,
+) -> Result<u16, TrainError> {
+    let refuse = |field, reason| Err(TrainError::Request { field, reason });
+    check_options(options)?;
+    let latent = latent.unwrap_or_else(|| default_latent(bins));
     let most = Manifest::most_latents(bins);
     if !(1..=most).contains(&latent) {
         return refuse(
@@ -32,19 +54,13 @@ pub(super) fn check(request: &TrainRequest<'_>) -> Result<u16, TrainError> {
             format!("{latent} is not between 1 and {most}, twice the {bins} bins"),
         );
     }
-    if request.variant.is_network() && latent >= bins && !options.objective.regularises() {
+    if variant.is_network() && latent >= bins && !options.objective.regularises() {
         let reason = "is no bottleneck: without a regulariser the network learns to copy (identity mapping) and rebuilds \
                       faults as well as healthy spectra; take fewer, or an objective other than plain";
         return refuse("latent", format!("{latent} of {bins} bins {reason}"));
     }
-    if matches!(request.variant, Variant::Pca | Variant::Mahalanobis) && latent > bins {
+    if matches!(variant, Variant::Pca | Variant::Mahalanobis) && latent > bins {
         return refuse("latent", format!("{latent} axes of {bins} bins"));
-    }
-    if (request.variant == Variant::Foreign) != request.foreign.is_some() {
-        return refuse(
-            "foreign",
-            "files belong to a model trained elsewhere, and to no other".to_owned(),
-        );
     }
     Ok(latent)
 }

@@ -261,13 +261,13 @@ fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
     };
     let (taught, trimmed) = (trained(0.0), trained(0.1));
     assert!(error_of_faults(&trimmed) > 2.0 * error_of_faults(&taught));
-    assert_eq!(trimmed.suspects.len(), 20, "{:?}", trimmed.suspects);
-    assert!(
-        trimmed
-            .suspects
-            .iter()
-            .all(|suspect| suspect.captured_at.as_micros() / 1_000_000 % 20 == 7)
-    );
+    assert_eq!(trimmed.suspects.in_all, 20, "{:?}", trimmed.suspects);
+    for suspect in &trimmed.suspects.listed {
+        let planted = suspect.captured_at.as_micros() / 1_000_000 % 20 == 7;
+        assert_eq!(suspect.stands_out(), planted, "{suspect:?}");
+        assert!(suspect.left_out, "{suspect:?}");
+    }
+    assert_eq!(trimmed.left_out.len(), trimmed.suspects.listed.len());
 }
 
 #[test]
@@ -472,6 +472,35 @@ fn a_training_that_was_broken_off_goes_on_to_the_same_bundle() {
         let (again, none) = resumably(&request, &kept("whole", true), usize::MAX);
         assert!(again.unwrap() == whole && none == 0, "what is done is done once");
     }
+}
+
+#[test]
+fn a_training_that_begins_anew_leaves_no_checkpoint_of_an_older_one_to_go_on_from() {
+    let (rows, none) = (healthy(32, 120, 1), healthy(32, 0, 2));
+    let of_seed = |seed| TrainRequest {
+        seed,
+        options: Some(FitOptions {
+            epochs: 3,
+            trim: 0.1,
+            ..options()
+        }),
+        ..request(&rows, &none, Variant::Dense)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = |resume| Checkpoints {
+        folder: folder.path().to_path_buf(),
+        every: 1,
+        resume,
+    };
+    let other = folder.path().join("round-notes.checkpoint");
+    std::fs::write(&other, "a person's own").unwrap();
+    assert!(resumably(&of_seed(5), &checkpoints(false), usize::MAX).0.is_ok());
+    assert!(folder.path().join("round-3.checkpoint").exists());
+    let (broken, _) = resumably(&of_seed(6), &checkpoints(false), 2);
+    assert!(matches!(broken, Err(TrainError::BrokenOff)));
+    assert!(!folder.path().join("round-3.checkpoint").exists() && other.exists());
+    let (resumed, _) = resumably(&of_seed(6), &checkpoints(true), usize::MAX);
+    assert!(resumed.unwrap() == train(&of_seed(6), |_| {}).unwrap().to_bytes());
 }
 
 #[test]

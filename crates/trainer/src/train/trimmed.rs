@@ -17,16 +17,19 @@ use crate::suspects;
 /// Most rounds that look for rows to leave out: of planted faults, the third finds some that the second did not.
 const ROUNDS: u32 = 3;
 
-/// Fits the models of a request that trims.
+/// Why rows were left out, in the record of how they were chosen.
+const TRIMMED: &str = "trimmed";
+
+/// Fits the models of a request that trims; the bundle, and the places of the rows that were left out.
 pub(super) fn fit_trimmed(
     request: &TrainRequest<'_>,
     latent: u16,
     checkpoints: Option<&Checkpoints>,
     progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<BundleArchive, TrainError> {
+) -> Result<(BundleArchive, Vec<usize>), TrainError> {
     let options = request.options.unwrap_or_else(|| FitOptions::of(request.variant));
     let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
-    let mut left_out = vec![false; request.train.len()];
+    let mut left_out = Vec::new();
     for number in 0..ROUNDS {
         let train = request.train.without(&left_out);
         let of_round = TrainRequest {
@@ -35,8 +38,8 @@ pub(super) fn fit_trimmed(
         };
         let model = fit_model(&of_round, latent, round(number), &mut *progress)?;
         let errors = errors(request.train, &model.autoencoder, latent)?;
-        let found = suspects::left_out(request.train, &errors, options.trim)?;
-        let rows = found.iter().filter(|out| **out).count();
+        let found = suspects::left_out(request.train, &errors, options.trim, request.seed)?;
+        let rows = found.len();
         tracing::info!(class = %request.class, round = number + 1, rows, "rows that are hardly healthy");
         let settled = found == left_out;
         left_out = found;
@@ -44,10 +47,17 @@ pub(super) fn fit_trimmed(
             break;
         }
     }
+    let mut rest = request.train.without(&left_out);
+    if !left_out.is_empty() {
+        let mut selection = rest.selection().cloned().unwrap_or_default();
+        selection.left_out.insert(TRIMMED.to_owned(), left_out.len() as u64);
+        rest = rest.chosen_by(Some(selection));
+    }
     let last = TrainRequest {
-        train: &request.train.without(&left_out),
+        train: &rest,
         options: Some(FitOptions { trim: 0.0, ..options }),
         ..request.clone()
     };
-    fit_bundle(&last, latent, round(ROUNDS), progress)
+    let archive = fit_bundle(&last, latent, round(ROUNDS), progress)?;
+    Ok((archive, left_out))
 }

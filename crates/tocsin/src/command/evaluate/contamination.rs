@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use tocsin_corpus::Row;
 use tocsin_domain::Timestamp;
-use tocsin_trainer::Suspect;
+use tocsin_trainer::{Suspect, Suspects};
 
 /// Splits whose rows are faulty.
 const FAULTY: [&str; 2] = ["end", "test_fault"];
@@ -27,7 +27,7 @@ pub(super) struct Told {
     planted: usize,
     /// Rows told as suspicious.
     suspects: usize,
-    /// Those of them that were planted.
+    /// Those that were planted, of these as far as they are listed.
     planted_suspects: usize,
 }
 
@@ -73,20 +73,20 @@ impl Planted {
     }
 
     /// What a training told of them.
-    pub(super) fn told(&self, network: String, seed: u64, suspects: &[Suspect]) -> Told {
+    pub(super) fn told(&self, network: String, seed: u64, suspects: &Suspects) -> Told {
         let keys: BTreeSet<(String, Timestamp)> = self
             .faults
             .iter()
             .map(|row| (row.sensor.to_string(), row.captured_at))
             .collect();
-        let planted = suspects
-            .iter()
-            .filter(|suspect| keys.contains(&(suspect.sensor.clone(), suspect.captured_at)));
+        let known = |suspect: &Suspect| keys.contains(&(suspect.sensor.clone(), suspect.captured_at));
+        let told = suspects.listed.iter().filter(|suspect| suspect.stands_out());
+        let planted = told.filter(|suspect| known(suspect));
         Told {
             network,
             seed,
             planted: self.faults.len(),
-            suspects: suspects.len(),
+            suspects: suspects.in_all,
             planted_suspects: planted.count(),
         }
     }
@@ -124,12 +124,13 @@ mod tests {
             captured_at: row.captured_at,
             error: 1.0,
             spreads: 5.0,
+            left_out: false,
         };
-        let told = planted.told(
-            "n".to_owned(),
-            3,
-            &[suspect(&planted.faults[0]), suspect(&planted.clean[0])],
-        );
+        let suspects = Suspects {
+            in_all: 2,
+            listed: vec![suspect(&planted.faults[0]), suspect(&planted.clean[0])],
+        };
+        let told = planted.told("n".to_owned(), 3, &suspects);
         assert_eq!((told.planted, told.suspects, told.planted_suspects), (5, 2, 1));
     }
 

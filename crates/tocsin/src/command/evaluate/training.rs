@@ -1,7 +1,7 @@
 //! Trains networks on a corpus and measures each: on all machines, on all but one in turn, or with faults among the rows
 //! taken for healthy.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use tocsin_corpus::Row;
 use tocsin_domain::{Slug, SpectrumSpec};
@@ -41,7 +41,8 @@ impl Trial<'_> {
         Ok(summarise(self.seeds as usize, &runs))
     }
 
-    /// Every network with every seed for each machine, trained and its lines set on the others, tested on it alone.
+    /// Every network with every seed for each machine, trained and its lines set on the others, tested on it alone: by what
+    /// it has, which need not be a failure.
     pub(super) fn leave_one_out(&self) -> Result<Report> {
         let mut machines: Vec<(&Slug, &Slug)> = self.rows.iter().map(machine).collect();
         machines.sort_unstable();
@@ -60,7 +61,10 @@ impl Trial<'_> {
             let of_others = Parts::from_rows(self.spec, &others)?;
             let mut parts = Parts::from_rows(self.spec, &own)?;
             parts.cal = of_others.cal;
-            measured.push((format!("{}/{}", out.0, out.1), self.runs(&others, &parts, &bar)?));
+            let name = format!("{}/{}", out.0, out.1);
+            let runs = self.runs(&others, &parts, &bar);
+            let runs = runs.with_context(|| format!("--leave-one-machine-out: without {name}"))?;
+            measured.push((name, runs));
         }
         bar.finish_and_clear();
         Ok(summarise_machines(self.seeds as usize, &measured))
@@ -148,3 +152,6 @@ impl Trial<'_> {
 fn machine(row: &Row) -> (&Slug, &Slug) {
     (&row.sensor.site, &row.sensor.machine)
 }
+
+#[cfg(test)]
+mod tests;

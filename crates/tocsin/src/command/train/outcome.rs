@@ -9,7 +9,7 @@ use tocsin_trainer::Suspect;
 
 use crate::rollout::Rollout;
 
-/// Rows taken for healthy and hardly so, beside a bundle's files.
+/// Rows taken for healthy and hardly so, the worst of them, beside a bundle's files.
 const SUSPECTS_FILE: &str = "suspects.json";
 
 /// The bundle in short.

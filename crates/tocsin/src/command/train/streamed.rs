@@ -28,6 +28,8 @@ pub(super) struct Source<'a> {
     pub(super) choice: &'a Choice,
     /// The split to learn from.
     pub(super) learned: &'a str,
+    /// Whether rows of all splits are read, and not only those to learn from and to set limits by.
+    pub(super) all_splits: bool,
     /// Most memory for rows.
     pub(super) budget: Budget,
     /// Where rows go that don't fit.
@@ -56,8 +58,8 @@ struct Parting {
 impl Source<'_> {
     /// The rows, on disk; nothing where they fit in memory. `needs_memory` is the flag that can't do without that.
     pub(super) fn read(&self, needs_memory: Option<&str>) -> Result<Option<Sets>> {
-        let splits = [self.learned, LIMITS];
-        let splits = self.choice.splits(&splits);
+        let used = [self.learned, LIMITS];
+        let splits = self.splits(&used);
         let Some(bins) = self.corpora.first_bins(splits)? else {
             return Ok(None);
         };
@@ -89,6 +91,15 @@ impl Source<'_> {
             self.folder.display()
         );
         self.store(&spec, log.as_ref(), (&names, &parting), selection).map(Some)
+    }
+
+    /// The splits to read: those that are used, or all of them.
+    fn splits<'u>(&self, used: &'u [&'u str]) -> Option<&'u [&'u str]> {
+        if self.all_splits {
+            None
+        } else {
+            self.choice.splits(used)
+        }
     }
 
     /// Looks at the keys of all rows, some machines at a time.
@@ -152,8 +163,8 @@ impl Source<'_> {
         let room = (self.budget, parting.train_rows);
         let mut train = Writer::new(spec, self.folder, room, self.seed).map_err(flagged)?;
         let mut calibration = Sample::new(spec, self.budget, self.seed).map_err(flagged)?;
-        let splits = [self.learned, LIMITS];
-        self.corpora.each(self.choice.splits(&splits), "keeping", |row| {
+        let used = [self.learned, LIMITS];
+        self.corpora.each(self.splits(&used), "keeping", |row| {
             if !self.choice.healthy(&row, self.learned) || self.choice.against(&row, log).is_some() {
                 return Ok(());
             }

@@ -28,7 +28,7 @@ struct Size {
 }
 
 /// Trains every size and prints what came of each, and which is recommended.
-pub(super) fn run(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting, sizes: &[u16], output: Output) -> Result<()> {
+pub(super) fn run(rows: Vec<Row>, spec: &SpectrumSpec, fitting: &Fitting, sizes: &[u16], output: Output) -> Result<()> {
     let (kept, held_out) = part(rows)?;
     let of_others = Parts::from_rows(spec, &kept)?;
     let mut parts = Parts::from_rows(spec, &held_out)?;
@@ -57,7 +57,7 @@ pub(super) fn run(rows: &[Row], spec: &SpectrumSpec, fitting: &Fitting, sizes: &
 }
 
 /// The rows of the machines to train on, and of those held out.
-fn part(rows: &[Row]) -> Result<(Vec<Row>, Vec<Row>)> {
+fn part(rows: Vec<Row>) -> Result<(Vec<Row>, Vec<Row>)> {
     let machine = |row: &Row| (row.sensor.site.clone(), row.sensor.machine.clone());
     let mut machines: Vec<(Slug, Slug)> = rows.iter().map(machine).collect();
     machines.sort_unstable();
@@ -68,8 +68,8 @@ fn part(rows: &[Row]) -> Result<(Vec<Row>, Vec<Row>)> {
             machines.len()
         );
     }
-    let held_out: Vec<_> = machines.iter().skip(HELD_OUT - 1).step_by(HELD_OUT).collect();
-    Ok(rows.iter().cloned().partition(|row| !held_out.contains(&&machine(row))))
+    let held_out: Vec<_> = machines.into_iter().skip(HELD_OUT - 1).step_by(HELD_OUT).collect();
+    Ok(rows.into_iter().partition(|row| !held_out.contains(&machine(row))))
 }
 
 /// The narrowest of those that part about as well as the best; where nothing failed, that rebuild about as well.

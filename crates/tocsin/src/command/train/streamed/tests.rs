@@ -79,7 +79,6 @@ fn rows_on_disk_are_those_that_would_be_in_memory_however_they_are_chosen() {
         ),
         (&whole, vec!["--split-by", "time"]),
         (&whole, [&log[..], &["--split-by", "machine"]].concat()),
-        (&split, vec!["--split", "cal"]),
     ] {
         let train = line(files, &[&more[..], &["--memory", "1"]].concat());
         let used = [train.split.as_str(), LIMITS];
@@ -89,10 +88,7 @@ fn rows_on_disk_are_those_that_would_be_in_memory_however_they_are_chosen() {
         let [teach, limit] = used.map(|split| training_set(&spec, &rows, split).unwrap());
         // Half the rows of all fit in a MiB.
         let Some(sets) = read(&train, folder.path()).unwrap() else {
-            assert!(
-                more.contains(&"--sensors") || more.contains(&"--split"),
-                "{more:?} fits in memory"
-            );
+            assert!(more.contains(&"--sensors"), "{more:?} fits in memory");
             continue;
         };
         assert_eq!(sets.train.rows_in_all(), teach.len() as u64, "{more:?}");
@@ -167,6 +163,51 @@ fn what_is_refused_names_its_flag() {
     let words =
         "--corpus: a/m0/x at 1970-01-01T00:00:03Z stands in split train and in split cal: what teaches must not";
     assert!(told.starts_with(words), "{told}");
+}
+
+#[test]
+fn a_sweep_is_refused_by_the_rows_of_all_splits_since_it_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = corpora(folder.path(), |second| {
+        Some(if second < 60 { by_time(second) } else { "end" })
+    });
+    let files: Vec<&str> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let told = |more: &[&str]| {
+        let words = ["train", "--class", "pump", "--memory", "1", "--corpus"];
+        let train = Line::parse_from([&words[..], &files, more].concat()).train;
+        read(&train, folder.path())
+    };
+    assert!(
+        told(&["--out", "bundle"]).unwrap().is_none(),
+        "the rows to learn from fit"
+    );
+    let refused = format!("{:#}", told(&["--sweep-latent", "4,8"]).unwrap_err());
+    assert!(
+        refused.starts_with("--sweep-latent: takes all of the 2400 rows"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn splits_that_set_limits_or_test_are_no_splits_to_learn_from() {
+    let parsed = |split: &str| {
+        let words = [
+            "train", "--class", "pump", "--out", "b", "--corpus", "c", "--split", split,
+        ];
+        Line::try_parse_from(words).map(|line| line.train.split)
+    };
+    for (split, purpose) in [
+        ("cal", "set the limits"),
+        ("test_healthy", "test"),
+        ("end", "test"),
+        ("incipient", "test"),
+        ("test_fault", "test"),
+    ] {
+        let told = parsed(split).unwrap_err().to_string();
+        let words = format!("rows of {split} {purpose}: what teaches must not");
+        assert!(told.contains("--split") && told.contains(&words), "{told}");
+    }
+    assert_eq!(parsed("history").unwrap(), "history");
 }
 
 #[test]
