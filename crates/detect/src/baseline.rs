@@ -124,7 +124,8 @@ impl Commissioned {
         self.trend.as_ref()
     }
 
-    /// The sensor's baseline. Without a fleet the sensor's own spread and slopes stand alone.
+    /// The sensor's baseline. Without a fleet the sensor's own spread and slopes stand alone; of a [lent](Fleet::lent) one it
+    /// takes no slopes.
     ///
     /// # Panics
     /// If the fleet has another number of bins.
@@ -140,8 +141,9 @@ impl Commissioned {
             "bins of the fleet against bins of the sensor"
         );
         let pooled = |(own_spread, fleet_spread): (&f32, &f32)| own * own_spread + (1.0 - own) * fleet_spread;
-        let trend = self.trend.as_ref().map(|trend| match fleet {
-            Some(fleet) => trend.pooled(&self.spread, &fleet.slopes),
+        let slopes = fleet.and_then(|fleet| fleet.slopes.as_deref());
+        let trend = self.trend.as_ref().map(|trend| match slopes {
+            Some(slopes) => trend.pooled(&self.spread, slopes),
             None => trend.clone(),
         });
         let scale: Vec<f32> = self
@@ -163,7 +165,7 @@ impl Commissioned {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     spread: Vec<f32>,
-    slopes: Vec<f32>,
+    slopes: Option<Vec<f32>>,
 }
 
 impl Fleet {
@@ -192,8 +194,19 @@ impl Fleet {
             .filter_map(|sensor| Some((sensor.trend()?, sensor.spread())));
         Some(Self {
             spread: spread.collect(),
-            slopes: fleet_slopes(trends, bins),
+            slopes: Some(fleet_slopes(trends, bins)),
         })
+    }
+
+    /// What it lends to a sensor of machines that are built otherwise: its spread, so many times as wide. How a machine goes
+    /// with speed and load is its construction's, and is not lent.
+    #[must_use]
+    pub fn lent(mut self, widened: f32) -> Self {
+        for spread in &mut self.spread {
+            *spread *= widened;
+        }
+        self.slopes = None;
+        self
     }
 
     /// Spread per bin.

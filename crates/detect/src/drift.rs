@@ -2,8 +2,9 @@
 //!
 //! Sensors and seasons drift, and a baseline that never moves ends in false alarms; one that always moves learns a slow
 //! failure as normal. What parts the two is company: a season, a load or a firmware moves the machines of a class
-//! together, a failure moves one. So a sensor's recent median is held against what was commissioned, its move is held
-//! against its peers' moves ([`peers`]), and the baseline may follow ([`follow`]):
+//! together, a failure moves one, with however many sensors it has. So a sensor's recent median is held against what was
+//! commissioned, its move is held against the moves of other machines ([`peers`]), and the baseline may follow
+//! ([`follow`]):
 //!
 //! - down, and back up to what was commissioned, but no further down than the rule's bound, so that a return is never
 //!   more than a benign change;
@@ -16,10 +17,11 @@
 
 mod cusum;
 mod follow;
+mod machines;
 mod peers;
 mod round;
 
 pub use cusum::Cusum;
 pub use follow::{FollowRule, Suspected, common_rise, follow};
-pub use peers::{Finding, Peers};
+pub use peers::{Compared, Finding, Peers};
 pub use round::{Followed, Standing, follow_class};

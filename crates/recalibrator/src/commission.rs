@@ -2,8 +2,8 @@
 //!
 //! Sensors are leased batch by batch, all that are ready are fitted, and only then is each fit pooled with the spread of
 //! the fleet: of the sensors of its class and spec on other machines that were commissioned before it or are in the same
-//! round. Where fewer than three other machines have any, a sensor's own spread stands alone, and its record
-//! says so.
+//! round. Where fewer than three other machines of the class have any, the spread is borrowed from all classes with the
+//! spec, widened; where that is not three machines either, a sensor's own spread stands alone. Its record says which.
 //!
 //! **Invariant:** a round may be repeated or broken off anywhere: a baseline is written and activated in one
 //! transaction, once per epoch. What can't be commissioned waits until its lease is over and costs nobody else a turn;
@@ -12,7 +12,8 @@
 
 mod pool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -20,12 +21,12 @@ use tocsin_detect::baseline::KAPPA;
 use tocsin_detect::{Commissioned, OverallLevel, Rows, Trend, log_spectrum_into};
 use tocsin_domain::{BaselineId, ClassId, Clock, Codec, Condition, MachineId, Scope, SpecId, SpectrumSpec, Timestamp};
 use tocsin_store::Store;
-use tocsin_store::baseline::{NewBaseline, Profile};
+use tocsin_store::baseline::{NewBaseline, Profile, SensorSpread};
 use tocsin_store::commissioning::ReadySensor;
 use tocsin_store::reading::SpectrumColumn;
 use tokio_util::sync::CancellationToken;
 
-use pool::{OtherMachines, pool};
+use pool::{OtherMachines, is_small, machines, pool};
 
 use crate::Error;
 use crate::drift::sensor_entry;
@@ -58,8 +59,11 @@ struct Fitted {
     window: (Timestamp, Timestamp),
 }
 
-/// The fits of a round, by what is pooled with what.
-type Groups = BTreeMap<(ClassId, SpecId), Vec<Fitted>>;
+/// A class and a spec: what is pooled with each other.
+type Group = (ClassId, SpecId);
+
+/// The fits of a round.
+type Groups = BTreeMap<Group, Arc<Vec<Fitted>>>;
 
 impl Commissioner {
     /// Commissions all that is ready every `interval`, until shutdown.
@@ -85,8 +89,8 @@ impl Commissioner {
             if groups.is_empty() {
                 return Ok(commissioned);
             }
-            for ((class, spec), fits) in groups {
-                commissioned += self.activate((class, spec), fits, by).await?;
+            for group in groups.keys() {
+                commissioned += self.activate(*group, &groups, by).await?;
             }
         }
     }
@@ -94,7 +98,7 @@ impl Commissioner {
     /// Fits all that is ready, as far as memory goes and while there is time left to activate it; nothing when nothing is.
     async fn fit_ready(&self) -> Result<Groups, Error> {
         let began = self.clock.now();
-        let mut groups = Groups::new();
+        let mut groups: BTreeMap<Group, Vec<Fitted>> = BTreeMap::new();
         let mut fits = 0;
         while fits < MOST_IN_ROUND && self.clock.now() < began + LEASE / 2 {
             let now = self.clock.now();
@@ -111,7 +115,8 @@ impl Commissioner {
                 }
             }
         }
-        Ok(groups)
+        let shared = groups.into_iter().map(|(group, fits)| (group, Arc::new(fits)));
+        Ok(shared.collect())
     }
 
     /// Fits one sensor; nothing, with a word in the log, when its readings stand in a zone in which none is learned.
@@ -153,10 +158,10 @@ impl Commissioner {
         Ok(refused.map(|reason| (class.version, reason)))
     }
 
-    /// Pools the fits of a group and makes them active; answers how many.
-    async fn activate(&self, group: (ClassId, SpecId), fits: Vec<Fitted>, by: &str) -> Result<u32, Error> {
+    /// Pools the fits of a group of a round and makes them active; answers how many.
+    async fn activate(&self, group: Group, round: &Groups, by: &str) -> Result<u32, Error> {
         let what = format!("class number {}, spec number {}", group.0, group.1);
-        let Some(baselines) = passed_over(self.baselines(group, fits, by).await, &what)? else {
+        let Some(baselines) = passed_over(self.baselines(group, round, by).await, &what)? else {
             return Ok(0);
         };
         let mut commissioned = 0;
@@ -176,26 +181,46 @@ impl Commissioner {
         Ok(commissioned)
     }
 
-    async fn baselines(
-        &self,
-        (class, spec): (ClassId, SpecId),
-        fits: Vec<Fitted>,
-        by: &str,
-    ) -> Result<Vec<NewBaseline>, Error> {
+    async fn baselines(&self, group: Group, round: &Groups, by: &str) -> Result<Vec<NewBaseline>, Error> {
+        let (class, spec) = group;
+        let fits = round.get(&group).cloned().unwrap_or_default();
         let before = self.store.baseline_spreads(&Scope::All, class, spec).await?;
+        let (beside, elsewhere) = if is_small(&fits, &before) {
+            self.elsewhere(group, round).await?
+        } else {
+            Default::default()
+        };
         let by = by.to_owned();
         let pooled = tokio::task::spawn_blocking(move || {
-            let pool = pool(&fits, before);
+            let class = pool(&fits.iter().collect::<Vec<_>>(), before);
+            let beside: Vec<&Fitted> = beside.iter().flat_map(|fits| fits.iter()).collect();
+            let elsewhere = pool(&beside, elsewhere);
             let mut fleets: BTreeMap<MachineId, OtherMachines> = BTreeMap::new();
             let baseline = |fitted: &Fitted| {
                 let fleet = fleets
                     .entry(fitted.ready.machine)
-                    .or_insert_with(|| OtherMachines::of(fitted, &pool));
+                    .or_insert_with(|| OtherMachines::of(fitted, &class, &elsewhere));
                 baseline(fitted, fleet, &by)
             };
             fits.iter().map(baseline).collect()
         });
         Ok(pooled.await?)
+    }
+
+    /// What other classes with the spec of a group have: their fits of the round, and what was commissioned before on machines
+    /// that have none in it.
+    async fn elsewhere(
+        &self,
+        (class, spec): Group,
+        round: &Groups,
+    ) -> Result<(Vec<Arc<Vec<Fitted>>>, Vec<SensorSpread>), Error> {
+        let beside = round.iter().filter(|(group, _)| group.0 != class && group.1 == spec);
+        let beside: Vec<Arc<Vec<Fitted>>> = beside.map(|(_, fits)| Arc::clone(fits)).collect();
+        let mut before = self.store.baseline_spreads_elsewhere(&Scope::All, class, spec).await?;
+        // Those of the round may be active by now, and are not to count twice.
+        let in_round: BTreeSet<MachineId> = beside.iter().flat_map(|fits| machines(fits)).collect();
+        before.retain(|stored| !in_round.contains(&stored.machine));
+        Ok((beside, before))
     }
 }
 
@@ -245,18 +270,8 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
     let Fitted {
         ready, commissioned, ..
     } = fitted;
-    let machines = fleet.machines;
-    let (pooled_machines, reason) = match fleet.fleet {
-        Some(_) => (
-            machines as u32,
-            format!("spread pooled with {machines} other machines of the class"),
-        ),
-        None => (
-            0,
-            format!("its own spread alone: {machines} other machines of the class have a baseline"),
-        ),
-    };
-    let baseline = commissioned.baseline(fleet.fleet.as_ref(), KAPPA);
+    let (machines, reason) = fleet.provenance();
+    let baseline = commissioned.baseline(fleet.fleet(), KAPPA);
     NewBaseline {
         sensor: ready.sensor,
         epoch: ready.epoch,
@@ -267,7 +282,7 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
             trend: baseline.trend().map(Trend::to_bytes),
         },
         log_energy: (fitted.overall_level.mean(), fitted.overall_level.sd()),
-        pooled_machines,
+        pooled_machines: u32::try_from(machines).unwrap_or(u32::MAX),
         readings: u32::try_from(commissioned.readings()).unwrap_or(u32::MAX),
         window: fitted.window,
         created_by: by.to_owned(),
@@ -276,113 +291,4 @@ fn baseline(fitted: &Fitted, fleet: &OtherMachines, by: &str) -> NewBaseline {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tocsin_domain::{CanonicalSpectrum, SensorId};
-
-    /// A sensor of a machine whose codes swing by `swing`.
-    fn fitted(machine: i32, swing: u8) -> Fitted {
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let ready = ReadySensor {
-            sensor: SensorId(machine),
-            machine: MachineId(machine),
-            class: ClassId(1),
-            spec: SpecId(1),
-            epoch: 1,
-            zone_accepted: false,
-            window: (at(0), at(99)),
-        };
-        fit(ready, &SpectrumSpec::corpus_default(64), &spectra(swing)).unwrap()
-    }
-
-    fn spectra(swing: u8) -> Vec<SpectrumColumn> {
-        let column = |second: i64| SpectrumColumn {
-            captured_at: Timestamp::from_micros(second * 1_000_000),
-            spectrum: CanonicalSpectrum::from_codes(vec![180 + (second % 2) as u8 * swing; 64]),
-            condition: Condition::default(),
-        };
-        (0..100).map(column).collect()
-    }
-
-    #[test]
-    fn a_sensor_whose_readings_tell_speed_and_load_gets_a_trend_that_is_stored() {
-        let mut spectra = spectra(2);
-        for (nth, column) in spectra.iter_mut().enumerate() {
-            column.condition = Condition {
-                rpm: Some(1_000.0 + 10.0 * nth as f32),
-                load: Some(0.5),
-                ..Condition::default()
-            };
-        }
-        let fitted = fit(fitted(1, 2).ready, &SpectrumSpec::corpus_default(64), &spectra).unwrap();
-        let stored = among(&[fitted]).profile.trend.expect("they tell it");
-        let usual = Trend::from_bytes(&stored).unwrap().conditions().usual();
-        assert!(
-            (usual.rpm.unwrap() - 1_470.0).abs() < 30.0 && usual.load == Some(0.5),
-            "{usual:?}"
-        );
-        assert_eq!(among(&[super::tests::fitted(1, 2)]).profile.trend, None);
-    }
-
-    fn among(fits: &[Fitted]) -> NewBaseline {
-        let pool = pool(fits, Vec::new());
-        baseline(&fits[0], &OtherMachines::of(&fits[0], &pool), "test")
-    }
-
-    #[test]
-    fn a_fit_says_which_readings_it_was_made_of() {
-        let fitted = fitted(1, 4);
-        assert_eq!(
-            (fitted.commissioned.readings(), fitted.window),
-            (100, fitted.ready.window)
-        );
-        let wrong = SpectrumColumn {
-            captured_at: fitted.window.0,
-            spectrum: CanonicalSpectrum::from_codes(vec![1; 63]),
-            condition: Condition::default(),
-        };
-        let refused = fit(fitted.ready, &SpectrumSpec::corpus_default(64), &[wrong])
-            .err()
-            .unwrap();
-        assert!(refused.ends_with("has 63 bins"), "{refused}");
-    }
-
-    #[test]
-    fn a_large_round_is_pooled_over_all_its_machines_however_their_sensors_are_numbered() {
-        let one = fitted(1, 2);
-        let fits: Vec<Fitted> = (0..1_024)
-            .map(|number| Fitted {
-                ready: ReadySensor {
-                    sensor: SensorId(number),
-                    machine: MachineId(number % 4),
-                    ..one.ready
-                },
-                commissioned: one.commissioned.clone(),
-                overall_level: one.overall_level,
-                window: one.window,
-            })
-            .collect();
-        let pool = pool(&fits, Vec::new());
-        let of = |machine| pool.iter().filter(|(other, _)| *other == MachineId(machine)).count();
-        assert_eq!([0, 1, 2, 3].map(of), [super::pool::MOST_POOLED / 4; 4]);
-    }
-
-    #[test]
-    fn three_other_machines_make_a_fleet_and_two_do_not() {
-        let fits = [fitted(1, 2), fitted(2, 8), fitted(3, 8), fitted(4, 8)];
-        let alone = among(&fits[..3]);
-        assert_eq!(alone.pooled_machines, 0);
-        assert!(
-            alone.reason.starts_with("its own spread alone: 2 other machines"),
-            "{}",
-            alone.reason
-        );
-        assert_eq!(alone.profile.scale[0].to_bits(), alone.profile.spread[0].to_bits());
-        let pooled = among(&fits);
-        assert_eq!(pooled.pooled_machines, 3);
-        assert!(
-            pooled.profile.scale[0] > 1.5 * pooled.profile.spread[0],
-            "it leans on the restless fleet"
-        );
-    }
-}
+mod tests;

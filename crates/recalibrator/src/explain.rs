@@ -4,7 +4,7 @@
 use tocsin_contracts::Malformed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_domain::fleet::SensorPath;
-use tocsin_domain::{Principal, ReadingFlags, Scope, Scores, SensorId, Slug, ThresholdSetId, Verdict};
+use tocsin_domain::{BaselineId, Principal, ReadingFlags, Scope, Scores, SensorId, Slug, ThresholdSetId, Verdict};
 use tocsin_judge::{Judgement, ThresholdSet};
 use tocsin_store::baseline::Baseline;
 use tocsin_store::binding::Binding;
@@ -67,7 +67,7 @@ impl Service {
             what: format!("where sensor {site}/{path} stands"),
         })?;
         let baseline = match commissioning.progress {
-            Progress::Commissioned { baseline, .. } => store.baselines_by_id(&scope, &[baseline]).await?.pop(),
+            Progress::Commissioned { baseline, .. } => self.baseline_told(&scope, baseline).await?,
             Progress::Commissioning { .. } => None,
         };
         let binding = store.binding_current(sensor.sensor.class).await?;
@@ -84,6 +84,22 @@ impl Service {
             limits,
             newest,
         }))
+    }
+
+    /// A baseline. One that followed or was accepted has the scale of the first of its epoch, so its reason goes on with where
+    /// that came from.
+    async fn baseline_told(&self, scope: &Scope, id: BaselineId) -> Result<Option<Baseline>, Error> {
+        let store = &self.parts.store;
+        let Some(mut baseline) = store.baselines_by_id(scope, &[id]).await?.pop() else {
+            return Ok(None);
+        };
+        let learned = &mut baseline.learned;
+        if baseline.version > 1
+            && let Some(first) = store.commissioning_reason(scope, learned.sensor, learned.epoch).await?
+        {
+            learned.reason = format!("{}; as it was commissioned: {first}", learned.reason);
+        }
+        Ok(Some(baseline))
     }
 
     async fn limits(&self, id: ThresholdSetId) -> Result<Limits, Error> {

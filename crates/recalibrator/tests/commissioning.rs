@@ -15,7 +15,7 @@ use tocsin_models::BundleStore;
 use tocsin_recalibrator::{Config, Parts};
 use tocsin_scratch::{site, slug, with_store};
 use tocsin_store::Store;
-use tocsin_store::baseline::Baseline;
+use tocsin_store::baseline::{Baseline, NewBaseline};
 use tocsin_store::fleet::NewSensor;
 use tocsin_store::partition::Day;
 use tocsin_store::reading::{NewReading, readings_insert};
@@ -28,15 +28,11 @@ fn noon() -> Timestamp {
     Timestamp::parse("t", "2026-03-01T12:00:00Z").unwrap()
 }
 
-/// A class that is content with 20 readings, two specs `near` and `far`, and `machines` of it.
-async fn fleet(store: &Store, machines: usize) {
-    store
-        .site_create(&site("north"), noon(), tocsin_scratch::audit)
-        .await
-        .unwrap();
+/// Makes a class that is content with 20 readings.
+async fn class(store: &Store, name: &str) {
     store
         .class_create(
-            &tocsin_store::fleet::NewClass::usual(slug("pump"), Duration::from_secs(10)),
+            &tocsin_store::fleet::NewClass::usual(slug(name), Duration::from_secs(10)),
             noon(),
             tocsin_scratch::audit,
         )
@@ -48,9 +44,18 @@ async fn fleet(store: &Store, machines: usize) {
         run_in: 0,
     };
     store
-        .class_set_commissioning(&slug("pump"), rules, noon(), tocsin_scratch::audit)
+        .class_set_commissioning(&slug(name), rules, noon(), tocsin_scratch::audit)
         .await
         .unwrap();
+}
+
+/// A class `pump`, two specs `near` and `far`, and `machines` of it.
+async fn fleet(store: &Store, machines: usize) {
+    store
+        .site_create(&site("north"), noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
+    class(store, "pump").await;
     let spec = SpectrumSpec::corpus_default(BINS as u16);
     for name in ["near", "far"] {
         store
@@ -64,14 +69,19 @@ async fn fleet(store: &Store, machines: usize) {
     }
 }
 
-/// Makes a sensor of a machine that has sent what it takes.
+/// Makes a sensor of a pump that has sent what it takes.
 async fn sensor(store: &Store, machine: usize, spec: &str, number: usize) -> SensorId {
+    sensor_of(store, ("pump", machine), spec, number).await
+}
+
+/// Makes a sensor of a machine of a class that has sent what it takes.
+async fn sensor_of(store: &Store, (class, machine): (&str, usize), spec: &str, number: usize) -> SensorId {
     let new = NewSensor {
         site: slug("north"),
-        machine: slug(&format!("p-{machine}")),
+        machine: slug(&format!("{class}-{machine}")),
         device: None,
         name: slug(&format!("{spec}-{number}")),
-        class: slug("pump"),
+        class: slug(class),
         spec: slug(spec),
     };
     let sensor = store
@@ -157,6 +167,74 @@ async fn a_fleet_of_many_sensors_a_machine_that_is_ready_at_once_is_pooled_from_
             .map(|b| b.learned.pooled_machines)
             .collect();
         assert_eq!(pooled, [3; 48], "three other machines were ready in the same minute");
+    })
+    .await;
+}
+
+/// A sensor's baseline.
+async fn learned(store: &Store, sensor: SensorId) -> NewBaseline {
+    let mut all = baselines(store).await.into_iter();
+    all.find(|baseline| baseline.learned.sensor == sensor).unwrap().learned
+}
+
+#[tokio::test]
+async fn a_class_of_two_machines_borrows_its_spread_from_all_classes_of_its_specification_and_says_so() {
+    with_store("commissioning_borrowed", async |store| {
+        fleet(&store, 0).await;
+        class(&store, "fan").await;
+        for machine in 0..4 {
+            sensor_of(&store, ("fan", machine), "near", 0).await;
+        }
+        assert_eq!(commission(&store).await, 4);
+
+        let mut pumps = Vec::new();
+        for machine in 0..2 {
+            pumps.push(sensor(&store, machine, "near", 0).await);
+        }
+        let far = sensor(&store, 0, "far", 0).await;
+        assert_eq!(commission(&store).await, 3);
+        for pump in pumps {
+            let baseline = learned(&store, pump).await;
+            assert_eq!(baseline.pooled_machines, 5, "the other pump and the four fans");
+            let said = "borrowed from all classes of the same specification, widened by 1.5: 1 other machines";
+            assert!(baseline.reason.contains(said), "{}", baseline.reason);
+            // They all scatter alike; of twenty readings a sixth of the scale is the sensor's own.
+            let wider = baseline.profile.scale[0] / baseline.profile.spread[0];
+            assert!((wider - (1.0 + 5.0 * 1.5) / 6.0).abs() < 1e-4, "{wider}");
+        }
+        let far = learned(&store, far).await;
+        assert_eq!(
+            (far.pooled_machines, far.reason.as_str()),
+            (
+                0,
+                "its own spread alone: 0 other machines of the class have a baseline, 0 of the same specification"
+            ),
+            "the fans have no such spectrum"
+        );
+        let audited = store.audit_list(None, 1).await.unwrap().remove(0);
+        assert!(audited.detail_json.contains("spread"), "{audited:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn small_classes_that_are_ready_in_the_same_round_lend_to_each_other() {
+    with_store("commissioning_borrowed_at_once", async |store| {
+        fleet(&store, 2).await;
+        class(&store, "fan").await;
+        for machine in 0..3 {
+            sensor_of(&store, ("fan", machine), "near", 0).await;
+        }
+        assert_eq!(commission(&store).await, 5);
+        for baseline in baselines(&store).await {
+            let NewBaseline {
+                pooled_machines,
+                reason,
+                ..
+            } = baseline.learned;
+            assert_eq!(pooled_machines, 4, "{reason}");
+            assert!(reason.contains("borrowed from all classes"), "{reason}");
+        }
     })
     .await;
 }

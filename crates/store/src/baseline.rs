@@ -286,15 +286,42 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let mut spreads = Vec::with_capacity(rows.len());
-        for row in rows {
-            match SensorSpread::try_from(row) {
-                Ok(spread) => spreads.push(spread),
-                Err(error) => tracing::error!(%error, "a baseline can't be read, its spread counts for nothing"),
-            }
-        }
-        Ok(spreads)
+        Ok(readable(rows))
     }
+
+    /// The same of all other classes that have the spec.
+    pub async fn baseline_spreads_elsewhere(
+        &self,
+        scope: &Scope,
+        class: ClassId,
+        spec: SpecId,
+    ) -> Result<Vec<SensorSpread>> {
+        let rows = sqlx::query_as!(
+            SpreadRow,
+            "select b.baseline_id, s.machine_id, b.median, b.spread, b.scale, b.trend, b.readings
+             from commissioning k join baseline b on b.baseline_id = k.commissioned_baseline_id
+             join sensor s on s.sensor_id = k.sensor_id
+             join machine m using (machine_id)
+             where m.class_id <> $1 and s.spec_id = $2 and ($4::int4[] is null or m.site_id = any($4))
+             order by b.baseline_id desc limit $3",
+            class.0,
+            spec.0,
+            MOST,
+            scope.to_filter() as _,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(readable(rows))
+    }
+}
+
+/// The spreads that make sense.
+fn readable(rows: Vec<SpreadRow>) -> Vec<SensorSpread> {
+    let spread = |row| {
+        let error = |error: &Error| tracing::error!(%error, "a baseline can't be read, its spread counts for nothing");
+        SensorSpread::try_from(row).inspect_err(error).ok()
+    };
+    rows.into_iter().filter_map(spread).collect()
 }
 
 /// The row, unless the epoch has one or has passed.

@@ -213,6 +213,22 @@ impl Store {
             .collect()
     }
 
+    /// What the record of a sensor's first baseline of an epoch says: what its spread was pooled with, which the versions
+    /// after it keep. Nothing where it has none or lies outside `scope`.
+    pub async fn commissioning_reason(&self, scope: &Scope, sensor: SensorId, epoch: i32) -> Result<Option<String>> {
+        let reason = sqlx::query_scalar!(
+            "select b.reason from baseline b join sensor s using (sensor_id) join machine m using (machine_id)
+             where b.sensor_id = $1 and b.epoch = $2 and b.condition_cell = 0 and b.version = 1
+               and ($3::int4[] is null or m.site_id = any($3))",
+            sensor.0,
+            epoch,
+            scope.to_filter() as _,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(reason)
+    }
+
     /// Begins a new epoch of a sensor in `scope`: its baseline is no longer the active one. Readings captured from `now`
     /// on belong to it; on a machine that replays, those after its newest. `audit` is told the epoch's number.
     pub async fn commissioning_restart(

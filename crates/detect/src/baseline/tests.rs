@@ -49,6 +49,18 @@ fn few_readings_lean_on_the_fleet_and_many_on_themselves() {
 }
 
 #[test]
+fn a_fleet_lends_its_spread_wider_and_its_weight_as_ever() {
+    let sensor = fit(&climbing(100));
+    let fleet = Fleet::of([&sensor]).unwrap();
+    let own = sensor.baseline(Some(&fleet), KAPPA).scale()[0];
+    let lent = sensor.baseline(Some(&fleet.lent(1.5)), KAPPA).scale()[0];
+    assert!(
+        (lent / own - 1.25).abs() < 1e-5,
+        "half of it is the fleet's: {lent} against {own}"
+    );
+}
+
+#[test]
 fn the_fleets_spread_is_the_median_sensors() {
     let sensors: Vec<Commissioned> = [1.0, 2.0, 50.0]
         .map(|gain| fit(&climbing(101).iter().map(|v| v * gain).collect::<Vec<_>>()))

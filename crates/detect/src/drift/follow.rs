@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::median;
+use super::machines::Machines;
 
 /// Natural logarithm of an amplitude ratio of one decibel.
 const LN_PER_DB: f64 = std::f64::consts::LN_10 / 20.0;
@@ -35,25 +35,21 @@ pub enum Suspected {
     Fallen,
 }
 
-/// Rise of a class since its machines were commissioned: per bin the median over machines of the differences between
-/// recent and commissioned medians of ln(1 + s/s0). A machine in trouble moves it little. Nothing without machines.
+/// Rise of a class since its machines were commissioned: per bin the median over machines of what each machine's median
+/// sensor rose by, recent minus commissioned median of ln(1 + s/s0). A machine in trouble moves it little, however many
+/// sensors it has. `rises` are sensor by sensor, each with its machine. Nothing without sensors.
 ///
 /// # Panics
-/// If the machines differ in their number of bins.
-pub fn common_rise<'a>(rises: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
-    let rises: Vec<&[f32]> = rises.into_iter().collect();
+/// If the sensors differ in their number of bins.
+pub fn common_rise<'a, M: Ord>(rises: impl IntoIterator<Item = (M, &'a [f32])>) -> Option<Vec<f32>> {
+    let (machines, rises): (Vec<M>, Vec<&[f32]>) = rises.into_iter().unzip();
     let bins = rises.first()?.len();
     assert!(
         rises.iter().all(|rise| rise.len() == bins),
-        "machines of one class have one number of bins"
+        "sensors of one class have one number of bins"
     );
-    let mut column = vec![0.0; rises.len()];
-    let rise = (0..bins).map(|bin| {
-        for (value, rise) in column.iter_mut().zip(&rises) {
-            *value = rise[bin];
-        }
-        median(&mut column)
-    });
+    let machines = Machines::of(machines);
+    let rise = (0..bins).map(|bin| machines.median(|sensor| rises[sensor][bin]));
     Some(rise.collect())
 }
 
@@ -154,8 +150,11 @@ mod tests {
     #[test]
     fn one_machine_in_trouble_is_no_common_rise() {
         let rises: [&[f32]; 3] = [&[0.1, 0.0], &[0.2, 0.0], &[9.0, 9.0]];
-        assert_eq!(common_rise(rises).unwrap(), [0.2, 0.0]);
-        assert_eq!(common_rise([]), None);
+        assert_eq!(common_rise((0..).zip(rises)).unwrap(), [0.2, 0.0]);
+        let many: [(i64, &[f32]); 5] = [(1, &[9.0]), (1, &[9.0]), (1, &[9.0]), (2, &[0.1]), (3, &[0.2])];
+        assert_eq!(common_rise(many).unwrap(), [0.2], "with three sensors either");
+        let none: [(i64, &[f32]); 0] = [];
+        assert_eq!(common_rise(none), None);
     }
 
     proptest! {

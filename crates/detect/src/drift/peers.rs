@@ -1,10 +1,15 @@
 //! One sensor's move held against the moves of its peers.
+//!
+//! What is usual is told over machines: the sensors of one machine share its load, its foundation and its failures, so
+//! however many it has, they are one witness. A failing machine with four channels is no class that drifts.
+
+use std::collections::BTreeSet;
 
 use super::Suspected;
-use crate::baseline::median;
+use super::machines::Machines;
 use crate::deviation::{growth, narrowband};
 
-/// Fewest peers whose moves say what is usual.
+/// Fewest machines whose moves say what is usual.
 const MIN_PEERS: usize = 4;
 /// Makes a median absolute deviation the standard deviation of normal data.
 const MAD_TO_SD: f32 = 1.4826;
@@ -13,9 +18,11 @@ const SPREAD_FLOOR: f32 = 0.05;
 /// Robust standard deviations above the peers at which a move stands out by itself: the normal tail there, 1e-9, leaves
 /// room for tails that are not normal and for as many sensors as a class can have.
 const STANDS_OUT: f32 = 6.0;
+/// Robust standard deviations from which a move may be what somebody else's stands out by.
+const MAY_BE_ALIKE: f32 = STANDS_OUT / 2.0;
 /// Cosine between two sensors' moves from which they moved alike.
 const ALIKE: f32 = 0.7;
-/// Least share of a class that moves alike for a cause they share, and least count.
+/// Least share of a class's machines that move alike for a cause they share, and least count; the judged one among them.
 const SHARED: f32 = 0.1;
 const SHARED_LEAST: usize = 3;
 /// Root mean square of the common move, in scales, from which the class as a whole has moved.
@@ -44,88 +51,116 @@ impl Finding {
     }
 }
 
-/// The moves of one class's sensors: recent median minus commissioned, in scales per bin.
+/// The sensors of one class, each held against the others.
 #[derive(Debug, Clone)]
-pub struct Peers<'a> {
-    moves: Vec<&'a [f32]>,
+pub struct Peers {
+    machines: usize,
     centre: Vec<f32>,
-    spread: Vec<f32>,
-    growth: (f32, f32),
-    fall: (f32, f32),
-    narrowband: (f32, f32),
+    compared: Vec<Compared>,
 }
 
-impl<'a> Peers<'a> {
-    /// From the moves of all sensors of a class and spec, the judged one among them. Nothing from fewer than 4.
-    ///
-    /// # Panics
-    /// If they differ in their number of bins.
-    pub fn new(moves: Vec<&'a [f32]>) -> Option<Self> {
-        if moves.len() < MIN_PEERS {
-            return None;
-        }
-        let bins = moves[0].len();
-        assert!(moves.iter().all(|m| m.len() == bins), "peers have one number of bins");
-        let (mut centre, mut spread) = (Vec::with_capacity(bins), Vec::with_capacity(bins));
-        for bin in 0..bins {
-            let column: Vec<f32> = moves.iter().map(|m| m[bin]).collect();
-            let (middle, sd) = robust(column);
-            centre.push(middle);
-            spread.push(sd.max(SPREAD_FLOOR));
-        }
-        let mut peers = Self {
-            moves,
-            centre,
-            spread,
-            growth: (0.0, 1.0),
-            fall: (0.0, 1.0),
-            narrowband: (0.0, 1.0),
+/// A sensor's move held against those of its peers.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    machine: i64,
+    /// How far it stands above them and how far below, in robust standard deviations.
+    risen: f32,
+    fallen: f32,
+    /// Its move beyond the common one, in scales per bin; nothing where none can be alike to it.
+    beyond: Vec<f32>,
+}
+
+impl Compared {
+    fn new(machine: i64, (risen, fallen): (f32, f32), beyond: Vec<f32>) -> Self {
+        let mut compared = Self {
+            machine,
+            risen,
+            fallen,
+            beyond,
         };
-        let residuals: Vec<Vec<f32>> = peers.moves.iter().map(|m| peers.residual(m)).collect();
-        peers.growth = robust(residuals.iter().map(|r| growth(r)).collect());
-        peers.fall = robust(residuals.iter().map(|r| fall(r)).collect());
-        peers.narrowband = robust(residuals.iter().map(|r| narrowband(r)).collect());
-        Some(peers)
+        if !compared.may_be_alike() {
+            compared.beyond = Vec::new();
+        }
+        compared
     }
 
-    /// Per bin what the median sensor moved by, in scales.
-    pub fn common(&self) -> &[f32] {
-        &self.centre
-    }
-
-    /// How far a move stands out of the peers', in robust standard deviations: the greatest of its broad rise, its broad
+    /// How far the move stands out of the peers', in robust standard deviations: the greatest of its broad rise, its broad
     /// fall (a lost load and a loose sensor are quieter than healthy) and its narrow rise.
-    pub fn standing(&self, own: &[f32]) -> f32 {
-        let (risen, fallen) = self.standings(own);
-        risen.max(fallen)
+    pub fn standing(&self) -> f32 {
+        self.risen.max(self.fallen)
     }
 
-    /// Which way a move stands out most.
-    pub fn direction(&self, own: &[f32]) -> Suspected {
-        let (risen, fallen) = self.standings(own);
-        if fallen > risen {
+    /// Which way the move stands out most.
+    pub fn direction(&self) -> Suspected {
+        if self.fallen > self.risen {
             Suspected::Fallen
         } else {
             Suspected::Risen
         }
     }
 
-    /// How far a move stands above the peers', and how far below.
-    fn standings(&self, own: &[f32]) -> (f32, f32) {
-        let residual = self.residual(own);
-        let of = |score: f32, (middle, sd): (f32, f32)| (score - middle) / sd.max(SPREAD_FLOOR);
-        let risen = of(growth(&residual), self.growth).max(of(narrowband(&residual), self.narrowband));
-        (risen, of(fall(&residual), self.fall))
+    fn may_be_alike(&self) -> bool {
+        self.standing() > MAY_BE_ALIKE
+    }
+}
+
+impl Peers {
+    /// From the moves of all sensors of a class and spec: each one's machine, and its recent median minus where it usually
+    /// stands, in scales per bin. Nothing from fewer than 4 machines, whatever their sensors.
+    ///
+    /// # Panics
+    /// If they differ in their number of bins.
+    pub fn new(moves: &[(i64, &[f32])]) -> Option<Self> {
+        let machines = Machines::of(moves.iter().map(|(machine, _)| *machine));
+        if machines.count() < MIN_PEERS {
+            return None;
+        }
+        let bins = moves[0].1.len();
+        assert!(
+            moves.iter().all(|(_, own)| own.len() == bins),
+            "peers have one number of bins"
+        );
+        let (centre, spread): (Vec<f32>, Vec<f32>) = (0..bins)
+            .map(|bin| {
+                let (middle, sd) = robust(&machines, |sensor| moves[sensor].1[bin]);
+                (middle, sd.max(SPREAD_FLOOR))
+            })
+            .unzip();
+        let scores: Vec<[f32; 3]> = moves
+            .iter()
+            .map(|(_, own)| {
+                let mut residual = beyond(own, &centre);
+                for (value, sd) in residual.iter_mut().zip(&spread) {
+                    *value /= sd;
+                }
+                [growth(&residual), narrowband(&residual), fall(&residual)]
+            })
+            .collect();
+        let usual = [0, 1, 2].map(|kind| robust(&machines, |sensor| scores[sensor][kind]));
+        let compared = moves.iter().zip(&scores).map(|((machine, own), scores)| {
+            let of = |kind: usize| (scores[kind] - usual[kind].0) / usual[kind].1.max(SPREAD_FLOOR);
+            Compared::new(*machine, (of(0).max(of(1)), of(2)), beyond(own, &centre))
+        });
+        Some(Self {
+            machines: machines.count(),
+            compared: compared.collect(),
+            centre,
+        })
+    }
+
+    /// The sensors, in the order of their moves.
+    pub fn compared(&self) -> &[Compared] {
+        &self.compared
     }
 
     /// What a move means. Of a machine on which an incident is open (`disturbed`) less is asked: it is one that was pointed
     /// at, and not the wildest of many.
-    pub fn finding(&self, own: &[f32], disturbed: bool) -> Finding {
+    pub fn finding(&self, own: &Compared, disturbed: bool) -> Finding {
         let stands_out = if disturbed { STANDS_OUT / 2.0 } else { STANDS_OUT };
-        if self.standing(own) > stands_out {
-            let alike = self.moves.iter().filter(|other| self.is_alike(own, other)).count();
-            let shared = (SHARED * self.moves.len() as f32).max(SHARED_LEAST as f32);
-            return if alike as f32 >= shared {
+        if own.standing() > stands_out {
+            let with_itself = 1 + self.alike(own);
+            let shared = (SHARED * self.machines as f32).max(SHARED_LEAST as f32);
+            return if with_itself as f32 >= shared {
                 Finding::Drift
             } else {
                 Finding::Suspicion
@@ -137,21 +172,17 @@ impl<'a> Peers<'a> {
         Finding::Steady
     }
 
-    /// Whether another stands out as well, and in the same bins.
-    fn is_alike(&self, own: &[f32], other: &[f32]) -> bool {
-        self.standing(other) > STANDS_OUT / 2.0 && cosine(&self.beyond(own), &self.beyond(other)) >= ALIKE
+    /// Other machines of which a sensor stands out as well, and in the same bins.
+    fn alike(&self, own: &Compared) -> usize {
+        let others = self.compared.iter().filter(|other| other.machine != own.machine);
+        let alike = others.filter(|other| other.may_be_alike() && cosine(&own.beyond, &other.beyond) >= ALIKE);
+        alike.map(|other| other.machine).collect::<BTreeSet<i64>>().len()
     }
+}
 
-    /// Beyond the common move, in scales.
-    fn beyond(&self, own: &[f32]) -> Vec<f32> {
-        own.iter().zip(&self.centre).map(|(own, centre)| own - centre).collect()
-    }
-
-    /// Beyond the common move, in spreads of the peers' moves.
-    fn residual(&self, own: &[f32]) -> Vec<f32> {
-        let beyond = self.beyond(own);
-        beyond.iter().zip(&self.spread).map(|(value, sd)| value / sd).collect()
-    }
+/// Beyond the common move, in scales.
+fn beyond(own: &[f32], centre: &[f32]) -> Vec<f32> {
+    own.iter().zip(centre).map(|(own, centre)| own - centre).collect()
 }
 
 /// How much a spectrum fell: growth the other way.
@@ -160,13 +191,13 @@ fn fall(residual: &[f32]) -> f32 {
     growth(&turned)
 }
 
-/// Median and robust standard deviation.
-fn robust(mut values: Vec<f32>) -> (f32, f32) {
-    let middle = median(&mut values);
-    for value in &mut values {
-        *value = (*value - middle).abs();
-    }
-    (middle, MAD_TO_SD * median(&mut values))
+/// Median and robust standard deviation of what sensors say, each machine with one voice in either.
+fn robust(machines: &Machines, said: impl Fn(usize) -> f32) -> (f32, f32) {
+    let middle = machines.median(&said);
+    (
+        middle,
+        MAD_TO_SD * machines.median(|sensor| (said(sensor) - middle).abs()),
+    )
 }
 
 fn rms(values: &[f32]) -> f32 {
@@ -197,9 +228,19 @@ mod tests {
         }
     }
 
+    /// What a sensor's move means where each machine has so many sensors, one after the other.
+    fn finding_of(moves: &[Vec<f32>], on_each: usize, at: usize) -> Finding {
+        let peers = Peers::new(&moved(moves, on_each)).unwrap();
+        peers.finding(&peers.compared()[at], false)
+    }
+
+    fn moved(moves: &[Vec<f32>], on_each: usize) -> Vec<(i64, &[f32])> {
+        let machines = (0..).map(|sensor| sensor / on_each as i64);
+        machines.zip(moves.iter().map(Vec::as_slice)).collect()
+    }
+
     fn finding(moves: &[Vec<f32>], at: usize) -> Finding {
-        let peers = Peers::new(moves.iter().map(Vec::as_slice).collect()).unwrap();
-        peers.finding(&moves[at], false)
+        finding_of(moves, 1, at)
     }
 
     #[test]
@@ -247,6 +288,55 @@ mod tests {
             (finding(&moves, 5), finding(&moves, 6)),
             (Finding::Suspicion, Finding::Drift)
         );
-        assert!(Peers::new(moves[..3].iter().map(Vec::as_slice).collect()).is_none());
+    }
+
+    #[test]
+    fn fewer_than_four_machines_are_no_peers_however_many_sensors_they_have() {
+        let moves = wandering(12, 1);
+        for (sensors, on_each) in [(3, 1), (4, 4), (4, 2), (12, 4)] {
+            let peers = Peers::new(&moved(&moves[..sensors], on_each));
+            assert!(peers.is_none(), "{sensors} sensors, {on_each} on each machine");
+        }
+        assert!(Peers::new(&moved(&moves, 3)).is_some());
+    }
+
+    #[test]
+    fn all_channels_of_one_machine_that_rise_in_the_same_bins_are_one_machine_that_rises() {
+        for seed in 0..20 {
+            let mut moves = wandering(24, seed);
+            for channel in &mut moves[8..12] {
+                raise(&mut channel[30..46], 1.5);
+            }
+            for channel in 8..12 {
+                let found = finding_of(&moves, 4, channel);
+                assert_eq!(found, Finding::Suspicion, "channel {channel}, seed {seed}");
+            }
+            assert_eq!(finding_of(&moves, 4, 0), Finding::Steady, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn channels_that_move_with_those_of_two_other_machines_drift() {
+        for seed in 0..20 {
+            let mut moves = wandering(40, seed);
+            // One channel of each of three machines of ten.
+            for channel in [0, 5, 10] {
+                raise(&mut moves[channel][30..46], 1.5);
+            }
+            assert_eq!(finding_of(&moves, 4, 5), Finding::Drift, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_machine_of_many_channels_does_not_say_what_its_class_does() {
+        let mut moves = wandering(16, 2);
+        let machines = [0, 1, 2, 3, 4].into_iter().chain([5; 11]);
+        for channel in &mut moves[5..] {
+            raise(channel, 3.0);
+        }
+        let moved: Vec<(i64, &[f32])> = machines.zip(moves.iter().map(Vec::as_slice)).collect();
+        let peers = Peers::new(&moved).unwrap();
+        let found = |at: usize| peers.finding(&peers.compared()[at], false);
+        assert_eq!((found(0), found(9)), (Finding::Steady, Finding::Suspicion));
     }
 }

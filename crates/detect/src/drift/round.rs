@@ -45,19 +45,24 @@ pub struct Followed {
     pub held: Option<Suspected>,
 }
 
-/// Lets every sensor of a class follow. Sensors without peers (fewer than four have been seen) follow down alone.
+/// Lets every sensor of a class follow. Sensors without peers (of fewer than four machines any was seen) follow down alone.
 pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed> {
     let rises: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::rise).collect();
     let moves: Vec<Option<Vec<f32>>> = sensors.iter().map(Standing::move_in_scales).collect();
-    let peers = Peers::new(moves.iter().flatten().map(Vec::as_slice).collect());
-    let undisturbed = rises.iter().zip(sensors).filter(|(_, sensor)| !sensor.disturbed);
-    let common = common_rise(undisturbed.filter_map(|(rise, _)| rise.as_deref()));
+    let seen = sensors.iter().zip(&moves);
+    let seen: Vec<(i64, &[f32])> = seen
+        .filter_map(|(sensor, own)| Some((sensor.machine, own.as_deref()?)))
+        .collect();
+    let peers = Peers::new(&seen);
+    let undisturbed = sensors.iter().zip(&rises).filter(|(sensor, _)| !sensor.disturbed);
+    let common = common_rise(undisturbed.filter_map(|(sensor, rise)| Some((sensor.machine, rise.as_deref()?))));
+    let mut compared = peers.iter().flat_map(Peers::compared);
     let mut followed: Vec<Followed> = sensors
         .iter()
         .zip(&moves)
         .map(|(sensor, own)| {
-            let own = own.as_ref().zip(peers.as_ref());
-            let standing = own.map_or(0.0, |(own, peers)| f64::from(peers.standing(own)));
+            let own = own.as_ref().and_then(|_| compared.next()).zip(peers.as_ref());
+            let standing = own.map_or(0.0, |(own, _)| f64::from(own.standing()));
             let alone = own.map_or(Finding::Steady, |(own, peers)| peers.finding(own, sensor.disturbed));
             // What it shares with others is no sign against it, and does not add up.
             let counts = own.is_some() && sensor.usual.is_some() && alone != Finding::Drift;
@@ -73,7 +78,7 @@ pub fn follow_class(sensors: &[Standing<'_>], rule: FollowRule) -> Vec<Followed>
                 standing,
                 cusum,
                 held: match own {
-                    Some((own, peers)) if crept || alone == Finding::Suspicion => Some(peers.direction(own)),
+                    Some((own, _)) if crept || alone == Finding::Suspicion => Some(own.direction()),
                     _ if peers.is_none() => Some(Suspected::Risen),
                     _ => None,
                 },
@@ -133,13 +138,18 @@ mod tests {
 
     /// One round in which each sensor, each on its own machine, rose by so much.
     fn round(rises: &[f32]) -> Vec<Followed> {
+        round_of((0..).zip(rises.iter().copied()))
+    }
+
+    /// One round in which each sensor, on the machine it is on, rose by so much.
+    fn round_of(rises: impl IntoIterator<Item = (i64, f32)>) -> Vec<Followed> {
         let commissioned = commissioned();
         let wobble = |at: usize, bin: usize| 0.01 * (((at * 7 + bin * 3) % 5) as f32 - 2.0);
         let standings: Vec<Standing<'_>> = rises
-            .iter()
+            .into_iter()
             .enumerate()
-            .map(|(at, rise)| Standing {
-                machine: at as i64,
+            .map(|(at, (machine, rise))| Standing {
+                machine,
                 commissioned: &commissioned,
                 active: commissioned.median(),
                 recent: Some((0..BINS).map(|bin| 5.0 + rise + wobble(at, bin)).collect()),
@@ -190,5 +200,60 @@ mod tests {
         );
         let down = round(&[-0.2; 3]);
         assert!(down.iter().all(|f| f.median[0] < 4.85));
+    }
+
+    /// Three decibels of a natural logarithm.
+    const THREE_DB: f32 = 0.345;
+
+    fn moves_nowhere_up(followed: &Followed) -> bool {
+        followed.median.iter().all(|m| *m <= 5.0)
+    }
+
+    #[test]
+    fn one_machine_is_no_class_however_many_channels_rise() {
+        for followed in round_of([(1, THREE_DB); 4]) {
+            assert_ne!(followed.finding, Finding::Drift);
+            assert_eq!(followed.held, Some(Suspected::Risen));
+            assert!(moves_nowhere_up(&followed), "{followed:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_machines_the_failing_one_is_not_followed_by_half_its_rise() {
+        let two = round_of([(1, 0.0), (1, 0.0), (2, THREE_DB), (2, THREE_DB)]);
+        assert!(
+            two.iter()
+                .all(|followed| followed.held.is_some() && moves_nowhere_up(followed)),
+            "{two:?}"
+        );
+    }
+
+    #[test]
+    fn a_machine_whose_four_channels_rise_alike_is_held_and_its_class_stays() {
+        let rises = (0..24).map(|at| (at / 4, if at / 4 == 2 { 0.8 } else { 0.0 }));
+        let followed = round_of(rises);
+        for (at, followed) in followed.iter().enumerate() {
+            if at / 4 == 2 {
+                assert_eq!(
+                    (followed.finding, followed.held),
+                    (Finding::Suspicion, Some(Suspected::Risen)),
+                    "channel {at}"
+                );
+                assert!(moves_nowhere_up(followed), "{followed:?}");
+            } else {
+                assert!(followed.median.iter().all(|m| *m < 5.05), "{followed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn machines_of_many_channels_that_rise_together_are_followed() {
+        let together = round_of((0..16).map(|at| (at / 4, 0.2)));
+        assert!(
+            together
+                .iter()
+                .all(|f| f.finding == Finding::Drift && f.held.is_none() && f.median[0] > 5.15),
+            "{together:?}"
+        );
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn moved(departures: &[Departure], rule: FollowRule) -> Option<String
         if machines.len() < FEWEST_MACHINES || !alike {
             return None;
         }
-        let common = common_rise(sensors.iter().map(|sensor| sensor.move_ln.as_slice()))?;
+        let common = common_rise(sensors.iter().map(|sensor| (sensor.machine, sensor.move_ln.as_slice())))?;
         let (up, down) = (rms_db(&common, 1.0), rms_db(&common, -1.0));
         let told = |way, db: f64, most| {
             format!(
@@ -140,6 +140,14 @@ mod tests {
         let one = [departure(1, 9.0), departure(2, 0.2), departure(3, 0.1)];
         assert_eq!(moved(&one, rule), None);
         assert_eq!(moved(&class[..2], rule), None, "two machines are no class");
+        let channels: Vec<Departure> = [1, 1, 1, 1, 2, 3]
+            .map(|machine| departure(machine, if machine == 1 { 9.0 } else { 0.1 }))
+            .into();
+        assert_eq!(
+            moved(&channels, rule),
+            None,
+            "one machine with four sensors is one machine"
+        );
         let quieter = class.map(|departure| Departure {
             move_ln: departure.move_ln.iter().map(|ln| -ln).collect(),
             ..departure

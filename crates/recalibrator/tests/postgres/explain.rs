@@ -9,6 +9,7 @@ use tocsin_store::reading::NewReading;
 use tonic::Code;
 
 use crate::budget::fleet;
+use crate::rescored::followed;
 use crate::stage::{STEP, Stage, activate, approved, logged, noon, period, propose, with_stage};
 
 fn explain(site: &str, machine: &str) -> v1::ExplainRequest {
@@ -155,6 +156,21 @@ async fn a_sensor_without_a_baseline_borrows_and_one_that_stood_still_was_not_ju
             ("unjudged", "stopped")
         );
         assert!(newest.level.is_none() && newest.levels[0].level.is_some(), "{newest:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_baseline_that_followed_still_says_what_its_spread_was_pooled_with() {
+    with_stage("explain_followed", |stage| async move {
+        let sensor = stage.sensor("north", "p-1").await;
+        followed(&stage, &sensor, (40, 60)).await;
+        let mut viewer = stage.client_of(PersonRole::Viewer, Scope::site(sensor.site));
+        let told = viewer.explain(explain("north", "p-1")).await.unwrap().into_inner();
+        assert_eq!(
+            told.baseline.unwrap().reason,
+            "followed; as it was commissioned: its own spread"
+        );
     })
     .await;
 }

@@ -374,7 +374,7 @@ fn log_of(code: u8) -> f32 {
 }
 
 /// Commissions a sensor at one code and lets its baseline follow to another; the first.
-async fn followed(stage: &Stage, sensor: &Sensor, (from, to): (u8, u8)) -> BaselineId {
+pub(crate) async fn followed(stage: &Stage, sensor: &Sensor, (from, to): (u8, u8)) -> BaselineId {
     let learned = learned(sensor.id, log_of(from));
     let first = stage
         .store

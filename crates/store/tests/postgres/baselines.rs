@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tocsin_domain::fleet::CommissioningRules;
 use tocsin_domain::{
-    BaselineId, BundleId, Detector, Level, ReadingFlags, Scope, SensorId, Severity, ThresholdSetId, Timestamp, Verdict,
+    BaselineId, BundleId, ClassId, Detector, Level, ReadingFlags, Scope, SensorId, Severity, ThresholdSetId, Timestamp,
+    Verdict,
 };
 use tocsin_store::baseline::{NewBaseline, Profile};
 use tocsin_store::commissioning::{Commissioning, Progress, ReadySensor};
@@ -254,6 +255,14 @@ async fn a_baseline_is_active_from_the_transaction_that_writes_it_until_the_next
         };
         let found = spreads(Scope::All).await;
         assert_eq!((found.len(), found[0].machine), (1, fleet.one.machine));
+        let beside = async |scope, class| {
+            let spreads = store.baseline_spreads_elsewhere(&scope, class, fleet.one.spec).await;
+            spreads.unwrap().len()
+        };
+        let another = ClassId(fleet.class.id.0 + 1);
+        assert_eq!(beside(Scope::All, another).await, 1, "every class but that one");
+        assert_eq!(beside(Scope::All, fleet.class.id).await, 0);
+        assert_eq!(beside(fleet.south_only(), another).await, 0);
         let elsewhere = fleet.south_only();
         assert_eq!(store.baselines_active(&elsewhere).await.unwrap(), []);
         assert_eq!(store.baselines_by_id(&elsewhere, &[id]).await.unwrap(), []);
