@@ -233,7 +233,7 @@ async fn what_can_not_be_tried_is_refused_with_the_reason_and_other_bundles_are_
         let alone = approved(&mut engineer, other).await;
         let nothing = engineer.what_if(what_if(alone)).await.unwrap_err();
         assert_eq!(nothing.code(), Code::FailedPrecondition);
-        assert!(nothing.message().contains("none were logged"), "{}", nothing.message());
+        assert!(nothing.message().contains("scored no reading"), "{}", nothing.message());
         let sensor = stage.sensor("south", "p-4").await;
         stage.keep(&failing(sensor.id, other)).await;
         let answer = engineer.what_if(what_if(alone)).await.unwrap().into_inner();
