@@ -32,20 +32,14 @@ use tocsin_judge::ThresholdSet;
 use tocsin_recalibrator::Provenance;
 use tonic::Code;
 
-use crate::stage::{activate, approved, noon, propose, with_stage};
+use crate::stage::{activate, approved, noon, propose, proposed, with_stage};
 
 #[tokio::test]
 async fn a_set_is_proposed_tested_approved_and_activated_and_its_provenance_tells_it_all() {
     with_stage("life", |stage| async move {
         let bundle = stage.bundle(4_000).await;
         let mut client = stage.client(PersonRole::Engineer);
-        let proposed = client
-            .propose(propose(bundle))
-            .await
-            .unwrap()
-            .into_inner()
-            .threshold_set
-            .unwrap();
+        let proposed = proposed(&mut client, propose(bundle)).await;
         assert_eq!((proposed.state.as_str(), proposed.bundle_id), ("proposed", bundle));
         let early = activate(&mut client, proposed.threshold_set_id).await.unwrap_err();
         assert_eq!(early.code(), Code::FailedPrecondition);
@@ -95,13 +89,7 @@ async fn few_scores_leave_the_page_lines_marked_as_extrapolated() {
     with_stage("few", |stage| async move {
         let bundle = stage.bundle(600).await;
         let mut client = stage.client(PersonRole::Engineer);
-        let set = client
-            .propose(propose(bundle))
-            .await
-            .unwrap()
-            .into_inner()
-            .threshold_set
-            .unwrap();
+        let set = proposed(&mut client, propose(bundle)).await;
         let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
         assert!(provenance.detectors.iter().all(|source| !source.page_line_supported));
         for source in &provenance.detectors {
@@ -126,13 +114,7 @@ async fn percentiles_are_read_off_the_scores_and_a_tail_is_fitted_to_them() {
                 method: Some(method),
                 ..propose(bundle)
             };
-            let set = client
-                .propose(request)
-                .await
-                .unwrap()
-                .into_inner()
-                .threshold_set
-                .unwrap();
+            let set = proposed(&mut client, request).await;
             let definition: ThresholdSet = serde_json::from_str(&set.definition_json).unwrap();
             let provenance: Provenance = serde_json::from_str(&set.provenance_json).unwrap();
             (definition.members, provenance)

@@ -11,7 +11,7 @@ use tocsin_store::partition::Day;
 use tocsin_store::reading::NewReading;
 
 use crate::budget;
-use crate::stage::{Stage, activate, approved, logged, noon, period, propose, with_stage};
+use crate::stage::{Stage, activate, approved, logged, noon, period, propose, proposed, with_stage};
 
 /// From noon of one day to an hour past the next midnight.
 const STEPS: u32 = 4_680;
@@ -91,8 +91,7 @@ async fn a_what_if_over_archived_days_answers_as_it_did_when_they_were_hot() {
             source: Some(Source::Logged(period(STEPS))),
             ..propose(bundle)
         };
-        let wider = engineer.propose(wider).await.unwrap().into_inner().threshold_set;
-        let sets = [set, wider.unwrap().threshold_set_id];
+        let sets = [set, proposed(&mut engineer, wider).await.threshold_set_id];
 
         let hot = answers(&stage, sets).await;
         let failed = hot[0].machines.iter().find(|machine| machine.machine == "p-1").unwrap();
@@ -119,8 +118,8 @@ async fn limits_by_fleet_replay_are_learned_from_archived_days_as_from_hot_ones(
         let bundle = budget::fleet(&stage).await;
         let mut engineer = stage.client(PersonRole::Engineer);
         let mut learned = async || {
-            let proposed = engineer.propose(budget::fleet_replay(bundle, 2.5, None)).await.unwrap();
-            let (growth, provenance) = budget::read(&proposed.into_inner().threshold_set.unwrap());
+            let set = proposed(&mut engineer, budget::fleet_replay(bundle, 2.5, None)).await;
+            let (growth, provenance) = budget::read(&set);
             (growth, provenance.readings, provenance.expected)
         };
         let hot = learned().await;

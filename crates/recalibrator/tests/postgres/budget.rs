@@ -4,13 +4,13 @@ use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::recalibrator::v1::what_if_request::Limits;
-use tocsin_domain::{BaselineId, Detector, PersonRole, Scores, SensorId};
+use tocsin_domain::{BaselineId, Detector, PersonRole, Scope, Scores, SensorId};
 use tocsin_judge::{Member, PageBudget, ThresholdSet};
 use tocsin_recalibrator::Provenance;
 use tocsin_store::reading::NewReading;
 use tonic::Code;
 
-use crate::stage::{Stage, activate, approved, learned, logged, noon, period, propose, with_stage};
+use crate::stage::{Stage, activate, approved, learned, logged, noon, period, propose, proposed, with_stage};
 
 const STEPS: u32 = 400;
 
@@ -49,14 +49,17 @@ pub(crate) async fn fleet(stage: &Stage) -> i32 {
 /// A machine with a baseline whose growth rose to `burst` for a while.
 async fn commissioned(stage: &Stage, (site, name): (&str, &str), bundle: i32, burst: f32) {
     let sensor = stage.sensor(site, name).await.id;
-    let learned = learned(sensor, 1.0);
-    let baseline = stage
-        .store
-        .baseline_activate(&tocsin_domain::Scope::All, &learned, noon(), tocsin_scratch::audit)
-        .await
-        .unwrap()
-        .unwrap();
+    let baseline = baseline(stage, sensor).await;
     stage.keep(&machine(sensor, bundle, baseline, burst)).await;
+}
+
+/// The baseline that a sensor is commissioned with by hand.
+pub(crate) async fn baseline(stage: &Stage, sensor: SensorId) -> BaselineId {
+    let learned = learned(sensor, 1.0);
+    let activated = stage
+        .store
+        .baseline_activate(&Scope::All, &learned, noon(), tocsin_scratch::audit);
+    activated.await.unwrap().unwrap()
 }
 
 pub(crate) fn fleet_replay(bundle: i32, page_factor: f64, budget: Option<Budget>) -> v1::ProposeRequest {
@@ -92,8 +95,8 @@ async fn a_budget_takes_the_smallest_factor_that_keeps_to_it_and_provenance_tell
         let mut engineer = stage.client(PersonRole::Engineer);
         for (most, factor, pages) in [(2.0, 2.0, 2), (1.0, 2.7, 1), (0.5, 3.3, 0)] {
             let budget = Budget::PagesPerSiteDay(per_site_day(most) + 1e-6);
-            let set = engineer.propose(fleet_replay(bundle, 0.0, Some(budget))).await.unwrap();
-            let (growth, provenance) = read(&set.into_inner().threshold_set.unwrap());
+            let set = proposed(&mut engineer, fleet_replay(bundle, 0.0, Some(budget))).await;
+            let (growth, provenance) = read(&set);
             assert!((growth.page_line - factor).abs() < 1e-9, "{most}: {growth:?}");
             let pages_told = provenance.expected.unwrap();
             assert_eq!(
@@ -122,8 +125,7 @@ async fn expected_pages_are_kept_without_a_budget_too_and_a_what_if_says_the_sam
     with_stage("budget_none", |stage| async move {
         let bundle = fleet(&stage).await;
         let mut engineer = stage.client(PersonRole::Engineer);
-        let set = engineer.propose(fleet_replay(bundle, 3.0, None)).await.unwrap();
-        let (_, provenance) = read(&set.into_inner().threshold_set.unwrap());
+        let (_, provenance) = read(&proposed(&mut engineer, fleet_replay(bundle, 3.0, None)).await);
         let kept = provenance.expected.unwrap();
         assert_eq!(
             (kept.budget, kept.candidates.len(), kept.machines_left_out),

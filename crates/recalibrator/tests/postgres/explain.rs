@@ -1,16 +1,15 @@
 //! Why a sensor is judged as it is.
 
 use tocsin_contracts::recalibrator::v1;
-use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_contracts::time;
 use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{Detector, PersonRole, Scope, Scores, ThresholdSetId, UnjudgedReason, Verdict};
 use tocsin_store::reading::NewReading;
 use tonic::Code;
 
-use crate::budget::fleet;
+use crate::budget::{self, fleet};
 use crate::rescored::followed;
-use crate::stage::{STEP, Stage, activate, approved, logged, noon, period, propose, with_stage};
+use crate::stage::{STEP, Stage, activate, approved, approved_from, logged, noon, with_stage};
 
 fn explain(site: &str, machine: &str) -> v1::ExplainRequest {
     v1::ExplainRequest {
@@ -23,25 +22,7 @@ fn explain(site: &str, machine: &str) -> v1::ExplainRequest {
 /// Limits against baselines in force; the set.
 async fn fleet_replay(stage: &Stage, bundle: i32) -> i32 {
     let mut engineer = stage.client(PersonRole::Engineer);
-    let request = v1::ProposeRequest {
-        source: Some(Source::Logged(period(400))),
-        method: Some(Method::FleetReplay(v1::FleetReplay::default())),
-        ..propose(bundle)
-    };
-    let set = engineer
-        .propose(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .threshold_set
-        .unwrap();
-    let threshold_set_id = set.threshold_set_id;
-    engineer.test(v1::TestRequest { threshold_set_id }).await.unwrap();
-    let approve = v1::ApproveRequest {
-        threshold_set_id,
-        reason: "each against itself".to_owned(),
-    };
-    engineer.approve(approve).await.unwrap();
+    let threshold_set_id = approved_from(&mut engineer, budget::fleet_replay(bundle, 0.0, None)).await;
     let active = activate(&mut engineer, threshold_set_id).await.unwrap();
     assert_eq!(active.state, ThresholdState::Active.as_str());
     threshold_set_id

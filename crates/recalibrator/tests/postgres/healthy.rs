@@ -6,7 +6,7 @@ use tocsin_domain::{Detector, OperatingState, PersonRole, Scope, Scores, SensorI
 use tocsin_recalibrator::Provenance;
 use tocsin_store::reading::NewReading;
 
-use crate::stage::{STEP, Stage, logged, noon, period, propose, with_stage};
+use crate::stage::{STEP, Stage, logged, noon, period, propose, tested, with_stage};
 
 const STEPS: u32 = 3_000;
 
@@ -27,16 +27,7 @@ async fn counted(stage: &Stage, bundle: i32) -> (u64, u64) {
         source: Some(Source::Logged(period(STEPS))),
         ..propose(bundle)
     };
-    let set = engineer
-        .propose(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .threshold_set
-        .unwrap();
-    let threshold_set_id = set.threshold_set_id;
-    let tested = engineer.test(v1::TestRequest { threshold_set_id }).await.unwrap();
-    let tested = tested.into_inner().threshold_set.unwrap();
+    let tested = tested(&mut engineer, request).await;
     let provenance: Provenance = serde_json::from_str(&tested.provenance_json).unwrap();
     (provenance.readings, provenance.trial.unwrap().readings)
 }

@@ -12,7 +12,7 @@ use tocsin_store::partition::Day;
 use tocsin_store::threshold::ThresholdSetRecord;
 use tokio_util::sync::CancellationToken;
 
-use crate::stage::{STEP, Stage, activate, approved, logged, noon, period, propose, with_stage};
+use crate::stage::{STEP, Stage, activate, approved, approved_from, logged, noon, period, propose, with_stage};
 
 /// Readings of a window.
 const READINGS: u32 = 2_400;
@@ -101,25 +101,6 @@ async fn judged_by(stage: &Stage, method: Option<Method>) -> (Sensor, i32, i32) 
     let set = approved_from(&mut client, request).await;
     activate(&mut client, set).await.unwrap();
     (sensor, bundle, set)
-}
-
-async fn approved_from(client: &mut crate::stage::Client, request: v1::ProposeRequest) -> i32 {
-    let proposed = client
-        .propose(request)
-        .await
-        .unwrap()
-        .into_inner()
-        .threshold_set
-        .unwrap();
-    let threshold_set_id = proposed.threshold_set_id;
-    client.test(v1::TestRequest { threshold_set_id }).await.unwrap();
-    let reason = "looks right".to_owned();
-    let approve = v1::ApproveRequest {
-        threshold_set_id,
-        reason,
-    };
-    client.approve(approve).await.unwrap();
-    threshold_set_id
 }
 
 async fn in_force(stage: &Stage) -> Option<ThresholdSetId> {

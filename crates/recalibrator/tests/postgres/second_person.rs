@@ -5,7 +5,7 @@ use tocsin_domain::{PersonRole, Principal, Scope};
 use tocsin_scratch::slug;
 use tonic::Code;
 
-use crate::stage::{Client, Stage, activate, noon, propose, with_stage};
+use crate::stage::{self, Client, Stage, activate, noon, propose, with_stage};
 
 /// A machine of the class at each of `north` and `south`; `north` asks for a second person.
 async fn asking(stage: &Stage) -> [Scope; 2] {
@@ -27,10 +27,7 @@ async fn asking(stage: &Stage) -> [Scope; 2] {
 
 /// Proposes and tests a set; its number.
 async fn tested(client: &mut Client, bundle: i32) -> i32 {
-    let proposed = client.propose(propose(bundle)).await.unwrap().into_inner();
-    let threshold_set_id = proposed.threshold_set.unwrap().threshold_set_id;
-    client.test(v1::TestRequest { threshold_set_id }).await.unwrap();
-    threshold_set_id
+    stage::tested(client, propose(bundle)).await.threshold_set_id
 }
 
 async fn approve(client: &mut Client, threshold_set_id: i32) -> Result<v1::ThresholdSet, tonic::Status> {

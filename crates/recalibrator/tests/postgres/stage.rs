@@ -213,17 +213,27 @@ pub(crate) fn propose(bundle: i32) -> v1::ProposeRequest {
     }
 }
 
-/// Proposes a set and brings it to approved; its number.
+/// Proposes a set.
+pub(crate) async fn proposed(client: &mut Client, request: v1::ProposeRequest) -> v1::ThresholdSet {
+    let answer = client.propose(request).await.unwrap().into_inner();
+    answer.threshold_set.unwrap()
+}
+
+/// Proposes a set and tests it.
+pub(crate) async fn tested(client: &mut Client, request: v1::ProposeRequest) -> v1::ThresholdSet {
+    let threshold_set_id = proposed(client, request).await.threshold_set_id;
+    let answer = client.test(v1::TestRequest { threshold_set_id }).await.unwrap();
+    answer.into_inner().threshold_set.unwrap()
+}
+
+/// Brings the set a bundle's own scores give to approved; its number.
 pub(crate) async fn approved(client: &mut Client, bundle: i32) -> i32 {
-    let proposed = client
-        .propose(propose(bundle))
-        .await
-        .unwrap()
-        .into_inner()
-        .threshold_set
-        .unwrap();
-    let threshold_set_id = proposed.threshold_set_id;
-    client.test(v1::TestRequest { threshold_set_id }).await.unwrap();
+    approved_from(client, propose(bundle)).await
+}
+
+/// Proposes a set and brings it to approved; its number.
+pub(crate) async fn approved_from(client: &mut Client, request: v1::ProposeRequest) -> i32 {
+    let threshold_set_id = tested(client, request).await.threshold_set_id;
     client
         .approve(v1::ApproveRequest {
             threshold_set_id,
@@ -248,16 +258,21 @@ pub(crate) const STEP: Duration = Duration::from_secs(10);
 impl Stage {
     /// A sensor `h` of a machine of the class; its site is made when it is new.
     pub(crate) async fn sensor(&self, site: &str, machine: &str) -> Sensor {
+        self.sensor_of("pump", (site, machine), "accel").await
+    }
+
+    /// The same of any class, and any specification, which is made when it is new.
+    pub(crate) async fn sensor_of(&self, class: &str, (site, machine): (&str, &str), spec: &str) -> Sensor {
         if self.store.site_by_name(&Scope::All, &slug(site)).await.is_err() {
             self.store
                 .site_create(&tocsin_scratch::site(site), noon(), tocsin_scratch::audit)
                 .await
                 .unwrap();
         }
-        if self.store.spec_by_name(&slug("accel")).await.is_err() {
-            let spec = SpectrumSpec::corpus_default(BINS as u16);
+        if self.store.spec_by_name(&slug(spec)).await.is_err() {
+            let definition = SpectrumSpec::corpus_default(BINS as u16);
             self.store
-                .spec_create(&slug("accel"), &spec, noon(), tocsin_scratch::audit)
+                .spec_create(&slug(spec), &definition, noon(), tocsin_scratch::audit)
                 .await
                 .unwrap();
         }
@@ -266,8 +281,8 @@ impl Stage {
             machine: slug(machine),
             device: None,
             name: slug("h"),
-            class: slug("pump"),
-            spec: slug("accel"),
+            class: slug(class),
+            spec: slug(spec),
         };
         self.store
             .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)

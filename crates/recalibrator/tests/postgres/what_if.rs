@@ -10,7 +10,7 @@ use tocsin_domain::{Detector, PersonRole, ReadingFlags, Scope, Scores, SensorId,
 use tocsin_store::reading::NewReading;
 use tonic::Code;
 
-use crate::stage::{STEP, Stage, activate, approved, logged, noon, period, propose, with_stage};
+use crate::stage::{STEP, Stage, activate, approved, logged, noon, period, propose, proposed, with_stage};
 
 const STEPS: u32 = 400;
 
@@ -151,13 +151,7 @@ async fn wider_limits_lose_pages_and_tell_which() {
             source: Some(Source::Logged(period(STEPS))),
             ..propose(bundle)
         };
-        let wider = engineer
-            .propose(wider)
-            .await
-            .unwrap()
-            .into_inner()
-            .threshold_set
-            .unwrap();
+        let wider = proposed(&mut engineer, wider).await;
         let answer = engineer
             .what_if(what_if(wider.threshold_set_id))
             .await
