@@ -137,7 +137,7 @@ async fn replayed(store: &Store, reader: &Reader) -> Result<u64> {
     let machines = store.machines_by_class(&Scope::All, class).await?;
     let machines: Vec<MachineId> = machines.iter().map(|machine| machine.id).collect();
     let replayed = Replayed {
-        bundle,
+        bundle: Some(bundle),
         period: (Plant::start(), Timestamp::MAX),
         active_baselines_only: false,
         historical: false,

@@ -114,14 +114,16 @@ impl Cold {
         Ok(None)
     }
 
-    /// The next readings of a bundle, as a replay takes them; none at the end. May be empty before it.
+    /// The next readings, of a bundle when one is named, as a replay takes them; none at the end. May be empty before it.
     ///
     /// # Errors
     /// If a file is damaged or the object storage fails.
-    pub(crate) async fn next_scores(&mut self, bundle: BundleId) -> Result<Option<Vec<LoggedScore>>, Error> {
+    pub(crate) async fn next_scores(&mut self, bundle: Option<BundleId>) -> Result<Option<Vec<LoggedScore>>, Error> {
         while let Some((path, reader)) = self.file().await? {
             if let Some(rows) = reader.next_scores().await? {
-                let of_bundle = rows.into_iter().filter(|row| row.bundle == bundle.0);
+                let of_bundle = rows
+                    .into_iter()
+                    .filter(|row| bundle.is_none_or(|bundle| row.bundle == bundle.0));
                 return rows_of(path, of_bundle.map(logged)).map(Some);
             }
             self.open = None;

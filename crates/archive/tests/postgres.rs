@@ -309,7 +309,7 @@ async fn what_comes_late_makes_a_second_part_and_a_what_if_reads_all_of_it_in_or
     with_store("late", async |store| {
         let plant = plant(store).await;
         let replayed = Replayed {
-            bundle: BundleId(3),
+            bundle: Some(BundleId(3)),
             period: (start(), start() + 4 * DAY),
             active_baselines_only: false,
             historical: true,

@@ -11,6 +11,8 @@ use tocsin_judge::threshold_set::LinesError;
 use tocsin_transport::retry;
 use tonic::Status;
 
+use crate::lending::MIN_MACHINES;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,6 +34,17 @@ pub enum Error {
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
+    /// No machine says what limits could be multiples of.
+    #[error(
+        "there are no healthy scores to compute limits from: none were logged in that period under that bundle against the \
+         active baselines, on machines without an incident; and of other classes with the same specification {elsewhere} \
+         machines logged enough, {} are needed",
+        MIN_MACHINES
+    )]
+    NoneReached {
+        /// Machines of other classes that do.
+        elsewhere: usize,
+    },
     /// Nothing of a period can be replayed.
     #[error("nothing can be replayed: {0}")]
     NothingLogged(&'static str),
@@ -142,6 +155,7 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoChallenger(_)
             | Error::NoScores(_)
+            | Error::NoneReached { .. }
             | Error::NothingLogged(_)
             | Error::NothingKept(_)
             | Error::Lines(_)

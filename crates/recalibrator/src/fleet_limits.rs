@@ -65,18 +65,11 @@ impl Service {
         period: (Timestamp, Timestamp),
     ) -> Result<FleetReplaySet, Error> {
         let held_out = self.healthy(scope, bundle, Source::HeldOut).await?;
-        let step = self.parts.store.class_by_id(bundle.class).await?.step;
         let replayed = Replayed {
             active_baselines_only: true,
             ..all_of(bundle, period)
         };
-        let reached = self.reached(scope, bundle, (replayed, step)).await?;
-        if reached.readings == 0 {
-            return Err(Error::NoScores(
-                "none were logged in that period under that bundle against the active baselines, on machines without an \
-                 incident",
-            ));
-        }
+        let reached = self.reached_or_borrowed(scope, bundle.class, replayed).await?;
         let methods = match limits.budget {
             Some(_) => limits.method.candidates().map_err(Malformed::from)?,
             None => vec![limits.method],
@@ -84,7 +77,7 @@ impl Service {
         let persistence = self.config.persistence;
         let (mut found, reached, held_out) = tokio::task::spawn_blocking(move || {
             let percentiles = ThresholdSet::from_healthy_percentiles(&held_out.scores(), persistence)?;
-            let set = |method: &FleetReplay| method.beside(&percentiles, |detector| reached.largest(detector).to_vec());
+            let set = |method: &FleetReplay| method.beside(&percentiles, |detector| reached.largest(detector));
             let sets = methods.iter().map(set).collect::<Result<Vec<_>, _>>()?;
             let found: Vec<_> = methods.into_iter().zip(sets.into_iter().map(Arc::new)).collect();
             Ok::<_, Error>((found, reached, held_out))

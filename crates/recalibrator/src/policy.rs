@@ -193,7 +193,7 @@ impl Service {
         };
         let active = self.in_force(&candidate).await?;
         let replayed = Replayed {
-            bundle: candidate.bundle,
+            bundle: Some(candidate.bundle),
             period,
             active_baselines_only: false,
             historical: false,

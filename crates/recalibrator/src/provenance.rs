@@ -9,6 +9,7 @@ use tocsin_judge::{FleetReplay, LabelledLines, LinePercentiles, Member, Persiste
 use crate::Trial;
 use crate::fleet_limits::{ExpectedPages, FleetReplaySet};
 use crate::labelled::LabelledSet;
+use crate::lending::Borrowed;
 use crate::policy::PolicyDecision;
 use crate::scores::Healthy;
 
@@ -138,6 +139,9 @@ pub struct Provenance {
     /// The factors of a set by fleet replay; none of one from before they were kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factors: Option<FleetReplay>,
+    /// What a set by fleet replay took from other classes, of a class with few machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borrowed: Option<Borrowed>,
     /// What policy found, of a set that was proposed on schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDecision>,
@@ -218,6 +222,9 @@ impl Provenance {
         if let Some(budget) = found.expected.budget {
             words.push_str(&format!("; the smallest page factor that keeps to {budget}"));
         }
+        if let Some(borrowed) = &reached.borrowed {
+            words.push_str(&format!("; what machines reached is {borrowed}"));
+        }
         let behind = |member: &Member| match member.detector {
             detector if detector.needs_baseline() => DetectorSource {
                 detector,
@@ -238,6 +245,7 @@ impl Provenance {
             detectors: found.set.members.iter().map(behind).collect(),
             expected: Some(found.expected.clone()),
             factors: Some(found.method),
+            borrowed: reached.borrowed.clone(),
             ..Self::new(proposal, MethodKind::FleetReplay, words)
         }
     }
@@ -266,6 +274,7 @@ impl Provenance {
             trial: None,
             approval: None,
             factors: None,
+            borrowed: None,
             policy: None,
         }
     }

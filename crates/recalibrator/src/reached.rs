@@ -1,14 +1,15 @@
 //! What the healthy machines of a class reached by the persistence rules: what limits by fleet replay are multiples of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_archive::Replayed;
-use tocsin_domain::{Detector, MachineId, OperatingState, Scope, SensorId, Timestamp, Verdict};
+use tocsin_domain::{ClassId, Detector, MachineId, OperatingState, Scope, SensorId, Timestamp, Verdict};
 use tocsin_judge::{LargestKthOfN, Persistence};
-use tocsin_store::bundle::Bundle;
 use tocsin_store::reading::LoggedScore;
 
+use crate::lending::{Borrowed, WIDENED};
 use crate::replay::Taking;
 use crate::{Error, Service};
 
@@ -26,12 +27,16 @@ pub(crate) struct Reached {
     pub(crate) sensors: u64,
     pub(crate) machines: u64,
     pub(crate) window: Option<(Timestamp, Timestamp)>,
+    /// What other classes reached is among it.
+    pub(crate) borrowed: Option<Borrowed>,
 }
 
 /// One machine's scores in the period.
 #[derive(Debug)]
 struct Machine {
     detectors: Vec<OfDetector>,
+    /// Those that are looked at; all when not given.
+    of_sensors: Option<Arc<BTreeSet<SensorId>>>,
     sensors: BTreeSet<SensorId>,
     readings: u64,
     window: Option<(Timestamp, Timestamp)>,
@@ -46,45 +51,79 @@ struct OfDetector {
 }
 
 impl Service {
-    /// From the scores that `bundle`'s class logged in a period against the baselines active now. Machines that had an
-    /// incident in the period are left out.
-    pub(crate) async fn reached(
-        &self,
-        scope: &Scope,
-        bundle: &Bundle,
-        (replayed, step): (Replayed, Duration),
-    ) -> Result<Reached, Error> {
+    /// From the scores that a class logged in a period against the baselines active now. Machines that had an incident in
+    /// the period are left out.
+    pub(crate) async fn reached(&self, scope: &Scope, class: ClassId, replayed: Replayed) -> Result<Reached, Error> {
         let store = &self.parts.store;
-        let machines = store.machines_healthy(scope, bundle.class, replayed.period).await?;
-        let rules = self.config.persistence;
-        let fresh = |_: MachineId| Machine::new(&rules, step);
-        let of_machines = self.go_through(scope, &machines, (replayed, step), fresh).await?;
+        let machines = store.machines_healthy(scope, class, replayed.period).await?;
+        let step = store.class_by_id(class).await?.step;
         let mut reached = Reached::default();
-        for machine in of_machines.into_values().filter(|machine| machine.readings > 0) {
+        for machine in self.reached_by(scope, (&machines, None), (replayed, step)).await? {
             reached.add(machine);
         }
         Ok(reached)
     }
+
+    /// What each of some machines reached that logged any scores, on some of their sensors or all.
+    pub(crate) async fn reached_by(
+        &self,
+        scope: &Scope,
+        (machines, sensors): (&[MachineId], Option<BTreeSet<SensorId>>),
+        (replayed, step): (Replayed, Duration),
+    ) -> Result<Vec<Reached>, Error> {
+        let (rules, sensors) = (self.config.persistence, sensors.map(Arc::new));
+        let fresh = |_: MachineId| Machine::new(&rules, step, sensors.clone());
+        let of_machines = self.go_through(scope, machines, (replayed, step), fresh).await?;
+        let with_scores = of_machines.into_values().filter(|machine| machine.readings > 0);
+        Ok(with_scores.map(Reached::from).collect())
+    }
+}
+
+impl From<Machine> for Reached {
+    fn from(machine: Machine) -> Self {
+        let mut reached = Self {
+            readings: machine.readings,
+            sensors: machine.sensors.len() as u64,
+            machines: 1,
+            window: machine.window,
+            ..Self::default()
+        };
+        for of in machine.detectors {
+            reached.scores.insert(of.detector, of.scores);
+            reached
+                .largest
+                .insert(of.detector, of.largest.largest().into_iter().collect());
+        }
+        reached
+    }
 }
 
 impl Reached {
-    fn add(&mut self, machine: Machine) {
-        for of in machine.detectors {
-            *self.scores.entry(of.detector).or_default() += of.scores;
-            self.largest
-                .entry(of.detector)
-                .or_default()
-                .extend(of.largest.largest());
+    /// With what other machines reached.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (detector, scores) in other.scores {
+            *self.scores.entry(detector).or_default() += scores;
         }
-        self.readings += machine.readings;
-        self.sensors += machine.sensors.len() as u64;
-        self.machines += 1;
-        self.window = around(self.window, machine.window);
+        for (detector, largest) in other.largest {
+            self.largest.entry(detector).or_default().extend(largest);
+        }
+        self.readings += other.readings;
+        self.sensors += other.sensors;
+        self.machines += other.machines;
+        self.window = around(self.window, other.window);
     }
 
-    /// Each machine's largest k-th of n of a detector; machines with fewer than n steps say nothing.
-    pub(crate) fn largest(&self, detector: Detector) -> &[f32] {
-        self.largest.get(&detector).map_or(&[], Vec::as_slice)
+    /// Each machine's largest k-th of n of a detector, wider than that where some are of other classes; machines with fewer
+    /// than n steps say nothing.
+    pub(crate) fn largest(&self, detector: Detector) -> Vec<f32> {
+        let widened = if self.borrowed.is_some() { WIDENED } else { 1.0 };
+        let largest = self.largest.get(&detector).into_iter().flatten();
+        largest.map(|largest| largest * widened).collect()
+    }
+
+    /// Machines that say something of any detector.
+    pub(crate) fn reaching(&self) -> usize {
+        self.largest.values().map(Vec::len).max().unwrap_or_default()
     }
 
     /// Scores of a detector that were looked at.
@@ -94,7 +133,7 @@ impl Reached {
 }
 
 impl Machine {
-    fn new(rules: &Persistence, step: Duration) -> Self {
+    fn new(rules: &Persistence, step: Duration, of_sensors: Option<Arc<BTreeSet<SensorId>>>) -> Self {
         let detectors = detectors().map(|detector| OfDetector {
             detector,
             largest: LargestKthOfN::new(rules, step),
@@ -102,6 +141,7 @@ impl Machine {
         });
         Self {
             detectors: detectors.collect(),
+            of_sensors,
             sensors: BTreeSet::new(),
             readings: 0,
             window: None,
@@ -111,6 +151,13 @@ impl Machine {
 
 impl Taking for Machine {
     fn take(&mut self, _: MachineId, score: &LoggedScore) {
+        if self
+            .of_sensors
+            .as_ref()
+            .is_some_and(|sensors| !sensors.contains(&score.key.sensor))
+        {
+            return;
+        }
         // In an unseen condition scores are extrapolated, and say nothing of what health reaches.
         if score.state != OperatingState::Known || matches!(score.verdict, Verdict::Unjudged { .. }) {
             return;

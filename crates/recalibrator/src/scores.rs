@@ -113,7 +113,7 @@ impl Service {
 /// All that a bundle scored in a period.
 pub(crate) fn all_of(bundle: &Bundle, period: (Timestamp, Timestamp)) -> Replayed {
     Replayed {
-        bundle: bundle.id,
+        bundle: Some(bundle.id),
         period,
         active_baselines_only: false,
         historical: true,

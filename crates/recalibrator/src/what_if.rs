@@ -75,7 +75,7 @@ impl Service {
         } else {
             let active = self.in_force(&candidate).await?;
             let replayed = Replayed {
-                bundle: candidate.bundle,
+                bundle: Some(candidate.bundle),
                 period: asked.period,
                 active_baselines_only: false,
                 historical: asked.historical,

@@ -2,6 +2,8 @@
 
 #[path = "postgres/archived.rs"]
 mod archived;
+#[path = "postgres/borrowed.rs"]
+mod borrowed;
 #[path = "postgres/budget.rs"]
 mod budget;
 #[path = "postgres/explain.rs"]

@@ -5,7 +5,7 @@
 //! every query for healthy data asks `machine_unhealthy`.
 
 use sqlx::PgConnection;
-use tocsin_domain::{ClassId, IncidentId, Label, MachineId, Scope, Timestamp};
+use tocsin_domain::{ClassId, IncidentId, Label, MachineId, Scope, SensorId, Timestamp};
 
 use crate::access::NewAuditEntry;
 use crate::access::audit::commit;
@@ -148,6 +148,36 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         Ok(machines.into_iter().map(MachineId).collect())
+    }
+
+    /// The machines of all other classes in `scope` that were healthy in a period in the same sense, each with its sensors
+    /// of the specifications that the class's machines in `scope` have, in order.
+    pub async fn machines_healthy_elsewhere(
+        &self,
+        scope: &Scope,
+        class: ClassId,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Vec<(ClassId, MachineId, SensorId)>> {
+        let rows = sqlx::query!(
+            "select m.class_id, m.machine_id, s.sensor_id from machine m join sensor s using (machine_id)
+             where m.class_id <> $1 and ($2::int4[] is null or m.site_id = any($2))
+               and s.spec_id in (select o.spec_id from sensor o join machine n using (machine_id)
+                                 where n.class_id = $1 and ($2::int4[] is null or n.site_id = any($2)))
+               and not exists (select 1 from machine_unhealthy u where u.machine_id = m.machine_id and u.from_at < $4
+                               and u.to_at >= $3)
+             order by m.class_id, m.machine_id, s.sensor_id",
+            class.0,
+            scope.to_filter() as _,
+            time(from),
+            time(to),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let ids = |class, machine, sensor| (ClassId(class), MachineId(machine), SensorId(sensor));
+        let rows = rows
+            .into_iter()
+            .map(|row| ids(row.class_id, row.machine_id, row.sensor_id));
+        Ok(rows.collect())
     }
 
     /// Puts a label on record. The machine, and the incident where one is named, lie in `scope`, and the incident is the

@@ -13,8 +13,8 @@ use crate::Error;
 /// Which scores are replayed.
 #[derive(Debug, Clone, Copy)]
 pub struct Replayed {
-    /// Of this bundle.
-    pub bundle: BundleId,
+    /// Of this bundle; of whichever judged them when none is named, for scores against baselines need none.
+    pub bundle: Option<BundleId>,
     /// Captured from the first up to but without the second.
     pub period: (Timestamp, Timestamp),
     /// Only those against the baselines active now, judged with the network.

@@ -90,6 +90,7 @@ fn contents(set: &ThresholdSet) -> Markup {
     let provenance: Value = serde_json::from_str(&set.provenance_json).unwrap_or_default();
     html! {
         (members("Lines", &definition["members"], &provenance))
+        (borrowed(&provenance["borrowed"]))
         @if definition["without_network"].as_array().is_some_and(|members| !members.is_empty()) {
             details { summary { "Without the network (when no scorer answers)" } (members("Lines without the network", &definition["without_network"], &provenance)) }
         }
@@ -124,6 +125,20 @@ fn members(caption: &str, members: &Value, provenance: &Value) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What the lines of a class with few machines rest on beside these.
+fn borrowed(told: &Value) -> Markup {
+    let lenders = told["classes"].as_array().map_or(&[][..], Vec::as_slice);
+    let lender = |of: &Value| format!("{} {}", plain(&of["class"]), plain(&of["machines"]));
+    html! {
+        @if told.is_object() {
+            p.hint {
+                "The class has few machines: lines against baselines rest on " (plain(&told["of_class"])) " of its own and on those of all classes of the same specification ("
+                (lenders.iter().map(lender).collect::<Vec<_>>().join(", ")) "), and stand " (plain(&told["widened"])) " times as high."
             }
         }
     }

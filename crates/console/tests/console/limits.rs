@@ -26,11 +26,11 @@ async fn a_set_stands_beside_the_one_in_force_with_its_next_step() {
     assert!(!olga.text.contains("method=\"post\" action=\"/limits"));
     let retired = get(&console, "/limits/3", "erik").await.text;
     assert!(retired.contains("judges nothing any more"));
+    let approved = get(&console, "/limits/7", "erik").await.text;
+    assert!(approved.contains("&lt;b&gt;fewer&lt;/b&gt; pages"));
     assert!(
-        get(&console, "/limits/7", "erik")
-            .await
-            .text
-            .contains("&lt;b&gt;fewer&lt;/b&gt; pages")
+        approved.contains("rest on 2 of its own") && approved.contains("(fan 4, mill 1), and stand 1.5 times as high"),
+        "{approved}"
     );
 }
 

@@ -33,6 +33,9 @@ const TRIAL: &str = r#"{"by":"erik","at":"2026-11-02T08:00:00Z","in_sample":true
 const APPROVAL: &str =
     r#"{"by":"olga","at":"2026-11-02T09:00:00Z","reason":"<b>fewer</b> pages for the same failures"}"#;
 
+const BORROWED: &str =
+    r#"{"of_class":2,"classes":[{"class":"fan","machines":4},{"class":"mill","machines":1}],"widened":1.5}"#;
+
 fn by_ines(fixture: &Fixture) -> recalibrator::v1::ThresholdSetApproval {
     recalibrator::v1::ThresholdSetApproval {
         by: "ines".into(),
@@ -55,6 +58,8 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
         MEMBERS.to_owned()
     };
     let without: String = MEMBERS.replace("residual", "mahalanobis");
+    // What is approved is that of a class with few machines.
+    let borrowed = if id == 7 { BORROWED } else { "null" };
     recalibrator::v1::ThresholdSet {
         policy: String::new(),
         asked_by: "erik".into(),
@@ -80,7 +85,9 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
         definition_json: format!(
             r#"{{"members":{members},"without_network":{without},"persistence":{{"k":5,"n":8,"clear_steps":20,"page_clear_level":1.5,"alert_clear_level":0.5}}}}"#
         ),
-        provenance_json: format!(r#"{{"trial":{trial},"approval":{approval},{PROVENANCE}"#),
+        provenance_json: format!(
+            r#"{{"trial":{trial},"approval":{approval},"borrowed":{borrowed},{PROVENANCE}"#
+        ),
     }
 }
 

@@ -8,14 +8,7 @@ use tocsin_domain::MachineId;
 use tocsin_store::baseline::{Profile, SensorSpread};
 
 use super::Fitted;
-
-/// Fewest other machines whose spread counts as the fleet's.
-const MIN_MACHINES: usize = 3;
-
-/// How many times wider a spread is taken that comes from other classes. Chosen, not measured: a class up to half as restless
-/// again as those has no narrower limits than its own machines would give it. It costs sight: on a hundred readings, when
-/// half of a scale is the fleet's, the limits of a class that is like them stand a quarter further out.
-pub(super) const WIDENED: f32 = 1.5;
+use crate::lending::{self, MIN_MACHINES, WIDENED};
 
 /// Most fits of a round that its pool is made of: as many of each machine.
 pub(super) const MOST_POOLED: usize = 256;
@@ -42,7 +35,7 @@ pub(super) fn is_small(fits: &[Fitted], before: &[SensorSpread]) -> bool {
     let all: BTreeSet<MachineId> = machines(fits)
         .chain(before.iter().map(|stored| stored.machine))
         .collect();
-    all.len() <= MIN_MACHINES
+    lending::is_small(all.len())
 }
 
 /// The machine of each fit.

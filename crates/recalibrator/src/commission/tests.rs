@@ -124,7 +124,7 @@ fn a_class_of_few_machines_borrows_from_the_others_with_its_spec_and_says_so() {
     // A hundred readings: half of its scale is the fleet's.
     let own = among(&few).profile.spread[0];
     let fleet = among(&[fitted(1, 8)]).profile.spread[0];
-    let expected = 0.5 * own + 0.5 * pool::WIDENED * fleet;
+    let expected = 0.5 * own + 0.5 * crate::lending::WIDENED * fleet;
     let scale = borrowed.profile.scale[0];
     assert!((scale - expected).abs() < 1e-5, "{scale} for {expected}");
 

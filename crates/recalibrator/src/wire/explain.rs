@@ -90,6 +90,9 @@ fn origin(member: &Member, provenance: &Provenance) -> String {
         ),
         None => format!("percentiles of {} healthy scores {from}", behind.scores),
     };
+    if let Some(borrowed) = provenance.borrowed.as_ref().filter(|_| behind.machines.is_some()) {
+        words.push_str(&format!(", {borrowed}"));
+    }
     if !member.page_line_supported {
         words.push_str("; the page line rests on too little");
     }

@@ -17,8 +17,8 @@ use crate::{Error, Result, Store};
 pub struct ReplayQuery {
     /// Of these sensors.
     pub sensors: Vec<SensorId>,
-    /// Scores of this bundle.
-    pub bundle: BundleId,
+    /// Scores of this bundle, when one is named.
+    pub bundle: Option<BundleId>,
     /// Captured at or after this.
     pub from: Timestamp,
     /// Captured before this.
@@ -129,9 +129,9 @@ impl Store {
             "select sensor_id, captured_at, baseline_id, residual, overall_level, isolation, growth, shift, narrowband,
                     pca, mahalanobis, severity, flags, verdict, condition_cell, detector_mask
              from reading
-             where sensor_id = any($1) and bundle_id = $2 and captured_at >= $3 and captured_at < $4",
+             where sensor_id = any($1) and ($2::int4 is null or bundle_id = $2) and captured_at >= $3 and captured_at < $4",
             &sensors,
-            query.bundle.0,
+            query.bundle.map(|bundle| bundle.0),
             time(query.from),
             time(query.to),
         )

@@ -379,7 +379,7 @@ async fn only_scores_against_the_baselines_of_the_epoch_count() {
         let period = (noon(), at(10_000));
         let query = ReplayQuery {
             sensors: vec![sensor],
-            bundle: BundleId(3),
+            bundle: Some(BundleId(3)),
             from: period.0,
             to: period.1,
             baselines: Some(store.baselines_of_epochs(&[sensor]).await.unwrap()),
@@ -428,7 +428,7 @@ async fn a_replay_reads_all_sensors_of_a_machine() {
         assert_eq!(sensors(fleet.south_only()).await, BTreeMap::new());
         let query = ReplayQuery {
             sensors: found.into_keys().collect(),
-            bundle: BundleId(3),
+            bundle: Some(BundleId(3)),
             from: at(10),
             to: at(150),
             baselines: None,

@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn the_head_tells_how_the_lines_were_found_and_what_was_borrowed() {
+        let method = "fleet replay: alert 1.75, page 2.5 times; what machines reached is borrowed from all classes";
+        let set = json!({ "threshold_set_id": 3, "definition": {}, "provenance": { "method": method, "machines": 6 } });
+        let head = head(&set);
+        assert_eq!((&head["method"], &head["machines"]), (&json!(method), &json!(6)));
+        assert!(head.get("provenance").is_none());
+    }
+
+    #[test]
     fn what_is_expected_is_one_row_and_nothing_when_it_was_not_kept() {
         assert!(expected(&Value::Null).is_empty());
         let rate = json!({ "rate": 0.5, "lower": 0.1, "upper": 2.0 });
