@@ -80,9 +80,9 @@ impl Follower {
 
     /// Lets every group follow whose last round is a period ago, or every one; answers how many baselines moved.
     pub(crate) async fn round(&self, period: Option<Duration>, by: &str) -> Result<u32, Error> {
-        let mut activated = 0;
-        let due = self.store.following_lease(self.clock.now(), period, LEASE).await?;
-        for group in due {
+        let (store, mut activated, mut done) = (&self.store, 0, Vec::new());
+        while let Some(group) = store.following_lease(self.clock.now(), period, LEASE, &done).await? {
+            done.push(group);
             match self.follow(group, by).await {
                 Ok(moved) => activated += moved,
                 Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),

@@ -164,14 +164,16 @@ fn usual(medians: &[Vec<u8>]) -> Result<Option<Vec<f32>>, Invalid> {
 }
 
 impl Store {
-    /// Takes groups whose last round is at least a period ago, until `now + lease`. A group's first round is a period
-    /// after its first sensor was commissioned. Without a period all groups are due.
+    /// Takes one group whose last round is at least a period ago, until `now + lease`, but none of those that the caller is
+    /// done with. A group's first round is a period after its first sensor was commissioned. Without a period all groups
+    /// are due.
     pub async fn following_lease(
         &self,
         now: Timestamp,
         period: Option<Duration>,
         lease: Duration,
-    ) -> Result<Vec<Group>> {
+        done: &[Group],
+    ) -> Result<Option<Group>> {
         sqlx::query!(
             "insert into following_group (class_id, spec_id, followed_at)
              select m.class_id, s.spec_id, min(k.commissioned_at) from commissioning k join sensor s using (sensor_id)
@@ -180,24 +182,27 @@ impl Store {
         .execute(&self.pool)
         .await?;
         let due = period.map_or(Timestamp::MAX, |period| now - period);
-        let rows = sqlx::query!(
+        let (classes, specs): (Vec<i32>, Vec<i32>) = done.iter().map(|group| (group.class.0, group.spec.0)).unzip();
+        let row = sqlx::query!(
             "with due as (
                  select class_id, spec_id from following_group
                  where followed_at <= $2 and (leased_until is null or leased_until <= $1)
-                 order by followed_at for update skip locked)
+                   and (class_id, spec_id) not in (select * from unnest($4::int4[], $5::int4[]))
+                 order by followed_at limit 1 for update skip locked)
              update following_group g set leased_until = $3 from due
              where g.class_id = due.class_id and g.spec_id = due.spec_id returning g.class_id, g.spec_id",
             time(now),
             time(due),
             time(now + lease),
+            &classes,
+            &specs,
         )
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        let group = |class, spec| Group {
-            class: ClassId(class),
-            spec: SpecId(spec),
-        };
-        Ok(rows.into_iter().map(|row| group(row.class_id, row.spec_id)).collect())
+        Ok(row.map(|row| Group {
+            class: ClassId(row.class_id),
+            spec: SpecId(row.spec_id),
+        }))
     }
 
     /// The commissioned sensors of a group, in order. One whose row is impossible is passed over with a word in the log.

@@ -1,12 +1,15 @@
 //! Baselines that follow: what they look at, and how a person takes one back.
 
-use tocsin_domain::{BaselineId, Detector, Label, ReadingFlags, Scope, Severity, Verdict};
+use std::time::Duration;
+
+use tocsin_domain::{BaselineId, Detector, Label, ReadingFlags, Scope, Severity, SpectrumSpec, Verdict};
+use tocsin_store::fleet::NewSensor;
 use tocsin_store::following::{FollowingSensor, Group, NewRound, NextVersion};
 use tocsin_store::label::{NewLabel, Window};
 use tocsin_store::{Error, Store};
 
 use crate::baselines::{keep, learned, lease, open, readings, small_fleet};
-use crate::stage::{Fleet, at, noon, with_store};
+use crate::stage::{Fleet, at, noon, slug, with_store};
 
 /// Commissions the first sensor on its readings up to 300 s.
 async fn commissioned(store: &Store) -> (Fleet, BaselineId) {
@@ -222,6 +225,80 @@ async fn a_baseline_follows_no_reading_that_was_judged_page_however_it_came_but_
         assert_eq!(looked().await, (30, true));
         label(Window::Incident(incident.id), Label::FalseAlarm).await;
         assert_eq!(looked().await, (30, false));
+    })
+    .await;
+}
+
+/// Commissions a sensor of a second specification beside the first; their groups, the first one's first.
+async fn two_groups(store: &Store) -> [Group; 2] {
+    let fleet = small_fleet(store).await;
+    let spec = SpectrumSpec::corpus_default(64);
+    store
+        .spec_create(&slug("fast"), &spec, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap();
+    let new = NewSensor {
+        site: slug("north"),
+        machine: slug("two"),
+        device: None,
+        name: slug("v"),
+        class: slug("pump"),
+        spec: slug("fast"),
+    };
+    let fast = store
+        .sensor_create(&Scope::All, &new, noon(), tocsin_scratch::audit)
+        .await
+        .unwrap()
+        .sensor;
+    for (sensor, commissioned) in [(&fleet.one, at(0)), (&fast, at(60))] {
+        keep(store, &readings(sensor.id, 0..30)).await;
+        let ready = lease(store, commissioned).await.remove(0);
+        let activated = store
+            .baseline_activate(&Scope::All, &learned(&ready), commissioned, tocsin_scratch::audit)
+            .await;
+        assert!(activated.unwrap().is_some());
+    }
+    [fleet.one.spec, fast.spec].map(|spec| Group {
+        class: fleet.class.id,
+        spec,
+    })
+}
+
+#[tokio::test]
+async fn groups_are_taken_one_at_a_time_so_that_a_long_round_holds_none_that_waits() {
+    with_store("follow_lease", async |store| {
+        let [first, second] = two_groups(&store).await;
+        let (day, lease) = (Duration::from_hours(24), Duration::from_mins(30));
+        let due = async |now: u64, period: Option<Duration>, done: &[Group]| {
+            store.following_lease(at(now), period, lease, done).await.unwrap()
+        };
+        assert_eq!(
+            due(86_399, Some(day), &[]).await,
+            None,
+            "a day after it was commissioned"
+        );
+        assert_eq!(due(90_000, Some(day), &[]).await, Some(first), "who waits longest");
+        assert_eq!(
+            due(90_000, Some(day), &[]).await,
+            Some(second),
+            "another one has the first"
+        );
+        assert_eq!(due(90_000, Some(day), &[]).await, None);
+        let record = async |group, now| {
+            let moved = store.following_record(group, &[], at(now), tocsin_scratch::audit).await;
+            assert_eq!(moved.unwrap(), []);
+        };
+        record(first, 90_100).await;
+        assert_eq!(due(91_799, Some(day), &[]).await, None);
+        assert_eq!(due(91_800, Some(day), &[]).await, Some(second), "its process died");
+        record(second, 91_900).await;
+
+        // Asked for by a person, all are due, and each is taken once.
+        assert_eq!(due(92_000, None, &[]).await, Some(first));
+        record(first, 92_000).await;
+        assert_eq!(due(92_000, None, &[first]).await, Some(second));
+        record(second, 92_000).await;
+        assert_eq!(due(92_000, None, &[first, second]).await, None);
     })
     .await;
 }
