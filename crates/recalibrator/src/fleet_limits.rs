@@ -11,7 +11,7 @@ use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
 use tocsin_domain::{MachineId, Scope, SiteId, Timestamp};
 use tocsin_judge::budget::{Candidate, smallest_within};
-use tocsin_judge::{Expected, FleetReplay, PageBudget, Tally, ThresholdSet};
+use tocsin_judge::{Expected, FleetReplay, MachineReplay, PageBudget, Tally, ThresholdSet};
 use tocsin_store::bundle::Bundle;
 
 use crate::reached::Reached;
@@ -102,8 +102,8 @@ impl Service {
         })
     }
 
-    /// What each set would have opened on the class's machines without an incident in the period, and how many machines
-    /// that leaves out.
+    /// What each set would have opened on the class's machines without an incident in the period, but before a repair, and
+    /// how many machines that leaves out.
     pub(crate) async fn expected(
         &self,
         scope: &Scope,
@@ -116,7 +116,13 @@ impl Service {
         let of_class = store.machines_by_class(scope, bundle.class).await?;
         let sites: BTreeMap<MachineId, SiteId> = of_class.iter().map(|machine| (machine.id, machine.site)).collect();
         let step = store.class_by_id(bundle.class).await?.step;
-        let replays = self.replay(scope, &healthy, (*replayed, step), sets).await?;
+        let fresh = |machine: MachineId| -> Vec<MachineReplay> {
+            let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), step);
+            sets.iter().map(replay).collect()
+        };
+        let replays = self
+            .go_through_health(scope, &healthy, (*replayed, step), fresh)
+            .await?;
         let mut tallies = vec![Tally::default(); sets.len()];
         for (machine, replays) in &replays {
             let Some(site) = sites.get(machine) else { continue };

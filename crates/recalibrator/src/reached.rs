@@ -52,7 +52,7 @@ struct OfDetector {
 
 impl Service {
     /// From the scores that a class logged in a period against the baselines active now. Machines that had an incident in
-    /// the period are left out.
+    /// the period are left out, and so is what was logged before a repair.
     pub(crate) async fn reached(&self, scope: &Scope, class: ClassId, replayed: Replayed) -> Result<Reached, Error> {
         let store = &self.parts.store;
         let machines = store.machines_healthy(scope, class, replayed.period).await?;
@@ -73,7 +73,7 @@ impl Service {
     ) -> Result<Vec<Reached>, Error> {
         let (rules, sensors) = (self.config.persistence, sensors.map(Arc::new));
         let fresh = |_: MachineId| Machine::new(&rules, step, sensors.clone());
-        let of_machines = self.go_through(scope, machines, (replayed, step), fresh).await?;
+        let of_machines = self.go_through_health(scope, machines, (replayed, step), fresh).await?;
         let with_scores = of_machines.into_values().filter(|machine| machine.readings > 0);
         Ok(with_scores.map(Reached::from).collect())
     }

@@ -1,6 +1,6 @@
 //! The healthy scores that limits are computed from and tested over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tocsin_archive::Replayed;
@@ -10,14 +10,12 @@ use tocsin_models::HeldOut;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::reading::LoggedScore;
 
+use crate::replay::Taking;
 use crate::{Error, Service};
 
-/// What a machine said for so long before it was repaired says nothing about health; the view `healthy_reading` knows it too.
-const BEFORE_REPAIR: Duration = Duration::from_hours(24);
-
 /// Why there is nothing to learn limits from, or to test them over.
-pub(crate) const NONE_LOGGED: &str =
-    "none were logged in that period under that bundle, on machines without an incident or a labelled failure";
+pub(crate) const NONE_LOGGED: &str = "none were logged in that period under that bundle, on machines without an incident or a labelled failure, but before a \
+     repair";
 
 /// Scores of readings that nothing says are unhealthy, in order of capture.
 #[derive(Debug)]
@@ -87,16 +85,13 @@ impl Service {
     ) -> Result<Healthy, Error> {
         let store = &self.parts.store;
         let machines = store.machines_healthy(scope, bundle.class, period).await?;
-        let repaired = store.machines_repaired(&machines).await?;
+        let before_repair = store.machines_before_repair(&machines).await?;
         let step = store.class_by_id(bundle.class).await?.step;
         let limit = self.config.logged_readings_limit;
         let mut readings = Vec::new();
         let take = |machine: MachineId, score: &LoggedScore| {
-            let before_repair = repaired.get(&machine).is_some_and(|begun| {
-                let at = score.key.captured_at;
-                begun.iter().any(|begun| (*begun - BEFORE_REPAIR..*begun).contains(&at))
-            });
-            if is_judged(score) && score.state == OperatingState::Known && !before_repair {
+            let stretches = before_repair.get(&machine).map_or(&[][..], Vec::as_slice);
+            if is_judged(score) && score.state == OperatingState::Known && !is_within(stretches, score) {
                 readings.push(scored(machine, score));
             }
             if readings.len() > limit as usize {
@@ -107,6 +102,47 @@ impl Service {
         let replayed = all_of(bundle, period);
         self.read_scores(scope, &machines, (replayed, step), take).await?;
         Ok(Healthy::new(readings))
+    }
+}
+
+/// What takes a machine's scores but those before a repair.
+struct OutsideOf<T> {
+    stretches: Vec<(Timestamp, Timestamp)>,
+    inner: T,
+}
+
+impl<T: Taking> Taking for OutsideOf<T> {
+    fn take(&mut self, machine: MachineId, score: &LoggedScore) {
+        if !is_within(&self.stretches, score) {
+            self.inner.take(machine, score);
+        }
+    }
+}
+
+fn is_within(stretches: &[(Timestamp, Timestamp)], score: &LoggedScore) -> bool {
+    let at = score.key.captured_at;
+    stretches.iter().any(|(from, to)| (*from..*to).contains(&at))
+}
+
+impl Service {
+    /// As [`Self::go_through`], of machines that were healthy, without the stretches before a repair.
+    pub(crate) async fn go_through_health<T: Taking>(
+        &self,
+        scope: &Scope,
+        machines: &[MachineId],
+        over: (Replayed, Duration),
+        fresh: impl Fn(MachineId) -> T,
+    ) -> Result<BTreeMap<MachineId, T>, Error> {
+        let before_repair = self.parts.store.machines_before_repair(machines).await?;
+        let outside = |machine: MachineId| OutsideOf {
+            stretches: before_repair.get(&machine).cloned().unwrap_or_default(),
+            inner: fresh(machine),
+        };
+        let taken = self.go_through(scope, machines, over, outside).await?;
+        Ok(taken
+            .into_iter()
+            .map(|(machine, taken)| (machine, taken.inner))
+            .collect())
     }
 }
 

@@ -161,7 +161,7 @@ impl Trial {
 
 impl Service {
     /// What a set would have done over what its bundle logged in a period, hot and archived, on machines that nothing says
-    /// were unhealthy.
+    /// were unhealthy, and not before a repair.
     pub(crate) async fn trial_over(
         &self,
         scope: &Scope,
@@ -173,7 +173,9 @@ impl Service {
         let machines = store.machines_healthy(scope, bundle.class, replayed.period).await?;
         let step = store.class_by_id(bundle.class).await?.step;
         let fresh = |machine: MachineId| OnTrial::new(machine, Arc::clone(&set), step);
-        let tried = self.go_through(scope, &machines, (replayed, step), fresh).await?;
+        let tried = self
+            .go_through_health(scope, &machines, (replayed, step), fresh)
+            .await?;
         let trial = Trial::of(tried.into_values(), step, who_when);
         if trial.readings == 0 {
             return Err(Error::NoScores(NONE_LOGGED));

@@ -162,24 +162,26 @@ impl TryFrom<StateRow> for Commissioning {
 }
 
 impl Store {
-    /// When the present epochs of some machines' sensors began, but for first ones: a repair, a new bearing, other firmware.
-    pub async fn machines_repaired(&self, machines: &[MachineId]) -> Result<BTreeMap<MachineId, Vec<Timestamp>>> {
+    /// Of some machines the stretches before a sensor's present epoch began, but for a first one (a repair, a new bearing,
+    /// other firmware): from the first capture time up to but without the second they say nothing about health.
+    pub async fn machines_before_repair(
+        &self,
+        machines: &[MachineId],
+    ) -> Result<BTreeMap<MachineId, Vec<(Timestamp, Timestamp)>>> {
         let machines: Vec<i32> = machines.iter().map(|machine| machine.0).collect();
         let rows = sqlx::query!(
-            r#"select distinct s.machine_id, k.since as "since: Time" from commissioning k join sensor s using (sensor_id)
-               where s.machine_id = any($1) and k.epoch > 1"#,
+            r#"select distinct machine_id as "machine_id!", from_at as "from_at!: Time", to_at as "to_at!: Time"
+               from machine_before_repair where machine_id = any($1)"#,
             &machines,
         )
         .fetch_all(&self.pool)
         .await?;
-        let mut begun: BTreeMap<MachineId, Vec<Timestamp>> = BTreeMap::new();
+        let mut stretches: BTreeMap<MachineId, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
         for row in rows {
-            begun
-                .entry(MachineId(row.machine_id))
-                .or_default()
-                .push(row.since.into());
+            let stretch = (row.from_at.into(), row.to_at.into());
+            stretches.entry(MachineId(row.machine_id)).or_default().push(stretch);
         }
-        Ok(begun)
+        Ok(stretches)
     }
 
     /// Where the sensors in `scope` stand. The readings of those that still learn are counted up to what they need.
