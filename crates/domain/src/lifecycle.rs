@@ -54,6 +54,8 @@ states! {
         Active = "active",
         /// Was active once; can be rolled back to.
         Retired = "retired",
+        /// Could not be tested; nothing follows.
+        Rejected = "rejected",
     }
 }
 
@@ -108,11 +110,11 @@ impl TrainingState {
 
 impl ThresholdState {
     /// The state after `next`, if the way there is legal: proposed, tested, approved, active, retired; a retired set
-    /// may become active again (roll back).
+    /// may become active again (roll back), and a proposed one be rejected.
     pub fn advance(self, next: Self) -> Result<Self, InvalidTransition> {
         let legal = matches!(
             (self, next),
-            (Self::Proposed, Self::Tested)
+            (Self::Proposed, Self::Tested | Self::Rejected)
                 | (Self::Tested, Self::Approved)
                 | (Self::Approved | Self::Retired, Self::Active)
                 | (Self::Active, Self::Retired)
@@ -135,12 +137,18 @@ mod tests {
 
     #[test]
     fn a_threshold_set_cannot_become_active_untested() {
-        use ThresholdState::{Active, Approved, Proposed, Retired, Tested};
+        use ThresholdState::{Active, Approved, Proposed, Rejected, Retired, Tested};
         assert!(Proposed.advance(Active).is_err() && Tested.advance(Active).is_err());
         let mut state = Proposed;
         for next in [Tested, Approved, Active, Retired, Active] {
             state = state.advance(next).unwrap();
         }
+        let all = [Proposed, Tested, Approved, Active, Retired, Rejected];
+        assert!(all.iter().all(|next| Rejected.advance(*next).is_err()), "it ends there");
+        assert!(
+            all.iter()
+                .all(|from| from.advance(Rejected).is_ok() == (*from == Proposed))
+        );
         assert_eq!(ThresholdState::parse("approved").unwrap(), Approved);
         assert_eq!(BundleState::parse("x").unwrap_err().field, "bundle_state");
     }

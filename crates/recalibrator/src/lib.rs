@@ -24,7 +24,7 @@
 //! judged as it is (`Explain`).
 //!
 //! On a schedule a set is proposed for every class that has one in force, tested, and activated where the policy allows it
-//! ([`Policy`]); otherwise it waits for a person and says why.
+//! ([`Policy`]); otherwise it waits for a person and says why. One whose test fails ends as rejected.
 //!
 //! **Invariant:** the numbers of a set never change. Its provenance says where they came from, and grows by what was
 //! done with it.
@@ -63,7 +63,7 @@ pub use error::Error;
 pub use fleet_limits::ExpectedPages;
 pub use lending::{Borrowed, Lender};
 pub use policy::{MemberMove, Policy, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
-pub use provenance::{Approval, DetectorSource, MethodKind, Provenance, Source};
+pub use provenance::{Approval, DetectorSource, MethodKind, Provenance, Rejection, Source};
 pub use service::{Parts, Recalibrator, Service, build};
 pub use training::{RetrainRule, Training, training};
 pub use trial::Trial;

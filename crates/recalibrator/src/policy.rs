@@ -4,6 +4,8 @@
 //! may approve and activate what waits, look at it (`tocsin thresholds show`) and take back what policy activated
 //! (`tocsin thresholds rollback`), after which policy activates none for that class until a person has.
 //!
+//! What can't be tested waits for nobody: it ends as rejected, with the reason in its provenance and on record.
+//!
 //! **Invariant:** a set comes into force here only as `rule` decides, and only while the set it was held against is still
 //! the one in force.
 
@@ -13,6 +15,7 @@ mod rule;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
 use tocsin_archive::Replayed;
 use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::fleet_replay::Budget;
@@ -22,6 +25,7 @@ use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{ClassId, Label, MachineId, Principal, Scope, ThresholdSetId, Timestamp};
 use tocsin_judge::PageBudget;
 use tocsin_judge::compare::{Change, IncidentChange};
+use tocsin_store::access::NewAuditEntry;
 use tocsin_store::binding::Binding;
 use tocsin_store::label::LabelQuery;
 use tocsin_store::threshold::ThresholdSetRecord;
@@ -30,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::service::in_force_entry;
 use crate::stored_set::{definition, provenance};
 use crate::what_if::{Candidate, WhatIf};
-use crate::{Approval, Error, MethodKind, Provenance, Service};
+use crate::{Approval, Error, MethodKind, Provenance, Rejection, Service};
 
 pub use config::Policy;
 pub use rule::{MemberMove, PolicyDecision, ReplayedPages, SensorMove, SensorMoves};
@@ -40,6 +44,9 @@ const LEASE: Duration = Duration::from_hours(1);
 
 /// Bindings looked back at for what people activated.
 const LOOK_BACK: u32 = 200;
+
+/// How the reason of every set begins that is proposed here; the set in force follows.
+const ON_SCHEDULE: &str = "on schedule, by the method of threshold set ";
 
 /// Who acts.
 const BY: &Principal = &Principal::Service;
@@ -69,8 +76,7 @@ impl Service {
             .await?
         {
             let (set, outcome) = match self.policy_round(class).await {
-                Ok((set, decision)) if decision.activated => (Some(set), "activated by policy".to_owned()),
-                Ok((set, decision)) => (Some(set), format!("waits: {}", decision.waits_for.join("; "))),
+                Ok((set, outcome)) => (Some(set), outcome),
                 Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),
                 Err(error) => (None, format!("none: {error}")),
             };
@@ -82,8 +88,8 @@ impl Service {
         Ok(())
     }
 
-    /// One class: proposed, tested, decided, and activated where the rule allows it.
-    async fn policy_round(&self, class: ClassId) -> Result<(ThresholdSetId, PolicyDecision), Error> {
+    /// One class: proposed, tested, decided, and activated where the rule allows it; the set and what came of it, in words.
+    async fn policy_round(&self, class: ClassId) -> Result<(ThresholdSetId, String), Error> {
         let store = &self.parts.store;
         let class = store.class_by_id(class).await?;
         let in_force = store.binding_current(class.id).await?.and_then(|b| b.threshold_set);
@@ -98,18 +104,76 @@ impl Service {
                 from: Some(time::to_wire(window.0)),
                 to: Some(time::to_wire(window.1)),
             })),
-            reason: format!("on schedule, by the method of threshold set {in_force}"),
+            reason: format!("{ON_SCHEDULE}{in_force}"),
             method: Some(method_of(&provenance(&judging)?)),
         };
+        self.reject_what_was_left(class.id).await?;
         let proposed = self.do_propose(BY, request).await?;
-        let mut provenance = self.tried(BY, &proposed).await?;
-        let decision = self.decide(&proposed, &provenance, (in_force, window)).await?;
+        let (mut provenance, decision) = match self.tried_and_decided(&proposed, (in_force, window)).await {
+            Ok(found) => found,
+            Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),
+            Err(error) => {
+                let reason = format!("its test failed: {error}");
+                self.reject(&proposed, &reason).await?;
+                return Ok((proposed.id, format!("rejected: {reason}")));
+            }
+        };
         provenance.policy = Some(decision.clone());
         let tested = self.advance(BY, &proposed, ThresholdState::Tested, &provenance).await?;
-        if decision.activated {
-            self.activate_by_policy(&tested, provenance, in_force).await?;
+        if !decision.activated {
+            return Ok((tested.id, format!("waits: {}", decision.waits_for.join("; "))));
         }
-        Ok((tested.id, decision))
+        self.activate_by_policy(&tested, provenance, in_force).await?;
+        Ok((tested.id, "activated by policy".to_owned()))
+    }
+
+    async fn tried_and_decided(
+        &self,
+        proposed: &ThresholdSetRecord,
+        against: (ThresholdSetId, (Timestamp, Timestamp)),
+    ) -> Result<(Provenance, PolicyDecision), Error> {
+        let provenance = self.tried(BY, proposed).await?;
+        let decision = self.decide(proposed, &provenance, against).await?;
+        Ok((provenance, decision))
+    }
+
+    /// Ends the sets of rounds that broke off before theirs was tested: this one has the class's lease.
+    async fn reject_what_was_left(&self, class: ClassId) -> Result<(), Error> {
+        for record in self.parts.store.threshold_set_list(Some(class)).await? {
+            let on_schedule = record.created_by == BY.actor() && record.reason.starts_with(ON_SCHEDULE);
+            if record.state == ThresholdState::Proposed && on_schedule {
+                self.reject(&record, "its round broke off before it was tested").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a proposed set, which would wait for nobody.
+    async fn reject(&self, proposed: &ThresholdSetRecord, reason: &str) -> Result<(), Error> {
+        let now = self.parts.clock.now();
+        let mut provenance = provenance(proposed)?;
+        provenance.rejection = Some(Rejection {
+            by: BY.actor(),
+            at: now,
+            reason: reason.to_owned(),
+        });
+        let audit = |moved: &ThresholdSetRecord| {
+            let detail = json!({
+                "class": moved.class_name, "state": moved.state, "bundle": moved.bundle, "reason": reason,
+            });
+            NewAuditEntry::new(
+                BY.actor(),
+                "threshold_set.rejected",
+                format!("threshold_set:{}", moved.id),
+                &detail,
+            )
+        };
+        let step = (ThresholdState::Proposed, ThresholdState::Rejected);
+        let store = &self.parts.store;
+        store
+            .threshold_set_set_state(proposed.id, step, Some(&provenance.to_json()), now, audit)
+            .await?;
+        Ok(())
     }
 
     async fn decide(

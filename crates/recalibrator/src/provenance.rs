@@ -99,6 +99,17 @@ pub struct Approval {
     pub reason: String,
 }
 
+/// Why a set ended before it was tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Who ended it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
 /// Where a set's numbers came from, and what was done with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -145,6 +156,9 @@ pub struct Provenance {
     /// What policy found, of a set that was proposed on schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDecision>,
+    /// Why it ended, of a set that was proposed on schedule and could not be tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
 }
 
 /// What a provenance says beside what the scores and the set say themselves.
@@ -276,6 +290,7 @@ impl Provenance {
             factors: None,
             borrowed: None,
             policy: None,
+            rejection: None,
         }
     }
 

@@ -94,14 +94,17 @@ fn fleet_replay(factors: v1::FleetReplay) -> Result<FleetLimits, Malformed> {
 
 /// What policy did with a set, in words; empty of one that was not proposed on schedule.
 fn policy(provenance_json: &str, state: ThresholdState) -> String {
-    let decision = serde_json::from_str::<Provenance>(provenance_json).ok();
-    match decision.and_then(|provenance| provenance.policy) {
+    let provenance = serde_json::from_str::<Provenance>(provenance_json).ok();
+    if let Some(rejection) = provenance.as_ref().and_then(|provenance| provenance.rejection.as_ref()) {
+        return format!("rejected: {}", rejection.reason);
+    }
+    match provenance.and_then(|provenance| provenance.policy) {
         None => String::new(),
         Some(decision) if !decision.activated => format!("waits for a person: {}", decision.waits_for.join("; ")),
         Some(_) => match state {
             ThresholdState::Active | ThresholdState::Retired => "activated by policy".to_owned(),
             // Other limits came into force before it could.
-            ThresholdState::Proposed | ThresholdState::Tested | ThresholdState::Approved => {
+            ThresholdState::Proposed | ThresholdState::Tested | ThresholdState::Approved | ThresholdState::Rejected => {
                 "approved by policy, never in force".to_owned()
             }
         },
@@ -110,8 +113,11 @@ fn policy(provenance_json: &str, state: ThresholdState) -> String {
 
 /// Writes a set with who stands for it, and whom it waits for at the sites of `scope`.
 pub(crate) fn threshold_set(record: ThresholdSetRecord, standing: Standing, scope: &Scope) -> v1::ThresholdSet {
-    // What judges or has judged waits for nobody; should a retired set be activated anew, that says whom it lacks.
-    let on_its_way = !matches!(record.state, ThresholdState::Active | ThresholdState::Retired);
+    // What judges or has judged waits for nobody, nor does what was rejected; should a retired set be activated anew, that says whom it lacks.
+    let on_its_way = !matches!(
+        record.state,
+        ThresholdState::Active | ThresholdState::Retired | ThresholdState::Rejected
+    );
     let waiting = standing
         .waiting()
         .filter(|(site, _)| on_its_way && scope.contains(*site));

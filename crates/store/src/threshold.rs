@@ -1,4 +1,4 @@
-//! Threshold sets: computed, tested, approved, activated, retired, their numbers never changed.
+//! Threshold sets: computed, tested, approved, activated, retired, or rejected, their numbers never changed.
 
 use sqlx::PgConnection;
 use tocsin_domain::lifecycle::ThresholdState;
@@ -149,9 +149,9 @@ impl Store {
         rows.into_iter().map(ThresholdSetRecord::try_from).collect()
     }
 
-    /// Moves a set from proposed to tested, or from tested to approved, and replaces its provenance when one is given.
-    /// A conflict when it is not in the first state, or the way is not one of these two: what judges a class is
-    /// switched by [`Self::threshold_activate`] and [`Self::binding_rollback`].
+    /// Moves a set from proposed to tested or rejected, or from tested to approved, and replaces its provenance when one is
+    /// given. A conflict when it is not in the first state, or the way is none of these: what judges a class is switched by
+    /// [`Self::threshold_activate`] and [`Self::binding_rollback`].
     pub async fn threshold_set_set_state(
         &self,
         set: ThresholdSetId,

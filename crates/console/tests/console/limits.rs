@@ -26,6 +26,8 @@ async fn a_set_stands_beside_the_one_in_force_with_its_next_step() {
     assert!(!olga.text.contains("method=\"post\" action=\"/limits"));
     let retired = get(&console, "/limits/3", "erik").await.text;
     assert!(retired.contains("judges nothing any more"));
+    let rejected = get(&console, "/limits/2", "erik").await.text;
+    assert!(rejected.contains("could not be tested") && !rejected.contains("action=\"/limits/2/"));
     let approved = get(&console, "/limits/7", "erik").await.text;
     assert!(approved.contains("&lt;b&gt;fewer&lt;/b&gt; pages"));
     assert!(

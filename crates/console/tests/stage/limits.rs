@@ -19,7 +19,7 @@ const MEMBERS: &str = r#"[
 const PROVENANCE: &str = r#""method":"percentiles of healthy scores: alert 99.5, page 99.95","source":{"kind":"held_out"},"window":["2026-10-01T00:00:00Z","2026-11-01T00:00:00Z"],"readings":6100,"machines":14,"sensors":28,"detectors":[{"detector":"residual","scores":6100},{"detector":"overall_level","scores":6100},{"detector":"isolation","scores":1400},{"detector":"pca","scores":6100}]}"#;
 
 /// Number, state and age in seconds of each set.
-const SETS: [(i32, &str, u64); 6] = [
+const SETS: [(i32, &str, u64); 7] = [
     // Waits for a second person.
     (8, "tested", 500),
     (7, "approved", 1_000),
@@ -27,6 +27,7 @@ const SETS: [(i32, &str, u64); 6] = [
     (5, "tested", 3_000),
     (4, "active", 46_000),
     (3, "retired", 89_000),
+    (2, "rejected", 90_000),
 ];
 
 const TRIAL: &str = r#"{"by":"erik","at":"2026-11-02T08:00:00Z","in_sample":true,"readings":6100,"readings_at_alert":31,"readings_at_page":2,"incidents":3,"pages":1}"#;
@@ -45,8 +46,12 @@ fn by_ines(fixture: &Fixture) -> recalibrator::v1::ThresholdSetApproval {
 }
 
 fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalibrator::v1::ThresholdSet {
-    let trial = if state == "proposed" { "null" } else { TRIAL };
-    let approval = if matches!(state, "proposed" | "tested") {
+    let trial = if matches!(state, "proposed" | "rejected") {
+        "null"
+    } else {
+        TRIAL
+    };
+    let approval = if matches!(state, "proposed" | "tested" | "rejected") {
         "null"
     } else {
         APPROVAL
@@ -64,7 +69,7 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
         policy: String::new(),
         asked_by: "erik".into(),
         asked_at: fixture.ago(age_s),
-        approvals: if matches!(state, "proposed" | "tested") {
+        approvals: if matches!(state, "proposed" | "tested" | "rejected") {
             vec![]
         } else {
             vec![by_ines(fixture)]
@@ -85,9 +90,7 @@ fn threshold_set(fixture: &Fixture, id: i32, state: &str, age_s: u64) -> recalib
         definition_json: format!(
             r#"{{"members":{members},"without_network":{without},"persistence":{{"k":5,"n":8,"clear_steps":20,"page_clear_level":1.5,"alert_clear_level":0.5}}}}"#
         ),
-        provenance_json: format!(
-            r#"{{"trial":{trial},"approval":{approval},"borrowed":{borrowed},{PROVENANCE}"#
-        ),
+        provenance_json: format!(r#"{{"trial":{trial},"approval":{approval},"borrowed":{borrowed},{PROVENANCE}"#),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tocsin_contracts::Malformed;
 use tocsin_domain::fleet::MachineClass;
+use tocsin_domain::lifecycle::ThresholdState;
 use tocsin_domain::{BundleId, ClassId, Scope, ThresholdSetId};
 use tocsin_judge::ThresholdSet;
 use tocsin_store::bundle::Bundle;
@@ -85,7 +86,8 @@ impl Service {
         };
         let bundle = self.bundle_asked(class, &asked.bundle).await?;
         let sets = store.threshold_set_list(Some(bundle.class)).await?;
-        let newest = sets.iter().find(|set| set.bundle == bundle.id).ok_or_else(|| {
+        let is_candidate = |set: &&ThresholdSetRecord| set.bundle == bundle.id && set.state != ThresholdState::Rejected;
+        let newest = sets.iter().find(is_candidate).ok_or_else(|| {
             let reason = format!(
                 "bundle {} of class {} has no limits yet: propose some for it, and it can be tried",
                 bundle.id, bundle.class_name

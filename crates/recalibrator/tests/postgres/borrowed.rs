@@ -14,7 +14,7 @@ use crate::budget::{baseline, fleet_replay, read};
 use crate::stage::{STEP, Stage, activate, approved, approved_from, logged, noon, period, proposed, with_stage};
 
 /// A class whose step is that many of the others'.
-async fn class(stage: &Stage, name: &str, steps: u32) {
+pub(crate) async fn class(stage: &Stage, name: &str, steps: u32) {
     let new = NewClass::usual(slug(name), STEP * steps);
     let made = stage.store.class_create(&new, noon(), tocsin_scratch::audit).await;
     made.unwrap();
@@ -22,7 +22,7 @@ async fn class(stage: &Stage, name: &str, steps: u32) {
 
 /// A commissioned machine of a class at `growth` for 400 steps of ten seconds, but for eight at three times that, under a
 /// bundle.
-async fn machine(stage: &Stage, of: (&str, &str, &str), (bundle, growth): (i32, f32)) {
+pub(crate) async fn machine(stage: &Stage, of: (&str, &str, &str), (bundle, growth): (i32, f32)) {
     let (class, site, name) = of;
     machine_with(stage, (class, site, name, "accel"), bundle, |step| {
         if (200..208).contains(&step) {

@@ -6,13 +6,17 @@ use tocsin_contracts::recalibrator::v1;
 use tocsin_contracts::recalibrator::v1::propose_request::{Method, Source};
 use tocsin_domain::fleet::Sensor;
 use tocsin_domain::lifecycle::ThresholdState;
-use tocsin_domain::{Clock, Detector, PersonRole, Scores, ThresholdSetId};
+use tocsin_domain::{Clock, Detector, PersonRole, Principal, Scores, ThresholdSetId};
 use tocsin_recalibrator::{Config, MethodKind, Parts, Policy, Provenance};
 use tocsin_store::partition::Day;
 use tocsin_store::threshold::ThresholdSetRecord;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
-use crate::stage::{STEP, Stage, activate, approved, approved_from, logged, noon, period, propose, with_stage};
+use crate::borrowed::{class, machine};
+use crate::stage::{
+    STEP, Stage, activate, approved, approved_from, logged, noon, period, propose, proposed, with_stage,
+};
 
 /// Readings of a window.
 const READINGS: u32 = 2_400;
@@ -211,6 +215,93 @@ async fn a_fitted_tail_is_proposed_again_whatever_its_words_say_and_from_before_
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn what_policy_proposed_and_can_not_test_is_rejected_with_the_reason_and_waits_for_nobody() {
+    with_stage("policy_rejects", |stage| async move {
+        let bundle = stage.bundle(2_000).await;
+        stage.sensor("north", "p-1").await;
+        let mut client = stage.client(PersonRole::Engineer);
+        let first = approved(&mut client, bundle).await;
+        activate(&mut client, first).await.unwrap();
+        let change = "update threshold_set set provenance = provenance || '{\"method_kind\": \"fleet_replay\"}'";
+        sqlx::query(change).execute(stage.store.pool()).await.unwrap();
+        // Other classes say what machines reach; the class itself logged nothing that limits could be tested over.
+        class(&stage, "fan", 1).await;
+        for name in ["f-1", "f-2", "f-3"] {
+            machine(&stage, ("fan", "north", name), (77, 2.0)).await;
+        }
+        let sets = round(&stage, policy(true), 1).await;
+        assert_eq!((sets.len(), sets[0].state), (2, ThresholdState::Rejected));
+        assert_eq!(in_force(&stage).await, Some(ThresholdSetId(first)));
+        let provenance: Provenance = serde_json::from_str(&sets[0].provenance_json).unwrap();
+        let rejection = provenance.rejection.unwrap();
+        let said = "its test failed: there are no healthy scores";
+        assert!(rejection.reason.starts_with(said), "{rejection:?}");
+        assert_eq!((rejection.by.as_str(), provenance.trial), ("service", None));
+        let mut audited = stage.store.audit_list(None, 20).await.unwrap().into_iter();
+        let entry = audited.find(|entry| entry.action == "threshold_set.rejected").unwrap();
+        assert!(entry.detail_json.contains(said), "{}", entry.detail_json);
+        let outcome: String = sqlx::query_scalar("select outcome from threshold_round")
+            .fetch_one(stage.store.pool())
+            .await
+            .unwrap();
+        assert!(outcome.starts_with(&format!("rejected: {said}")), "{outcome}");
+
+        let threshold_set_id = sets[0].id.0;
+        let shown = client
+            .get_threshold_set(v1::GetThresholdSetRequest { threshold_set_id })
+            .await;
+        let shown = shown.unwrap().into_inner().threshold_set.unwrap();
+        assert!(
+            shown.policy.starts_with(&format!("rejected: {said}")),
+            "{}",
+            shown.policy
+        );
+        assert_eq!(shown.approval_needed, "");
+        let reason = "all the same".to_owned();
+        let approve = v1::ApproveRequest {
+            threshold_set_id,
+            reason,
+        };
+        for refused in [
+            client.test(v1::TestRequest { threshold_set_id }).await.unwrap_err(),
+            client.approve(approve).await.unwrap_err(),
+            activate(&mut client, threshold_set_id).await.unwrap_err(),
+        ] {
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{}", refused.message());
+            assert!(refused.message().contains("is rejected"), "{}", refused.message());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_round_that_broke_off_left_behind_is_rejected_by_the_next_and_what_a_person_proposed_is_not() {
+    with_stage("policy_left", |stage| async move {
+        let (sensor, bundle, first) = judged(&stage).await;
+        let left = v1::ProposeRequest {
+            reason: format!("on schedule, by the method of threshold set {first}"),
+            ..propose(bundle)
+        };
+        let persons = proposed(&mut stage.client(PersonRole::Engineer), left.clone()).await;
+        let left = proposed(&mut stage.client_as(Principal::Service), left).await;
+        keep(&stage, &sensor, bundle, (1, 1.1)).await;
+        let sets = round(&stage, policy(false), 2).await;
+        let states: Vec<_> = sets.iter().map(|set| (set.id.0, set.state)).collect();
+        assert_eq!(states[0].1, ThresholdState::Tested);
+        let before = [
+            (left.threshold_set_id, ThresholdState::Rejected),
+            (persons.threshold_set_id, ThresholdState::Proposed),
+            (first, ThresholdState::Active),
+        ];
+        assert_eq!(states[1..], before);
+        let provenance: Provenance = serde_json::from_str(&sets[1].provenance_json).unwrap();
+        let reason = provenance.rejection.unwrap().reason;
+        assert_eq!(reason, "its round broke off before it was tested");
+    })
+    .await;
 }
 
 #[tokio::test]

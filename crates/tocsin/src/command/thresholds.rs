@@ -1,4 +1,4 @@
-//! `tocsin thresholds`: alarm limits, from proposed to retired.
+//! `tocsin thresholds`: alarm limits, from proposed to retired or rejected.
 
 mod at_length;
 mod diff;

@@ -141,6 +141,7 @@ fn next(set: &ThresholdSet, who: &WhoAmIResponse) -> Markup {
             "tested" => (approve(set)),
             "approved" => (with_reason(&format!("{href}/activate"), "Put it in force: every reading is judged by it from now on. Reason", "Activate")),
             "active" => (with_reason(&format!("{href}/rollback"), "Back to the model and alarm limits before the last change. Reason", "Roll back")),
+            "rejected" => p.none { "Rejected: it could not be tested, and nothing follows." },
             _ => p.none { "Retired: it judges nothing any more, and what it judged names it." },
         }
     }
