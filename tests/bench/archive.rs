@@ -58,9 +58,9 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     let filling = options.filling();
     ensure!(filling.steps > 0, "--days: at least ten seconds are needed");
     let platform = Platform::alone().await?;
-    fill::declare(&platform, options.sensors).await?;
+    let fleet = fill::declare(&platform, options.sensors).await?;
     let store = platform.store().await?;
-    fill::fill(&store, filling).await?;
+    fill::fill(&store, &fleet, filling).await?;
     let readings = filling.steps * filling.sensors as u64;
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let objects = Objects::open(&folder.path().display().to_string())?;

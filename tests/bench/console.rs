@@ -71,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
 
 /// Puts the readings in; how many there are.
 async fn filled(platform: &Platform, options: Options) -> Result<u64> {
-    fill::declare(platform, options.sensors).await?;
+    let fleet = fill::declare(platform, options.sensors).await?;
     let steps = options.days * STEPS_OF_A_DAY;
     let store = platform.store().await?;
     let filling = Filling {
@@ -82,7 +82,7 @@ async fn filled(platform: &Platform, options: Options) -> Result<u64> {
         interval: INTERVAL,
         from: Clock::system().now() - INTERVAL * steps as u32,
     };
-    fill::fill(&store, filling).await?;
+    fill::fill(&store, &fleet, filling).await?;
     store.close().await;
     Ok(steps * options.sensors as u64)
 }

@@ -91,7 +91,8 @@ struct Judged {
 }
 
 /// Declares and commissions the sensors, and fills in their readings, time after time.
-pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
+pub(crate) async fn fill(store: &Store, fleet: &Fleet, filling: Filling) -> Result<()> {
+    let healthy = fleet.held_out()?;
     let class = store.class_by_name(&CLASS.parse()?).await?.id;
     let binding = store.binding_current(class).await?.context("the class has no bundle")?;
     let (bundle, _) = binding.champion.context("the class has no champion")?;
@@ -115,9 +116,11 @@ pub(crate) async fn fill(store: &Store, filling: Filling) -> Result<()> {
             .await?;
         let rows: Vec<NewReading> = (step..until)
             .flat_map(|step| {
+                let healthy = &healthy;
                 sensors.iter().enumerate().map(move |(place, sensor)| {
                     let factor = filling.factor(place, step);
-                    reading(*sensor, (step, filling.at(step)), factor, judged)
+                    let scores = scores(seed(step, sensor.0), healthy, factor);
+                    reading(*sensor, (step, filling.at(step)), scores, judged)
                 })
             })
             .collect();
@@ -165,21 +168,35 @@ async fn commissioned(
     Ok((sensor, id.context("the baseline was not activated")?))
 }
 
-/// A reading with a score of every detector: from 1 up to 2, times a factor.
+fn seed(step: u64, sensor: SensorId) -> u64 {
+    (step << 20) ^ u64::from(sensor.0.unsigned_abs())
+}
+
+/// What the bundle says of one of its healthy readings, give or take a hundredth, and from 1 up to 2 of each detector
+/// against the baseline; all times a factor.
+fn scores(seed: u64, healthy: &[Scores], factor: f32) -> Scores {
+    let mut scores = healthy[(mixed(!seed) % healthy.len() as u64) as usize];
+    for detector in Detector::ALL {
+        let noise = noise(seed.wrapping_add((detector as u64) << 56));
+        let score = match scores.get(detector) {
+            _ if detector.needs_baseline() => Some(1.0 + noise),
+            said => said.map(|said| said * (0.99 + 0.02 * noise)),
+        };
+        if let Some(score) = score {
+            scores.set(detector, factor * score);
+        }
+    }
+    scores
+}
+
+/// A reading that was judged, with those scores.
 fn reading(
     (sensor, baseline): (SensorId, BaselineId),
     (step, captured_at): (u64, Timestamp),
-    factor: f32,
+    scores: Scores,
     judged: Judged,
 ) -> NewReading {
-    let seed = (step << 20) ^ u64::from(sensor.0.unsigned_abs());
-    let mut scores = Scores::default();
-    for (place, detector) in SCORED.into_iter().enumerate() {
-        scores.set(
-            detector,
-            factor * (1.0 + noise(seed.wrapping_add((place as u64) << 56))),
-        );
-    }
+    let seed = seed(step, sensor);
     NewReading {
         key: ReadingKey { sensor, captured_at },
         received_at: captured_at,
@@ -199,17 +216,6 @@ fn reading(
         spectrum: bytes(seed + 1, usize::from(BINS)),
     }
 }
-
-const SCORED: [Detector; 8] = [
-    Detector::Residual,
-    Detector::OverallLevel,
-    Detector::Isolation,
-    Detector::Growth,
-    Detector::Shift,
-    Detector::Narrowband,
-    Detector::Pca,
-    Detector::Mahalanobis,
-];
 
 /// Bytes that don't compress, as spectra don't.
 fn bytes(seed: u64, count: usize) -> Vec<u8> {

@@ -11,8 +11,8 @@ use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
 use tocsin_contracts::fleet::v1::{CreateClassRequest, CreateSiteRequest, CreateSpecRequest, MachineClass, Site, Spec};
 use tocsin_contracts::ingest::v1::Reading;
 use tocsin_contracts::time;
-use tocsin_domain::{SpectrumSpec, Timestamp};
-use tocsin_models::{BundleArchive, Variant};
+use tocsin_domain::{Scores, SpectrumSpec, Timestamp};
+use tocsin_models::{Bundle, BundleArchive, Variant};
 use tocsin_tests::Plant;
 use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
 use tocsin_transport::{Channel, auth};
@@ -89,6 +89,12 @@ impl Fleet {
             archive,
             gateways,
         })
+    }
+
+    /// What the model says of healthy readings that it was not trained on.
+    pub(crate) fn held_out(&self) -> Result<Vec<Scores>> {
+        let bundle = Bundle::from_archive(self.archive.clone())?;
+        Ok(bundle.held_out().rows.iter().map(|row| row.scores).collect())
     }
 
     /// What some machines of any site report at step `number`, `at` being its time.

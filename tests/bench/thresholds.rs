@@ -80,7 +80,7 @@ impl Options {
 pub(crate) async fn run(options: Options) -> Result<Report> {
     options.check(free(&std::env::temp_dir())?)?;
     let platform = Platform::alone().await?;
-    fill::declare(&platform, options.sensors).await?;
+    let fleet = fill::declare(&platform, options.sensors).await?;
     let store = platform.store().await?;
     let began = Instant::now();
     let filling = Filling {
@@ -91,7 +91,7 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
         interval: INTERVAL,
         from: Plant::start(),
     };
-    fill::fill(&store, filling).await?;
+    fill::fill(&store, &fleet, filling).await?;
     let filled = began.elapsed();
 
     let mut report = Report::default();

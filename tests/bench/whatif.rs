@@ -91,10 +91,10 @@ pub(crate) async fn run(options: Options) -> Result<Report> {
     );
     ensure!(options.rounds > 0, "--rounds: at least one is needed");
     let platform = Platform::alone().await?;
-    fill::declare_with_step(&platform, options.machines, INTERVAL).await?;
+    let fleet = fill::declare_with_step(&platform, options.machines, INTERVAL).await?;
     let store = platform.store().await?;
     eprintln!("{} readings are filled in", options.readings());
-    fill::fill(&store, options.filling()).await?;
+    fill::fill(&store, &fleet, options.filling()).await?;
     let mut report = Report::default();
     report.note("machines", options.machines);
     report.note("scores", options.readings());

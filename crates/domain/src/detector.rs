@@ -105,33 +105,46 @@ impl DetectorMask {
     pub fn with(self, detector: Detector) -> Self {
         Self(self.0 | 1 << detector as u8)
     }
+
+    /// The mask without `detector`.
+    #[must_use]
+    pub fn without(self, detector: Detector) -> Self {
+        Self(self.0 & !(1 << detector as u8))
+    }
 }
 
 /// One reading's raw score per detector; absent where a detector did not judge.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Scores([Option<f32>; Detector::COUNT]);
+///
+/// **Invariant:** the value of an absent score is 0, so that equal scores are equal in memory.
+#[derive(Clone, Copy, PartialEq, Default)]
+pub struct Scores {
+    values: [f32; Detector::COUNT],
+    present: DetectorMask,
+}
 
 impl Scores {
     /// The score of `detector`.
     pub fn get(&self, detector: Detector) -> Option<f32> {
-        self.0[detector as usize]
+        let is_present = self.present.contains(detector);
+        is_present.then(|| self.values[detector as usize])
     }
 
     /// Sets the score of `detector`. A score that isn't finite is taken as the largest finite one: a detector that
     /// overflowed has seen something very unlike healthy.
     pub fn set(&mut self, detector: Detector, score: f32) {
-        self.0[detector as usize] = Some(if score.is_finite() { score } else { f32::MAX });
+        self.values[detector as usize] = if score.is_finite() { score } else { f32::MAX };
+        self.present = self.present.with(detector);
     }
 
     /// Removes the score of `detector`.
     pub fn clear(&mut self, detector: Detector) {
-        self.0[detector as usize] = None;
+        self.values[detector as usize] = 0.0;
+        self.present = self.present.without(detector);
     }
 
     /// Which detectors have a score.
     pub fn mask(&self) -> DetectorMask {
-        self.iter()
-            .fold(DetectorMask::default(), |mask, (detector, _)| mask.with(detector))
+        self.present
     }
 
     /// The scores present, in row order.
@@ -139,6 +152,12 @@ impl Scores {
         Detector::ALL
             .into_iter()
             .filter_map(|d| self.get(d).map(|score| (d, score)))
+    }
+}
+
+impl fmt::Debug for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -164,5 +183,9 @@ mod tests {
         assert_eq!(scores.mask(), DetectorMask(0b101));
         assert_eq!(scores.get(Detector::Residual), Some(f32::MAX));
         assert!(!scores.mask().contains(Detector::Pca));
+        let mut cleared = scores;
+        cleared.set(Detector::Pca, 3.0);
+        cleared.clear(Detector::Pca);
+        assert_eq!((cleared, cleared.mask()), (scores, scores.mask()));
     }
 }

@@ -168,7 +168,9 @@ impl MachineFold {
     fn forget(&mut self, newest: Timestamp) {
         // What opens now may clear later: all that can matter to that is kept.
         let oldest = newest - self.persistence.reach_back(Some(Severity::Page), self.step);
-        self.readings = self.readings.split_off(&(oldest, SensorId(i32::MIN)));
+        while let Some(first) = self.readings.first_entry().filter(|first| first.key().0 < oldest) {
+            first.remove();
+        }
         let gone = self.steps.partition_point(|step| step.start + self.step <= oldest);
         self.steps.drain(..gone);
         // The oldest may have lost some of its readings.

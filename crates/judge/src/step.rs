@@ -1,6 +1,5 @@
 //! Machine steps: what several sensors said in one decision interval.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tocsin_domain::{Detector, Level, ReadingKey, SensorId, Timestamp, Verdict};
@@ -52,30 +51,29 @@ pub struct StepLevel {
 
 /// The steps that `readings` make, oldest first. A step without readings is not a step.
 pub fn steps<'a>(readings: impl IntoIterator<Item = &'a JudgedReading>, step: Duration) -> Vec<Step> {
-    let mut by_start: BTreeMap<Timestamp, BTreeMap<SensorId, Vec<(Level, Detector)>>> = BTreeMap::new();
-    for reading in readings {
-        let sensors = by_start.entry(reading.key.captured_at.floor_to(step)).or_default();
-        let levels = sensors.entry(reading.key.sensor).or_default();
-        levels.extend(reading.level);
-    }
-    by_start
-        .into_iter()
-        .map(|(start, sensors)| Step {
-            start,
-            level: step_level(sensors),
+    let start = |reading: &JudgedReading| reading.key.captured_at.floor_to(step);
+    let mut placed: Vec<_> = readings.into_iter().map(|reading| (start(reading), reading)).collect();
+    placed.sort_by_key(|(start, reading)| (*start, reading.key.sensor));
+    let of_steps = placed.chunk_by(|(one, _), (other, _)| one == other);
+    of_steps
+        .map(|of_step| Step {
+            start: of_step[0].0,
+            level: step_level(of_step),
         })
         .collect()
 }
 
-fn step_level(sensors: BTreeMap<SensorId, Vec<(Level, Detector)>>) -> Option<StepLevel> {
-    sensors
-        .into_iter()
-        .filter_map(|(sensor, mut levels)| {
+/// Of a step's readings, sensor by sensor.
+fn step_level(of_step: &[(Timestamp, &JudgedReading)]) -> Option<StepLevel> {
+    of_step
+        .chunk_by(|(_, one), (_, other)| one.key.sensor == other.key.sensor)
+        .filter_map(|of_sensor| {
+            let mut levels: Vec<_> = of_sensor.iter().filter_map(|(_, reading)| reading.level).collect();
             levels.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
             let (_, detector) = *levels.last()?;
             Some(StepLevel {
                 level: median(&levels),
-                sensor,
+                sensor: of_sensor[0].1.key.sensor,
                 detector,
             })
         })

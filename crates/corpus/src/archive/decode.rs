@@ -11,27 +11,17 @@ use crate::error::Fault;
 /// The rows of a batch that `keep` wants, by sensor and capture time. Columns that were not asked for are as if empty.
 pub(super) fn rows(batch: &RecordBatch, keep: impl Fn(ReadingKey) -> bool) -> Result<Vec<ArchiveRow>, Fault> {
     let columns = Columns::of(batch)?;
-    let mut rows = Vec::new();
-    for place in 0..batch.num_rows() {
-        let key = columns.decided.key(place);
-        if keep(key) {
-            rows.push(columns.row(place, key)?);
-        }
-    }
-    Ok(rows)
+    let (places, scores) = columns.decided.kept(keep);
+    let rows = places.into_iter().zip(scores);
+    rows.map(|(place, scores)| columns.row(place, scores)).collect()
 }
 
 /// The scores of the rows of a batch that `keep` wants, by sensor and capture time.
 pub(super) fn scores(batch: &RecordBatch, keep: impl Fn(ReadingKey) -> bool) -> Result<Vec<ArchivedScores>, Fault> {
     let columns = ScoreColumns::of(batch)?;
-    let mut rows = Vec::with_capacity(batch.num_rows());
-    for place in 0..batch.num_rows() {
-        let key = columns.key(place);
-        if keep(key) {
-            rows.push(columns.row(place, key)?);
-        }
-    }
-    Ok(rows)
+    let (places, scores) = columns.kept(keep);
+    let rows = places.into_iter().zip(scores);
+    rows.map(|(place, scores)| columns.row(place, scores)).collect()
 }
 
 /// What says what was decided, and from which scores.
@@ -72,19 +62,31 @@ impl<'a> ScoreColumns<'a> {
         }
     }
 
-    fn row(&self, place: usize, key: ReadingKey) -> Result<ArchivedScores, Fault> {
-        let mut scores = Scores::default();
+    /// The places of the rows that `keep` wants, and the scores there, column by column: a replay reads millions.
+    fn kept(&self, keep: impl Fn(ReadingKey) -> bool) -> (Vec<usize>, Vec<Scores>) {
+        let rows = 0..self.sensor.len();
+        let places: Vec<usize> = rows.filter(|place| keep(self.key(*place))).collect();
+        let mut all = vec![Scores::default(); places.len()];
         for (detector, column) in &self.scores {
-            if let Some(score) = value(column, place) {
-                scores.set(*detector, score);
+            if column.null_count() == column.len() {
+                continue;
+            }
+            for (scores, place) in all.iter_mut().zip(&places) {
+                if let Some(score) = value(column, *place) {
+                    scores.set(*detector, score);
+                }
             }
         }
+        (places, all)
+    }
+
+    fn row(&self, place: usize, scores: Scores) -> Result<ArchivedScores, Fault> {
         if scores.mask().0 as i16 != self.mask.value(place) {
             return Err(Fault::new("detector_mask", "does not name the scores that are there"));
         }
         let verdict = Verdict::from_code(self.verdict.value(place));
         Ok(ArchivedScores {
-            key,
+            key: self.key(place),
             bundle: self.bundle.value(place),
             baseline: self.baseline.value(place),
             scores,
@@ -131,13 +133,13 @@ impl<'a> Columns<'a> {
         })
     }
 
-    fn row(&self, place: usize, key: ReadingKey) -> Result<ArchiveRow, Fault> {
-        let decided = self.decided.row(place, key)?;
+    fn row(&self, place: usize, scores: Scores) -> Result<ArchiveRow, Fault> {
+        let decided = self.decided.row(place, scores)?;
         let predecessors = value(self.predecessors_from, place)
             .map(|oldest| (Timestamp::from_micros(oldest), self.predecessor_count.value(place)));
         let condition = Condition::parse(value(self.rpm, place), value(self.load, place));
         Ok(ArchiveRow {
-            key,
+            key: decided.key,
             received_at: Timestamp::from_micros(self.received_at.value(place)),
             content_hash: ContentHash(self.content_hash.value(place)),
             commit_seq: self.commit_seq.value(place),

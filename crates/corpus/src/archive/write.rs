@@ -13,7 +13,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use tocsin_domain::SpectrumSpec;
+use tocsin_domain::{Detector, SpectrumSpec};
 
 use super::{ArchiveRow, Digest, SensorNames, encode, schema};
 use crate::Error;
@@ -138,7 +138,8 @@ fn properties(specs: String) -> WriterProperties {
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
-    for column in ["content_hash", "latent", "spectrum"] {
+    let scores = Detector::ALL.into_iter().map(Detector::as_str);
+    for column in ["content_hash", "latent", "spectrum"].into_iter().chain(scores) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
     }
     properties.build()
