@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tocsin_corpus::archive::{ArchiveReader, Columns, Wanted};
+use tocsin_corpus::archive::{ArchiveReader, ArchivedScores, Columns, Wanted};
 use tocsin_domain::{BundleId, Invalid, Scope, SensorId, Timestamp};
 use tocsin_models::Objects;
 use tocsin_store::Store;
@@ -114,21 +114,27 @@ impl Cold {
         Ok(None)
     }
 
-    /// The next readings, of a bundle when one is named, as a replay takes them; none at the end. May be empty before it.
+    /// Has the next readings, of a bundle when one is named, taken as a replay takes them; whether there were any before
+    /// the end.
     ///
     /// # Errors
     /// If a file is damaged or the object storage fails.
-    pub(crate) async fn next_scores(&mut self, bundle: Option<BundleId>) -> Result<Option<Vec<LoggedScore>>, Error> {
+    pub(crate) async fn next_scores(
+        &mut self,
+        bundle: Option<BundleId>,
+        mut take: impl FnMut(LoggedScore),
+    ) -> Result<bool, Error> {
         while let Some((path, reader)) = self.file().await? {
             if let Some(rows) = reader.next_scores().await? {
-                let of_bundle = rows
-                    .into_iter()
-                    .filter(|row| bundle.is_none_or(|bundle| row.bundle == bundle.0));
-                return rows_of(path, of_bundle.map(logged)).map(Some);
+                let is_wanted = |row: &ArchivedScores| bundle.is_none_or(|bundle| row.bundle == bundle.0);
+                for row in rows.into_iter().filter(is_wanted) {
+                    take(logged(row).map_err(|invalid| in_file(path, invalid))?);
+                }
+                return Ok(true);
             }
             self.open = None;
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// The file that is being read, with its path; none when all have been.
@@ -146,8 +152,12 @@ impl Cold {
 }
 
 fn rows_of<T>(path: &str, rows: impl Iterator<Item = Result<T, Invalid>>) -> Result<Vec<T>, Error> {
-    rows.collect::<Result<_, _>>().map_err(|invalid| Error::Row {
+    rows.collect::<Result<_, _>>().map_err(|invalid| in_file(path, invalid))
+}
+
+fn in_file(path: &str, invalid: Invalid) -> Error {
+    Error::Row {
         path: path.to_owned(),
         invalid,
-    })
+    }
 }

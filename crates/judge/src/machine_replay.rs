@@ -2,7 +2,7 @@
 //!
 //! Readings arrive one by one in order of capture and are forgotten once no window can reach them ([`Vigil`]). What
 //! stays are the incidents and a count of judged steps. Of a reading below every alert line, no level is computed
-//! ([`QuietLines`]) unless a later one wakes the fold.
+//! ([`QuietLines`]) before a later one wakes the fold: of a healthy fleet's, hardly any.
 //!
 //! **Invariant:** the incidents are those of [`replay`](crate::replay::replay) over the same readings.
 
@@ -17,6 +17,14 @@ use crate::quiet_lines::QuietLines;
 use crate::replay::{ReplayedIncident, ScoredReading};
 use crate::{JudgedReading, ThresholdSet, Vigil};
 
+/// A reading that opened nothing.
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    /// Below every alert line.
+    Quiet(ScoredReading),
+    Judged(JudgedReading),
+}
+
 /// A machine under limits on trial.
 #[derive(Debug, Clone)]
 pub struct MachineReplay {
@@ -25,8 +33,8 @@ pub struct MachineReplay {
     quiet_lines: QuietLines,
     step: Duration,
     vigil: Vigil,
-    /// Quiet readings that the vigil has not been shown.
-    quiet: VecDeque<ScoredReading>,
+    /// What the vigil will have to remember once it wakes.
+    kept: VecDeque<Kept>,
     incidents: Vec<ReplayedIncident>,
     readings: u64,
     judged_steps: u64,
@@ -40,7 +48,7 @@ impl MachineReplay {
             machine,
             vigil: Vigil::new(set.persistence, step),
             quiet_lines: QuietLines::of(&set),
-            quiet: VecDeque::new(),
+            kept: VecDeque::new(),
             set,
             step,
             incidents: Vec::new(),
@@ -54,7 +62,7 @@ impl MachineReplay {
     pub fn take(&mut self, reading: &ScoredReading) {
         if self.vigil.is_at_rest() && self.quiet_lines.are_above(reading) {
             self.count(reading.key, true);
-            self.keep(*reading);
+            self.keep(Kept::Quiet(*reading));
         } else {
             self.fold(self.judged(reading));
         }
@@ -97,22 +105,30 @@ impl MachineReplay {
         }
     }
 
-    /// Keeps a quiet reading for as long as a window can reach back.
-    fn keep(&mut self, reading: ScoredReading) {
-        let oldest = reading.key.captured_at - self.vigil.reach();
-        while self.quiet.front().is_some_and(|first| first.key.captured_at < oldest) {
-            self.quiet.pop_front();
+    /// Keeps a reading for as long as a window can reach back.
+    fn keep(&mut self, reading: Kept) {
+        let oldest = reading.captured_at() - self.vigil.reach();
+        while self.kept.front().is_some_and(|first| first.captured_at() < oldest) {
+            self.kept.pop_front();
         }
-        self.quiet.push_back(reading);
+        self.kept.push_back(reading);
     }
 
     fn fold(&mut self, reading: JudgedReading) {
         self.count(reading.key, reading.level.is_some());
-        while let Some(quiet) = self.quiet.pop_front() {
-            let shown = self.vigil.fold(self.judged(&quiet));
-            debug_assert!(shown.is_none(), "a quiet reading opens nothing");
+        let may_open = self.vigil.notice(&reading);
+        if self.vigil.is_at_rest() && !may_open {
+            self.keep(Kept::Judged(reading));
+            return;
         }
-        if let Some((window, transition)) = self.vigil.fold(reading) {
+        while let Some(kept) = self.kept.pop_front() {
+            let judged = match kept {
+                Kept::Quiet(quiet) => self.judged(&quiet),
+                Kept::Judged(judged) => judged,
+            };
+            self.vigil.remember(judged);
+        }
+        if let Some((window, transition)) = self.vigil.take_noticed(reading) {
             self.note(&window, transition);
         }
     }
@@ -130,6 +146,15 @@ impl MachineReplay {
             (Transition::Escalated, Some(open)) => open.paged_at = Some(at),
             (Transition::Cleared, Some(open)) => open.closed_at = Some(at),
             (Transition::Escalated | Transition::Cleared, None) => unreachable!("nothing is open before the first"),
+        }
+    }
+}
+
+impl Kept {
+    fn captured_at(&self) -> Timestamp {
+        match self {
+            Self::Quiet(reading) => reading.key.captured_at,
+            Self::Judged(reading) => reading.key.captured_at,
         }
     }
 }

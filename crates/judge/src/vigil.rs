@@ -52,7 +52,7 @@ impl Vigil {
         self.fold.as_ref().and_then(MachineFold::open)
     }
 
-    /// Whether a reading below the alert line would only be remembered.
+    /// Whether a reading that can't open anything would only be remembered.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.fold.is_none()
     }
@@ -70,9 +70,21 @@ impl Vigil {
 
     /// Takes the next reading; answers with what it did and the window that says why.
     pub fn fold(&mut self, reading: JudgedReading) -> Option<(Window, Transition)> {
+        self.notice(&reading);
+        self.take_noticed(reading)
+    }
+
+    /// Notices the next reading, and whether something may open with it; if so, or while a fold is at work, it is to be
+    /// taken at once.
+    pub(crate) fn notice(&mut self, reading: &JudgedReading) -> bool {
         self.newest = self.newest.max(reading.key.captured_at);
-        self.note_flag(&reading);
-        let may_open = self.flagged.len() >= self.persistence.k as usize;
+        self.note_flag(reading);
+        self.may_open()
+    }
+
+    /// Takes the reading that was just noticed.
+    pub(crate) fn take_noticed(&mut self, reading: JudgedReading) -> Option<(Window, Transition)> {
+        let may_open = self.may_open();
         if may_open && self.fold.is_none() {
             let past = self.recent.iter().copied();
             self.fold = Some(MachineFold::resume(self.persistence, self.step, None, past));
@@ -89,6 +101,10 @@ impl Vigil {
         }
     }
 
+    fn may_open(&self) -> bool {
+        self.flagged.len() >= self.persistence.k as usize
+    }
+
     fn note_flag(&mut self, reading: &JudgedReading) {
         if reading.level.is_some_and(|(level, _)| level >= Level::ALERT) {
             self.flagged.push_back(reading.key.captured_at);
@@ -100,7 +116,7 @@ impl Vigil {
     }
 
     /// Readings a later window may need, whether or not a fold is at work.
-    fn remember(&mut self, reading: JudgedReading) {
+    pub(crate) fn remember(&mut self, reading: JudgedReading) {
         self.recent.push_back(reading);
         let oldest = self.newest - self.reach;
         while self.recent.front().is_some_and(|first| first.key.captured_at < oldest) {

@@ -101,13 +101,17 @@ impl Replay {
         // First what is hot: a day that is archived meanwhile is seen twice, and not never.
         let hot = self.reader.store.scores_to_replay(&of_day).await?;
         let mut scores = Vec::with_capacity(hot.len());
-        self.with_machines(hot, &mut scores);
+        let mut machine_of = machine_of(&self.machines);
+        let mut take = |score: LoggedScore| {
+            if of_day.takes(&score) {
+                scores.extend(machine_of(score.key.sensor).map(|machine| (machine, score)));
+            }
+        };
+        hot.into_iter().for_each(&mut take);
         let sensors = self.query.sensors.clone();
         let cold = self.reader.readings(&self.scope, sensors, period, Columns::Scores);
         let mut cold = cold.await?;
-        while let Some(archived) = cold.next_scores(of_day.bundle).await? {
-            let taken = archived.into_iter().filter(|score| of_day.takes(score));
-            self.with_machines(taken, &mut scores);
+        while cold.next_scores(of_day.bundle, &mut take).await? {
             // Decoding holds a thread for as long as there is something to decode.
             tokio::task::yield_now().await;
         }
@@ -115,18 +119,17 @@ impl Replay {
         scores.dedup_by_key(|(_, score)| score.key);
         Ok(Some(scores))
     }
+}
 
-    /// Adds scores, each with the machine of its sensor; most have that of the one before.
-    fn with_machines(&self, scores: impl IntoIterator<Item = LoggedScore>, to: &mut Vec<(MachineId, LoggedScore)>) {
-        let mut last = None;
-        for score in scores {
-            let sensor = score.key.sensor;
-            let machine = match last {
-                Some((of, machine)) if of == sensor => machine,
-                _ => self.machines.get(&sensor).copied(),
-            };
+/// The machine of a sensor; most readings are of the sensor of the one before.
+fn machine_of(machines: &BTreeMap<SensorId, MachineId>) -> impl FnMut(SensorId) -> Option<MachineId> + '_ {
+    let mut last = None;
+    move |sensor| match last {
+        Some((of, machine)) if of == sensor => machine,
+        _ => {
+            let machine = machines.get(&sensor).copied();
             last = Some((sensor, machine));
-            to.extend(machine.map(|machine| (machine, score)));
+            machine
         }
     }
 }
