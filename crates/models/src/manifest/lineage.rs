@@ -28,6 +28,10 @@ pub struct Selection {
     /// `machine` or `time`, where the rows were parted by that and not by the split the corpora give them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_by: Option<String>,
+    /// The pattern by which sensors were chosen, `*` standing for anything; nothing where all of them were read, and in
+    /// bundles that were trained before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensors: Option<String>,
     /// Rows left out, by reason: `faulty` and `unknown` in the log, `unlogged`, `labelled` with a fault, or
     /// `trimmed` as hardly healthy by the training itself.
     #[serde(default)]

@@ -57,7 +57,8 @@ impl Choice {
     /// The rows that remain, each in its split, and a record of what was done. `learned` is the split to learn from.
     pub(super) fn apply(&self, corpora: &Corpora, rows: Vec<Row>, learned: &str) -> Result<(Vec<Row>, Selection)> {
         let log = self.log(corpora)?;
-        let (rows, selection) = self.choose(rows, learned, log.as_ref())?;
+        let (rows, mut selection) = self.choose(rows, learned, log.as_ref())?;
+        selection.sensors = corpora.sensors.clone();
         tell(&selection);
         Ok((rows, selection))
     }

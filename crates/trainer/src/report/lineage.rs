@@ -44,6 +44,7 @@ pub(super) fn section(material: &Material<'_>) -> Markup {
             tr { th { "Space" } td { (manifest.bins) " bins, latent " (manifest.latent) ", full scale " (manifest.full_scale) " " (manifest.unit) ", s0 " (manifest.s0) " " (manifest.unit) ", codec " (manifest.codec) } }
             @for (split, rows) in &lineage.rows_by_split { tr { th { "Rows, split " (split) } td { (rows) } } }
             @for (split, rows) in lineage.selection.iter().flat_map(|selection| &selection.sampled_by_split) { tr { th { "Rows sampled of split " (split) } td { (rows) } } }
+            @if let Some(sensors) = lineage.selection.as_ref().and_then(|selection| selection.sensors.as_ref()) { tr { th { "Sensors, chosen by" } td { code { (sensors) } } } }
             tr { th { "Seed" } td { (lineage.seed) } }
             tr { th { "Trainer" } td { (lineage.trainer) } }
             tr { th { "Made at" } td { (lineage.created_at) } }

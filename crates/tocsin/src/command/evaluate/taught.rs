@@ -28,6 +28,7 @@ impl Tested<'_> {
         if let Some(shared) = lineage.corpora.iter().find(|file| ours.contains(file.sha256.as_str())) {
             self.check_choice(&shared.name, &lineage.selection.clone().unwrap_or_default())?;
             self.check_times(lineage, &ours)?;
+            self.check_sensors(lineage)?;
         }
         if self.parted_by(By::Machine) {
             self.check_machines(lineage)?;
@@ -66,6 +67,20 @@ impl Tested<'_> {
                 "--split-by time: the bundle learned from {} parted by time, and with more or fewer corpora each machine's time is cut \
                  elsewhere: what taught it may test it",
                 names.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses other sensors than those that taught where each machine's time is cut, for the same reason.
+    fn check_sensors(&self, lineage: &Lineage) -> Result<()> {
+        let said = |sensors: Option<&String>| sensors.map_or("none", String::as_str).to_owned();
+        let theirs = said(lineage.selection.as_ref().and_then(|theirs| theirs.sensors.as_ref()));
+        let ours = said(self.selection.sensors.as_ref());
+        if self.parted_by(By::Time) && theirs != ours {
+            bail!(
+                "--split-by time: the bundle learned with --sensors {theirs}, not {ours}, and with more or fewer sensors each machine's \
+                 time is cut elsewhere: what taught it may test it"
             );
         }
         Ok(())
@@ -227,5 +242,19 @@ mod tests {
             "{refused}"
         );
         assert_eq!(told(&taught, &["later"], &by_time, "a/m1/x"), None);
+        let some = |sensors: Option<&str>| Selection {
+            sensors: sensors.map(str::to_owned),
+            ..parted(Some("time"))
+        };
+        let refused = told(&taught, &["old", "new"], &some(Some("*/x")), "a/m1/x").unwrap();
+        assert!(
+            refused.starts_with("--split-by time: the bundle learned with --sensors none, not */x,"),
+            "{refused}"
+        );
+        let of_some = Lineage {
+            selection: Some(some(Some("*/x"))),
+            ..taught
+        };
+        assert_eq!(told(&of_some, &["old", "new"], &some(Some("*/x")), "a/m1/x"), None);
     }
 }

@@ -225,7 +225,10 @@ impl<'a> Scan<'a> {
             log,
             names: Names::default(),
             keys: KeysWriter::new(source.folder, source.budget, most).map_err(flagged)?,
-            selection: source.choice.selection(log),
+            selection: Selection {
+                sensors: source.corpora.sensors.clone(),
+                ..source.choice.selection(log)
+            },
             rows: 0,
         })
     }

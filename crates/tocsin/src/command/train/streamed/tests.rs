@@ -84,6 +84,7 @@ fn rows_on_disk_are_those_that_would_be_in_memory_however_they_are_chosen() {
         let used = [train.split.as_str(), LIMITS];
         let rows = train.corpora.read(train.choice.splits(&used)).unwrap();
         let (rows, selection) = train.choice.apply(&train.corpora, rows, &train.split).unwrap();
+        assert_eq!(selection.sensors, train.corpora.sensors, "{more:?}");
         let spec = train.corpora.spec(&rows).unwrap();
         let [teach, limit] = used.map(|split| training_set(&spec, &rows, split).unwrap());
         // Half the rows of all fit in a MiB.
