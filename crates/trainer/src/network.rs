@@ -5,6 +5,7 @@
 mod conv;
 mod dense;
 mod temporal;
+mod window;
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::sigmoid;

@@ -1,17 +1,18 @@
 //! The convolutional autoencoder: three convolutions of kernel 5 and stride 2 along the frequency axis, a latent, and
 //! their transposed mirror.
 //!
-//! Each convolution is written as one matrix product over the whole batch. Values lie channels last, rows x positions x
-//! channels; with stride 2 the five taps of output i are the pairs i - 1 and i and the first half of pair i + 1, so they
-//! are three slices of the padded pairs side by side. The transposed convolution is the same the other way round: the
-//! outputs 2i and 2i + 1 come from the inputs i - 1, i and i + 1. That is several times fewer and larger products than
-//! an im2col per row, in training and in inference.
+//! Each convolution is written as one matrix product over the [windows](Window) of the whole batch. Values lie channels
+//! last, rows x positions x channels; with stride 2 the five taps of output i are the pairs i - 1 and i and the first half
+//! of pair i + 1. The transposed convolution is the same the other way round: the outputs 2i and 2i + 1 come from the
+//! inputs i - 1, i and i + 1. That is several times fewer and larger products than an im2col per row, in training and in
+//! inference.
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
+use super::window::Window;
 use super::{Linear, bias, weight};
 
 /// Channels before the first convolution, and after each.
@@ -139,30 +140,28 @@ pub(super) fn descend(down: &[Down], rows: Tensor<3>) -> Tensor<2> {
 
 impl Down {
     fn forward(&self, values: Tensor<3>) -> Tensor<3> {
-        let [count, positions, channels] = values.dims();
-        let half = positions / 2;
-        let pairs = padded(values.reshape([count, half, 2 * channels]));
-        let taps = vec![
-            pairs.clone().slice([0..count, 0..half, 0..2 * channels]),
-            pairs.clone().slice([0..count, 1..half + 1, 0..2 * channels]),
-            pairs.slice([0..count, 2..half + 2, 0..channels]),
-        ];
-        let taps = Tensor::cat(taps, 2).reshape([count * half, KERNEL * channels]);
-        let out = taps.matmul(self.weight.val()) + self.bias.val().unsqueeze();
-        let outputs = out.dims()[1];
-        out.reshape([count, half, outputs])
+        let [count, positions, _] = values.dims();
+        let window = Window {
+            before: 2,
+            taps: KERNEL,
+            stride: 2,
+        };
+        let out = window.of(values).matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        let outputs = self.bias.dims()[0];
+        out.reshape([count, positions / 2, outputs])
     }
 }
 
 impl Up {
     fn forward(&self, values: Tensor<3>) -> Tensor<3> {
-        let [count, positions, channels] = values.dims();
-        let values = padded(values);
-        let taps = (0..3)
-            .map(|from| values.clone().slice([0..count, from..from + positions, 0..channels]))
-            .collect();
-        let taps = Tensor::cat(taps, 2).reshape([count * positions, 3 * channels]);
-        let out = taps.matmul(self.joined()) + Tensor::cat(vec![self.bias.val(), self.bias.val()], 0).unsqueeze();
+        let [count, positions, _] = values.dims();
+        let window = Window {
+            before: 1,
+            taps: 3,
+            stride: 1,
+        };
+        let bias = Tensor::cat(vec![self.bias.val(), self.bias.val()], 0);
+        let out = window.of(values).matmul(self.joined()) + bias.unsqueeze();
         let outputs = self.bias.dims()[0];
         out.reshape([count, 2 * positions, outputs])
     }
@@ -175,13 +174,6 @@ impl Up {
         let odd = Tensor::cat(vec![none, self.odd.val()], 0);
         Tensor::cat(vec![self.even.val(), odd], 1)
     }
-}
-
-/// One position of zeros before and after.
-fn padded(values: Tensor<3>) -> Tensor<3> {
-    let [count, _, channels] = values.dims();
-    let zeros = Tensor::zeros([count, 1, channels], &values.device());
-    Tensor::cat(vec![zeros.clone(), values, zeros], 1)
 }
 
 #[cfg(test)]
