@@ -62,7 +62,10 @@ impl Window {
         let each = out.chunks_exact_mut(positions * channels);
         for (out, row) in each.zip(windows.storage::<f32>().chunks_exact(width)) {
             for (to, from) in self.places(positions, channels) {
-                out[to].iter_mut().zip(&row[from]).for_each(|(sum, value)| *sum += value);
+                out[to]
+                    .iter_mut()
+                    .zip(&row[from])
+                    .for_each(|(sum, value)| *sum += value);
             }
         }
         FlexTensor::from_data(TensorData::new(out, [rows, positions, channels]))
@@ -162,12 +165,11 @@ mod tests {
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [4, 10]), &found.device());
         let gradient = input.grad(&(found * weights).sum().backward()).unwrap();
         // Position p is tap p + 2 - 2i of window i; a window has ten weights, a row two windows.
-        let weight = |row: usize, window: usize, tap: usize, channel: usize| {
-            (20 * row + 10 * window + 2 * tap + channel) as f32
-        };
-        let expected = (0..16).map(|at| {
+        let weight =
+            |row: usize, window: usize, tap: usize, channel: usize| (20 * row + 10 * window + 2 * tap + channel) as f32;
+        let expected = (0..16_usize).map(|at| {
             let (row, position, channel) = (at / 8, at / 2 % 4, at % 2);
-            let taps = (0..2).filter_map(|window| Some((window, (position + 2).checked_sub(2 * window)?)));
+            let taps = (0..2_usize).filter_map(|window| Some((window, (position + 2).checked_sub(2 * window)?)));
             let taps = taps.filter(|(_, tap)| *tap < 5);
             taps.map(|(window, tap)| weight(row, window, tap, channel)).sum::<f32>()
         });
