@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tocsin_archive::Replayed;
-use tocsin_domain::{MachineId, Scope, Timestamp, Verdict};
+use tocsin_domain::{Level, MachineId, Scope, Timestamp};
 use tocsin_judge::replay::{ReplayedIncident, ScoredReading};
 use tocsin_judge::{MachineReplay, ThresholdSet};
 use tocsin_store::bundle::Bundle;
@@ -81,10 +81,11 @@ impl OnTrial {
             self.newest = Some(step);
         }
         self.readings += 1;
-        match self.set.judge(&reading.scores, reading.state, reading.degraded).verdict {
-            Verdict::Alert { .. } => self.at_alert += 1,
-            Verdict::Page { .. } => self.at_page += 1,
-            Verdict::Normal { .. } | Verdict::Unjudged { .. } => {}
+        let level = self.set.level(&reading.scores, reading.state, reading.degraded);
+        match level {
+            Some((level, _)) if level >= Level::PAGE => self.at_page += 1,
+            Some((level, _)) if level >= Level::ALERT => self.at_alert += 1,
+            _ => {}
         }
         self.replay.take(reading);
     }
