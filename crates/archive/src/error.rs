@@ -23,3 +23,14 @@ pub enum Error {
         invalid: Invalid,
     },
 }
+
+impl Error {
+    /// Whether the object storage failed, which says nothing about what is stored: it may answer later.
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Objects(error) => !matches!(error, object_store::Error::NotFound { .. }),
+            Self::File(error) => error.is_of_storage(),
+            Self::Store(_) | Self::Row { .. } => false,
+        }
+    }
+}

@@ -115,7 +115,7 @@ impl DetectorMask {
 
 /// One reading's raw score per detector; absent where a detector did not judge.
 ///
-/// **Invariant:** the value of an absent score is 0, so that equal scores are equal in memory.
+/// **Invariant:** the value of an absent score is 0, so that equality needs no mask.
 #[derive(Clone, Copy, PartialEq, Default)]
 pub struct Scores {
     values: [f32; Detector::COUNT],

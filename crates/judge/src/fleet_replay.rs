@@ -202,7 +202,8 @@ impl FleetReplay {
     }
 }
 
-fn median(values: &[f32]) -> Option<f64> {
+/// The median, of an even number the mean of the middle two; nothing of none.
+pub fn median(values: &[f32]) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().map(f64::from).collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -11,8 +11,6 @@ use tocsin_judge::threshold_set::LinesError;
 use tocsin_transport::retry;
 use tonic::Status;
 
-use crate::lending::MIN_MACHINES;
-
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,14 +35,9 @@ pub enum Error {
     /// No machine says what limits could be multiples of.
     #[error(
         "there are no healthy scores to compute limits from: none were logged in that period under that bundle against the \
-         active baselines, on machines without an incident; and of other classes with the same specification {elsewhere} \
-         machines logged enough, {} are needed",
-        MIN_MACHINES
+         active baselines, on machines without an incident"
     )]
-    NoneReached {
-        /// Machines of other classes that do.
-        elsewhere: usize,
-    },
+    NoneReached,
     /// Nothing of a period can be replayed.
     #[error("nothing can be replayed: {0}")]
     NothingLogged(&'static str),
@@ -133,6 +126,17 @@ pub enum Error {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+impl Error {
+    /// Whether it may be over by itself: the database or the object storage did not answer, or the computation broke off.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Store(tocsin_store::Error::Unavailable { .. }) | Self::BrokenOff(_) => true,
+            Self::Archive(error) => error.is_of_storage(),
+            _ => false,
+        }
+    }
+}
+
 impl From<tocsin_archive::Error> for Error {
     fn from(error: tocsin_archive::Error) -> Self {
         match error {
@@ -155,7 +159,7 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoChallenger(_)
             | Error::NoScores(_)
-            | Error::NoneReached { .. }
+            | Error::NoneReached
             | Error::NothingLogged(_)
             | Error::NothingKept(_)
             | Error::Lines(_)

@@ -1,6 +1,6 @@
 //! Limits by fleet replay, and the pages that are expected of limits from logged scores.
 //!
-//! The machines the lines come from are replayed under them once more, this time with all detectors and by the code that
+//! The class's own healthy machines are replayed under the lines once more, this time with all detectors and by the code that
 //! judges live. With a budget instead of a page factor many candidates are replayed at once, in one reading of the scores.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(crate) struct FleetLimits {
 /// What limits are expected to page, over the healthy machines of the very period their lines come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExpectedPages {
-    /// Always true: the lines come from these machines in this period, so it flatters them.
+    /// Always true: what these machines reached in this period is behind the lines, so it flatters them.
     pub in_sample: bool,
     /// Machines of the class that are not in it, as they had an incident in the period.
     pub machines_left_out: u64,
@@ -102,8 +102,8 @@ impl Service {
         })
     }
 
-    /// What each set would have opened on the class's machines without an incident in the period, but before a repair, and
-    /// how many machines that leaves out.
+    /// What each set would have opened on the class's machines without an incident in the period, the day before a
+    /// repair left out, and how many machines that leaves out.
     pub(crate) async fn expected(
         &self,
         scope: &Scope,

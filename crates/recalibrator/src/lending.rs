@@ -73,10 +73,10 @@ impl fmt::Display for Borrowed {
 type OfClass = (Slug, Vec<Reached>);
 
 impl Service {
-    /// What a class reached; where that is of too few machines, with what those of all classes with its specifications did.
+    /// What a class reached; where it has too few machines, with what those of all classes with its specifications did.
     ///
     /// # Errors
-    /// [`Error::NoneReached`] when neither is anything to compute from.
+    /// [`Error::NoneReached`] when the class logged nothing: limits that nothing can test are none.
     pub(crate) async fn reached_or_borrowed(
         &self,
         scope: &Scope,
@@ -84,16 +84,19 @@ impl Service {
         replayed: Replayed,
     ) -> Result<Reached, Error> {
         let own = self.reached(scope, class, replayed).await?;
-        if !is_small(own.reaching()) {
+        if own.readings == 0 {
+            return Err(Error::NoneReached);
+        }
+        // However few of them somebody sees, or were healthy lately: a class is small or it is not.
+        if !is_small(self.parts.store.machines_commissioned(class).await?) {
             return Ok(own);
         }
         let lenders = self.reached_elsewhere(scope, class, replayed).await?;
         let elsewhere: usize = lenders.iter().map(|(_, machines)| machines.len()).sum();
-        match (elsewhere, own.readings) {
-            (1.., _) if own.reaching() + elsewhere >= MIN_MACHINES => Ok(own.borrowing(lenders)),
-            (_, 0) => Err(Error::NoneReached { elsewhere }),
-            _ => Ok(own),
+        if elsewhere > 0 && own.reaching() + elsewhere >= MIN_MACHINES {
+            return Ok(own.borrowing(lenders));
         }
+        Ok(own)
     }
 
     /// What the healthy machines of the other classes reached, whatever bundles judged them, on sensors of the specifications
@@ -138,11 +141,10 @@ impl Reached {
             classes: lenders.iter().map(lender).collect(),
             widened: f64::from(WIDENED),
         };
-        let mut all = self;
+        let mut all = self.borrowing_as(borrowed);
         for machine in lenders.into_iter().flat_map(|(_, machines)| machines) {
             all.add(machine);
         }
-        all.borrowed = Some(borrowed);
         all
     }
 }

@@ -77,7 +77,7 @@ impl Service {
         {
             let (set, outcome) = match self.policy_round(class).await {
                 Ok((set, outcome)) => (Some(set), outcome),
-                Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),
+                Err(error) if error.may_pass() => return Err(error),
                 Err(error) => (None, format!("none: {error}")),
             };
             tracing::info!(%class, set = set.map(|set| set.0), outcome, "a round of alarm limits");
@@ -111,7 +111,7 @@ impl Service {
         let proposed = self.do_propose(BY, request).await?;
         let (mut provenance, decision) = match self.tried_and_decided(&proposed, (in_force, window)).await {
             Ok(found) => found,
-            Err(error @ Error::Store(tocsin_store::Error::Unavailable { .. })) => return Err(error),
+            Err(error) if error.may_pass() => return Err(error),
             Err(error) => {
                 let reason = format!("its test failed: {error}");
                 self.reject(&proposed, &reason).await?;
@@ -137,12 +137,17 @@ impl Service {
         Ok((provenance, decision))
     }
 
-    /// Ends the sets of rounds that broke off before theirs was tested: this one has the class's lease.
+    /// Ends the sets of rounds that broke off before theirs was tested: this one has the class's lease. One that can't be
+    /// ended stands in nobody's way.
     async fn reject_what_was_left(&self, class: ClassId) -> Result<(), Error> {
         for record in self.parts.store.threshold_set_list(Some(class)).await? {
             let on_schedule = record.created_by == BY.actor() && record.reason.starts_with(ON_SCHEDULE);
             if record.state == ThresholdState::Proposed && on_schedule {
-                self.reject(&record, "its round broke off before it was tested").await?;
+                match self.reject(&record, "its round broke off before it was tested").await {
+                    Err(error) if error.may_pass() => return Err(error),
+                    Err(error) => tracing::warn!(set = %record.id, %error, "what a round left behind stays proposed"),
+                    Ok(()) => {}
+                }
             }
         }
         Ok(())

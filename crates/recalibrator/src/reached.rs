@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tocsin_archive::Replayed;
 use tocsin_domain::{ClassId, Detector, MachineId, OperatingState, Scope, SensorId, Timestamp, Verdict};
+use tocsin_judge::fleet_replay::median;
 use tocsin_judge::{LargestKthOfN, Persistence};
 use tocsin_store::reading::LoggedScore;
 
@@ -29,6 +30,8 @@ pub(crate) struct Reached {
     pub(crate) window: Option<(Timestamp, Timestamp)>,
     /// What other classes reached is among it.
     pub(crate) borrowed: Option<Borrowed>,
+    /// What the class's own machines did, where others are among it.
+    own: BTreeMap<Detector, Vec<f32>>,
 }
 
 /// One machine's scores in the period.
@@ -99,6 +102,15 @@ impl From<Machine> for Reached {
 }
 
 impl Reached {
+    /// The class's own machines, to which those of others are added from now on.
+    pub(crate) fn borrowing_as(self, borrowed: Borrowed) -> Self {
+        Self {
+            own: self.largest.clone(),
+            borrowed: Some(borrowed),
+            ..self
+        }
+    }
+
     /// With what other machines reached.
     pub(crate) fn add(&mut self, other: Self) {
         for (detector, scores) in other.scores {
@@ -113,12 +125,19 @@ impl Reached {
         self.window = around(self.window, other.window);
     }
 
-    /// Each machine's largest k-th of n of a detector, wider than that where some are of other classes; machines with fewer
-    /// than n steps say nothing.
+    /// Each machine's largest k-th of n of a detector; machines with fewer than n steps say nothing. Wider than that where
+    /// some are of other classes, and at least so wide that their median is that of the class's own: what those are not
+    /// silent under is no limit of theirs.
     pub(crate) fn largest(&self, detector: Detector) -> Vec<f32> {
-        let widened = if self.borrowed.is_some() { WIDENED } else { 1.0 };
-        let largest = self.largest.get(&detector).into_iter().flatten();
-        largest.map(|largest| largest * widened).collect()
+        let all = self.largest.get(&detector).map_or(&[][..], Vec::as_slice);
+        let own = self.own.get(&detector).and_then(|own| median(own));
+        let to_own = own.zip(median(all)).map_or(0.0, |(own, all)| (own / all) as f32);
+        let widened = match self.borrowed {
+            Some(_) if to_own.is_finite() => to_own.max(WIDENED),
+            Some(_) => WIDENED,
+            None => 1.0,
+        };
+        all.iter().map(|largest| largest * widened).collect()
     }
 
     /// Machines that say something of any detector.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tocsin_archive::{Replay, Replayed};
-use tocsin_domain::{MachineId, Scope, UnjudgedReason, Verdict};
+use tocsin_domain::{MachineId, Scope, Timestamp, UnjudgedReason, Verdict};
 use tocsin_judge::{MachineReplay, ThresholdSet};
 use tocsin_store::reading::LoggedScore;
 use tokio::task::JoinSet;
@@ -71,7 +71,27 @@ impl Service {
         Ok(done)
     }
 
-    /// The same on this task alone, of what may have enough before the end.
+    /// The same of machines that were healthy, without the day before a repair.
+    pub(crate) async fn go_through_health<T: Taking>(
+        &self,
+        scope: &Scope,
+        machines: &[MachineId],
+        over: (Replayed, Duration),
+        fresh: impl Fn(MachineId) -> T,
+    ) -> Result<BTreeMap<MachineId, T>, Error> {
+        let before_repair = self.parts.store.machines_before_repair(machines).await?;
+        let outside = |machine: MachineId| OutsideOf {
+            stretches: before_repair.get(&machine).cloned().unwrap_or_default(),
+            inner: fresh(machine),
+        };
+        let taken = self.go_through(scope, machines, over, outside).await?;
+        Ok(taken
+            .into_iter()
+            .map(|(machine, taken)| (machine, taken.inner))
+            .collect())
+    }
+
+    /// As [`Self::go_through`], on this task alone, of what may have enough before the end.
     pub(crate) async fn read_scores(
         &self,
         scope: &Scope,
@@ -130,6 +150,26 @@ async fn run<T: Taking>(
         .await?;
     }
     Ok(takers)
+}
+
+/// What takes a machine's scores but those of some stretches.
+struct OutsideOf<T> {
+    stretches: Vec<(Timestamp, Timestamp)>,
+    inner: T,
+}
+
+impl<T: Taking> Taking for OutsideOf<T> {
+    fn take(&mut self, machine: MachineId, score: &LoggedScore) {
+        if !is_within(&self.stretches, score) {
+            self.inner.take(machine, score);
+        }
+    }
+}
+
+/// Whether a score lies in one of some stretches, each up to but without its end.
+pub(crate) fn is_within(stretches: &[(Timestamp, Timestamp)], score: &LoggedScore) -> bool {
+    let at = score.key.captured_at;
+    stretches.iter().any(|(from, to)| (*from..*to).contains(&at))
 }
 
 impl Taking for Vec<MachineReplay> {

@@ -1,7 +1,6 @@
 //! The healthy scores that limits are computed from and tested over.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use tocsin_archive::Replayed;
 use tocsin_domain::{MachineId, OperatingState, ReadingFlags, ReadingKey, Scope, Scores, SensorId, Timestamp, Verdict};
@@ -10,12 +9,12 @@ use tocsin_models::HeldOut;
 use tocsin_store::bundle::Bundle;
 use tocsin_store::reading::LoggedScore;
 
-use crate::replay::Taking;
+use crate::replay::is_within;
 use crate::{Error, Service};
 
 /// Why there is nothing to learn limits from, or to test them over.
-pub(crate) const NONE_LOGGED: &str = "none were logged in that period under that bundle, on machines without an incident or a labelled failure, but before a \
-     repair";
+pub(crate) const NONE_LOGGED: &str = "none were logged in that period under that bundle, on machines without an incident or a \
+                                     labelled failure, the day before a repair left out";
 
 /// Scores of readings that nothing says are unhealthy, in order of capture.
 #[derive(Debug)]
@@ -102,47 +101,6 @@ impl Service {
         let replayed = all_of(bundle, period);
         self.read_scores(scope, &machines, (replayed, step), take).await?;
         Ok(Healthy::new(readings))
-    }
-}
-
-/// What takes a machine's scores but those before a repair.
-struct OutsideOf<T> {
-    stretches: Vec<(Timestamp, Timestamp)>,
-    inner: T,
-}
-
-impl<T: Taking> Taking for OutsideOf<T> {
-    fn take(&mut self, machine: MachineId, score: &LoggedScore) {
-        if !is_within(&self.stretches, score) {
-            self.inner.take(machine, score);
-        }
-    }
-}
-
-fn is_within(stretches: &[(Timestamp, Timestamp)], score: &LoggedScore) -> bool {
-    let at = score.key.captured_at;
-    stretches.iter().any(|(from, to)| (*from..*to).contains(&at))
-}
-
-impl Service {
-    /// As [`Self::go_through`], of machines that were healthy, without the stretches before a repair.
-    pub(crate) async fn go_through_health<T: Taking>(
-        &self,
-        scope: &Scope,
-        machines: &[MachineId],
-        over: (Replayed, Duration),
-        fresh: impl Fn(MachineId) -> T,
-    ) -> Result<BTreeMap<MachineId, T>, Error> {
-        let before_repair = self.parts.store.machines_before_repair(machines).await?;
-        let outside = |machine: MachineId| OutsideOf {
-            stretches: before_repair.get(&machine).cloned().unwrap_or_default(),
-            inner: fresh(machine),
-        };
-        let taken = self.go_through(scope, machines, over, outside).await?;
-        Ok(taken
-            .into_iter()
-            .map(|(machine, taken)| (machine, taken.inner))
-            .collect())
     }
 }
 

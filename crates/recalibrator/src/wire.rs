@@ -113,7 +113,8 @@ fn policy(provenance_json: &str, state: ThresholdState) -> String {
 
 /// Writes a set with who stands for it, and whom it waits for at the sites of `scope`.
 pub(crate) fn threshold_set(record: ThresholdSetRecord, standing: Standing, scope: &Scope) -> v1::ThresholdSet {
-    // What judges or has judged waits for nobody, nor does what was rejected; should a retired set be activated anew, that says whom it lacks.
+    // What judges or has judged waits for nobody, nor does what was rejected; should a retired set be activated anew, that
+    // says whom it lacks.
     let on_its_way = !matches!(
         record.state,
         ThresholdState::Active | ThresholdState::Retired | ThresholdState::Rejected

@@ -150,8 +150,21 @@ impl Store {
         Ok(machines.into_iter().map(MachineId).collect())
     }
 
-    /// The machines of all other classes in `scope` that were healthy in a period in the same sense, each with its sensors
-    /// of the specifications that the class's machines in `scope` have, in order.
+    /// How many machines of a class, wherever they are, have a baseline in force.
+    pub async fn machines_commissioned(&self, class: ClassId) -> Result<usize> {
+        let count = sqlx::query_scalar!(
+            r#"select count(distinct m.machine_id) as "count!" from machine m join sensor s using (machine_id)
+                      join commissioning k on k.sensor_id = s.sensor_id and k.baseline_id is not null
+               where m.class_id = $1"#,
+            class.0,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
+
+    /// The machines of all other classes in `scope` that were healthy in a period in the same sense, each with its
+    /// commissioned sensors of the specifications that the class's machines in `scope` have, in order.
     pub async fn machines_healthy_elsewhere(
         &self,
         scope: &Scope,
@@ -160,6 +173,7 @@ impl Store {
     ) -> Result<Vec<(ClassId, MachineId, SensorId)>> {
         let rows = sqlx::query!(
             "select m.class_id, m.machine_id, s.sensor_id from machine m join sensor s using (machine_id)
+                    join commissioning k on k.sensor_id = s.sensor_id and k.baseline_id is not null
              where m.class_id <> $1 and ($2::int4[] is null or m.site_id = any($2))
                and s.spec_id in (select o.spec_id from sensor o join machine n using (machine_id)
                                  where n.class_id = $1 and ($2::int4[] is null or n.site_id = any($2)))

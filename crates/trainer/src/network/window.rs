@@ -13,7 +13,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 
-/// Which positions a window holds: window `i` begins `before` positions before position `i * stride`.
+/// Which positions a window holds: window `i` begins `before` positions before position `i * stride`. There are more taps
+/// than `before`, and no row has fewer positions than the stride.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub(super) before: usize,
@@ -114,6 +115,7 @@ impl Backward<Flex, 1> for Backwards {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -143,6 +145,29 @@ mod tests {
             [9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0, 0.0, 0.0],
         ];
         assert_eq!(values(found), expected.as_flattened());
+    }
+
+    proptest! {
+        /// What gathers and what sums are each other's transpose: <w, gathered(x)> = <summed(w), x>.
+        #[test]
+        fn the_gradient_is_the_transpose_of_the_windows(
+            (before, taps) in (0_usize..4).prop_flat_map(|before| (Just(before), before + 1..before + 4)),
+            stride in 1_usize..4, rows in 1_usize..4, spare in 0_usize..7, channels in 1_usize..4, seed in 1_u32..1_000,
+        ) {
+            let (window, positions) = (Window { before, taps, stride }, stride + spare);
+            let whole = |count: usize, step: u32| -> Vec<f32> {
+                (0..count as u32).map(|at| ((at * step + seed) % 17) as f32 - 8.0).collect()
+            };
+            let values = whole(rows * positions * channels, 7);
+            let shape = [rows, positions, channels];
+            let weights = whole(rows * (positions / stride) * taps * channels, 5);
+            let width = [weights.len() / (taps * channels), taps * channels];
+            let gathered = window.gathered(&FlexTensor::from_data(TensorData::new(values.clone(), shape)));
+            let summed = window.summed(&FlexTensor::from_data(TensorData::new(weights.clone(), width)), shape);
+            let product = |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
+            // Whole numbers this small have no rounding.
+            prop_assert_eq!(product(&weights, gathered.storage::<f32>()), product(summed.storage::<f32>(), &values));
+        }
     }
 
     #[test]

@@ -74,13 +74,23 @@ impl Tested<'_> {
 
     /// Refuses other sensors than those that taught where each machine's time is cut, for the same reason.
     fn check_sensors(&self, lineage: &Lineage) -> Result<()> {
-        let said = |sensors: Option<&String>| sensors.map_or("none", String::as_str).to_owned();
-        let theirs = said(lineage.selection.as_ref().and_then(|theirs| theirs.sensors.as_ref()));
-        let ours = said(self.selection.sensors.as_ref());
+        let theirs: BTreeSet<&str> = lineage.sensors.iter().map(String::as_str).collect();
+        let teaches = |row: &&Row| row.split.as_deref() == Some("train");
+        let ours: BTreeSet<String> = self
+            .rows
+            .iter()
+            .filter(teaches)
+            .map(|row| row.sensor.to_string())
+            .collect();
+        let ours: BTreeSet<&str> = ours.iter().map(String::as_str).collect();
         if self.parted_by(By::Time) && theirs != ours {
+            let of_one = theirs.symmetric_difference(&ours).next().copied().unwrap_or_default();
             bail!(
-                "--split-by time: the bundle learned with --sensors {theirs}, not {ours}, and with more or fewer sensors each machine's \
-                 time is cut elsewhere: what taught it may test it"
+                "--split-by time: the bundle learned from {} sensors, and these would teach it from {}, of which not both have \
+                 {of_one}: with more or fewer sensors each machine's time is cut elsewhere, and what taught it may test it; give the \
+                 --sensors it was trained with",
+                theirs.len(),
+                ours.len()
             );
         }
         Ok(())
@@ -242,19 +252,16 @@ mod tests {
             "{refused}"
         );
         assert_eq!(told(&taught, &["later"], &by_time, "a/m1/x"), None);
-        let some = |sensors: Option<&str>| Selection {
-            sensors: sensors.map(str::to_owned),
-            ..parted(Some("time"))
-        };
-        let refused = told(&taught, &["old", "new"], &some(Some("*/x")), "a/m1/x").unwrap();
-        assert!(
-            refused.starts_with("--split-by time: the bundle learned with --sensors none, not */x,"),
-            "{refused}"
-        );
-        let of_some = Lineage {
-            selection: Some(some(Some("*/x"))),
+        let of_more = Lineage {
+            sensors: vec!["a/m1/x".to_owned(), "a/m1/y".to_owned()],
             ..taught
         };
-        assert_eq!(told(&of_some, &["old", "new"], &some(Some("*/x")), "a/m1/x"), None);
+        let refused = told(&of_more, &["old", "new"], &by_time, "a/m1/x").unwrap();
+        assert!(
+            refused.starts_with(
+                "--split-by time: the bundle learned from 2 sensors, and these would teach it from 1, of which not both have a/m1/y:"
+            ),
+            "{refused}"
+        );
     }
 }
