@@ -32,12 +32,6 @@ pub enum Error {
     /// There is nothing to compute from.
     #[error("there are no healthy scores to compute limits from: {0}")]
     NoScores(&'static str),
-    /// No machine says what limits could be multiples of.
-    #[error(
-        "there are no healthy scores to compute limits from: none were logged in that period under that bundle against the \
-         active baselines, on machines without an incident"
-    )]
-    NoneReached,
     /// Nothing of a period can be replayed.
     #[error("nothing can be replayed: {0}")]
     NothingLogged(&'static str),
@@ -159,7 +153,6 @@ impl From<Error> for Status {
             Error::NoChampion(_)
             | Error::NoChallenger(_)
             | Error::NoScores(_)
-            | Error::NoneReached
             | Error::NothingLogged(_)
             | Error::NothingKept(_)
             | Error::Lines(_)

@@ -1,7 +1,7 @@
 //! Limits by fleet replay, and the pages that are expected of limits from logged scores.
 //!
-//! The class's own healthy machines are replayed under the lines once more, this time with all detectors and by the code that
-//! judges live. With a budget instead of a page factor many candidates are replayed at once, in one reading of the scores.
+//! The class's own healthy machines are replayed under the lines once more, this time with all detectors and by the code
+//! that judges live. With a budget instead of a page factor many candidates are replayed at once, in one reading of the scores.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use tocsin_archive::Replayed;
 use tocsin_contracts::Malformed;
 use tocsin_domain::{MachineId, Scope, SiteId, Timestamp};
 use tocsin_judge::budget::{Candidate, smallest_within};
-use tocsin_judge::{Expected, FleetReplay, MachineReplay, PageBudget, Tally, ThresholdSet};
+use tocsin_judge::{Expected, FleetReplay, PageBudget, Tally, ThresholdSet};
 use tocsin_store::bundle::Bundle;
 
 use crate::reached::Reached;
+use crate::replay::under;
 use crate::scores::{Healthy, all_of};
 use crate::{Error, Service, Source};
 
@@ -116,12 +117,8 @@ impl Service {
         let of_class = store.machines_by_class(scope, bundle.class).await?;
         let sites: BTreeMap<MachineId, SiteId> = of_class.iter().map(|machine| (machine.id, machine.site)).collect();
         let step = store.class_by_id(bundle.class).await?.step;
-        let fresh = |machine: MachineId| -> Vec<MachineReplay> {
-            let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), step);
-            sets.iter().map(replay).collect()
-        };
         let replays = self
-            .go_through_health(scope, &healthy, (*replayed, step), fresh)
+            .go_through_health(scope, &healthy, (*replayed, step), under(sets, step))
             .await?;
         let mut tallies = vec![Tally::default(); sets.len()];
         for (machine, replays) in &replays {

@@ -37,7 +37,8 @@ pub struct Borrowed {
     pub of_class: u64,
     /// The other classes, by name.
     pub classes: Vec<Lender>,
-    /// How many times higher the lines are than the multiples would be.
+    /// How many times higher the lines are at least than the multiples would be: more where the class's own machines alone
+    /// would have them higher.
     pub widened: f64,
 }
 
@@ -60,7 +61,7 @@ impl fmt::Display for Borrowed {
             .collect();
         write!(
             f,
-            "borrowed from all classes of the same specification, widened by {}: {machines} of these machines are of others \
+            "borrowed from all classes of the same specification, widened by at least {}: {machines} of these machines are of others \
              ({}), {} of the class",
             self.widened,
             classes.join(", "),
@@ -76,7 +77,7 @@ impl Service {
     /// What a class reached; where it has too few machines, with what those of all classes with its specifications did.
     ///
     /// # Errors
-    /// [`Error::NoneReached`] when the class logged nothing: limits that nothing can test are none.
+    /// [`Error::NoScores`] when the class logged nothing: limits that nothing can test are none.
     pub(crate) async fn reached_or_borrowed(
         &self,
         scope: &Scope,
@@ -85,7 +86,10 @@ impl Service {
     ) -> Result<Reached, Error> {
         let own = self.reached(scope, class, replayed).await?;
         if own.readings == 0 {
-            return Err(Error::NoneReached);
+            return Err(Error::NoScores(
+                "none were logged in that period under that bundle against the active baselines, on machines without an \
+                 incident",
+            ));
         }
         // However few of them somebody sees, or were healthy lately: a class is small or it is not.
         if !is_small(self.parts.store.machines_commissioned(class).await?) {
@@ -196,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             borrowed.to_string(),
-            "borrowed from all classes of the same specification, widened by 1.5: 5 of these machines are of others (fan 4, \
+            "borrowed from all classes of the same specification, widened by at least 1.5: 5 of these machines are of others (fan 4, \
              mill 1), 2 of the class"
         );
     }

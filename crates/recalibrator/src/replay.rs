@@ -37,11 +37,8 @@ impl Service {
         (replayed, step): (Replayed, Duration),
         sets: &[Arc<ThresholdSet>],
     ) -> Result<Replays, Error> {
-        let fresh = |machine: MachineId| -> Vec<MachineReplay> {
-            let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), step);
-            sets.iter().map(replay).collect()
-        };
-        self.go_through(scope, machines, (replayed, step), fresh).await
+        self.go_through(scope, machines, (replayed, step), under(sets, step))
+            .await
     }
 
     /// Has every machine's scores taken by what is `fresh` for it.
@@ -120,6 +117,14 @@ impl Service {
         let done = done??;
         self.progress.read(done.len());
         Ok(done)
+    }
+}
+
+/// A machine's replay under each of some sets.
+pub(crate) fn under(sets: &[Arc<ThresholdSet>], step: Duration) -> impl Fn(MachineId) -> Vec<MachineReplay> {
+    move |machine| {
+        let replay = |set: &Arc<ThresholdSet>| MachineReplay::new(machine, Arc::clone(set), step);
+        sets.iter().map(replay).collect()
     }
 }
 

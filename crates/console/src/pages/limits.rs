@@ -138,7 +138,7 @@ fn borrowed(told: &Value) -> Markup {
         @if told.is_object() {
             p.hint {
                 "The class has few machines: lines against baselines rest on " (plain(&told["of_class"])) " of its own and on those of all classes of the same specification ("
-                (lenders.iter().map(lender).collect::<Vec<_>>().join(", ")) "), and stand " (plain(&told["widened"])) " times as high."
+                (lenders.iter().map(lender).collect::<Vec<_>>().join(", ")) "), and stand at least " (plain(&told["widened"])) " times as high."
             }
         }
     }

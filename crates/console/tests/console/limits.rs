@@ -31,7 +31,8 @@ async fn a_set_stands_beside_the_one_in_force_with_its_next_step() {
     let approved = get(&console, "/limits/7", "erik").await.text;
     assert!(approved.contains("&lt;b&gt;fewer&lt;/b&gt; pages"));
     assert!(
-        approved.contains("rest on 2 of its own") && approved.contains("(fan 4, mill 1), and stand 1.5 times as high"),
+        approved.contains("rest on 2 of its own")
+            && approved.contains("(fan 4, mill 1), and stand at least 1.5 times as high"),
         "{approved}"
     );
 }

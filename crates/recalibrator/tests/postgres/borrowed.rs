@@ -118,7 +118,7 @@ async fn that_a_set_borrowed_is_said_in_its_provenance_and_to_whoever_asks_why_a
         let active = activate(&mut engineer, set).await.unwrap();
         let (_, provenance) = read(&active);
         assert_eq!((provenance.machines, provenance.sensors, provenance.readings), (6, 6, 2_400));
-        let said = "borrowed from all classes of the same specification, widened by 1.5: 5 of these machines are of others \
+        let said = "borrowed from all classes of the same specification, widened by at least 1.5: 5 of these machines are of others \
                     (fan 5), 1 of the class";
         assert!(provenance.method.ends_with(said), "{}", provenance.method);
         let asked = v1::ExplainRequest {
