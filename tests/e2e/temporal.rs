@@ -1,10 +1,13 @@
 //! A temporal network judges live readings by what is stored of their sensor. Each row says by how many earlier spectra, and
 //! is made again from them; where the history is too short or has a gap, the network over one spectrum stands.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tocsin::rollout;
-use tocsin_models::{BundleArchive, Variant};
+use tocsin::{Role, rollout};
+use tocsin_domain::Timestamp;
+use tocsin_models::{Bundle, BundleArchive, Residual, Variant};
 use tocsin_tests::stage::CLASS;
 use tocsin_tests::{Plant, Stage};
 use tocsin_trainer::{FitOptions, TrainRequest, TrainingSet, train};
@@ -14,13 +17,16 @@ const WINDOW: u16 = 4;
 /// Seconds between two readings.
 const STEP: u64 = 10;
 
-/// A bundle of the plant's spectra in steps as its readings come.
+fn at(number: u64) -> Timestamp {
+    Plant::start() + Duration::from_secs(STEP * number)
+}
+
+/// A temporal bundle of the plant's spectra in steps as its readings come.
 fn bundle() -> Result<BundleArchive> {
     let set = |numbers: std::ops::Range<u64>| -> Result<TrainingSet> {
         let mut set = TrainingSet::new(&Plant::spec());
         for number in numbers {
-            let at = Plant::start() + std::time::Duration::from_secs(STEP * number);
-            set.push("works/m1/h", at, &Plant::healthy(number))?;
+            set.push("works/m1/h", at(number), &Plant::healthy(number))?;
         }
         Ok(set)
     };
@@ -82,15 +88,15 @@ async fn a_reading_with_a_history_is_judged_by_it_and_made_again_from_what_its_r
     );
     ensure!(verified["decision_mismatches"] == 0, "{verified:#}");
 
-    let at = (Plant::start() + std::time::Duration::from_secs(STEP * 7)).to_string();
-    let explained = stage.ask(&["verdict", "explain", "works/m1/h", &at]).await?;
+    let seventh = at(7).to_string();
+    let explained = stage.ask(&["verdict", "explain", "works/m1/h", &seventh]).await?;
     ensure!(explained["verdict"]["predecessors"] == 3, "{explained:#}");
     ensure!(explained["verdict"]["scores_match"] == json!(true), "{explained:#}");
 
     // A spectrum that was changed is found by its own row, and by those that name it.
     let changed = format!(
         "update reading set spectrum = set_byte(spectrum, 12, 255) where captured_at = '{}'",
-        Plant::start() + std::time::Duration::from_secs(STEP * 5)
+        at(5)
     );
     sqlx::query(sqlx::AssertSqlSafe(changed))
         .execute(stage.store.pool())
@@ -98,5 +104,67 @@ async fn a_reading_with_a_history_is_judged_by_it_and_made_again_from_what_its_r
     let verified: Value = stage.ask(&verify).await?;
     let mismatches = verified["score_mismatches"].as_u64().context("score_mismatches")?;
     ensure!(mismatches == 4, "{verified:#}");
+    stage.stop().await
+}
+
+/// What the bundle says of the plant's spectra in steps, as a training scores what it holds out.
+fn by_windows(archive: &BundleArchive, numbers: &[u64]) -> Result<Vec<f32>> {
+    let mut set = TrainingSet::new(&Plant::spec());
+    for number in numbers {
+        set.push("works/m1/h", at(*number), &Plant::healthy(*number))?;
+    }
+    let residual = Residual::load(&Bundle::from_archive(archive.clone())?)?;
+    let window = residual.window().context("a window")?;
+    let keys: Vec<_> = numbers.iter().map(|number| (0, at(*number))).collect();
+    Ok(residual.errors(set.linear(), Some(&window.among(&keys)))?)
+}
+
+/// The challenger's residuals of a machine's readings, in order of capture.
+async fn shadowed(stage: &Stage, challenger: i32, machine: &str) -> Result<Vec<f32>> {
+    let query = "select residual from shadow_score join sensor s using (sensor_id) join machine m using (machine_id) \
+                 where bundle_id = $1 and m.name = $2 order by captured_at";
+    let said = sqlx::query_scalar(query).bind(challenger).bind(machine);
+    Ok(said.fetch_all(stage.store.pool()).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporal_challenger_is_tried_by_windows_as_it_would_judge() -> Result<()> {
+    let stage = Stage::start_with(Role::ALL, |config| config.ensemble.shadow_share = 1.0).await?;
+    stage.sensor("m1", "h").await?;
+    stage.sensor("m2", "h").await?;
+    stage.bundle(1).await?;
+    let temporal = bundle()?;
+    let registered = rollout::register(&stage.running.service_channel(), CLASS, &temporal).await?;
+    assert!(!registered.champion, "{registered:?}");
+    stage.wait_until_judging().await?;
+
+    let mut publisher = stage.publisher().await?;
+    let mut number = 0;
+    while shadowed(&stage, registered.bundle_id, "m2").await?.is_empty() {
+        ensure!(number < 200, "the challenger scores nothing");
+        let reading = Plant::reading("m2/h", number, Plant::healthy(number));
+        publisher.publish(vec![reading]).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        number += 1;
+    }
+    let reading = |n: u64| Plant::reading("m1/h", n, Plant::healthy(n));
+    let numbers: Vec<u64> = (100..108).chain(120..125).collect();
+    for batch in numbers.chunks(3) {
+        publisher.publish(batch.iter().copied().map(reading).collect()).await?;
+    }
+    let said = loop {
+        let said = shadowed(&stage, registered.bundle_id, "m1").await?;
+        if said.len() == numbers.len() {
+            break said;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let expected = by_windows(&temporal, &numbers)?;
+    for ((number, said), expected) in numbers.iter().zip(&said).zip(&expected) {
+        let near = (said - expected).abs() <= 1e-3 * expected;
+        assert!(near, "{number}: {said} instead of {expected}");
+    }
+    let by_the_champion = named(&stage).await?;
+    assert_eq!(by_the_champion, vec![(0, None); numbers.len()], "each alone");
     stage.stop().await
 }

@@ -34,7 +34,7 @@ use crate::zones::Placed;
 
 use window::Windowed;
 
-pub(crate) use network::{coded, split};
+pub(crate) use network::{alike, coded, split};
 pub(crate) use window::History;
 
 /// Rows that one scorer call and one detector task take: enough to fill a batch, few enough to share out.
@@ -196,7 +196,7 @@ impl Assessor {
             }
         }
         let mut chunks = JoinSet::new();
-        for rows in network::alike(&fitting, readings) {
+        for rows in alike(&fitting, network::windows(readings)) {
             let spectra = network::spectra(limits, &rows, readings);
             let request = network::request(limits, &rows, readings, Vec::new());
             let against: Vec<_> = rows

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tocsin_contracts::scorer::v1::ScoreRequest;
 use tocsin_contracts::scorer::{ScoreBatch, Spectra};
-use tocsin_domain::{BundleId, Clock, ContentHash, Detector, ReadingKey, Scores};
+use tocsin_domain::{BaselineId, BundleId, Clock, ContentHash, Detector, ReadingKey, Scores};
 use tocsin_models::Bundle;
 use tocsin_models::scoring::{Against, detect};
 use tocsin_store::Store;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::assess::{Assessed, Assessor, coded, split};
+use crate::assess::{Assessed, Assessor, History, alike, coded, split};
 use crate::metrics::Metrics;
 
 /// Groups whose chosen readings may wait; more are dropped.
@@ -46,6 +46,8 @@ pub(crate) struct Challenger {
 pub(crate) struct Chosen {
     key: ReadingKey,
     content_hash: ContentHash,
+    /// What the champion held it against.
+    baseline: Option<BaselineId>,
     codes: Vec<u8>,
     full_scale: f32,
     challenger: Arc<Challenger>,
@@ -113,11 +115,11 @@ impl Sampler {
             let challenger = assessed.class.as_ref()?.challenger.as_ref()?;
             let (row, bins) = (&assessed.row, usize::from(challenger.bundle.manifest().bins));
             let compares = row.bundle.is_some() && row.scores.get(Detector::Residual).is_some();
-            // A temporal one would be tried alone, which is not how it would judge.
-            let reads = row.spectrum.len() == bins && challenger.bundle.manifest().temporal.is_none();
+            let reads = row.spectrum.len() == bins;
             (compares && reads && is_chosen(row.key, self.share)).then(|| Chosen {
                 key: row.key,
                 content_hash: row.content_hash,
+                baseline: row.baseline,
                 codes: row.spectrum.clone(),
                 full_scale: assessed.full_scale,
                 challenger: challenger.clone(),
@@ -213,23 +215,13 @@ async fn shadow(
     challenger: &Challenger,
     chosen: Vec<Chosen>,
 ) -> Result<u64, ShadowError> {
-    let spectra = Spectra {
-        bundle: challenger.bundle.digest(),
-        codes: chosen.iter().flat_map(|one| &one.codes).copied().collect(),
-        window: 1,
-        bins: usize::from(challenger.bundle.manifest().bins),
-        full_scale: chosen.iter().map(|one| one.full_scale).collect(),
-    };
-    let request = ScoreRequest::from(ScoreBatch {
-        spectra: spectra.clone(),
-        bin_error_rows: Vec::new(),
-    });
-    let residuals = split(assessor.call(request).await?, chosen.len())?.rows;
+    let residuals = residuals(store, assessor, challenger, &chosen).await?;
+    let spectra = spectra(challenger, &chosen.iter().collect::<Vec<_>>());
     let (bundle, none) = (challenger.bundle.clone(), vec![Against::default(); chosen.len()]);
     let detected = tokio::task::spawn_blocking(move || detect(&bundle, coded(&spectra), &none)).await?;
     let rows = chosen.iter().zip(residuals).zip(detected);
     let rows: Vec<ShadowScore> = rows
-        .map(|((one, (residual, _)), detected)| ShadowScore {
+        .map(|((one, residual), detected)| ShadowScore {
             key: one.key,
             content_hash: one.content_hash,
             bundle: challenger.id,
@@ -237,6 +229,62 @@ async fn shadow(
         })
         .collect();
     Ok(store.shadow_insert(&rows, clock.now()).await?)
+}
+
+/// The network's errors, as it would judge: a temporal one by the last spectra of each sensor, where these make a window.
+async fn residuals(
+    store: &Store,
+    assessor: &Assessor,
+    challenger: &Challenger,
+    chosen: &[Chosen],
+) -> Result<Vec<f32>, ShadowError> {
+    let windows = windows(store, challenger, chosen).await?;
+    let places: Vec<usize> = (0..chosen.len()).collect();
+    let mut residuals = vec![0.0; chosen.len()];
+    for rows in alike(&places, |place| windows[place].as_deref()) {
+        let mut spectra = spectra(challenger, &rows.iter().map(|row| &chosen[*row]).collect::<Vec<_>>());
+        let windows: Option<Vec<&[u8]>> = rows.iter().map(|row| windows[*row].as_deref()).collect();
+        if let (Some(windows), Some(temporal)) = (windows, &challenger.bundle.manifest().temporal) {
+            (spectra.codes, spectra.window) = (windows.concat(), temporal.window.spectra.into());
+        }
+        let request = ScoreRequest::from(ScoreBatch {
+            spectra,
+            bin_error_rows: Vec::new(),
+        });
+        let said = split(assessor.call(request).await?, rows.len())?.rows;
+        for (row, (residual, _)) in rows.into_iter().zip(said) {
+            residuals[row] = residual;
+        }
+    }
+    Ok(residuals)
+}
+
+/// Codes of the window that ends with each reading; nothing where its past makes none, or the challenger asks for none.
+async fn windows(
+    store: &Store,
+    challenger: &Challenger,
+    chosen: &[Chosen],
+) -> Result<Vec<Option<Vec<u8>>>, tocsin_store::Error> {
+    let Some(temporal) = &challenger.bundle.manifest().temporal else {
+        return Ok(vec![None; chosen.len()]);
+    };
+    let readings: Vec<_> = chosen.iter().map(|one| (temporal.window, one.key)).collect();
+    let history = History::before(store, &readings).await?;
+    let windows = chosen
+        .iter()
+        .map(|one| history.window(temporal.window, one.key, one.baseline, &one.codes));
+    Ok(windows.collect())
+}
+
+/// The spectra of readings, each alone.
+fn spectra(challenger: &Challenger, chosen: &[&Chosen]) -> Spectra {
+    Spectra {
+        bundle: challenger.bundle.digest(),
+        codes: chosen.iter().flat_map(|one| &one.codes).copied().collect(),
+        window: 1,
+        bins: usize::from(challenger.bundle.manifest().bins),
+        full_scale: chosen.iter().map(|one| one.full_scale).collect(),
+    }
 }
 
 fn of_the_bundle(residual: f32, detected: &Scores) -> Scores {

@@ -11,7 +11,7 @@ use tocsin_domain::{Detector, Verdict};
 use tocsin_models::SensorBaseline;
 use tocsin_models::scoring::deviations;
 
-use super::{Assessor, Pending, network};
+use super::{Assessor, Pending, alike, network};
 use crate::baselines::Known;
 use crate::bindings::Limits;
 
@@ -37,7 +37,7 @@ impl Assessor {
                 unlike_the_model.push(at);
             }
         }
-        for rows in network::alike(&unlike_the_model, readings) {
+        for rows in alike(&unlike_the_model, network::windows(readings)) {
             self.fetch_errors(limits, &rows, readings).await;
         }
     }

@@ -20,15 +20,19 @@ pub(crate) fn coded(spectra: &Spectra) -> CodedRows<'_> {
     }
 }
 
-/// Readings that one call takes: as many as fill it, all with a window or all without.
-pub(super) fn alike(places: &[usize], readings: &[Pending]) -> Vec<Vec<usize>> {
-    let (windows, alone): (Vec<usize>, Vec<usize>) =
-        places.iter().partition(|place| readings[**place].window.is_some());
-    let codes = windows.iter().filter_map(|place| readings[*place].window.as_ref());
-    let most_codes = codes.map(|window| window.codes.len()).max().unwrap_or(1);
+/// Readings that one call takes: as many as fill it, all with a window or all without. `window`: codes of a reading's.
+pub(crate) fn alike<'a>(places: &[usize], window: impl Fn(usize) -> Option<&'a [u8]>) -> Vec<Vec<usize>> {
+    let (windows, alone): (Vec<usize>, Vec<usize>) = places.iter().partition(|place| window(**place).is_some());
+    let codes = windows.iter().filter_map(|place| window(*place));
+    let most_codes = codes.map(<[u8]>::len).max().unwrap_or(1);
     let of_call = (CALL_BYTES / most_codes.max(1)).clamp(1, CHUNK_ROWS);
     let chunks = windows.chunks(of_call).chain(alone.chunks(CHUNK_ROWS));
     chunks.map(<[usize]>::to_vec).collect()
+}
+
+/// Codes of the window of each reading that has one.
+pub(super) fn windows(readings: &[Pending]) -> impl Fn(usize) -> Option<&[u8]> {
+    |place| readings[place].window.as_ref().map(|window| window.codes.as_slice())
 }
 
 /// The spectra of readings, each alone.

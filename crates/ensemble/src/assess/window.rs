@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tocsin_domain::{BaselineId, SensorId, Timestamp};
+use tocsin_contracts::ensemble::PlacedReading;
+use tocsin_domain::{BaselineId, ReadingKey, SensorId, Timestamp};
 use tocsin_models::Window;
 use tocsin_store::Store;
 use tocsin_store::reading::{Past, PastSpectrum, Predecessors};
@@ -43,30 +44,50 @@ impl Limits {
 impl History {
     /// Reads what the windows of a group may hold.
     pub(crate) async fn read(store: &Store, group: &[Job], active: &Active) -> Result<Self, Failure> {
-        // One for each reading: a late one's past is not that of the newest.
-        let mut stretches: Vec<Past> = Vec::new();
-        let mut longest = 0;
-        for placed in group.iter().flat_map(|job| &job.assessment.readings) {
+        let of_class = |placed: &PlacedReading| {
             let limits = active.get(&placed.class).and_then(|class| class.limits.as_ref());
-            let Some(window) = limits.and_then(Limits::window) else {
-                continue;
-            };
-            longest = longest.max(u32::from(window.spectra));
-            let (sensor, at) = (placed.reading.key.sensor, placed.reading.key.captured_at);
-            let reach = window.most_gap_ms.saturating_mul(u64::from(window.spectra));
-            let from = at - std::time::Duration::from_millis(reach);
-            stretches.push(Past { sensor, from, to: at });
-        }
-        if stretches.is_empty() {
+            Some((limits.and_then(Limits::window)?, placed.reading.key))
+        };
+        let readings = group.iter().flat_map(|job| &job.assessment.readings);
+        let wanted: Vec<(Window, ReadingKey)> = readings.filter_map(of_class).collect();
+        let stored = Self::before(store, &wanted).await;
+        stored.map_err(|error| Failure::Unavailable(Arc::new(error)))
+    }
+
+    /// What is stored before readings, as far back as windows that end with them reach.
+    pub(crate) async fn before(store: &Store, readings: &[(Window, ReadingKey)]) -> Result<Self, tocsin_store::Error> {
+        let Some(longest) = readings.iter().map(|(window, _)| window.spectra).max() else {
             return Ok(Self::default());
-        }
-        let stored = store.spectra_before(&stretches, longest).await;
-        let stored = stored.map_err(|error| Failure::Unavailable(Arc::new(error)))?;
+        };
+        // One for each reading: a late one's past is not that of the newest.
+        let stretch = |(window, key): &(Window, ReadingKey)| {
+            let reach = window.most_gap_ms.saturating_mul(u64::from(window.spectra));
+            Past {
+                sensor: key.sensor,
+                from: key.captured_at - std::time::Duration::from_millis(reach),
+                to: key.captured_at,
+            }
+        };
+        let stretches: Vec<Past> = readings.iter().map(stretch).collect();
         let mut history = Self::default();
-        for spectrum in stored {
+        for spectrum in store.spectra_before(&stretches, longest.into()).await? {
             history.0.entry(spectrum.sensor).or_default().push(spectrum);
         }
         Ok(history)
+    }
+
+    /// Codes of the window that ends with a stored reading, held against `baseline`; nothing where its past does not reach
+    /// so far.
+    pub(crate) fn window(
+        &self,
+        window: Window,
+        key: ReadingKey,
+        baseline: Option<BaselineId>,
+        codes: &[u8],
+    ) -> Option<Vec<u8>> {
+        let timeline = self.stored(key.sensor, codes.len());
+        let windowed = ending_with(window, &timeline, (key.captured_at, baseline, codes))?;
+        Some(windowed.codes)
     }
 
     /// The windows of the readings at some places, all of whose spectra have the bundle's bins.
