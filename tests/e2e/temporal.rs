@@ -168,3 +168,43 @@ async fn a_temporal_challenger_is_tried_by_windows_as_it_would_judge() -> Result
     assert_eq!(by_the_champion, vec![(0, None); numbers.len()], "each alone");
     stage.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_judged_by_windows_is_fitted_anew_on_windows() -> Result<()> {
+    let stage = Stage::start_with(Role::ALL, |config| {
+        config.trainer.poll_interval_ms = 200;
+        config.trainer.epochs = Some(3);
+        config.trainer.fewest_readings = 100;
+        config.trainer.sensor_readings = 200;
+    })
+    .await?;
+    stage.sensor("m1", "h").await?;
+    let champion = bundle()?;
+    rollout::register(&stage.running.service_channel(), CLASS, &champion).await?;
+    stage.wait_until_judging().await?;
+    let mut publisher = stage.publisher().await?;
+    for batch in (0..600).collect::<Vec<u64>>().chunks(50) {
+        let reading = |n: &u64| Plant::reading("m1/h", *n, Plant::healthy(*n));
+        publisher.publish(batch.iter().map(reading).collect()).await?;
+    }
+
+    let (since, until) = (at(0).to_string(), at(600).to_string());
+    let ask = ["models", "retrain", CLASS, "--since", &since, "--until", &until];
+    stage.ask(&[&ask[..], &["--reason", "a new floor"]].concat()).await?;
+    let ended = |said: &Value| ["done", "failed"].contains(&said["training_jobs"][0]["state"].as_str().unwrap_or(""));
+    let jobs = stage.ask_until(&["models", "jobs", "--class", CLASS], ended).await?;
+    let job = &jobs["training_jobs"][0];
+    ensure!(job["state"] == "done", "{job:#}");
+    let fitted = stage.ask(&["models", "show", &job["bundle_id"].to_string()]).await?;
+    let manifest = &fitted["model"]["manifest"];
+    ensure!(manifest["variant"] == "temporal_conv", "{fitted:#}");
+    ensure!(manifest["temporal"]["window"]["spectra"] == WINDOW, "{fitted:#}");
+    let gap = manifest["temporal"]["window"]["most_gap_ms"]
+        .as_u64()
+        .context("a gap")?;
+    ensure!(
+        gap == 25 * STEP * 100,
+        "the usual interval is that of readings that follow one another: {fitted:#}"
+    );
+    stage.stop().await
+}

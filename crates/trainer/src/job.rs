@@ -52,12 +52,6 @@ pub(crate) enum JobError {
     /// The champion was trained elsewhere, where it would have to be trained again.
     #[error("the champion was not trained by Tocsin: train another where it comes from, and push it")]
     Foreign,
-    /// The champion looks at windows, of which readings that are thinned hold none.
-    #[error(
-        "the champion is temporal, and a class's readings are read thinned, without the windows it needs: train another from a \
-         corpus, and push it"
-    )]
-    Temporal,
     /// The models can't be fitted.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -84,7 +78,6 @@ impl JobError {
             | Self::Row { .. }
             | Self::Champion(_)
             | Self::Foreign
-            | Self::Temporal
             | Self::Died(_) => false,
         }
     }
@@ -162,8 +155,12 @@ fn fit(
     if variant == Variant::Foreign {
         return Err(JobError::Foreign);
     }
-    if variant.is_temporal() {
-        return Err(JobError::Temporal);
+    let mut options = FitOptions {
+        objective: champion.map_or_else(Objective::default, |champion| champion.objective),
+        ..config.options(variant)
+    };
+    if let Some(temporal) = champion.and_then(|champion| champion.temporal.as_ref()) {
+        options.window = temporal.window.spectra;
     }
     let request = TrainRequest {
         class: job.class_name.clone(),
@@ -173,10 +170,7 @@ fn fit(
         foreign: None,
         latent: champion.map(|champion| champion.latent),
         seed: job.id.0 as u64,
-        options: Some(FitOptions {
-            objective: champion.map_or_else(Objective::default, |champion| champion.objective),
-            ..config.options(variant)
-        }),
+        options: Some(options),
         corpora: Vec::new(),
         created_at: job.requested_at,
     };

@@ -1,4 +1,4 @@
-//! What a class's models are fitted on: its kept healthy spectra, evenly thinned, split in time.
+//! What a class's models are fitted on: its kept healthy spectra, evenly thinned (in runs for a temporal network), split in time.
 //!
 //! **Invariant:** never more values in memory than the configuration says, however large the class: where there is no room
 //! for a reading of each sensor, some sensors are left out.
@@ -11,6 +11,9 @@ use tocsin_store::training_job::TrainingSensor;
 
 use crate::job::JobError;
 use crate::{Config, TrainingSet};
+
+/// Windows' lengths in a run of readings that are kept together.
+const RUN_WINDOWS: u32 = 4;
 
 /// Rows to fit on, and rows to compute alarm limits from.
 #[derive(Debug)]
@@ -42,9 +45,9 @@ pub(crate) async fn read(
             "there is no room for a reading of each sensor"
         );
     }
-    let most = most_readings(config, &spec, sensors.len());
+    let (most, run) = (most_readings(config, &spec, sensors.len()), run(champion));
     for sensor in &sensors {
-        let spectra = store.training_spectra(sensor.id, period, most).await?;
+        let spectra = store.training_spectra(sensor.id, period, (most, run)).await?;
         sets.add(&sensor.path, &spectra, config.held_out_share)?;
     }
     let readings = sets.train.len();
@@ -62,6 +65,13 @@ pub(crate) async fn read(
         "healthy spectra read"
     );
     Ok(sets)
+}
+
+/// Readings of a sensor that are taken together where not all are: a temporal network learns from several windows of each
+/// run, any other from single readings.
+fn run(champion: Option<&Manifest>) -> u32 {
+    let temporal = champion.and_then(|champion| champion.temporal.as_ref());
+    temporal.map_or(1, |temporal| RUN_WINDOWS * u32::from(temporal.window.spectra))
 }
 
 /// Leaves out sensors, evenly, where there is no room for a reading of each.

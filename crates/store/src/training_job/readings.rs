@@ -61,12 +61,13 @@ impl Store {
         Ok(sensors.collect())
     }
 
-    /// Healthy spectra a sensor sent in a period, in order of capture; of more than `most` every so-manieth.
+    /// Healthy spectra a sensor sent in a period, in order of capture; of more than `most` every so-manieth run of `run` that
+    /// follow one another.
     pub async fn training_spectra(
         &self,
         sensor: SensorId,
         (from, to): (Timestamp, Timestamp),
-        most: u32,
+        (most, run): (u32, u32),
     ) -> Result<Vec<SpectrumColumn>> {
         let rows = sqlx::query_as!(
             ColumnRow,
@@ -76,11 +77,12 @@ impl Store {
                    where h.sensor_id = $1 and h.captured_at >= $2 and h.captured_at < $3 and h.spectrum is not null)
                select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
-               where h.place % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at"#,
+               where h.place / $5 % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at limit $4"#,
             sensor.0,
             time(from),
             time(to),
             i64::from(most.max(1)),
+            i64::from(run.max(1)),
         )
         .fetch_all(&self.pool)
         .await?;

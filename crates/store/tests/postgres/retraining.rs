@@ -219,14 +219,13 @@ async fn training_reads_what_is_healthy_evenly_thinned() {
         let paths: Vec<&str> = sensors.iter().map(|sensor| sensor.path.as_str()).collect();
         assert_eq!(paths, ["north/one/h", "north/two/h", "south/far/h"]);
         let period = (at(0), at(3600));
-        let all = store.training_spectra(fleet.one.id, period, 100).await.unwrap();
+        let all = store.training_spectra(fleet.one.id, period, (100, 1)).await.unwrap();
         assert_eq!(all.len(), 20);
-        let thinned = store.training_spectra(fleet.one.id, period, 5).await.unwrap();
-        let seconds: Vec<u64> = thinned
-            .iter()
-            .map(|row| row.captured_at.since(at(0)).as_secs())
-            .collect();
-        assert_eq!(seconds, [0, 4, 8, 12, 16]);
+        for (run, kept) in [(1, [0, 4, 8, 12, 16]), (2, [0, 1, 8, 9, 16]), (3, [0, 1, 2, 12, 13])] {
+            let thinned = store.training_spectra(fleet.one.id, period, (5, run)).await.unwrap();
+            let seconds = thinned.iter().map(|row| row.captured_at.since(at(0)).as_secs());
+            assert_eq!(seconds.collect::<Vec<_>>(), kept, "runs of {run}");
+        }
         let residuals = store
             .training_residuals(fleet.class.id, BundleId(3), at(0), 2)
             .await
@@ -245,10 +244,14 @@ async fn training_reads_what_is_healthy_evenly_thinned() {
         .execute(store.pool())
         .await
         .unwrap();
-        let failing = store.training_spectra(fleet.one.id, period, 100).await.unwrap();
+        let failing = store.training_spectra(fleet.one.id, period, (100, 1)).await.unwrap();
         assert!(failing.is_empty(), "the day before a page is not healthy");
         assert_eq!(
-            store.training_spectra(fleet.two.id, period, 100).await.unwrap().len(),
+            store
+                .training_spectra(fleet.two.id, period, (100, 1))
+                .await
+                .unwrap()
+                .len(),
             1
         );
     })
