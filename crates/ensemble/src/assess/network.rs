@@ -31,8 +31,8 @@ pub(crate) fn alike<'a>(places: &[usize], window: impl Fn(usize) -> Option<&'a [
 }
 
 /// Codes of the window of each reading that has one.
-pub(super) fn windows(readings: &[Pending]) -> impl Fn(usize) -> Option<&[u8]> {
-    |place| readings[place].window.as_ref().map(|window| window.codes.as_slice())
+pub(super) fn windows<'a>(readings: &'a [Pending]) -> impl Fn(usize) -> Option<&'a [u8]> {
+    move |place| readings[place].window.as_ref().map(|window| window.codes.as_slice())
 }
 
 /// The spectra of readings, each alone.
