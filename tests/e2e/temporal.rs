@@ -91,6 +91,7 @@ async fn a_reading_with_a_history_is_judged_by_it_and_made_again_from_what_its_r
     let seventh = at(7).to_string();
     let explained = stage.ask(&["verdict", "explain", "works/m1/h", &seventh]).await?;
     ensure!(explained["verdict"]["predecessors"] == 3, "{explained:#}");
+    ensure!(explained["verdict"]["window"] == WINDOW, "{explained:#}");
     ensure!(explained["verdict"]["scores_match"] == json!(true), "{explained:#}");
 
     // A spectrum that was changed is found by its own row, and by those that name it.

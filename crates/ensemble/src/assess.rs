@@ -84,6 +84,14 @@ impl Assessed {
     pub(crate) fn is_judged_canary(&self) -> bool {
         self.is_canary && matches!(self.row.verdict, Verdict::Normal { .. })
     }
+
+    /// Its network looks at windows, and its history made none.
+    pub(crate) fn lacks_history(&self) -> bool {
+        let limits = self.class.as_ref().and_then(|class| class.limits.as_ref());
+        let looks_back = limits.is_some_and(|limits| limits.window().is_some());
+        let by_the_network = self.row.scores.get(Detector::Residual).is_some();
+        looks_back && by_the_network && self.row.predecessors.is_none()
+    }
 }
 
 /// What every reading of a batch shares.

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     verdicts: Counter<u64>,
     outcomes: Counter<u64>,
     degraded: Counter<u64>,
+    insufficient_history: Counter<u64>,
     group_readings: Histogram<u64>,
     shadowed: Counter<u64>,
 }
@@ -33,6 +34,10 @@ impl Metrics {
                 .u64_counter("tocsin.ensemble.degraded")
                 .with_description("readings judged without the network")
                 .build(),
+            insufficient_history: meter
+                .u64_counter("tocsin.ensemble.insufficient_history")
+                .with_description("readings that a temporal bundle judged by one spectrum, for want of a window")
+                .build(),
             group_readings: meter
                 .u64_histogram("tocsin.ensemble.group_readings")
                 .with_description("readings assessed and committed together")
@@ -52,11 +57,10 @@ impl Metrics {
                 self.verdicts.add(count, &[KeyValue::new("verdict", verdict)]);
             }
         }
-        let degraded = group
-            .iter()
-            .filter(|a| a.row.flags.contains(ReadingFlags::DEGRADED))
-            .count() as u64;
-        self.degraded.add(degraded, &[]);
+        let of = |holds: &dyn Fn(&&Assessed) -> bool| group.iter().filter(holds).count() as u64;
+        self.degraded
+            .add(of(&|a| a.row.flags.contains(ReadingFlags::DEGRADED)), &[]);
+        self.insufficient_history.add(of(&|a| a.lacks_history()), &[]);
     }
 
     /// `stored` or `dropped`.

@@ -163,7 +163,11 @@ impl Shadow {
                 for (challenger, chosen) in by_challenger(chosen) {
                     let count = chosen.len();
                     match shadow(&store, &assessor, &clock, &challenger, chosen).await {
-                        Ok(stored) => metrics.shadowed("stored", stored as usize),
+                        Ok(stored) => {
+                            metrics.shadowed("stored", stored as usize);
+                            // Their readings are not stored, or were scored before.
+                            metrics.shadowed("dropped", count - stored as usize);
+                        }
                         Err(error) => {
                             tracing::debug!(bundle = challenger.id.0, readings = count, %error, "a challenger's scores are dropped");
                             metrics.shadowed("dropped", count);

@@ -15,6 +15,9 @@ use crate::{Config, TrainingSet};
 /// Windows' lengths in a run of readings that are kept together.
 const RUN_WINDOWS: u32 = 4;
 
+/// The fewest runs of a sensor that are worth keeping: three to learn from and one to set limits by.
+const FEWEST_RUNS: u32 = 4;
+
 /// Rows to fit on, and rows to compute alarm limits from.
 #[derive(Debug)]
 pub(crate) struct Sets {
@@ -36,19 +39,21 @@ pub(crate) async fn read(
         train: TrainingSet::new(&spec),
         held_out: TrainingSet::new(&spec),
     };
-    let all = sensors.len();
-    keep_room(config, &spec, &mut sensors);
+    let (all, run) = (sensors.len(), run(champion));
+    let fewest = if run == 1 { 1 } else { FEWEST_RUNS * run };
+    keep_room(room(config, &spec) / u64::from(fewest), &mut sensors);
     if sensors.len() < all {
         tracing::warn!(
             sensors = all,
             kept = sensors.len(),
-            "there is no room for a reading of each sensor"
+            readings = fewest,
+            "there is no room for the fewest readings of each sensor"
         );
     }
-    let (most, run) = (most_readings(config, &spec, sensors.len()), run(champion));
+    let runs = most_readings(config, &spec, sensors.len()) / run;
     for sensor in &sensors {
-        let spectra = store.training_spectra(sensor.id, period, (most, run)).await?;
-        sets.add(&sensor.path, &spectra, config.held_out_share)?;
+        let spectra = store.training_spectra(sensor.id, period, (runs, run)).await?;
+        sets.add(&sensor.path, &spectra, (config.held_out_share, run))?;
     }
     let readings = sets.train.len();
     if readings < config.fewest_readings as usize {
@@ -74,9 +79,9 @@ fn run(champion: Option<&Manifest>) -> u32 {
     temporal.map_or(1, |temporal| RUN_WINDOWS * u32::from(temporal.window.spectra))
 }
 
-/// Leaves out sensors, evenly, where there is no room for a reading of each.
-fn keep_room<T>(config: &Config, spec: &SpectrumSpec, sensors: &mut Vec<T>) {
-    let (all, room) = (sensors.len(), room(config, spec));
+/// Leaves out sensors, evenly, where there is no room for so many.
+fn keep_room<T>(room: u64, sensors: &mut Vec<T>) {
+    let all = sensors.len();
     if all as u64 <= room {
         return;
     }
@@ -147,10 +152,10 @@ fn space(spec: &SpectrumSpec) -> (u16, u32, u32) {
 }
 
 impl Sets {
-    /// Adds what one sensor read, in order of capture; the last `share` is held out.
-    fn add(&mut self, path: &str, spectra: &[SpectrumColumn], share: f64) -> Result<(), JobError> {
-        let held_out = (spectra.len() as f64 * share).round() as usize;
-        let (train, last) = spectra.split_at(spectra.len() - held_out);
+    /// Adds what one sensor read, in order of capture; of its runs, counted from the newest, the last `share` is held out.
+    fn add(&mut self, path: &str, spectra: &[SpectrumColumn], (share, run): (f64, u32)) -> Result<(), JobError> {
+        let runs = (spectra.len() as f64 * share / f64::from(run)).round() as usize;
+        let (train, last) = spectra.split_at(spectra.len().saturating_sub(runs * run as usize));
         for (set, rows) in [(&mut self.train, train), (&mut self.held_out, last)] {
             for row in rows {
                 let codes = row.spectrum.codes();
@@ -185,14 +190,17 @@ mod tests {
                 condition: tocsin_domain::Condition::default(),
             })
             .collect();
-        sets.add("a/b/c", &spectra, 0.25).unwrap();
+        sets.add("a/b/c", &spectra, (0.25, 1)).unwrap();
         assert_eq!((sets.train.len(), sets.held_out.len()), (6, 2));
+        // Three runs of three, the oldest short of one: none is cut.
+        sets.add("a/b/d", &spectra, (0.25, 3)).unwrap();
+        assert_eq!((sets.train.len(), sets.held_out.len()), (6 + 5, 2 + 3));
         let short = [SpectrumColumn {
             captured_at: Timestamp::from_micros(0),
             spectrum: CanonicalSpectrum::from_codes(vec![100; 31]),
             condition: tocsin_domain::Condition::default(),
         }];
-        let error = sets.add("a/b/c", &short, 0.25).unwrap_err();
+        let error = sets.add("a/b/c", &short, (0.25, 1)).unwrap_err();
         assert!(error.to_string().contains("a/b/c"), "{error}");
     }
 
@@ -206,13 +214,13 @@ mod tests {
         assert_eq!(most_readings(&config, &spec, 10), 100);
         assert_eq!(most_readings(&Config::default(), &spec, 1), 2_000);
         let mut sensors: Vec<usize> = (0..5_000).collect();
-        keep_room(&config, &spec, &mut sensors);
+        keep_room(room(&config, &spec), &mut sensors);
         assert_eq!(
             (sensors.len(), most_readings(&config, &spec, sensors.len())),
             (1_000, 1)
         );
         assert!(sensors.windows(2).all(|pair| pair[1] - pair[0] == 5), "evenly");
-        keep_room(&config, &spec, &mut sensors);
+        keep_room(room(&config, &spec), &mut sensors);
         assert_eq!(sensors.len(), 1_000);
     }
 }

@@ -176,11 +176,21 @@ fn held_against(answer: &ExplainVerdictResponse) -> Markup {
                 }
                 dt { "Earlier spectra" }
                 dd {
-                    @if answer.predecessors == 0 { "none" }
+                    @if answer.predecessors == 0 { (no_predecessors(answer)) }
                     @else { (answer.predecessors) ", from " (moment(view::at(answer.predecessors_from))) " on" }
                 }
             }
         }
+    }
+}
+
+/// Why no earlier spectra are named.
+fn no_predecessors(answer: &ExplainVerdictResponse) -> &'static str {
+    let looks_back = answer.bundle.as_ref().is_some_and(|bundle| bundle.window > 0);
+    match (looks_back, answer.degraded) {
+        (false, _) => "none",
+        (true, true) => "none: no network judged",
+        (true, false) => "none: insufficient history, judged by this spectrum alone",
     }
 }
 

@@ -245,6 +245,7 @@ fn explained(point: &Point) -> ExplainVerdictResponse {
         bundle: Some(BundleUse {
             id: 12,
             digest: "9f".repeat(32),
+            window: 0,
         }),
         threshold_set: Some(ThresholdSetUse {
             version: 4,

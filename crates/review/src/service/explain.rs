@@ -12,6 +12,7 @@ use tocsin_domain::{
 };
 use tocsin_judge::step::{StepLevel, steps};
 use tocsin_judge::{JudgedReading, Judgement};
+use tocsin_models::{Manifest, StoreError};
 use tocsin_store::reading::{FullReading, StoredReading};
 
 use super::Service;
@@ -119,8 +120,15 @@ impl Service {
 
     async fn bundle_use(&self, id: Option<BundleId>) -> Result<Option<v1::BundleUse>, Error> {
         let Some(id) = id else { return Ok(None) };
-        let digest = self.store.bundle_by_id(id).await?.digest.to_string();
-        Ok(Some(v1::BundleUse { id: id.0, digest }))
+        let record = self.store.bundle_by_id(id).await?;
+        let digest = record.digest;
+        let manifest = Manifest::from_json(record.manifest_json.as_bytes());
+        let manifest = manifest.map_err(|source| StoreError::Bundle { digest, source })?;
+        Ok(Some(v1::BundleUse {
+            id: id.0,
+            digest: digest.to_string(),
+            window: manifest.temporal.map_or(0, |temporal| temporal.window.spectra.into()),
+        }))
     }
 
     async fn set_use(&self, id: Option<ThresholdSetId>) -> Result<Option<v1::ThresholdSetUse>, Error> {

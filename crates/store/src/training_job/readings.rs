@@ -61,28 +61,29 @@ impl Store {
         Ok(sensors.collect())
     }
 
-    /// Healthy spectra a sensor sent in a period, in order of capture; of more than `most` every so-manieth run of `run` that
-    /// follow one another.
+    /// Healthy spectra a sensor sent in a period, in order of capture: at most so many `runs` of so many (`of`) that follow
+    /// one another, evenly spread. Runs are counted from the newest, so that the oldest alone may be shorter.
     pub async fn training_spectra(
         &self,
         sensor: SensorId,
         (from, to): (Timestamp, Timestamp),
-        (most, run): (u32, u32),
+        (runs, of): (u32, u32),
     ) -> Result<Vec<SpectrumColumn>> {
         let rows = sqlx::query_as!(
             ColumnRow,
             r#"with healthy as (
-                   select h.captured_at, row_number() over (order by h.captured_at) - 1 as place, count(*) over () as total
+                   select h.captured_at, (row_number() over (order by h.captured_at desc) - 1) / $5 as run,
+                          (count(*) over () + $5 - 1) / $5 as runs
                    from healthy_reading h
                    where h.sensor_id = $1 and h.captured_at >= $2 and h.captured_at < $3 and h.spectrum is not null)
                select r.captured_at, r.spectrum as "spectrum!", r.rpm, r.load
                from healthy h join reading r on r.sensor_id = $1 and r.captured_at = h.captured_at
-               where h.place / $5 % ((h.total + $4 - 1) / $4) = 0 order by r.captured_at limit $4"#,
+               where h.run % ((h.runs + $4 - 1) / $4) = 0 order by r.captured_at"#,
             sensor.0,
             time(from),
             time(to),
-            i64::from(most.max(1)),
-            i64::from(run.max(1)),
+            i64::from(runs.max(1)),
+            i64::from(of.max(1)),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -221,10 +221,16 @@ async fn training_reads_what_is_healthy_evenly_thinned() {
         let period = (at(0), at(3600));
         let all = store.training_spectra(fleet.one.id, period, (100, 1)).await.unwrap();
         assert_eq!(all.len(), 20);
-        for (run, kept) in [(1, [0, 4, 8, 12, 16]), (2, [0, 1, 8, 9, 16]), (3, [0, 1, 2, 12, 13])] {
-            let thinned = store.training_spectra(fleet.one.id, period, (5, run)).await.unwrap();
+        let cases: [((u32, u32), &[u64]); 4] = [
+            ((5, 1), &[3, 7, 11, 15, 19]),
+            ((3, 2), &[2, 3, 10, 11, 18, 19]),
+            ((2, 3), &[5, 6, 7, 17, 18, 19]),
+            ((9, 3), &(0..20).collect::<Vec<u64>>()),
+        ];
+        for (runs, kept) in cases {
+            let thinned = store.training_spectra(fleet.one.id, period, runs).await.unwrap();
             let seconds = thinned.iter().map(|row| row.captured_at.since(at(0)).as_secs());
-            assert_eq!(seconds.collect::<Vec<_>>(), kept, "runs of {run}");
+            assert_eq!(seconds.collect::<Vec<_>>(), kept, "{runs:?}");
         }
         let residuals = store
             .training_residuals(fleet.class.id, BundleId(3), at(0), 2)

@@ -45,7 +45,7 @@ impl Work<'_> {
             export::autoencoder(network, objective, self.latent, factor, self.preprocessing)
         };
         let mut model = self.packed(&alone);
-        let score_factor = self.factor(&model.autoencoder, &file(None), &rest)?;
+        let score_factor = self.factor(&model.autoencoder, &file(None), window)?;
         let about = Temporal {
             window,
             score_factor,
@@ -81,9 +81,18 @@ impl Work<'_> {
     }
 
     /// What the temporal network's scores are multiplied by, so that of the rows with a window as many lie below a line as by
-    /// the other network's: bundles have one pair of lines.
-    fn factor(&self, alone: &[u8], temporal: &[u8], windows: &[Vec<usize>]) -> Result<f32, NetworkError> {
-        let (bins, linear) = (self.log.bins(), self.request.train.linear());
+    /// the other network's: bundles have one pair of lines. It is read off the rows that set these, which neither network
+    /// knows, where enough of them have a window, and off those trained on otherwise.
+    fn factor(&self, alone: &[u8], temporal: &[u8], window: Window) -> Result<f32, NetworkError> {
+        let of = |set: &TrainingSet| -> Vec<Vec<usize>> {
+            let windows = window.among(&set.keys());
+            (0..set.len()).filter_map(|row| windows.ending_at(row)).collect()
+        };
+        let (mut set, mut windows) = (self.request.calibration, of(self.request.calibration));
+        if windows.len() < MIN_ROWS {
+            (set, windows) = (self.request.train, of(self.request.train));
+        }
+        let (bins, linear) = (self.log.bins(), set.linear());
         let row = |at: &usize| &linear[at * bins..][..bins];
         let newest: Vec<f32> = windows
             .iter()
@@ -94,8 +103,8 @@ impl Work<'_> {
         let alone = Network::from_onnx(alone, bins, self.latent)?
             .session()?
             .run(&newest, &[])?;
-        let spectra = windows[0].len();
-        let mut session = Network::temporal_from_onnx(temporal, (spectra, bins), self.latent)?.session()?;
+        let shape = (window.spectra.into(), bins);
+        let mut session = Network::temporal_from_onnx(temporal, shape, self.latent)?.session()?;
         let mut errors = Vec::with_capacity(windows.len());
         for block in windows.chunks(MIN_ROWS) {
             let history: Vec<f32> = block.iter().flatten().flat_map(row).copied().collect();

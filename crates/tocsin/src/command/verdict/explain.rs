@@ -118,6 +118,7 @@ fn head(sensor: &str, answer: &ExplainVerdictResponse, step: &DerivedStep) -> Re
     );
     put("detector_mask", answer.detector_mask.into());
     put("flags", flags(answer).into());
+    put("window", bundle.as_ref().map_or(0, |one| one.window).into());
     put("predecessors", answer.predecessors.into());
     put("predecessors_from", when(answer.predecessors_from)?);
     put("step_start", when(step.start)?);
