@@ -26,8 +26,8 @@ use data::{CHANNELS, Experiment, TRAINING_ROWS};
 
 /// Seconds in a vector.
 const WINDOW: usize = 8;
-/// Training rows that set the lines.
-const CALIBRATION_ROWS: usize = 100;
+/// Training rows that are learned from; the others set the lines.
+const LEARNING_ROWS: usize = TRAINING_ROWS - 100;
 /// A channel at its training mean is this far along the logarithm, and its training deviation is that long: 18 deviations
 /// lie between silence and full scale.
 const MIDDLE: f64 = 4.6;
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
 fn recipes() -> Vec<(Variant, Objective)> {
     let dense = Objective::ALL.map(|objective| (Variant::Dense, objective));
     let conv = [Objective::default(), Objective::Plain].map(|objective| (Variant::Conv, objective));
-    let linear = [(Variant::Mahalanobis, Objective::Plain)];
+    let linear = [Variant::Pca, Variant::Mahalanobis].map(|variant| (variant, Objective::Plain));
     dense.into_iter().chain(conv).chain(linear).collect()
 }
 
@@ -91,7 +91,12 @@ impl Options {
         let vectors = vectors(experiment);
         let mut sets = [TrainingSet::new(&spec), TrainingSet::new(&spec)];
         for (at, vector) in vectors[..=TRAINING_ROWS - WINDOW].iter().enumerate() {
-            let set = usize::from(at + WINDOW > TRAINING_ROWS - CALIBRATION_ROWS);
+            // A vector with rows of both parts is of neither.
+            let set = match at {
+                _ if at + WINDOW <= LEARNING_ROWS => 0,
+                _ if at >= LEARNING_ROWS => 1,
+                _ => continue,
+            };
             sets[set].push("skab/loop/all", Timestamp::from_micros(at as i64 * 1_000_000), vector)?;
         }
         let usual = FitOptions::of(variant);
@@ -117,16 +122,16 @@ impl Options {
 }
 
 /// Vectors that end at each row from the eighth on: linear amplitudes whose logarithm is linear in the channels'
-/// deviations from their training means.
+/// deviations from the means of the rows learned from.
 fn vectors(experiment: &Experiment) -> Vec<Vec<f32>> {
     let s0 = f64::from(SpectrumSpec::corpus_default(64).canonical_s0());
-    let training = &experiment.rows[..TRAINING_ROWS];
+    let learned = &experiment.rows[..LEARNING_ROWS];
     let mut scale = [(0.0, 1.0); CHANNELS];
     for (channel, (mean, deviation)) in scale.iter_mut().enumerate() {
-        let values = || training.iter().map(|row| row[channel]);
-        *mean = values().sum::<f64>() / TRAINING_ROWS as f64;
+        let values = || learned.iter().map(|row| row[channel]);
+        *mean = values().sum::<f64>() / LEARNING_ROWS as f64;
         let squares: f64 = values().map(|value| (value - *mean).powi(2)).sum();
-        *deviation = (squares / TRAINING_ROWS as f64).sqrt().max(f64::MIN_POSITIVE);
+        *deviation = (squares / LEARNING_ROWS as f64).sqrt().max(f64::MIN_POSITIVE);
     }
     let amplitude = |value: f64, (mean, deviation): (f64, f64)| {
         let log = MIDDLE + DEVIATION * ((value - mean) / deviation).clamp(-1e3, 1e3);
