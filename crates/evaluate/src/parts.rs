@@ -1,9 +1,10 @@
 //! The parts of a corpus that an evaluation needs, in canonical form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tocsin_domain::spectrum::AmplitudeScale;
 use tocsin_domain::{Codec, Invalid, Spectrum, SpectrumSpec, Timestamp};
+use tocsin_models::HeldOut;
 
 /// Spectra of one part, as the scorer would see them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,10 +18,27 @@ pub struct Part {
     pub keys: Vec<(u32, Timestamp)>,
 }
 
+impl Part {
+    /// The rows with such keys.
+    fn only(&self, bins: usize, keep: impl Fn((u32, Timestamp)) -> bool) -> Self {
+        let mut kept = Self::default();
+        for (key, row) in self.keys.iter().zip(self.linear.chunks_exact(bins)) {
+            if keep(*key) {
+                kept.keys.push(*key);
+                kept.linear.extend(row);
+            }
+        }
+        kept.rows = kept.keys.len();
+        kept
+    }
+}
+
 /// The parts of a corpus by their `split`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts {
     spec: SpectrumSpec,
+    /// Sensors by their number.
+    sensors: Vec<String>,
     /// Healthy readings that set the lines.
     pub cal: Part,
     /// Healthy readings that test.
@@ -37,6 +55,7 @@ impl Parts {
         let empty = Part::default;
         Self {
             spec,
+            sensors: Vec::new(),
             cal: empty(),
             test_healthy: empty(),
             end: empty(),
@@ -63,7 +82,26 @@ impl Parts {
                 part.keys.push((sensor, row.captured_at));
             }
         }
+        parts.sensors = vec![String::new(); numbers.len()];
+        for (sensor, number) in numbers {
+            parts.sensors[number as usize] = sensor;
+        }
         Ok(parts)
+    }
+
+    /// The parts, with lines to be set by those of the calibration rows alone that a bundle's own limits come from.
+    #[must_use]
+    pub fn with_limits_of(&self, held_out: &HeldOut) -> Self {
+        let by_sensor = held_out.by_sensor();
+        let times = |sensor: &String| -> BTreeSet<Timestamp> {
+            let rows = by_sensor.get(sensor.as_str()).into_iter().flatten();
+            rows.map(|row| row.captured_at).collect()
+        };
+        let kept: Vec<BTreeSet<Timestamp>> = self.sensors.iter().map(times).collect();
+        let cal = self
+            .cal
+            .only(self.bins(), |(sensor, at)| kept[sensor as usize].contains(&at));
+        Self { cal, ..self.clone() }
     }
 
     /// Bins of a spectrum.
@@ -94,6 +132,8 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use tocsin_corpus::{Row, SensorName};
+    use tocsin_domain::Scores;
+    use tocsin_models::HeldOutRow;
 
     use super::*;
 
@@ -138,6 +178,14 @@ mod tests {
         let parts = Parts::from_rows(&SpectrumSpec::corpus_default(32), &rows).unwrap();
         let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
         assert_eq!(parts.cal.keys, [(0, at(10)), (1, at(10))]);
+        let of_limits = HeldOutRow {
+            sensor: 0,
+            captured_at: at(10),
+            scores: Scores::default(),
+        };
+        let limited = parts.with_limits_of(&HeldOut::new(vec!["a/b/y".to_owned()], vec![of_limits]));
+        assert_eq!((limited.cal.rows, &limited.cal.keys[..]), (1, &[(1, at(10))][..]));
+        assert_eq!((limited.cal.linear.len(), &limited.end), (32, &parts.end));
         assert_eq!((parts.end.rows, &parts.end.keys[..]), (1, &[(0, at(20))][..]));
     }
 }

@@ -34,7 +34,7 @@ pub use fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stage};
 pub use role::{Parts, Trainer, build};
 pub use suspects::{Suspect, Suspects};
 pub use train::{
-    Foreign, TrainError, TrainRequest, Trained, can_stream, check_settings, default_latent, train, train_resumably,
-    train_until,
+    Foreign, LeftOut, TrainError, TrainRequest, Trained, can_stream, check_settings, default_latent, train,
+    train_resumably, train_until,
 };
 pub use training_set::TrainingSet;

@@ -21,7 +21,7 @@ use tocsin_models::{Bundle, Manifest};
 use crate::chart;
 use crate::fit::Progress;
 use crate::suspects::Suspects;
-use crate::train::{TrainError, TrainRequest, Trained};
+use crate::train::{LeftOut, TrainError, TrainRequest, Trained};
 use crate::training_set::TrainingSet;
 use part::Part;
 
@@ -31,11 +31,11 @@ struct Material<'a> {
     bundle: &'a Bundle,
     history: &'a [Progress],
     suspects: &'a Suspects,
-    /// How many rows trimming left out.
-    left_out: usize,
+    /// What trimming left out.
+    left_out: &'a LeftOut,
     /// Rows trained on, without those that trimming left out; of many, so many as [`part`] looks at.
     train: Part,
-    /// Healthy rows that nothing was fitted on; there may be none.
+    /// Healthy rows that nothing was fitted on, without those that trimming left out; there may be none.
     calibration: Part,
 }
 
@@ -57,17 +57,13 @@ impl Material<'_> {
 /// Puts the report of its training into a bundle.
 pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Trained, TrainError> {
     let bundle = Bundle::from_archive(trained.archive.clone())?;
-    let taught = match trained.left_out.as_slice() {
-        [] => Cow::Borrowed(request.train),
-        left_out => Cow::Owned(request.train.without(left_out)),
-    };
     let material = Material {
         request,
         history: &trained.history,
         suspects: &trained.suspects,
-        left_out: trained.left_out.len(),
-        train: Part::look(&bundle, &taught)?,
-        calibration: Part::look(&bundle, request.calibration)?,
+        left_out: &trained.left_out,
+        train: Part::look(&bundle, &without(request.train, &trained.left_out.train))?,
+        calibration: Part::look(&bundle, &without(request.calibration, &trained.left_out.calibration))?,
         bundle: &bundle,
     };
     let report = html_of(&material)?;
@@ -75,6 +71,14 @@ pub fn with_report(request: &TrainRequest<'_>, trained: Trained) -> Result<Train
         archive: trained.archive.with_report(report)?,
         ..trained
     })
+}
+
+/// A set without some of its rows; itself without none, which may stand for more than it holds.
+fn without<'a>(set: &'a TrainingSet, left_out: &[usize]) -> Cow<'a, TrainingSet> {
+    match left_out {
+        [] => Cow::Borrowed(set),
+        left_out => Cow::Owned(set.without(left_out)),
+    }
 }
 
 fn html_of(material: &Material<'_>) -> Result<String, TrainError> {

@@ -93,13 +93,16 @@ pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64, seed: u64) 
         out[*place] = spreads[*place] > SPREADS;
     }
     let open: Vec<usize> = worst.into_iter().filter(|place| !out[*place]).collect();
-    let near = neighbours(set, &open, seed)?;
+    let space = Space::of(set, seed)?;
+    let near: Vec<Vec<usize>> = open
+        .iter()
+        .map(|place| space.nearest(space.row(*place), Some(*place)))
+        .collect();
     loop {
-        let mostly_out = |near: &[usize]| 2 * near.iter().filter(|place| out[**place]).count() > near.len();
         let kin = open
             .iter()
             .zip(&near)
-            .filter(|(place, near)| !out[**place] && mostly_out(near));
+            .filter(|(place, near)| !out[**place] && mostly(near, |place| out[place]));
         let kin: Vec<usize> = kin.map(|(place, _)| *place).collect();
         if kin.is_empty() {
             return Ok((0..out.len()).filter(|place| out[*place]).collect());
@@ -121,32 +124,86 @@ fn looked_among(rows: usize, seed: u64) -> Vec<usize> {
     drawn
 }
 
-/// The nearest other rows of each of `places` by standardised log spectra, sought among so many at most.
-fn neighbours(set: &TrainingSet, places: &[usize], seed: u64) -> Result<Vec<Vec<usize>>, FitError> {
-    let bins = set.bins();
-    let mut log = vec![0.0; set.linear().len()];
-    log_spectrum_into(set.linear(), set.spec().canonical_s0(), &mut log);
-    let standardise = Standardise::fit(Rows::new(&log, bins)?)?;
-    let mut rows = vec![0.0; log.len()];
-    for (row, log) in rows.chunks_exact_mut(bins).zip(log.chunks_exact(bins)) {
-        standardise.standardise_into(log, row);
+/// Rows of a set as standardised log spectra, among which neighbours are sought.
+struct Space {
+    s0: f32,
+    bins: usize,
+    standardise: Standardise,
+    rows: Vec<f32>,
+    among: Vec<usize>,
+}
+
+impl Space {
+    fn of(set: &TrainingSet, seed: u64) -> Result<Self, FitError> {
+        let (s0, bins) = (set.spec().canonical_s0(), set.bins());
+        let mut log = vec![0.0; set.linear().len()];
+        log_spectrum_into(set.linear(), s0, &mut log);
+        let mut space = Self {
+            s0,
+            bins,
+            standardise: Standardise::fit(Rows::new(&log, bins)?)?,
+            rows: Vec::new(),
+            among: looked_among(set.len(), seed),
+        };
+        space.rows = space.rows_of(set);
+        Ok(space)
     }
-    let row = |place: usize| &rows[place * bins..][..bins];
-    let among = looked_among(set.len(), seed);
-    let nearest = |place: &usize| {
+
+    /// Rows of a set in this space.
+    fn rows_of(&self, set: &TrainingSet) -> Vec<f32> {
+        let mut log = vec![0.0; set.linear().len()];
+        log_spectrum_into(set.linear(), self.s0, &mut log);
+        let mut rows = vec![0.0; log.len()];
+        for (row, log) in rows.chunks_exact_mut(self.bins).zip(log.chunks_exact(self.bins)) {
+            self.standardise.standardise_into(log, row);
+        }
+        rows
+    }
+
+    fn row(&self, place: usize) -> &[f32] {
+        &self.rows[place * self.bins..][..self.bins]
+    }
+
+    /// Places of the rows nearest to one, but for that at `itself`.
+    fn nearest(&self, row: &[f32], itself: Option<usize>) -> Vec<usize> {
         let distance = |other: usize| -> f32 {
-            let pairs = row(*place).iter().zip(row(other));
+            let pairs = row.iter().zip(self.row(other));
             pairs.map(|(a, b)| (a - b) * (a - b)).sum()
         };
-        let others = among.iter().copied().filter(|other| other != place);
+        let others = self.among.iter().copied().filter(|other| Some(*other) != itself);
         let mut others: Vec<(f32, usize)> = others.map(|other| (distance(other), other)).collect();
         if others.len() > NEIGHBOURS {
             others.select_nth_unstable_by(NEIGHBOURS, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             others.truncate(NEIGHBOURS);
         }
         others.into_iter().map(|(_, other)| other).collect()
-    };
-    Ok(places.iter().map(nearest).collect())
+    }
+}
+
+/// Whether most of the neighbours are out.
+fn mostly(near: &[usize], out: impl Fn(usize) -> bool) -> bool {
+    2 * near.iter().filter(|place| out(**place)).count() > near.len()
+}
+
+/// Places of the rows of another set, in order, whose nearest neighbours in `set` mostly are left out: what must not teach
+/// must set no limits either. Nothing else of it is suspected, however it is rebuilt: a limit is set by rare rows.
+pub(crate) fn like(
+    set: &TrainingSet,
+    left_out: &[usize],
+    other: &TrainingSet,
+    seed: u64,
+) -> Result<Vec<usize>, FitError> {
+    if left_out.is_empty() || other.is_empty() {
+        return Ok(Vec::new());
+    }
+    let space = Space::of(set, seed)?;
+    let is_out = |place: usize| left_out.binary_search(&place).is_ok();
+    let rows = space.rows_of(other);
+    let rows = rows.chunks_exact(space.bins).enumerate();
+    Ok(rows
+        .filter(|(_, row)| mostly(&space.nearest(row, None), is_out))
+        .map(|(place, _)| place)
+        .collect())
 }
 
 /// Robust spreads of the logarithm of each cost above their median; 0 for all where the spread is 0 or not finite: where

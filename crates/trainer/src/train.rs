@@ -21,6 +21,7 @@ use tocsin_models::{
 use self::check::check;
 pub use self::check::{can_stream, check_settings};
 use self::model::{Model, Work};
+pub use self::trimmed::LeftOut;
 use self::trimmed::fit_trimmed;
 use crate::export::Preprocessing;
 use crate::fit::{CheckpointError, Checkpoints, FitOptions, Progress, Stopped};
@@ -74,8 +75,8 @@ pub struct Trained {
     /// Rows taken for healthy that the network rebuilds far worse than the others, for a person to look at. Of rows on disk
     /// those of the sample alone were looked at.
     pub suspects: Suspects,
-    /// Places of the request's training rows that trimming left out, in order: nothing of the bundle was fitted on these.
-    pub left_out: Vec<usize>,
+    /// What trimming left out of the request's rows: nothing of the bundle was fitted on these, nor its limits set by them.
+    pub left_out: LeftOut,
     /// What was told of every epoch, in order.
     pub history: Vec<Progress>,
 }
@@ -172,7 +173,7 @@ pub fn train_resumably(
         fit_trimmed(request, latent, checkpoints, &mut progress)?
     } else {
         let first = checkpoints.map(|checkpoints| (checkpoints, 0));
-        (fit_bundle(request, latent, first, &mut progress)?, Vec::new())
+        (fit_bundle(request, latent, first, &mut progress)?, LeftOut::default())
     };
     let bundle = Bundle::from_archive(archive.clone())?;
     let errors = Network::load(&bundle)?
@@ -181,7 +182,7 @@ pub fn train_resumably(
         .errors;
     Ok(Trained {
         archive,
-        suspects: suspects::find(request.train, &errors, &left_out),
+        suspects: suspects::find(request.train, &errors, &left_out.train),
         left_out,
         history,
     })

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Material;
 use crate::chart::number;
 use crate::suspects::Suspects;
+use crate::train::LeftOut;
 
 /// Most suspicious rows, and most sensors, named.
 const SUSPECTS: usize = 20;
@@ -17,7 +18,11 @@ pub(super) fn suspects(material: &Material<'_>) -> Markup {
         p {
             (in_all) " of " (material.request.train.len())
             " rows are rebuilt far worse than the others (four robust spreads of the logarithm of the error). Nothing was deleted"
-            @if material.left_out > 0 { "; " (material.left_out) " rows were left out of the training as hardly healthy" }
+            @let LeftOut { train, calibration } = material.left_out;
+            @if !train.is_empty() {
+                "; " (train.len()) " rows were left out of the training as hardly healthy, and " (calibration.len())
+                " like them of those that set limits"
+            }
             "."
         }
         @if !listed.is_empty() {

@@ -140,10 +140,10 @@ fn the_report_tells_of_suspects_and_is_the_same_each_time() {
 #[test]
 fn rows_that_trimming_left_out_are_none_that_were_trained_on() {
     let (trained, page) = trimmed_report(Variant::Pca, Objective::Plain, 60, 0.1);
-    assert!(trained.left_out.contains(&7), "{:?}", trained.left_out);
+    assert!(trained.left_out.train.contains(&7), "{:?}", trained.left_out);
     let bundle = Bundle::from_archive(trained.archive).unwrap();
     let lineage = &bundle.manifest().lineage;
-    let left_out = trained.left_out.len();
+    let left_out = trained.left_out.train.len();
     assert_eq!(lineage.rows_by_split["train"], 200 - left_out as u64);
     assert_eq!(lineage.selection.as_ref().unwrap().left_out["trimmed"], left_out as u64);
     let marked = trained.suspects.listed.iter().filter(|suspect| suspect.left_out);
@@ -152,7 +152,7 @@ fn rows_that_trimming_left_out_are_none_that_were_trained_on() {
         "{left_out} rows were left out of the training as hardly healthy"
     )));
     let whole = Part::look(&bundle, &rows(200, 1)).unwrap();
-    let taught = Part::look(&bundle, &rows(200, 1).without(&trained.left_out)).unwrap();
+    let taught = Part::look(&bundle, &rows(200, 1).without(&trained.left_out.train)).unwrap();
     assert_eq!(taught.len() as u64, lineage.rows_by_split["train"]);
     assert!(
         whole.mean_square > 1.2 * taught.mean_square,

@@ -219,8 +219,11 @@ fn a_latent_that_is_no_bottleneck_needs_a_regulariser() {
 }
 
 /// Healthy rows with one in twenty from a machine whose upper bins are loud.
-fn with_faults() -> TrainingSet {
-    let (healthy, mut set) = (healthy(32, 400, 1), TrainingSet::new(&SpectrumSpec::corpus_default(32)));
+fn with_faults(seed: u64) -> TrainingSet {
+    let (healthy, mut set) = (
+        healthy(32, 400, seed),
+        TrainingSet::new(&SpectrumSpec::corpus_default(32)),
+    );
     for (at, row) in healthy.linear().chunks_exact(32).enumerate() {
         let mut row = row.to_vec();
         if at % 20 == 7 {
@@ -234,7 +237,7 @@ fn with_faults() -> TrainingSet {
 
 #[test]
 fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
-    let (rows, none) = (with_faults(), healthy(32, 0, 2));
+    let (rows, calibration) = (with_faults(1), with_faults(2));
     let trained = |trim| {
         let options = Some(FitOptions {
             trim,
@@ -244,7 +247,7 @@ fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
         });
         let request = TrainRequest {
             options,
-            ..request(&rows, &none, Variant::Dense)
+            ..request(&rows, &calibration, Variant::Dense)
         };
         train_until(&request, |_| ControlFlow::Continue(())).unwrap()
     };
@@ -267,7 +270,15 @@ fn a_trimmed_training_is_not_taught_by_faults_and_tells_of_them() {
         assert_eq!(suspect.stands_out(), planted, "{suspect:?}");
         assert!(suspect.left_out, "{suspect:?}");
     }
-    assert_eq!(trimmed.left_out.len(), trimmed.suspects.listed.len());
+    assert_eq!(trimmed.left_out.train.len(), trimmed.suspects.listed.len());
+    let planted: Vec<usize> = (0..calibration.len()).filter(|at| at % 20 == 7).collect();
+    assert_eq!(
+        trimmed.left_out.calibration, planted,
+        "what is like them sets no limits"
+    );
+    let held_out = |trained: Trained| Bundle::from_archive(trained.archive).unwrap().held_out().rows.len();
+    assert_eq!(held_out(taught), calibration.len());
+    assert_eq!(held_out(trimmed), calibration.len() - planted.len());
 }
 
 #[test]

@@ -8,6 +8,9 @@ use tocsin_corpus::Row;
 use tocsin_domain::Timestamp;
 use tocsin_trainer::{Suspect, Suspects};
 
+/// Splits that faults are planted in.
+const HEALTHY: [&str; 2] = ["train", "cal"];
+
 /// Splits whose rows are faulty.
 const FAULTY: [&str; 2] = ["end", "test_fault"];
 
@@ -15,7 +18,7 @@ const FAULTY: [&str; 2] = ["end", "test_fault"];
 #[derive(Debug)]
 pub(super) struct Planted {
     pub(super) clean: Vec<Row>,
-    /// Faulty rows of split `train`, each right after one that truly is of it, as if its sensor had read it.
+    /// Faulty rows of the splits `train` and `cal`, each right after one that truly is of it, as if its sensor had read it.
     pub(super) faults: Vec<Row>,
 }
 
@@ -24,6 +27,7 @@ pub(super) struct Planted {
 pub(super) struct Told {
     network: String,
     seed: u64,
+    /// Faults among the rows to train on.
     planted: usize,
     /// Rows told as suspicious.
     suspects: usize,
@@ -33,7 +37,7 @@ pub(super) struct Told {
 
 impl Planted {
     /// Takes faulty rows, evenly over all there are and from another start by `seed`, so that they are `share` of the rows
-    /// to train on.
+    /// to train on and of those to set limits by: a log that forgot a failure tells neither.
     pub(super) fn among(rows: &[Row], share: f64, seed: u64) -> Result<Self> {
         if !(share > 0.0 && share < 0.5) {
             bail!("--contaminate: {share} is not above 0 and below 0.5");
@@ -42,12 +46,12 @@ impl Planted {
             let fits = |row: &Row| row.split.as_deref().is_some_and(|split| wanted.contains(&split));
             (0..rows.len()).filter(|at| fits(&rows[*at])).collect()
         };
-        let (train, faulty) = (of(&["train"]), of(&FAULTY));
-        let count = (train.len() as f64 * share / (1.0 - share)).round() as usize;
+        let (healthy, faulty) = (of(&HEALTHY), of(&FAULTY));
+        let count = (healthy.len() as f64 * share / (1.0 - share)).round() as usize;
         if count == 0 || 2 * count > faulty.len() {
             bail!(
                 "--contaminate: {share} of {} rows takes {count} faulty rows, and half of the {} there are must be left to test",
-                train.len(),
+                healthy.len(),
                 faulty.len()
             );
         }
@@ -55,7 +59,7 @@ impl Planted {
             .map(|at| faulty[(at * faulty.len() / count + seed as usize) % faulty.len()])
             .collect();
         let faults = taken.iter().enumerate().map(|(at, place)| {
-            let host = &rows[train[at * train.len() / count]];
+            let host = &rows[healthy[at * healthy.len() / count]];
             Row {
                 sensor: host.sensor.clone(),
                 captured_at: Timestamp::from_micros(host.captured_at.as_micros() + 1),
@@ -74,18 +78,15 @@ impl Planted {
 
     /// What a training told of them.
     pub(super) fn told(&self, network: String, seed: u64, suspects: &Suspects) -> Told {
-        let keys: BTreeSet<(String, Timestamp)> = self
-            .faults
-            .iter()
-            .map(|row| (row.sensor.to_string(), row.captured_at))
-            .collect();
+        let taught = self.faults.iter().filter(|row| row.split.as_deref() == Some("train"));
+        let keys: BTreeSet<(String, Timestamp)> = taught.map(|row| (row.sensor.to_string(), row.captured_at)).collect();
         let known = |suspect: &Suspect| keys.contains(&(suspect.sensor.clone(), suspect.captured_at));
         let told = suspects.listed.iter().filter(|suspect| suspect.stands_out());
         let planted = told.filter(|suspect| known(suspect));
         Told {
             network,
             seed,
-            planted: self.faults.len(),
+            planted: keys.len(),
             suspects: suspects.in_all,
             planted_suspects: planted.count(),
         }
@@ -106,7 +107,7 @@ mod tests {
             rpm: None,
             load: None,
             label: None,
-            split: Some(if at < 95 { "train" } else { "end" }.to_owned()),
+            split: Some(["train", "cal", "end"][usize::from(at >= 76) + usize::from(at >= 95)].to_owned()),
         };
         (0..115).map(row).collect()
     }
@@ -119,6 +120,8 @@ mod tests {
             assert!(fault.bins[0] >= 95.0 && fault.sensor.to_string() == "a/b/c");
             assert!(planted.clean.iter().all(|row| row.bins != fault.bins));
         }
+        let of_limits = planted.faults.iter().filter(|row| row.split.as_deref() == Some("cal"));
+        assert_eq!(of_limits.count(), 1);
         let suspect = |row: &Row| Suspect {
             sensor: row.sensor.to_string(),
             captured_at: row.captured_at,
@@ -131,7 +134,7 @@ mod tests {
             listed: vec![suspect(&planted.faults[0]), suspect(&planted.clean[0])],
         };
         let told = planted.told("n".to_owned(), 3, &suspects);
-        assert_eq!((told.planted, told.suspects, told.planted_suspects), (5, 2, 1));
+        assert_eq!((told.planted, told.suspects, told.planted_suspects), (4, 2, 1));
     }
 
     #[test]

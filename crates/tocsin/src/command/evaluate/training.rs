@@ -70,34 +70,37 @@ impl Trial<'_> {
         Ok(summarise_machines(self.seeds as usize, &measured))
     }
 
-    /// Every network clean, with faults among its training rows, and with these and the trimmed loss; what of the faults
-    /// was told as suspicious. All are tested on the same rows: those that were planted test nothing.
+    /// Every network clean and with faults among the rows that teach and set limits, each without trimming and with it; what
+    /// of the faults was told as suspicious. All are tested on the same rows: those that were planted test nothing.
     pub(super) fn contaminated(&self, share: f64) -> Result<(Report, Vec<Told>)> {
         if self.trim == 0.0 {
             bail!("--contaminate: --trim says what it is to be held against, such as 0.1");
         }
         let bar = bar(
-            3 * self.seeds * self.recipes.len() as u64,
+            4 * self.seeds * self.recipes.len() as u64,
             "{pos}/{len} bundles trained, {eta} left",
         );
         let (mut runs, mut told) = (Vec::new(), Vec::new());
         for seed in 0..self.seeds {
             let planted = Planted::among(self.rows, share, seed)?;
-            let parts = Parts::from_rows(self.spec, &planted.clean)?;
             let dirty = [planted.clean.clone(), planted.faults.clone()].concat();
+            let parts = [&planted.clean, &dirty].map(|rows| Parts::from_rows(self.spec, rows));
+            let [clean_parts, dirty_parts] = parts;
+            let (clean, dirty) = ((&planted.clean, clean_parts?), (&dirty, dirty_parts?));
             let mut of_seed = Run::new();
             for recipe in self.recipes {
                 let ways = [
-                    (&planted.clean, 0.0, ""),
+                    (&clean, 0.0, ""),
+                    (&clean, self.trim, "+trim"),
                     (&dirty, 0.0, "+faults"),
                     (&dirty, self.trim, "+faults+trim"),
                 ];
-                for (rows, trim, suffix) in ways {
+                for ((rows, parts), trim, suffix) in ways {
                     let trained = self.train(rows, *recipe, seed, trim)?;
-                    if !suffix.is_empty() {
+                    if suffix.starts_with("+faults") {
                         told.push(planted.told(format!("{}{suffix}", recipe.name()), seed, &trained.suspects));
                     }
-                    for (name, figures) in measure(&Bundle::from_archive(trained.archive)?, &parts)? {
+                    for (name, figures) in measured(trained, parts)? {
                         of_seed.entry(name + suffix).or_insert(figures);
                     }
                     bar.inc(1);
@@ -117,7 +120,7 @@ impl Trial<'_> {
             let mut of_seed = Run::new();
             for recipe in self.recipes {
                 let trained = self.train(rows, *recipe, seed, self.trim)?;
-                for (name, figures) in measure(&Bundle::from_archive(trained.archive)?, parts)? {
+                for (name, figures) in measured(trained, parts)? {
                     of_seed.entry(name).or_insert(figures);
                 }
                 bar.inc(1);
@@ -147,6 +150,15 @@ impl Trial<'_> {
         };
         fit(rows, self.spec, &fitting)
     }
+}
+
+/// A bundle's figures; what trimming left out of the rows that set limits sets none here either.
+fn measured(trained: Trained, parts: &Parts) -> Result<Run> {
+    let bundle = Bundle::from_archive(trained.archive)?;
+    if trained.left_out.calibration.is_empty() {
+        return Ok(measure(&bundle, parts)?);
+    }
+    Ok(measure(&bundle, &parts.with_limits_of(bundle.held_out()))?)
 }
 
 fn machine(row: &Row) -> (&Slug, &Slug) {
