@@ -30,6 +30,8 @@ pub struct Config {
     pub fewest_readings: u32,
     /// The most epochs; what the kind of network usually gets when not given.
     pub epochs: Option<u32>,
+    /// The largest share of the readings that is looked for faults and left out; 0: none is. It costs a clean set some recall.
+    pub trim: f64,
 }
 
 impl Default for Config {
@@ -44,6 +46,7 @@ impl Default for Config {
             held_out_share: 0.25,
             fewest_readings: 500,
             epochs: None,
+            trim: 0.0,
         }
     }
 }
@@ -67,6 +70,10 @@ impl Config {
             let wrong = format!("{} must be 0.05 to 0.5", self.held_out_share);
             return Err(Invalid::new("trainer.held_out_share", wrong));
         }
+        if !(0.0..0.5).contains(&self.trim) {
+            let wrong = format!("{} must be 0, or more and below 0.5", self.trim);
+            return Err(Invalid::new("trainer.trim", wrong));
+        }
         Ok(self)
     }
 
@@ -83,6 +90,7 @@ impl Config {
         let usual = FitOptions::of(variant);
         FitOptions {
             epochs: self.epochs.unwrap_or(usual.epochs),
+            trim: self.trim,
             ..usual
         }
     }
@@ -101,6 +109,11 @@ mod tests {
             ..config.clone()
         };
         assert_eq!(idle.parse().unwrap_err().field, "trainer.epochs");
+        let emptied = Config {
+            trim: 0.5,
+            ..config.clone()
+        };
+        assert_eq!(emptied.parse().unwrap_err().field, "trainer.trim");
         let blind = Config {
             held_out_share: 0.0,
             ..config
