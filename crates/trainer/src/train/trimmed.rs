@@ -18,6 +18,9 @@ use crate::suspects;
 /// Most rounds that look for rows to leave out: of planted faults, the third finds some that the second did not.
 const ROUNDS: u32 = 3;
 
+/// How much narrower the bottleneck is through which a network looks for them: it has less room to learn what is rare.
+const NARROWER: u16 = 3;
+
 /// Why rows were left out, in the record of how they were chosen: of those to learn from, and of those that set limits.
 const TRIMMED: &str = "trimmed";
 const TRIMMED_LIMITS: &str = "trimmed_limits";
@@ -44,6 +47,10 @@ pub(super) fn fit_trimmed(
         Variant::TemporalConv | Variant::TemporalLstm => (Variant::Dense, options.beside()),
         other => (other, options),
     };
+    let narrow = match looking.is_network() {
+        true => (latent / NARROWER).max(2).min(latent),
+        false => latent,
+    };
     let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
     let mut left_out = Vec::new();
     for number in 0..ROUNDS {
@@ -54,8 +61,8 @@ pub(super) fn fit_trimmed(
             options: Some(by),
             ..request.clone()
         };
-        let model = fit_model(&of_round, latent, round(number), &mut *progress)?;
-        let errors = errors(request.train, &model.autoencoder, latent)?;
+        let model = fit_model(&of_round, narrow, round(number), &mut *progress)?;
+        let errors = errors(request.train, &model.autoencoder, narrow)?;
         let found = suspects::left_out(request.train, &errors, options.trim, request.seed)?;
         let rows = found.len();
         tracing::info!(class = %request.class, round = number + 1, rows, "rows that are hardly healthy");
