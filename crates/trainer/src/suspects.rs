@@ -99,10 +99,11 @@ pub(crate) fn left_out(set: &TrainingSet, costs: &[f32], share: f64, seed: u64) 
         .map(|place| space.nearest(space.row(*place), Some(*place)))
         .collect();
     loop {
+        let mostly_out = |near: &[usize]| 2 * near.iter().filter(|place| out[**place]).count() > near.len();
         let kin = open
             .iter()
             .zip(&near)
-            .filter(|(place, near)| !out[**place] && mostly(near, |place| out[place]));
+            .filter(|(place, near)| !out[**place] && mostly_out(near));
         let kin: Vec<usize> = kin.map(|(place, _)| *place).collect();
         if kin.is_empty() {
             return Ok((0..out.len()).filter(|place| out[*place]).collect());
@@ -180,13 +181,8 @@ impl Space {
     }
 }
 
-/// Whether most of the neighbours are out.
-fn mostly(near: &[usize], out: impl Fn(usize) -> bool) -> bool {
-    2 * near.iter().filter(|place| out(**place)).count() > near.len()
-}
-
-/// Places of the rows of another set, in order, whose nearest neighbours in `set` mostly are left out: what must not teach
-/// must set no limits either. Nothing else of it is suspected, however it is rebuilt: a limit is set by rare rows.
+/// Places of the rows of another set, in order, whose nearest neighbours in `set` are all left out: what must not teach must
+/// set no limits either. Nothing else of it is suspected, however it is rebuilt: a limit is set by rare rows.
 pub(crate) fn like(
     set: &TrainingSet,
     left_out: &[usize],
@@ -197,13 +193,11 @@ pub(crate) fn like(
         return Ok(Vec::new());
     }
     let space = Space::of(set, seed)?;
-    let is_out = |place: usize| left_out.binary_search(&place).is_ok();
+    let is_out = |place: &usize| left_out.binary_search(place).is_ok();
     let rows = space.rows_of(other);
-    let rows = rows.chunks_exact(space.bins).enumerate();
-    Ok(rows
-        .filter(|(_, row)| mostly(&space.nearest(row, None), is_out))
-        .map(|(place, _)| place)
-        .collect())
+    let of_limits = rows.chunks_exact(space.bins).enumerate();
+    let like = of_limits.filter(|(_, row)| space.nearest(row, None).iter().all(is_out));
+    Ok(like.map(|(place, _)| place).collect())
 }
 
 /// Robust spreads of the logarithm of each cost above their median; 0 for all where the spread is 0 or not finite: where
