@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::covariance::{Scatter, means};
 use crate::error::{FitError, MalformedModel};
+use crate::pca::{Components, Pca};
 use crate::projection::Projection;
 use crate::rows::{Rows, assert_batch};
 
@@ -189,6 +190,11 @@ impl MahalanobisFit {
                 .map(|(&value, mean)| (f64::from(value) - mean).powi(2));
             self.fourth += squares.sum::<f64>().powi(2);
         }
+    }
+
+    /// The principal components of all that was added, standardised by how much each value varies among the rows.
+    pub fn components(&self, components: Components) -> Result<Pca, FitError> {
+        Pca::of_moments(&self.mean, &self.scatter.clone().covariance(), components)
     }
 
     /// The distance of all that was added; at least 2 rows.

@@ -143,6 +143,21 @@ impl Pca {
         fit.finish(components)
     }
 
+    /// From the mean of log spectra, and their covariance about it.
+    pub(crate) fn of_moments(
+        mean: &[f64],
+        covariance: &DMatrix<f64>,
+        components: Components,
+    ) -> Result<Self, FitError> {
+        let variance: Vec<f64> = covariance.diagonal().iter().copied().collect();
+        let standardise = Standardise::of_moments(mean, &variance);
+        let (sd, bins) = (standardise.sd(), mean.len());
+        let scaled = DMatrix::from_fn(bins, bins, |row, column| {
+            covariance[(row, column)] / (f64::from(sd[row]) * f64::from(sd[column]))
+        });
+        Self::of_covariance(standardise, scaled, components)
+    }
+
     /// From the covariance of standardised log spectra.
     fn of_covariance(
         standardise: Standardise,

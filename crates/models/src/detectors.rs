@@ -1,6 +1,7 @@
 //! The detectors of a class beside the network: all they need to know about healthy machines is in the bundle.
 
 mod blocks;
+mod pooling;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,14 @@ use tocsin_domain::{Detector, Scores};
 use crate::archive::DETECTORS_FILE;
 use crate::error::BundleError;
 pub use blocks::DetectorsFit;
+use pooling::Pooling;
 
 /// Share of the variance the principal components explain.
 const EXPLAINED: f64 = 0.95;
 
 /// Overall level, isolation forest, principal components and Mahalanobis distance, fitted on one class's healthy rows.
+///
+/// Principal components and Mahalanobis distance of more than 1024 bins look at neighbouring bins taken together.
 ///
 /// **Invariant:** a row scored alone, or at any place in a batch, gives the same bits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +28,9 @@ pub struct ClassDetectors {
     format: u32,
     bins: usize,
     s0: f32,
+    /// Neighbouring bins that make one value for the components and the distance.
+    #[serde(skip_serializing_if = "is_one")]
+    bins_together: usize,
     overall_level: OverallLevel,
     isolation: IsolationForest,
     pca: Pca,
@@ -35,16 +42,29 @@ struct Stored {
     format: u32,
     bins: usize,
     s0: f32,
+    /// Left out where it is one, as it always was once.
+    #[serde(default = "one")]
+    bins_together: usize,
     overall_level: OverallLevel,
     isolation: IsolationForest,
     pca: Pca,
     mahalanobis: Mahalanobis,
 }
 
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_one(bins: &usize) -> bool {
+    *bins == 1
+}
+
 /// Room for the log spectra and scores of a batch, kept between calls to spare allocations.
 #[derive(Debug, Clone, Default)]
 pub struct DetectorScratch {
     log: Vec<f32>,
+    pooled: Vec<f32>,
     scores: Vec<f32>,
 }
 
@@ -56,17 +76,24 @@ impl ClassDetectors {
     ///
     /// The forest and the components see ln(1 + s / s0). The same rows and generator state give the same detectors.
     pub fn fit<R: Rng + ?Sized>(linear: &[f32], bins: usize, s0: f32, rng: &mut R) -> Result<Self, FitError> {
+        Self::fit_pooled(linear, Pooling::of_bins(bins), s0, rng)
+    }
+
+    fn fit_pooled<R: Rng + ?Sized>(linear: &[f32], pooling: Pooling, s0: f32, rng: &mut R) -> Result<Self, FitError> {
+        let (bins, mut room) = (pooling.bins(), Vec::new());
         let mut log = vec![0.0; linear.len()];
         log_spectrum_into(linear, s0, &mut log);
         let log = Rows::new(&log, bins)?;
+        let pooled = pooling.of_rows(log, &mut room)?;
         Ok(Self {
             format: Self::FORMAT,
             bins,
             s0,
+            bins_together: pooling.together(),
             overall_level: OverallLevel::fit(Rows::new(linear, bins)?)?,
             isolation: IsolationForest::fit(log, ForestParameters::default(), rng)?,
-            pca: Pca::fit(log, Components::Explained(EXPLAINED))?,
-            mahalanobis: Mahalanobis::fit(log)?,
+            pca: Pca::fit(pooled, Components::Explained(EXPLAINED))?,
+            mahalanobis: Mahalanobis::fit(pooled)?,
         })
     }
 
@@ -80,7 +107,7 @@ impl ClassDetectors {
         self.s0
     }
 
-    /// The principal components.
+    /// The principal components, of bins taken together where there are more than 1024.
     pub fn pca(&self) -> &Pca {
         &self.pca
     }
@@ -103,7 +130,11 @@ impl ClassDetectors {
             scores.len() * self.bins,
             "amplitudes against scores times bins"
         );
-        let DetectorScratch { log, scores: column } = scratch;
+        let DetectorScratch {
+            log,
+            pooled,
+            scores: column,
+        } = scratch;
         log.resize(linear.len(), 0.0);
         column.resize(scores.len(), 0.0);
         log_spectrum_into(linear, self.s0, log);
@@ -116,9 +147,11 @@ impl ClassDetectors {
         take(Detector::OverallLevel, column);
         self.isolation.score_batch(log, self.bins, column);
         take(Detector::Isolation, column);
-        self.pca.score_batch(log, self.bins, column);
+        let pooling = Pooling::by(self.bins, self.bins_together);
+        let pooled = pooling.of(log, pooled);
+        self.pca.score_batch(pooled, pooling.values(), column);
         take(Detector::Pca, column);
-        self.mahalanobis.score_batch(log, self.bins, column);
+        self.mahalanobis.score_batch(pooled, pooling.values(), column);
         take(Detector::Mahalanobis, column);
     }
 
@@ -130,6 +163,7 @@ impl ClassDetectors {
             format,
             bins,
             s0,
+            bins_together,
             overall_level,
             isolation,
             pca,
@@ -144,19 +178,27 @@ impl ClassDetectors {
         if !(s0.is_finite() && s0 > 0.0) {
             return Err(bad(format!("s0: {s0} must be finite and positive")));
         }
-        for (name, found) in [
-            ("isolation", isolation.bins()),
-            ("pca", pca.bins()),
-            ("mahalanobis", mahalanobis.bins()),
+        if !(1..=bins.max(1)).contains(&bins_together) {
+            return Err(bad(format!(
+                "bins_together: {bins_together} is not 1 to the {bins} bins"
+            )));
+        }
+        let values = Pooling::by(bins, bins_together).values();
+        for (name, found, expected) in [
+            ("isolation", isolation.bins(), bins),
+            ("pca", pca.bins(), values),
+            ("mahalanobis", mahalanobis.bins(), values),
         ] {
-            if found != bins {
-                return Err(bad(format!("{name}.bins: {found}, the others have {bins}")));
+            if found != expected {
+                let of = format!("{bins} bins of which {bins_together} make one value");
+                return Err(bad(format!("{name}.bins: {found}, not {expected} ({of})")));
             }
         }
         Ok(Self {
             format,
             bins,
             s0,
+            bins_together,
             overall_level,
             isolation,
             pca,
@@ -164,7 +206,8 @@ impl ClassDetectors {
         })
     }
 
-    /// The detectors as compact JSON: about 0.6 MB for the forest, and 13 bytes per pair of bins for the covariance.
+    /// The detectors as compact JSON: about 0.6 MB for the forest, and 13 bytes per pair of values for the
+    /// covariance.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("fitted detectors hold only finite numbers")
     }
@@ -172,6 +215,9 @@ impl ClassDetectors {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
     use super::*;
     use crate::fixture::{self, BINS};
 
@@ -210,6 +256,28 @@ mod tests {
         for (detector, score) in scores(&detectors, &loud)[0].iter() {
             assert!(healthy.iter().all(|row| row.get(detector) < Some(score)), "{detector}");
         }
+    }
+
+    #[test]
+    fn detectors_of_bins_taken_together_are_read_back_and_those_of_single_bins_are_stored_as_ever() {
+        let (healthy, rows) = (fixture::spectra(300, 3), fixture::spectra(40, 9));
+        let mut rng = StdRng::seed_from_u64(4);
+        let pooled = ClassDetectors::fit_pooled(&healthy, Pooling::by(BINS, 3), 0.001, &mut rng).unwrap();
+        assert_eq!((pooled.pca().bins(), pooled.mahalanobis.bins()), (11, 11));
+        let text = String::from_utf8(pooled.to_json()).unwrap();
+        let back = ClassDetectors::from_json(text.as_bytes()).unwrap();
+        assert_eq!(scores(&back, &rows), scores(&pooled, &rows));
+        for (to, words) in [
+            ("0", "bins_together: 0"),
+            ("33", "bins_together: 33"),
+            ("2", "pca.bins: 11, not 16"),
+        ] {
+            let text = text.replace("\"bins_together\":3", &format!("\"bins_together\":{to}"));
+            let error = ClassDetectors::from_json(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let single = String::from_utf8(fixture::detectors().to_json()).unwrap();
+        assert!(!single.contains("bins_together"));
     }
 
     #[test]

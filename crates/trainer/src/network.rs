@@ -14,9 +14,9 @@ use rand::Rng;
 use rand_distr::{Distribution, Uniform};
 use tocsin_models::Objective;
 
-pub(crate) use conv::{Conv, Down, KERNEL, Up, padded_bins};
-pub(crate) use dense::Dense;
-pub(crate) use temporal::{Lstm, Over, Temporal, Windowed};
+pub(crate) use conv::{Conv, Down, KERNEL, Up, flattened, padded_bins};
+pub(crate) use dense::{Dense, dense_hidden};
+pub(crate) use temporal::{Lstm, Over, Temporal, Windowed, lstm_hidden};
 
 /// Where the logarithm of a variance ends, up and down: a spectrum far from all that was trained on must have a score.
 pub(crate) const LOG_VARIANCE: f32 = 10.0;

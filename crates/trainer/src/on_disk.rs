@@ -146,7 +146,7 @@ impl OnDisk {
     /// The detectors beside the network, of all rows; the isolation forest of `sample`, linear spectra drawn from them.
     pub(crate) fn detectors(&self, sample: &[f32], s0: f32, seed: u64) -> Result<ClassDetectors, OnDiskError> {
         let (mean, variance) = self.moments(s0);
-        let mut fit = DetectorsFit::new(s0, mean, &variance);
+        let mut fit = DetectorsFit::new(s0, &mean, &variance);
         let (mut codes, mut linear) = (Vec::new(), Vec::new());
         for bucket in 0..self.buckets() {
             codes.clear();

@@ -2,6 +2,7 @@
 
 mod check;
 mod model;
+mod size;
 mod temporal;
 mod trimmed;
 
@@ -110,8 +111,8 @@ pub enum TrainError {
     /// The exported network can't be run.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A model trained elsewhere does not keep the contract.
-    #[error("the model brought does not keep the contract of a bundle")]
+    /// The registry would not take the bundle: a model trained elsewhere does not keep the contract, for one.
+    #[error("the bundle does not pass the verifier")]
     Refused(#[from] VerifyError),
     /// What was written can't be read back.
     #[error(transparent)]
@@ -277,10 +278,8 @@ fn fit_bundle(
         held_out,
     };
     let archive = parts.pack();
-    if variant == Variant::Foreign {
-        // What the registry would say of it; of our own files it has nothing to say.
-        verify(&archive.to_bytes(), VerifyLimits::default())?;
-    }
+    // What the registry would say of it is said here, for a few dozen batches through its models: little beside an epoch.
+    verify(&archive.to_bytes(), VerifyLimits::default())?;
     Ok(archive)
 }
 

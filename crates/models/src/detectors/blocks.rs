@@ -1,8 +1,9 @@
 //! The detectors fitted on more rows than memory holds: each row comes by once, in blocks.
 //!
 //! What needs all rows is summed up: the overall level's mean and deviation, and the covariances behind the principal
-//! components and the Mahalanobis distance. The isolation forest grows its trees from 256 rows each, which it draws from a
-//! sample in place of all rows.
+//! components and the Mahalanobis distance. Where neighbouring bins are taken together, one covariance is behind both: how much
+//! the mean of some bins varies does not follow from how much each does. The isolation forest grows its trees from 256 rows
+//! each, which it draws from a sample in place of all rows.
 
 use rand::Rng;
 use tocsin_detect::overall_level::log_energy;
@@ -11,17 +12,19 @@ use tocsin_detect::{
     log_spectrum_into,
 };
 
-use super::{ClassDetectors, EXPLAINED};
+use super::{ClassDetectors, EXPLAINED, Pooling};
 
 /// A fit under way.
 #[derive(Debug, Clone)]
 pub struct DetectorsFit {
-    bins: usize,
+    pooling: Pooling,
     s0: f32,
-    pca: PcaFit,
+    /// Where no bins are taken together; otherwise the components come of the sums behind the distance.
+    pca: Option<PcaFit>,
     mahalanobis: MahalanobisFit,
     levels: Levels,
     log: Vec<f32>,
+    pooled: Vec<f32>,
 }
 
 /// Running mean and sum of squares of log energies (Welford 1962).
@@ -47,14 +50,20 @@ impl DetectorsFit {
     ///
     /// # Panics
     /// If there is no bin, or there are not as many variances as means.
-    pub fn new(s0: f32, mean: Vec<f64>, variance: &[f64]) -> Self {
+    pub fn new(s0: f32, mean: &[f64], variance: &[f64]) -> Self {
+        Self::by(s0, Pooling::of_bins(mean.len()), mean, variance)
+    }
+
+    fn by(s0: f32, pooling: Pooling, mean: &[f64], variance: &[f64]) -> Self {
+        let standardise = Standardise::of_moments(mean, variance);
         Self {
-            bins: mean.len(),
+            pooling,
             s0,
-            pca: PcaFit::new(Standardise::of_moments(&mean, variance)),
-            mahalanobis: MahalanobisFit::new(mean),
+            pca: pooling.is_none().then(|| PcaFit::new(standardise)),
+            mahalanobis: MahalanobisFit::new(pooling.of_means(mean)),
             levels: Levels::default(),
             log: Vec::new(),
+            pooled: Vec::new(),
         }
     }
 
@@ -62,10 +71,13 @@ impl DetectorsFit {
     pub fn add(&mut self, linear: &[f32]) -> Result<(), FitError> {
         self.log.resize(linear.len(), 0.0);
         log_spectrum_into(linear, self.s0, &mut self.log);
-        let log = Rows::new(&self.log, self.bins)?;
-        self.pca.add(log);
-        self.mahalanobis.add(log);
-        for row in linear.chunks_exact(self.bins) {
+        let log = Rows::new(&self.log, self.pooling.bins())?;
+        let pooled = self.pooling.of_rows(log, &mut self.pooled)?;
+        if let Some(pca) = &mut self.pca {
+            pca.add(pooled);
+        }
+        self.mahalanobis.add(pooled);
+        for row in linear.chunks_exact(self.pooling.bins()) {
             self.levels.add(log_energy(row));
         }
         Ok(())
@@ -80,14 +92,20 @@ impl DetectorsFit {
         }
         self.log.resize(sample.len(), 0.0);
         log_spectrum_into(sample, self.s0, &mut self.log);
-        let log = Rows::new(&self.log, self.bins)?;
+        let log = Rows::new(&self.log, self.pooling.bins())?;
+        let components = Components::Explained(EXPLAINED);
+        let pca = match self.pca {
+            Some(fit) => fit.finish(components)?,
+            None => self.mahalanobis.components(components)?,
+        };
         Ok(ClassDetectors {
             format: ClassDetectors::FORMAT,
-            bins: self.bins,
+            bins: self.pooling.bins(),
             s0: self.s0,
+            bins_together: self.pooling.together(),
             overall_level: OverallLevel::of_moments(mean, squares / (rows - 1.0)),
             isolation: IsolationForest::fit(log, ForestParameters::default(), rng)?,
-            pca: self.pca.finish(Components::Explained(EXPLAINED))?,
+            pca,
             mahalanobis: self.mahalanobis.finish()?,
         })
     }
@@ -119,10 +137,16 @@ mod tests {
 
     #[test]
     fn rows_that_come_in_blocks_give_the_detectors_of_all_rows_together() {
+        for together in [1, 3] {
+            compare(Pooling::by(BINS, together));
+        }
+    }
+
+    fn compare(pooling: Pooling) {
         let linear = fixture::spectra(700, 3);
-        let whole = ClassDetectors::fit(&linear, BINS, S0, &mut StdRng::seed_from_u64(1)).unwrap();
+        let whole = ClassDetectors::fit_pooled(&linear, pooling, S0, &mut StdRng::seed_from_u64(1)).unwrap();
         let (mean, variance) = moments(&linear);
-        let mut fit = DetectorsFit::new(S0, mean, &variance);
+        let mut fit = DetectorsFit::by(S0, pooling, &mean, &variance);
         for block in linear.chunks(130 * BINS) {
             fit.add(block).unwrap();
         }
@@ -144,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_fit_without_rows_is_refused() {
-        let fit = DetectorsFit::new(S0, vec![1.0; BINS], &[1.0; BINS]);
+        let fit = DetectorsFit::new(S0, &[1.0; BINS], &[1.0; BINS]);
         let refused = fit.finish(&fixture::spectra(2, 1), &mut StdRng::seed_from_u64(1));
         assert_eq!(refused.unwrap_err(), FitError::TooFewRows { have: 0, need: 2 });
     }

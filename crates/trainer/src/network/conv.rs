@@ -116,7 +116,7 @@ pub(super) fn convolutions<R: Rng>(channels: usize, rng: &mut R, device: &Device
 }
 
 /// Values of a row of `bins` bins after the last convolution.
-pub(super) fn flattened(bins: usize) -> usize {
+pub(crate) fn flattened(bins: usize) -> usize {
     let layers = CHANNELS.len() - 1;
     (padded_bins(bins) >> layers) * CHANNELS[layers]
 }

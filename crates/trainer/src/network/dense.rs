@@ -20,9 +20,14 @@ pub(crate) struct Dense {
     pub(crate) decoder_bins: Linear,
 }
 
+/// Values between bins and latent.
+pub(crate) fn dense_hidden(bins: usize, latent: usize) -> usize {
+    (bins / 2).clamp(latent, 256.max(latent))
+}
+
 impl Dense {
     pub(super) fn new<R: Rng>(bins: usize, latent: usize, rng: &mut R, device: &Device) -> Self {
-        let hidden = (bins / 2).clamp(latent, 256.max(latent));
+        let hidden = dense_hidden(bins, latent);
         Self {
             encoder_hidden: Linear::new(bins, hidden, rng, device),
             encoder_latent: Linear::new(hidden, latent, rng, device),

@@ -59,6 +59,11 @@ pub(crate) struct Windowed<'a> {
     pub(crate) beside: &'a Dense,
 }
 
+/// Values in the memory of an LSTM.
+pub(crate) fn lstm_hidden(bins: usize, latent: usize) -> usize {
+    bins.clamp(latent, MOST_HIDDEN.max(latent))
+}
+
 impl Temporal {
     pub(super) fn new<R: Rng>(
         windowed: Windowed<'_>,
@@ -68,7 +73,7 @@ impl Temporal {
     ) -> Self {
         let Windowed { lstm, spectra, beside } = windowed;
         let (over, features) = if lstm {
-            let hidden = bins.clamp(latent, MOST_HIDDEN.max(latent));
+            let hidden = lstm_hidden(bins, latent);
             (Over::Lstm(Lstm::new(bins, hidden, rng, device)), hidden)
         } else {
             (Over::Conv(convolutions(spectra, rng, device)), flattened(bins))

@@ -3,7 +3,7 @@
 use tocsin_domain::{Invalid, SpectrumSpec};
 use tocsin_models::{Manifest, Variant, Window};
 
-use super::{MIN_ROWS, TrainError, TrainRequest, default_latent};
+use super::{MIN_ROWS, TrainError, TrainRequest, default_latent, size};
 use crate::fit::FitOptions;
 use crate::on_disk::Part;
 
@@ -62,6 +62,7 @@ pub fn check_settings(
     if matches!(variant, Variant::Pca | Variant::Mahalanobis) && latent > bins {
         return refuse("latent", format!("{latent} axes of {bins} bins"));
     }
+    size::check(variant, options, latent, bins)?;
     Ok(latent)
 }
 

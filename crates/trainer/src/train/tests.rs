@@ -5,6 +5,8 @@ use tocsin_models::{Bundle, Decoder, Objective, VerifyLimits, verify};
 use super::*;
 use crate::fit::Stage;
 
+mod many_bins;
+
 /// Rows of a machine whose comb of lines rises and falls with its load, from two sensors.
 fn healthy(bins: u16, rows: usize, seed: u64) -> TrainingSet {
     let mut rng = StdRng::seed_from_u64(seed);
