@@ -1,12 +1,19 @@
 //! The binary as a script sees it: exit codes, and what goes where.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// In an environment of its own, so that a developer's variables and data folder don't matter.
 fn tocsin(arguments: &[&str]) -> Output {
+    tocsin_in(Path::new("."), arguments)
+}
+
+/// The same, begun in a folder.
+fn tocsin_in(folder: &Path, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().expect("a temp folder");
     Command::new(env!("CARGO_BIN_EXE_tocsin"))
         .args(arguments)
+        .current_dir(folder)
         .env_clear()
         .env("HOME", home.path())
         .env("TOCSIN_DATA_DIR", home.path())
@@ -133,4 +140,44 @@ fn a_corpus_that_is_not_the_usual_has_its_specification_beside_it() {
     );
     simulate(&[]);
     assert!(!beside.exists(), "the usual needs none");
+}
+
+/// Makes a small corpus of a simulated fleet: `fleet.parquet`.
+fn simulated(folder: &Path) {
+    let made = "simulate --machines 5 --days 0.2 --interval 120 --seed 1 --out fleet.parquet";
+    let done = tocsin_in(folder, &made.split(' ').collect::<Vec<_>>());
+    assert!(done.status.success(), "{}", told(&done));
+}
+
+#[test]
+fn a_bundle_that_the_registry_does_not_take_is_kept() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let here = folder.path();
+    simulated(here);
+    std::fs::write(here.join("token"), "some-token").expect("written");
+    let train = "train --corpus fleet.parquet --class pump --variant pca --split-by machine --register \
+                 --target http://127.0.0.1:9 --token-file token";
+    let train = |more: &[&str]| {
+        let words: Vec<&str> = train.split_whitespace().chain(more.iter().copied()).collect();
+        let failed = tocsin_in(here, &words);
+        assert_eq!(failed.status.code(), Some(1), "{}", told(&failed));
+        assert!(told(&failed).contains("127.0.0.1:9"), "{}", told(&failed));
+        told(&failed).to_owned()
+    };
+    let whole = |folder: &Path| folder.join("manifest.json").is_file() && folder.join("suspects.json").is_file();
+
+    let error = train(&["--out", "bundle"]);
+    assert!(error.contains("the bundle is kept in bundle, "), "{error}");
+    assert!(whole(&here.join("bundle")));
+
+    let error = train(&[]);
+    let (_, name) = error.split_once("kept in ").expect("a place");
+    let (name, _) = name.split_once(',').expect("its end");
+    assert!(name.starts_with("pump-") && whole(&here.join(name)), "{error}");
+
+    let failed = tocsin_in(
+        here,
+        &["train", "--corpus", "fleet.parquet", "--class", "pump", "--register"],
+    );
+    assert!(told(&failed).contains("no credential"), "{}", told(&failed));
 }

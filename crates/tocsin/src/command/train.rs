@@ -19,7 +19,7 @@ use tocsin_trainer::{
     Checkpoints, FitOptions, Foreign, TrainRequest, Trained, TrainingSet, can_stream, train_resumably,
 };
 
-use self::outcome::{describe, peak_memory_mib, registered, write_suspects};
+use self::outcome::{describe, keep, kept, peak_memory_mib, registered};
 use super::Ask;
 use super::choice::Choice;
 use super::corpora::{Corpora, bar};
@@ -132,15 +132,11 @@ pub(super) struct Train {
     /// Go on from the checkpoint, if there is one: the same rows, options and seed give the same network
     #[arg(long, requires = "checkpoint")]
     resume: bool,
-    /// Folder to write the bundle to
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with = "register",
-        required_unless_present_any = ["register", "sweep_latent"]
-    )]
+    /// Folder to write the bundle to, before it is registered if that is asked for too
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["register", "sweep_latent"])]
     out: Option<PathBuf>,
-    /// Push the bundle, propose and test alarm limits for it, and promote it if its class has no champion yet
+    /// Push the bundle, propose and test alarm limits for it, and promote it if its class has no champion yet. Where that fails
+    /// and there is no --out, the bundle is kept in a folder of its own in the current one
     #[arg(long)]
     register: bool,
     #[command(flatten)]
@@ -185,6 +181,8 @@ impl Train {
     pub(super) async fn run(self) -> Result<()> {
         let class = Slug::parse("--class", &self.class)?;
         self.check()?;
+        // Before the training: what is wrong with the address or the credential need not wait for its end.
+        let registry = self.register.then(|| self.ask.target.channel()).transpose()?;
         let folder = self.scratch.clone().unwrap_or_else(std::env::temp_dir);
         let needs_memory = self.needs_memory();
         let streamed = self.source(&folder).read(needs_memory.as_deref())?;
@@ -215,14 +213,14 @@ impl Train {
         told["rows_per_second"] = history.last().map(|told| told.rows_per_second.round()).into();
         told["peak_memory_mib"] = peak_memory_mib().into();
         if let Some(folder) = &self.out {
-            archive
-                .to_dir(folder)
-                .with_context(|| format!("--out {}", folder.display()))?;
-            write_suspects(folder, &suspects.listed)?;
+            keep(folder, &archive, &suspects.listed).with_context(|| format!("--out {}", folder.display()))?;
             told["folder"] = folder.display().to_string().into();
         }
-        if self.register {
-            let rollout = rollout::register(&self.ask.target.channel()?, class.as_str(), &archive).await?;
+        if let Some(registry) = registry {
+            let rollout = match rollout::register(&registry, class.as_str(), &archive).await {
+                Ok(rollout) => rollout,
+                Err(error) => return Err(kept(error, self.out.as_deref(), &class, &archive, &suspects.listed)),
+            };
             told["registered"] = registered(&rollout);
         }
         self.ask.output.item("bundle", told)

@@ -1,9 +1,10 @@
 //! What a training is told by in the end: the closing line, and the rows for a person to look at.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde_json::{Value, json};
+use tocsin_domain::Slug;
 use tocsin_models::{BundleArchive, Manifest, Selection};
 use tocsin_trainer::Suspect;
 
@@ -44,11 +45,39 @@ pub(super) fn registered(rollout: &Rollout) -> Value {
     })
 }
 
-/// Writes the rows to be looked at beside the bundle.
-pub(super) fn write_suspects(folder: &Path, suspects: &[Suspect]) -> Result<()> {
+/// Writes a bundle to a folder, and beside it the rows to be looked at.
+pub(super) fn keep(folder: &Path, archive: &BundleArchive, suspects: &[Suspect]) -> Result<()> {
+    archive.to_dir(folder)?;
     let path = folder.join(SUSPECTS_FILE);
     let json = serde_json::to_vec_pretty(suspects).context(SUSPECTS_FILE)?;
     std::fs::write(&path, json).with_context(|| path.display().to_string())
+}
+
+/// Why a bundle is not registered, and where it is: in `out`, or from now on in a folder of its own in the current one.
+pub(super) fn kept(
+    error: Error,
+    out: Option<&Path>,
+    class: &Slug,
+    archive: &BundleArchive,
+    suspects: &[Suspect],
+) -> Error {
+    let folder = if let Some(out) = out {
+        out.to_owned()
+    } else {
+        let digest = archive.digest().to_string();
+        let own = PathBuf::from(format!("{class}-{}", &digest[..12]));
+        if let Err(lost) = keep(&own, archive, suspects) {
+            return error.context(format!(
+                "--register: the bundle can't be kept in {}: {lost:#}",
+                own.display()
+            ));
+        }
+        own
+    };
+    error.context(format!(
+        "--register: the bundle is kept in {}, for tocsin models push",
+        folder.display()
+    ))
 }
 
 /// The most memory this process had at a time, in MiB, where the system says (Linux).
