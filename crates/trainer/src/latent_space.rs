@@ -11,8 +11,10 @@ use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 use tocsin_models::{Bundle, Decoder, Network, NetworkError};
 
+use crate::training_set::TrainingSet;
+
 /// Most rows that a distribution is fitted to; of more, so many, evenly spread.
-const FIT_ROWS: usize = 4096;
+pub const FIT_ROWS: usize = 4096;
 
 /// Where draws come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +25,10 @@ pub enum Source {
     Fitted {
         /// Latents, one row after the other.
         latents: Vec<f32>,
-        /// Rows that there were.
-        rows: usize,
+        /// How many rows these are.
+        rows: u64,
+        /// How many there were.
+        of: u64,
     },
 }
 
@@ -38,9 +42,9 @@ pub struct Decoded {
 }
 
 impl Source {
-    /// The distribution to draw latents of a bundle from: that of `healthy` rows, linear amplitudes in canonical units, where
-    /// there are any; without them only a variational bundle has one.
-    pub fn of(bundle: &Bundle, healthy: Option<&[f32]>) -> Result<Self, NetworkError> {
+    /// The distribution to draw latents of a bundle from: that of `healthy` rows where there are any; without them only a
+    /// variational bundle has one.
+    pub fn of(bundle: &Bundle, healthy: Option<&TrainingSet>) -> Result<Self, NetworkError> {
         let refuse = |reason: String| {
             Err(NetworkError::Input {
                 field: "corpus",
@@ -59,18 +63,19 @@ impl Source {
                  give healthy ones, and a normal distribution is fitted to their latents"
             ));
         };
-        let latents = encode(bundle, healthy)?;
-        let rows = latents.len() / size;
+        let rows = healthy.len();
         if rows <= size {
             return refuse(format!(
                 "{rows} rows are too few to fit a distribution of {size} latents to"
             ));
         }
-        let kept = rows.min(FIT_ROWS);
-        let spread = (0..kept).flat_map(|nth| &latents[nth * rows / kept * size..][..size]);
+        let (kept, bins) = (rows.min(FIT_ROWS), healthy.bins());
+        let spread = (0..kept).flat_map(|nth| &healthy.linear()[nth * rows / kept * bins..][..bins]);
+        let spread: Vec<f32> = spread.copied().collect();
         Ok(Self::Fitted {
-            latents: spread.map(|value| value.to_f32()).collect(),
-            rows,
+            latents: encode(bundle, &spread)?.into_iter().map(f16::to_f32).collect(),
+            rows: kept as u64,
+            of: healthy.rows_in_all(),
         })
     }
 
@@ -78,7 +83,12 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Self::StandardNormal => "the standard normal distribution this network was trained towards".to_owned(),
-            Self::Fitted { rows, .. } => {
+            Self::Fitted { rows, of, .. } => {
+                let rows = if rows == of {
+                    rows.to_string()
+                } else {
+                    format!("{rows} of {of}")
+                };
                 format!("a normal distribution fitted to the latents of {rows} rows, which is an assumption")
             }
         }
@@ -178,6 +188,7 @@ mod tests {
         let source = Source::Fitted {
             latents: latents.clone(),
             rows: 2000,
+            of: 2000,
         };
         let drawn = source.draw(2, 3000, 9);
         let figures = |values: &[f32]| {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
@@ -36,10 +36,7 @@ impl Corpora {
             Ok(())
         })?;
         if rows.is_empty() {
-            bail!(
-                "--corpus: no row passes --sensors and the splits {}",
-                splits.unwrap_or_default().join(", ")
-            );
+            return Err(no_rows(splits));
         }
         Ok(rows)
     }
@@ -121,6 +118,12 @@ impl Corpora {
             .map(|path| digest(path, Reader::open(path)?.rows_total()))
             .collect()
     }
+}
+
+/// Why there is nothing to do.
+pub(super) fn no_rows(splits: Option<&[&str]>) -> Error {
+    let splits = splits.unwrap_or_default().join(", ");
+    anyhow!("--corpus: no row passes --sensors and the splits {splits}")
 }
 
 /// Where the specification of a corpus's spectra may lie.

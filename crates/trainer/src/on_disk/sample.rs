@@ -35,8 +35,8 @@ impl Sample {
         Ok(Self::of(spec, budget.sample(spec.bins.into())?, seed))
     }
 
-    /// So many rows.
-    pub(super) fn of(spec: &SpectrumSpec, most: usize, seed: u64) -> Self {
+    /// So many rows at most.
+    pub fn of(spec: &SpectrumSpec, most: usize, seed: u64) -> Self {
         Self {
             set: TrainingSet::new(spec),
             most,

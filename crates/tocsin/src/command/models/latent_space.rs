@@ -12,13 +12,13 @@ use tocsin_corpus::{Row, SensorName, Writer};
 use tocsin_detect::percentile;
 use tocsin_domain::{Detector, Slug, SpectrumSpec, Timestamp};
 use tocsin_models::Bundle;
-use tocsin_trainer::TrainingSet;
-use tocsin_trainer::latent_space::{self, Decoded, Source};
+use tocsin_trainer::latent_space::{self, Decoded, FIT_ROWS, Source};
+use tocsin_trainer::{TrainingSet, on_disk};
 
 use self::plot::Drawing;
+use self::reading::Search;
 use crate::command::Ask;
-use crate::command::corpora::Corpora;
-use crate::command::train::training_set;
+use crate::command::corpora::{Corpora, no_rows};
 
 /// The split of what is written, so that nothing is trained on it by accident.
 const SPLIT: &str = "decoded";
@@ -44,7 +44,7 @@ struct Out {
 pub(super) struct Sample {
     /// The bundle: its folder or archive, or its number or digest in the registry
     bundle: String,
-    /// Parquet files of healthy readings to fit the distribution to
+    /// Parquet files of healthy readings to fit the distribution to: to 4096 of them, drawn by the seed, where there are more
     #[arg(long, num_args = 1.., value_name = "FILE")]
     corpus: Vec<PathBuf>,
     /// Only sensors whose site/machine/sensor matches; * stands for anything
@@ -91,7 +91,7 @@ impl Sample {
     pub(super) async fn run(self, ask: &Ask) -> Result<()> {
         let bundle = super::open(ask, &self.bundle).await?;
         let healthy = self.healthy(&bundle)?;
-        let source = Source::of(&bundle, healthy.as_ref().map(TrainingSet::linear))?;
+        let source = Source::of(&bundle, healthy.as_ref())?;
         let size = usize::from(bundle.manifest().latent);
         let decoded = latent_space::decode(&bundle, &source.draw(size, self.count as usize, self.seed))?;
         let spec = healthy.as_ref().map(TrainingSet::spec);
@@ -117,26 +117,31 @@ impl Sample {
             sensors: self.sensors.clone(),
             spec: self.spec.clone(),
         };
-        let rows = corpora.read(Some(&[self.split.as_str()]))?;
-        let spec = corpora.spec(&rows)?;
+        let splits = [self.split.as_str()];
+        let bins = corpora.first_bins(Some(&splits))?;
+        let spec = corpora.spec_of(bins.ok_or_else(|| no_rows(Some(&splits)))?)?;
         check_spec(bundle, &spec)?;
-        let healthy: Vec<Row> = rows.into_iter().filter(reading::may_be_healthy).collect();
-        Ok(Some(training_set(&spec, &healthy, &self.split)?))
+        let mut drawn = on_disk::Sample::of(&spec, FIT_ROWS, self.seed);
+        corpora.each(Some(&splits), "reading", |row| {
+            if reading::may_be_healthy(&row) {
+                let sensor = row.sensor.to_string();
+                let pushed = drawn.push(&sensor, row.captured_at, &row.bins);
+                pushed.with_context(|| format!("{sensor} at {}", row.captured_at))?;
+            }
+            Ok(())
+        })?;
+        Ok(Some(drawn.finish()))
     }
 }
 
 impl Interpolate {
     pub(super) async fn run(self, ask: &Ask) -> Result<()> {
         let bundle = super::open(ask, &self.bundle).await?;
-        let rows = self.corpora.read(None)?;
-        let spec = self.corpora.spec(&rows)?;
+        let ends = self.ends()?;
+        let spec = self.corpora.spec(&ends)?;
         check_spec(&bundle, &spec)?;
-        let ends = [
-            reading::find(&rows, "--from", &self.from)?,
-            reading::find(&rows, "--to", &self.to)?,
-        ];
         let mut set = TrainingSet::new(&spec);
-        for row in ends {
+        for row in &ends {
             let sensor = row.sensor.to_string();
             set.push(&sensor, row.captured_at, &row.bins)
                 .with_context(|| format!("{sensor} at {}", row.captured_at))?;
@@ -144,7 +149,9 @@ impl Interpolate {
         let latents = latent_space::encode(&bundle, set.linear())?;
         let (from, to) = latents.split_at(bundle.manifest().latent.into());
         let decoded = latent_space::decode(&bundle, &latent_space::path(from, to, self.steps as usize))?;
-        let [from, to] = ends.map(|row| format!("{} at {}", row.sensor, row.captured_at));
+        let [from, to] = ends
+            .each_ref()
+            .map(|row| format!("{} at {}", row.sensor, row.captured_at));
         let drawing = Drawing {
             bundle: &bundle,
             spec: Some(&spec),
@@ -160,6 +167,18 @@ impl Interpolate {
         told["to"] = to.into();
         told["errors"] = json!(decoded.errors);
         ask.output.item("path", told)
+    }
+
+    /// The readings at both ends, of rows that are not kept.
+    fn ends(&self) -> Result<[Row; 2]> {
+        let mut from = Search::of("--from", &self.from)?;
+        let mut to = Search::of("--to", &self.to)?;
+        self.corpora.each(None, "looking at", |row| {
+            from.look(&row);
+            to.look(&row);
+            Ok(())
+        })?;
+        Ok([from.finish()?, to.finish()?])
     }
 }
 

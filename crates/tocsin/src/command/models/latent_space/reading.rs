@@ -1,31 +1,91 @@
 //! A reading of a corpus as an argument: by its row, or by its sensor and time.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tocsin_corpus::{Row, SensorName};
 use tocsin_domain::Timestamp;
 
-/// Finds the reading that `text` names; `flag` is what it was given as.
-pub(super) fn find<'a>(rows: &'a [Row], flag: &str, text: &str) -> Result<&'a Row> {
-    let Some((sensor, time)) = text.split_once('@') else {
-        let number: usize = text
-            .parse()
-            .with_context(|| format!("{flag}: {text:?} is neither the number of a row nor sensor@time"))?;
-        let found = number.checked_sub(1).and_then(|at| rows.get(at));
-        return found.ok_or_else(|| anyhow!("{flag}: row {number}: there are rows 1 to {}", rows.len()));
-    };
-    let sensor = SensorName::parse(sensor).with_context(|| flag.to_owned())?;
-    let at = Timestamp::parse(flag, time)?;
-    let of_sensor = || rows.iter().filter(|row| row.sensor == sensor);
-    if let Some(found) = of_sensor().find(|row| row.captured_at == at) {
-        return Ok(found);
+/// The search for the reading that an argument names, among rows that come by one after the other.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    /// What the reading was given as.
+    flag: &'a str,
+    wanted: Wanted,
+    /// Rows that came by.
+    rows: usize,
+    found: Option<Row>,
+    /// Of the sensor's readings the time that is nearest to the one wanted.
+    nearest: Option<Timestamp>,
+}
+
+/// What names a reading.
+#[derive(Debug)]
+enum Wanted {
+    /// Its row, from 1.
+    Row(usize),
+    /// Its sensor and time.
+    At(SensorName, Timestamp),
+}
+
+impl<'a> Search<'a> {
+    /// Begins one for what `text` names; `flag` is what it was given as.
+    pub(super) fn of(flag: &'a str, text: &str) -> Result<Self> {
+        let wanted = match text.split_once('@') {
+            Some((sensor, time)) => Wanted::At(
+                SensorName::parse(sensor).with_context(|| flag.to_owned())?,
+                Timestamp::parse(flag, time)?,
+            ),
+            None => Wanted::Row(
+                text.parse()
+                    .with_context(|| format!("{flag}: {text:?} is neither the number of a row nor sensor@time"))?,
+            ),
+        };
+        Ok(Self {
+            flag,
+            wanted,
+            rows: 0,
+            found: None,
+            nearest: None,
+        })
     }
-    let apart = |row: &&Row| row.captured_at.as_micros().abs_diff(at.as_micros());
-    match of_sensor().min_by_key(apart) {
-        Some(nearest) => bail!(
-            "{flag}: {sensor} has no reading at {at}; the nearest is at {}",
-            nearest.captured_at
-        ),
-        None => bail!("{flag}: the corpora hold no reading of {sensor}"),
+
+    /// Looks at the next row.
+    pub(super) fn look(&mut self, row: &Row) {
+        self.rows += 1;
+        let is_wanted = match &self.wanted {
+            Wanted::Row(number) => *number == self.rows,
+            Wanted::At(sensor, at) if row.sensor == *sensor => {
+                let apart = |time: Timestamp| time.as_micros().abs_diff(at.as_micros());
+                if self
+                    .nearest
+                    .is_none_or(|nearest| apart(row.captured_at) < apart(nearest))
+                {
+                    self.nearest = Some(row.captured_at);
+                }
+                row.captured_at == *at
+            }
+            Wanted::At(..) => false,
+        };
+        if is_wanted && self.found.is_none() {
+            self.found = Some(row.clone());
+        }
+    }
+
+    /// The reading, once all rows came by.
+    ///
+    /// # Errors
+    /// If it was not among them: the error says what was.
+    pub(super) fn finish(self) -> Result<Row> {
+        let flag = self.flag;
+        if let Some(found) = self.found {
+            return Ok(found);
+        }
+        match (self.wanted, self.nearest) {
+            (Wanted::Row(number), _) => bail!("{flag}: row {number}: there are rows 1 to {}", self.rows),
+            (Wanted::At(sensor, at), Some(nearest)) => {
+                bail!("{flag}: {sensor} has no reading at {at}; the nearest is at {nearest}")
+            }
+            (Wanted::At(sensor, _), None) => bail!("{flag}: the corpora hold no reading of {sensor}"),
+        }
     }
 }
 
@@ -51,11 +111,17 @@ mod tests {
         vec![row(10), row(20)]
     }
 
+    fn find(rows: &[Row], flag: &str, text: &str) -> Result<Row> {
+        let mut search = Search::of(flag, text)?;
+        rows.iter().for_each(|row| search.look(row));
+        search.finish()
+    }
+
     #[test]
     fn a_reading_is_found_by_row_and_by_sensor_and_time() {
         let rows = rows();
-        assert_eq!(find(&rows, "--from", "2").unwrap(), &rows[1]);
-        assert_eq!(find(&rows, "--from", "a/b/c@1970-01-01T00:00:10Z").unwrap(), &rows[0]);
+        assert_eq!(find(&rows, "--from", "2").unwrap(), rows[1]);
+        assert_eq!(find(&rows, "--from", "a/b/c@1970-01-01T00:00:10Z").unwrap(), rows[0]);
         assert!(may_be_healthy(&rows[0]) && !may_be_healthy(&rows[1]));
     }
 
