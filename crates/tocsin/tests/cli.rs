@@ -181,3 +181,45 @@ fn a_bundle_that_the_registry_does_not_take_is_kept() {
     );
     assert!(told(&failed).contains("no credential"), "{}", told(&failed));
 }
+
+#[test]
+fn decoded_spectra_are_read_back_in_the_unit_of_their_bundle() {
+    let folder = tempfile::tempdir().expect("a temp folder");
+    let here = folder.path();
+    simulated(here);
+    let spec = r#"{"axis": "orders", "f_min": 0.0, "f_max": 128.0, "bins": 64, "quantity": "velocity", "unit": "inch_per_second",
+        "amplitude": "rms", "aggregation": "mean", "window": "hann", "averages": 1, "full_scale": 10.0, "s0": 0.001}"#;
+    std::fs::write(here.join("velocity.json"), spec).expect("written");
+    let run = |line: &str| tocsin_in(here, &line.split_whitespace().collect::<Vec<_>>());
+    let done = |line: &str| {
+        let done = run(line);
+        assert!(done.status.success(), "{}", told(&done));
+    };
+    done(
+        "train --corpus fleet.parquet --spec velocity.json --class pump --split-by machine --objective variational --epochs 1 \
+         --out bundle",
+    );
+    let failed = run("models sample bundle --out draws.parquet");
+    assert!(
+        told(&failed).contains("--spec says what the bundle's spectra are"),
+        "{}",
+        told(&failed)
+    );
+    assert!(!here.join("draws.parquet").exists());
+
+    done("models sample bundle --spec velocity.json --out draws.parquet --plot draws.html");
+    let page = std::fs::read_to_string(here.join("draws.html")).expect("a page");
+    assert!(
+        page.contains("orders"),
+        "bins are counted along what the specification says"
+    );
+    let beside = std::fs::read_to_string(here.join("draws.parquet.spec.json")).expect("a specification");
+    for words in ["\"orders\"", "\"millimetre_per_second\"", "\"peak\""] {
+        assert!(beside.contains(words), "{beside}");
+    }
+    // A corpus of another unit, scale or number of bins is refused.
+    done("models interpolate bundle --corpus draws.parquet --from 1 --to 32 --steps 32 --out path.parquet");
+    done("models sample bundle --corpus path.parquet --split decoded --count 5 --out again.parquet");
+    let failed = run("models interpolate bundle --corpus fleet.parquet --from 1 --to 2 --out path.parquet");
+    assert!(told(&failed).contains("--corpus: full_scale"), "{}", told(&failed));
+}

@@ -92,7 +92,7 @@ impl Corpora {
     pub(super) fn spec_of(&self, bins: usize) -> Result<SpectrumSpec> {
         let bins = u16::try_from(bins).with_context(|| format!("--corpus: {bins} bins are too many"))?;
         if let Some(path) = &self.spec {
-            return read_spec(path).with_context(|| format!("--spec {}", path.display()));
+            return given_spec(path);
         }
         let mut specs = self.corpus.iter().map(|corpus| match spec_beside(corpus) {
             path if path.exists() => read_spec(&path).with_context(|| path.display().to_string()),
@@ -126,8 +126,29 @@ pub(super) fn no_rows(splits: Option<&[&str]>) -> Error {
     anyhow!("--corpus: no row passes --sensors and the splits {splits}")
 }
 
+/// The specification in a file that was given for it.
+pub(super) fn given_spec(path: &Path) -> Result<SpectrumSpec> {
+    read_spec(path).with_context(|| format!("--spec {}", path.display()))
+}
+
+/// Puts a specification beside a corpus that is written, or takes away one that was left there where the corpus needs none.
+pub(super) fn write_spec_beside(corpus: &Path, spec: &SpectrumSpec) -> Result<()> {
+    let path = spec_beside(corpus);
+    let says = || path.display().to_string();
+    if *spec == SpectrumSpec::corpus_default(spec.bins) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(says),
+            _ => return Ok(()),
+        }
+    }
+    let text = serde_json::to_string_pretty(spec).context("the specification")?;
+    std::fs::write(&path, text + "\n").with_context(says)?;
+    eprintln!("their specification written to {}", path.display());
+    Ok(())
+}
+
 /// Where the specification of a corpus's spectra may lie.
-pub(super) fn spec_beside(corpus: &Path) -> PathBuf {
+fn spec_beside(corpus: &Path) -> PathBuf {
     let mut name = corpus.as_os_str().to_owned();
     name.push(".spec.json");
     name.into()

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tocsin_corpus::{Row, SensorName, Writer};
+use tocsin_domain::Slug;
 use tocsin_domain::spec::Axis;
-use tocsin_domain::{Slug, SpectrumSpec};
 use tocsin_simulator::harbor::{Config, Fleet, Machine};
 
-use super::corpora::{bar, spec_beside};
+use super::corpora::{bar, write_spec_beside};
 use crate::output::Output;
 
 /// Seconds of a day.
@@ -88,7 +88,7 @@ impl Simulate {
         bar.finish_and_clear();
         let rows = writer.finish()?;
         eprintln!("{rows} readings written to {}", self.out.display());
-        self.write_spec(fleet.spec())?;
+        write_spec_beside(&self.out, fleet.spec())?;
         let failures: Vec<Value> = fleet
             .machines()
             .iter()
@@ -99,22 +99,6 @@ impl Simulate {
             failures,
             &["machine", "kind", "onset", "failure", "change_db"],
         )
-    }
-
-    /// Puts the specification beside the corpus, or takes away one that was left there.
-    fn write_spec(&self, spec: &SpectrumSpec) -> Result<()> {
-        let path = spec_beside(&self.out);
-        let says = || path.display().to_string();
-        if *spec == SpectrumSpec::corpus_default(spec.bins) {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(says),
-                _ => return Ok(()),
-            }
-        }
-        let text = serde_json::to_string_pretty(spec).context("the specification")?;
-        std::fs::write(&path, text + "\n").with_context(says)?;
-        eprintln!("their specification written to {}", path.display());
-        Ok(())
     }
 
     fn config(&self) -> Result<Config> {

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 use tocsin_corpus::{Row, SensorName, Writer};
 use tocsin_detect::percentile;
+use tocsin_domain::spec::{Amplitude, Quantity, Unit};
 use tocsin_domain::{Detector, Slug, SpectrumSpec, Timestamp};
 use tocsin_models::Bundle;
 use tocsin_trainer::latent_space::{self, Decoded, FIT_ROWS, Source};
@@ -18,7 +19,7 @@ use tocsin_trainer::{TrainingSet, on_disk};
 use self::plot::Drawing;
 use self::reading::Search;
 use crate::command::Ask;
-use crate::command::corpora::{Corpora, no_rows};
+use crate::command::corpora::{Corpora, given_spec, no_rows, write_spec_beside};
 
 /// The split of what is written, so that nothing is trained on it by accident.
 const SPLIT: &str = "decoded";
@@ -33,7 +34,8 @@ struct Out {
     #[arg(long, value_name = "FILE", required_unless_present = "out")]
     plot: Option<PathBuf>,
     /// Parquet file to write the spectra into, in the form of a corpus: linear amplitude in the bundle's unit, sensor
-    /// decoded/CLASS/sample or path, a second from one to the next, split `decoded`
+    /// decoded/CLASS/sample or path, a second from one to the next, split `decoded`; where that is not what a corpus that says
+    /// nothing holds, their specification goes beside it, as FILE.spec.json
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -50,9 +52,9 @@ pub(super) struct Sample {
     /// Only sensors whose site/machine/sensor matches; * stands for anything
     #[arg(long, value_name = "GLOB", requires = "corpus")]
     sensors: Option<String>,
-    /// JSON file with the spectrum specification [default: what lies beside the corpora, or that of a corpus that states
-    /// none]
-    #[arg(long, value_name = "FILE", requires = "corpus")]
+    /// JSON file with the spectrum specification of --corpus, and of the bundle: what its bins are counted along [default: what
+    /// lies beside the corpora, or that of a corpus that states none]
+    #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
     /// The split of the corpus to fit to
     #[arg(long, default_value = "train")]
@@ -90,14 +92,18 @@ pub(super) struct Interpolate {
 impl Sample {
     pub(super) async fn run(self, ask: &Ask) -> Result<()> {
         let bundle = super::open(ask, &self.bundle).await?;
-        let healthy = self.healthy(&bundle)?;
+        let corpora = self.corpora();
+        let spec = self.spec(&bundle, corpora.as_ref())?;
+        let healthy = match (&corpora, &spec) {
+            (Some(corpora), Some(spec)) => Some(self.healthy(corpora, spec)?),
+            _ => None,
+        };
         let source = Source::of(&bundle, healthy.as_ref())?;
         let size = usize::from(bundle.manifest().latent);
         let decoded = latent_space::decode(&bundle, &source.draw(size, self.count as usize, self.seed))?;
-        let spec = healthy.as_ref().map(TrainingSet::spec);
         let drawing = Drawing {
             bundle: &bundle,
-            spec,
+            spec: spec.as_ref(),
             decoded: &decoded,
             note: format!("{} draws from {}, seed {}.", self.count, source.describe(), self.seed),
         };
@@ -107,22 +113,35 @@ impl Sample {
         ask.output.item("sample", told)
     }
 
-    /// The rows to fit a distribution to, if any were given.
-    fn healthy(&self, bundle: &Bundle) -> Result<Option<TrainingSet>> {
-        if self.corpus.is_empty() {
-            return Ok(None);
-        }
-        let corpora = Corpora {
+    /// The corpora with rows to fit a distribution to, if any were given.
+    fn corpora(&self) -> Option<Corpora> {
+        (!self.corpus.is_empty()).then(|| Corpora {
             corpus: self.corpus.clone(),
             sensors: self.sensors.clone(),
             spec: self.spec.clone(),
+        })
+    }
+
+    /// What the bundle's spectra are, where that is said.
+    fn spec(&self, bundle: &Bundle, corpora: Option<&Corpora>) -> Result<Option<SpectrumSpec>> {
+        let (flag, spec) = match (corpora, &self.spec) {
+            (Some(corpora), _) => {
+                let splits = [self.split.as_str()];
+                let bins = corpora.first_bins(Some(&splits))?;
+                let bins = bins.ok_or_else(|| no_rows(Some(&splits)))?;
+                ("--corpus", corpora.spec_of(bins)?)
+            }
+            (None, Some(path)) => ("--spec", given_spec(path)?),
+            (None, None) => return Ok(None),
         };
-        let splits = [self.split.as_str()];
-        let bins = corpora.first_bins(Some(&splits))?;
-        let spec = corpora.spec_of(bins.ok_or_else(|| no_rows(Some(&splits)))?)?;
-        check_spec(bundle, &spec)?;
-        let mut drawn = on_disk::Sample::of(&spec, FIT_ROWS, self.seed);
-        corpora.each(Some(&splits), "reading", |row| {
+        check_spec(flag, bundle, &spec)?;
+        Ok(Some(spec))
+    }
+
+    /// The rows to fit a distribution to.
+    fn healthy(&self, corpora: &Corpora, spec: &SpectrumSpec) -> Result<TrainingSet> {
+        let mut drawn = on_disk::Sample::of(spec, FIT_ROWS, self.seed);
+        corpora.each(Some(&[self.split.as_str()]), "reading", |row| {
             if reading::may_be_healthy(&row) {
                 let sensor = row.sensor.to_string();
                 let pushed = drawn.push(&sensor, row.captured_at, &row.bins);
@@ -130,7 +149,7 @@ impl Sample {
             }
             Ok(())
         })?;
-        Ok(Some(drawn.finish()))
+        Ok(drawn.finish())
     }
 }
 
@@ -139,7 +158,7 @@ impl Interpolate {
         let bundle = super::open(ask, &self.bundle).await?;
         let ends = self.ends()?;
         let spec = self.corpora.spec(&ends)?;
-        check_spec(&bundle, &spec)?;
+        check_spec("--corpus", &bundle, &spec)?;
         let mut set = TrainingSet::new(&spec);
         for row in &ends {
             let sensor = row.sensor.to_string();
@@ -184,15 +203,20 @@ impl Interpolate {
 
 impl Out {
     fn write(&self, kind: &str, drawing: &Drawing<'_>, page: String) -> Result<()> {
+        let corpus = match &self.out {
+            Some(path) => Some((path, written_spec(drawing)?)),
+            None => None,
+        };
         if let Some(path) = &self.plot {
             std::fs::write(path, page).with_context(|| format!("--plot {}", path.display()))?;
         }
-        if let Some(path) = &self.out {
+        if let Some((path, spec)) = corpus {
             let mut writer = Writer::create(path).with_context(|| format!("--out {}", path.display()))?;
             for row in rows(kind, drawing)? {
                 writer.write(&row)?;
             }
             writer.finish()?;
+            write_spec_beside(path, &spec)?;
         }
         Ok(())
     }
@@ -219,10 +243,52 @@ fn rows(kind: &str, drawing: &Drawing<'_>) -> Result<Vec<Row>> {
     Ok((0..).zip(spectra).map(row).collect())
 }
 
-/// Refuses readings that mean something else to the bundle.
-fn check_spec(bundle: &Bundle, spec: &SpectrumSpec) -> Result<()> {
+/// What decoded spectra are as a corpus: those of the bundle, in its own unit.
+fn written_spec(drawing: &Drawing<'_>) -> Result<SpectrumSpec> {
+    if let Some(spec) = drawing.spec {
+        return Ok(canonical(spec));
+    }
+    let usual = SpectrumSpec::corpus_default(drawing.bundle.manifest().bins);
+    match differing(drawing.bundle, &usual) {
+        None => Ok(usual),
+        Some(field) => bail!(
+            "--out: what is written would be read back as something else ({field} of a corpus that says nothing differs from the \
+             bundle's); --spec says what the bundle's spectra are"
+        ),
+    }
+}
+
+/// The specification of the same spectra in canonical form, as a decoder gives them.
+fn canonical(spec: &SpectrumSpec) -> SpectrumSpec {
+    let factor = spec.canonical_factor();
+    SpectrumSpec {
+        unit: match spec.quantity {
+            Quantity::Acceleration | Quantity::AccelerationEnvelope { .. } => Unit::G,
+            Quantity::Velocity => Unit::MillimetrePerSecond,
+            Quantity::Displacement => Unit::Micrometre,
+        },
+        amplitude: match spec.amplitude {
+            Amplitude::Psd => Amplitude::Psd,
+            Amplitude::Rms | Amplitude::Peak | Amplitude::PeakToPeak => Amplitude::Peak,
+        },
+        full_scale: spec.full_scale * factor,
+        s0: spec.s0 * factor,
+        ..spec.clone()
+    }
+}
+
+/// Refuses spectra that mean something else to the bundle; `flag` is where they come from.
+fn check_spec(flag: &str, bundle: &Bundle, spec: &SpectrumSpec) -> Result<()> {
+    match differing(bundle, spec) {
+        Some(field) => bail!("{flag}: {field}: the specification of its spectra differs from the bundle's"),
+        None => Ok(()),
+    }
+}
+
+/// What a specification says otherwise than a bundle.
+fn differing(bundle: &Bundle, spec: &SpectrumSpec) -> Option<&'static str> {
     let manifest = bundle.manifest();
-    let differing = [
+    let fields = [
         ("bins", manifest.bins == spec.bins),
         (
             "full_scale",
@@ -231,10 +297,7 @@ fn check_spec(bundle: &Bundle, spec: &SpectrumSpec) -> Result<()> {
         ("s0", manifest.s0.to_bits() == spec.canonical_s0().to_bits()),
         ("unit", manifest.unit == spec.canonical_unit()),
     ];
-    match differing.into_iter().find(|(_, same)| !same) {
-        Some((field, _)) => bail!("--corpus: {field}: the specification of its spectra differs from the bundle's"),
-        None => Ok(()),
-    }
+    fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
 
 /// What the bundle says of the decoded spectra, beside what it said of healthy ones.
@@ -257,4 +320,34 @@ fn told(bundle: &Bundle, decoded: &Decoded) -> Result<serde_json::Value> {
         "healthy_99_5": line,
         "above_healthy_99_5": above,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canonical_form_of_a_specification_has_its_scale_and_changes_no_amplitude() {
+        for (quantity, unit) in [
+            (Quantity::Acceleration, Unit::MetrePerSecondSquared),
+            (Quantity::Velocity, Unit::InchPerSecond),
+            (Quantity::Displacement, Unit::Mil),
+        ] {
+            for amplitude in [Amplitude::Rms, Amplitude::PeakToPeak, Amplitude::Psd] {
+                let spec = SpectrumSpec {
+                    quantity,
+                    unit,
+                    amplitude,
+                    ..SpectrumSpec::corpus_default(64)
+                };
+                let written = canonical(&spec).parse().unwrap();
+                assert_eq!(written.canonical_factor().to_bits(), 1.0_f64.to_bits());
+                let of = |spec: &SpectrumSpec| {
+                    let numbers = [spec.canonical_full_scale(), spec.canonical_s0()];
+                    (numbers.map(f32::to_bits), spec.canonical_unit())
+                };
+                assert_eq!(of(&written), of(&spec));
+            }
+        }
+    }
 }
