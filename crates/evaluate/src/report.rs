@@ -8,6 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use verdict::Over;
+
 /// Where a detector's nominal lines lie, and whether enough healthy readings stand behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lines {
@@ -85,8 +87,8 @@ pub struct Report {
     pub seeds: usize,
     /// Rows by detector.
     pub detectors: BTreeMap<String, Row>,
-    /// The best single detector by area under the curve; nothing where no area is known, for want of healthy rows to test
-    /// or of faulty ones.
+    /// The best single detector by area under the curve, of those that learned from no planted faults; nothing where no
+    /// area is known, for want of healthy rows to test or of faulty ones.
     pub best_member: Option<String>,
     /// By how much the ensemble's area under the curve lies below the best single detector's; negative when above.
     pub ensemble_gap: Option<f64>,
@@ -100,7 +102,7 @@ pub type Run = BTreeMap<String, Figures>;
 /// A detector that every seed's bundle holds beside several networks is counted once per bundle.
 pub fn summarise(seeds: usize, runs: &[Run]) -> Report {
     let rows = columns(runs).into_iter().map(|(name, figures)| (name, row(&figures)));
-    report(seeds, Vec::new(), rows.collect())
+    report(seeds, Vec::new(), rows.collect(), (runs, Over::Seeds))
 }
 
 /// Puts the figures of machines together that were left out in turn, `seeds` runs for each: means over machines of the
@@ -123,7 +125,7 @@ pub fn summarise_machines(seeds: usize, machines: &[(String, Vec<Run>)]) -> Repo
         (name, row)
     });
     let names = machines.iter().map(|(name, _)| name.clone()).collect();
-    report(seeds, names, rows.collect())
+    report(seeds, names, rows.collect(), (&of_machines, Over::Machines))
 }
 
 fn columns(runs: &[Run]) -> BTreeMap<String, Vec<Figures>> {
@@ -136,13 +138,20 @@ fn columns(runs: &[Run]) -> BTreeMap<String, Vec<Figures>> {
     columns
 }
 
-fn report(seeds: usize, machines: Vec<String>, detectors: BTreeMap<String, Row>) -> Report {
-    let known = detectors.iter().filter_map(|(name, row)| Some((name, row.auroc?)));
+/// `detectors` are the means of the runs.
+fn report(
+    seeds: usize,
+    machines: Vec<String>,
+    detectors: BTreeMap<String, Row>,
+    (runs, over): (&[Run], Over),
+) -> Report {
+    let clean = detectors.iter().filter(|(name, _)| verdict::is_clean(name));
+    let known = clean.filter_map(|(name, row)| Some((name, row.auroc?)));
     let members = known.clone().filter(|(name, _)| *name != "ensemble");
     let best = members.max_by(|a, b| a.1.total_cmp(&b.1));
     let ensemble = known.clone().find(|(name, _)| *name == "ensemble");
     Report {
-        verdict: verdict::of(&detectors),
+        verdict: verdict::of(&detectors, runs, over),
         machines,
         seeds,
         best_member: best.map(|(name, _)| name.clone()),
