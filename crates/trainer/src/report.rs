@@ -16,7 +16,7 @@ mod part;
 use std::borrow::Cow;
 
 use maud::html;
-use tocsin_models::{Bundle, Manifest};
+use tocsin_models::{Bundle, Manifest, Variant};
 
 use crate::chart;
 use crate::fit::Progress;
@@ -42,6 +42,16 @@ struct Material<'a> {
 impl Material<'_> {
     fn manifest(&self) -> &Manifest {
         self.bundle.manifest()
+    }
+
+    /// The name of the network over one spectrum, whose errors bin by bin are shown: beside a temporal one a dense one stands.
+    fn over_one_spectrum(&self) -> String {
+        let manifest = self.manifest();
+        if manifest.temporal.is_some() {
+            Variant::Dense.name_with(manifest.objective)
+        } else {
+            manifest.network_name()
+        }
     }
 
     /// The rows that tell most of what is to be expected: those nothing was fitted on, if there are any.

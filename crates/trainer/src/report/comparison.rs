@@ -19,7 +19,10 @@ struct Carried {
 
 /// What came of comparing.
 pub(super) struct Comparison {
+    /// The network over one spectrum, which is what is measured.
     network: String,
+    /// The network over windows that it stands beside, if there is one.
+    temporal: Option<String>,
     variant: Variant,
     latent: usize,
     /// Healthy rows that nothing was fitted on.
@@ -43,7 +46,8 @@ impl Comparison {
             (Detector::Isolation, "isolation forest".to_owned()),
         ];
         Ok(Self {
-            network: manifest.network_name(),
+            network: material.over_one_spectrum(),
+            temporal: manifest.temporal.as_ref().map(|_| manifest.network_name()),
             variant: manifest.variant,
             latent,
             rows: material.calibration.len(),
@@ -58,9 +62,11 @@ impl Comparison {
 
     /// The report's first line.
     pub(super) fn lead(&self) -> String {
-        let Self {
-            network, latent, rows, ..
-        } = self;
+        let Self { latent, rows, .. } = self;
+        let network = match &self.temporal {
+            Some(temporal) => format!("{} (the network over one spectrum beside {temporal})", self.network),
+            None => self.network.clone(),
+        };
         match self.components {
             _ if *rows == 0 => {
                 "There were no healthy rows that nothing was fitted on: nothing here says how it does on new readings."
@@ -71,6 +77,10 @@ impl Comparison {
                     "This is the simple method itself: {latent} principal components, held against the others below."
                 )
             }
+            _ if self.variant == Variant::Mahalanobis => {
+                "This is a simple method itself, the Mahalanobis distance: it rebuilds nothing, and is held against the others below."
+                    .to_owned()
+            }
             None => format!("{network} rebuilds in a space of its own; principal components can't be held against it."),
             Some((_, components)) => {
                 let (model, components) = (self.model.1, components);
@@ -78,7 +88,7 @@ impl Comparison {
                 let of = format!("{rows} healthy rows that nothing was fitted on");
                 if components <= model {
                     format!(
-                        "{latent} principal components rebuild {of} no worse than {network}: the mean squared error of the model is \
+                        "{latent} principal components rebuild {of} no worse than {network}: the mean squared error of the network is \
                          {numbers} of theirs. The simpler method may do; see what tocsin evaluate says of faults."
                     )
                 } else {
@@ -104,6 +114,9 @@ impl Comparison {
                     }
                 }
             } }
+            @if let Some(temporal) = &self.temporal {
+                p.sub { (self.network) " is the network over one spectrum. What " (temporal) " rebuilds by windows was not held against components of one spectrum." }
+            }
             @if self.variant == Variant::Mahalanobis {
                 p.sub { "A Mahalanobis model's error is the distance itself, about one for healthy rows: it rebuilds nothing, and isn't worse for that." }
             }

@@ -130,27 +130,23 @@ pub(super) fn worst(material: &Material<'_>) -> Result<Markup, NetworkError> {
         p {
             "The " (places.len()) " worst of " (which) ", one a line; the full colour is a squared error of " (number(full))
             " in the model's space. One column over many rows is a frequency the model did not learn; one row over many columns a reading unlike the others."
+            @if material.manifest().temporal.is_some() { " Both are those of " (material.over_one_spectrum()) ", the network over one spectrum; scores by window are in the histograms above." }
         }
         (plot.draw())
         div.table { table {
-            thead { tr { th { "Sensor" } th { "Taken at" } th.num { "Residual" } th { "Largest error at" } } }
+            thead { tr { th { "Sensor" } th { "Taken at" } th.num { "Mean squared error" } th { "Largest error at" } } }
             tbody { @for (nth, place) in places.iter().enumerate().take(NAMED) {
                 @let (sensor, taken) = part.name(*place);
-                tr { td { (sensor) } td { (taken) } td.num { (number(residual(part, *place))) } td { (farthest(nth)) } }
+                tr { td { (sensor) } td { (taken) } td.num { (number(part.mean_squares[*place])) } td { (farthest(nth)) } }
             } }
         } }
     })
 }
 
+/// Those with the largest errors of all that the map shows, the worst first.
 fn worst_places(part: &Part) -> Vec<usize> {
     let mut places: Vec<usize> = (0..part.len()).collect();
-    places.sort_by(|a, b| residual(part, *b).total_cmp(&residual(part, *a)));
+    places.sort_by(|a, b| part.mean_squares[*b].total_cmp(&part.mean_squares[*a]));
     places.truncate(WORST);
     places
-}
-
-fn residual(part: &Part, place: usize) -> f64 {
-    part.scores[place]
-        .get(Detector::Residual)
-        .map_or(f64::NEG_INFINITY, f64::from)
 }

@@ -18,7 +18,9 @@ pub(super) struct Part {
     pub(super) scores: Vec<Scores>,
     /// Latents, one row after the other.
     pub(super) latents: Vec<f16>,
-    /// Mean of (target - reconstruction)^2 over all rows and bins; NaN without rows.
+    /// Mean of (target - reconstruction)^2 over the bins of each row.
+    pub(super) mean_squares: Vec<f64>,
+    /// Their mean; NaN without rows.
     pub(super) mean_square: f64,
 }
 
@@ -39,14 +41,17 @@ impl Part {
         // Latents and squares are those of the network over one spectrum, also where another is beside it.
         let mut session = Network::load(bundle)?.session()?;
         let wanted: Vec<usize> = (0..BLOCK).collect();
-        let (mut latents, mut squares) = (Vec::new(), 0.0);
-        for block in rows.linear().chunks(BLOCK * rows.bins()) {
-            let scored = session.run(block, &wanted[..block.len() / rows.bins()])?;
-            squares += scored.bin_errors.iter().map(|square| f64::from(*square)).sum::<f64>();
+        let bins = rows.bins();
+        let mean = |squares: &[f32]| squares.iter().map(|square| f64::from(*square)).sum::<f64>() / bins as f64;
+        let (mut latents, mut mean_squares) = (Vec::new(), Vec::with_capacity(count));
+        for block in rows.linear().chunks(BLOCK * bins) {
+            let scored = session.run(block, &wanted[..block.len() / bins])?;
+            mean_squares.extend(scored.bin_errors.chunks_exact(bins).map(mean));
             latents.extend(scored.latents);
         }
         Ok(Self {
-            mean_square: squares / rows.linear().len() as f64,
+            mean_square: mean_squares.iter().sum::<f64>() / count as f64,
+            mean_squares,
             rows,
             scores,
             latents,

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tocsin_domain::{Slug, SpectrumSpec, Timestamp};
 use tocsin_models::archive::REPORT_FILE;
-use tocsin_models::{CorpusFile, Objective, Variant, VerifyLimits, verify};
+use tocsin_models::{CorpusFile, Network, Objective, Residual, Variant, VerifyLimits, verify};
 
 use super::*;
 use crate::fit::FitOptions;
@@ -37,11 +37,21 @@ fn report(variant: Variant, objective: Objective, calibration: usize) -> (Traine
 }
 
 fn trimmed_report(variant: Variant, objective: Objective, calibration: usize, trim: f64) -> (Trained, String) {
-    let (train, calibration) = (rows(200, 1), rows(calibration, 2));
+    let sets = (&rows(200, 1), &rows(calibration, 2));
+    report_on(sets, variant, objective, trim)
+}
+
+/// On rows to learn from, and to set limits by.
+fn report_on(
+    (train, calibration): (&TrainingSet, &TrainingSet),
+    variant: Variant,
+    objective: Objective,
+    trim: f64,
+) -> (Trained, String) {
     let request = TrainRequest {
         class: Slug::parse("class", "mill").unwrap(),
-        train: &train,
-        calibration: &calibration,
+        train,
+        calibration,
         variant,
         foreign: None,
         latent: None,
@@ -167,4 +177,42 @@ fn without_rows_to_judge_by_the_first_line_says_so() {
     let (_, page) = report(Variant::Dense, Objective::Plain, 0);
     assert!(page.contains("There were no healthy rows that nothing was fitted on"));
     assert!(page.contains("for want of others") && !page.contains("NaN"));
+}
+
+#[test]
+fn a_mahalanobis_model_is_no_network_that_rebuilds_worse_than_components() {
+    let (_, page) = report(Variant::Mahalanobis, Objective::Plain, 60);
+    assert!(page.contains("This is a simple method itself, the Mahalanobis distance"));
+    assert!(!page.contains("rebuild 60 healthy rows") && !page.contains("The simpler method may do"));
+}
+
+#[test]
+fn of_a_temporal_model_the_network_that_was_measured_is_named_and_its_errors_rank_its_map() {
+    let (trained, page) = report(Variant::TemporalConv, Objective::named("denoising").unwrap(), 60);
+    assert!(page.contains("dense_denoising (the network over one spectrum beside temporal_conv_denoising)"));
+    assert!(
+        page.contains("<td>dense_denoising</td>"),
+        "the table of errors names it too"
+    );
+    let bundle = Bundle::from_archive(trained.archive).unwrap();
+    let calibration = rows(60, 2);
+    let worst = |errors: Vec<f32>| {
+        let mut places: Vec<usize> = (0..calibration.len()).collect();
+        places.sort_by(|a, b| errors[*b].total_cmp(&errors[*a]));
+        places.truncate(10);
+        places
+    };
+    let mut alone = Network::load(&bundle).unwrap().session().unwrap();
+    let shown = worst(alone.run(calibration.linear(), &[]).unwrap().errors);
+    let residual = Residual::load(&bundle).unwrap();
+    let windows = residual.window().unwrap().among(&calibration.keys());
+    let by_window = worst(residual.errors(calibration.linear(), Some(&windows)).unwrap());
+    assert_ne!(shown, by_window, "the rows tell the two orders apart");
+    let section = page.split("<h2 id=\"worst\">").nth(1).unwrap();
+    let section = section.split("<h2").next().unwrap();
+    let of_rows = shown
+        .iter()
+        .map(|place| calibration.rows()[*place].captured_at.to_string());
+    let found: Vec<Option<usize>> = of_rows.map(|taken| section.find(&taken)).collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?}");
 }
