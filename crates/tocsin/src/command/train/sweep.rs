@@ -1,12 +1,14 @@
 //! `tocsin train --sweep-latent`: how many latents does a class need? Each size is trained on two thirds of the machines and
-//! looked at on the others: a bottleneck is as narrow as parts failing machines from healthy ones no worse.
+//! looked at on each of the others alone: a bottleneck is as narrow as parts failing machines from healthy ones no worse.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use tocsin_corpus::Row;
 use tocsin_domain::{Slug, SpectrumSpec};
-use tocsin_evaluate::{Figures, Parts, measure};
-use tocsin_models::Bundle;
+use tocsin_evaluate::{Parts, Row as Means, measure, summarise_machines};
+use tocsin_models::{Bundle, Manifest};
 
 use super::{Fitting, fit};
 use crate::output::{Output, Section};
@@ -23,41 +25,70 @@ const ERROR: f64 = 0.05;
 struct Size {
     latent: u16,
     validation_error: f64,
-    /// On the machines held out; nothing where none of them fails in the corpus.
-    figures: Option<Figures>,
+    /// Means over the machines held out, each tested alone: a machine that is louder than the others through and through
+    /// then costs false alarms, and not the order of its own states. Nothing where none of them has both failing and
+    /// healthy rows to test.
+    means: Option<Means>,
+}
+
+impl Size {
+    fn mean(&self, of: fn(&Means) -> Option<f64>) -> Option<f64> {
+        self.means.as_ref().and_then(of)
+    }
 }
 
 /// Trains every size and prints what came of each, and which is recommended.
 pub(super) fn run(rows: Vec<Row>, spec: &SpectrumSpec, fitting: &Fitting, sizes: &[u16], output: Output) -> Result<()> {
+    print(&tried(rows, spec, fitting, sizes)?, output)
+}
+
+/// Trains every size, and tests it on each machine held out, by lines that the others set.
+fn tried(rows: Vec<Row>, spec: &SpectrumSpec, fitting: &Fitting, sizes: &[u16]) -> Result<Vec<Size>> {
     let (kept, held_out) = part(rows)?;
     let of_others = Parts::from_rows(spec, &kept)?;
-    let mut parts = Parts::from_rows(spec, &held_out)?;
-    parts.cal = of_others.cal;
-    let testable = parts.end.rows > 0 && parts.test_healthy.rows > 0;
-    let mut tried = Vec::new();
-    for latent in sizes {
+    let mut machines = Vec::new();
+    for (name, rows) in held_out {
+        let mut parts = Parts::from_rows(spec, &rows)?;
+        parts.cal = of_others.cal.clone();
+        machines.push((name, parts));
+    }
+    let testable = |(_, parts): &(_, Parts)| parts.end.rows > 0 && parts.test_healthy.rows > 0;
+    if !machines.iter().any(testable) {
+        machines.clear();
+    }
+    let size = |latent: &u16| -> Result<Size> {
         let fitting = Fitting {
             latent: Some(*latent),
             ..fitting.clone()
         };
         let bundle = Bundle::from_archive(fit(&kept, spec, &fitting)?.archive)?;
-        let manifest = bundle.manifest();
-        let figures = if testable {
-            measure(&bundle, &parts)?.remove(&manifest.network_name())
-        } else {
-            None
-        };
-        tried.push(Size {
+        Ok(Size {
             latent: *latent,
-            validation_error: manifest.metrics.validation_loss,
-            figures,
-        });
-    }
-    print(&tried, output)
+            validation_error: validation_error(bundle.manifest()),
+            means: means(&bundle, &machines)?,
+        })
+    };
+    sizes.iter().map(size).collect()
 }
 
-/// The rows of the machines to train on, and of those held out.
-fn part(rows: Vec<Row>) -> Result<(Vec<Row>, Vec<Row>)> {
+/// The network's figures on each machine alone, and their means.
+fn means(bundle: &Bundle, machines: &[(String, Parts)]) -> Result<Option<Means>> {
+    let mut measured = Vec::new();
+    for (name, parts) in machines {
+        measured.push((name.clone(), vec![measure(bundle, parts)?]));
+    }
+    let mut of_detectors = summarise_machines(1, &measured).detectors;
+    Ok(of_detectors.remove(&bundle.manifest().network_name()))
+}
+
+/// That of the network that scores: of two, the one over windows.
+fn validation_error(manifest: &Manifest) -> f64 {
+    let temporal = manifest.temporal.as_ref().map(|temporal| &temporal.metrics);
+    temporal.unwrap_or(&manifest.metrics).validation_loss
+}
+
+/// The rows of the machines to train on, and those of each machine held out by its name.
+fn part(rows: Vec<Row>) -> Result<(Vec<Row>, BTreeMap<String, Vec<Row>>)> {
     let machine = |row: &Row| (row.sensor.site.clone(), row.sensor.machine.clone());
     let mut machines: Vec<(Slug, Slug)> = rows.iter().map(machine).collect();
     machines.sort_unstable();
@@ -69,12 +100,18 @@ fn part(rows: Vec<Row>) -> Result<(Vec<Row>, Vec<Row>)> {
         );
     }
     let held_out: Vec<_> = machines.into_iter().skip(HELD_OUT - 1).step_by(HELD_OUT).collect();
-    Ok(rows.into_iter().partition(|row| !held_out.contains(&machine(row))))
+    let (kept, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| !held_out.contains(&machine(row)));
+    let mut of_machines: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in others {
+        let name = format!("{}/{}", row.sensor.site, row.sensor.machine);
+        of_machines.entry(name).or_default().push(row);
+    }
+    Ok((kept, of_machines))
 }
 
 /// The narrowest of those that part about as well as the best; where nothing failed, that rebuild about as well.
 fn recommended(sizes: &[Size]) -> Option<u16> {
-    let area = |size: &Size| size.figures.as_ref().and_then(|figures| figures.auroc);
+    let area = |size: &Size| size.mean(|means| means.auroc);
     let best = sizes.iter().filter_map(area).max_by(f64::total_cmp);
     let least = sizes.iter().map(|size| size.validation_error).min_by(f64::total_cmp)?;
     let good = |size: &&Size| match best {
@@ -89,13 +126,12 @@ fn print(sizes: &[Size], output: Output) -> Result<()> {
     let items: Vec<Value> = sizes
         .iter()
         .map(|size| {
-            let figure = |of: fn(&Figures) -> Option<f64>| size.figures.as_ref().and_then(of);
             json!({
                 "latent": size.latent,
                 "validation_error": size.validation_error,
-                "auroc": figure(|f| f.auroc),
-                "recall_995": figure(|f| f.recall_995),
-                "fpr_995": figure(|f| f.fpr_995),
+                "auroc": size.mean(|means| means.auroc),
+                "recall_995": size.mean(|means| means.recall_995),
+                "fpr_995": size.mean(|means| means.fpr_995),
                 "recommended": Some(size.latent) == recommended,
             })
         })
@@ -103,7 +139,7 @@ fn print(sizes: &[Size], output: Output) -> Result<()> {
     let head = json!({ "recommended": recommended });
     let whole = json!({ "recommended": recommended, "sizes": items });
     let sections = [Section {
-        title: "sizes of the latent; the last columns on machines held out".to_owned(),
+        title: "sizes of the latent; the last columns are means over the machines held out, each alone".to_owned(),
         items,
         columns: &[
             "latent",
@@ -118,42 +154,4 @@ fn print(sizes: &[Size], output: Output) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn size(latent: u16, validation_error: f64, auroc: Option<f64>) -> Size {
-        let figures = auroc.map(|auroc| Figures {
-            auroc: Some(auroc),
-            average_precision: None,
-            recall_995: None,
-            fpr_995: None,
-            recall_9995: None,
-            fpr_9995: None,
-            auroc_incipient: None,
-            lines: tocsin_evaluate::Lines {
-                alert: 1.0,
-                page: 2.0,
-                alert_supported: true,
-                page_supported: true,
-            },
-        });
-        Size {
-            latent,
-            validation_error,
-            figures,
-        }
-    }
-
-    #[test]
-    fn the_narrowest_that_costs_nothing_is_recommended() {
-        let sizes = [
-            size(4, 0.5, Some(0.9)),
-            size(8, 0.4, Some(0.977)),
-            size(16, 0.3, Some(0.98)),
-        ];
-        assert_eq!(recommended(&sizes), Some(8));
-        let unfailing = [size(4, 0.5, None), size(8, 0.31, None), size(16, 0.3, None)];
-        assert_eq!(recommended(&unfailing), Some(8));
-        assert_eq!(recommended(&[]), None);
-    }
-}
+mod tests;
