@@ -126,7 +126,8 @@ fn sampled(request: &TrainRequest<'_>) -> Option<String> {
     };
     let known = of("to learn from", request.train).map(|sample| {
         format!(
-            "The rows to learn from did not fit in memory: the network, its standardisation, principal components, Mahalanobis distance and overall              level learned from all of them; the isolation forest, the suspects and this page know {sample}."
+            "The rows to learn from did not fit in memory: the network, its standardisation, principal components, Mahalanobis distance and \
+             overall level learned from all of them; the isolation forest, the suspects and this page know {sample}."
         )
     });
     let limits = of("to set limits by", request.calibration).map(|sample| format!("Limits come of {sample}."));

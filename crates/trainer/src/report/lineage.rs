@@ -1,6 +1,7 @@
 //! Where the model comes from, and the rows a person should look at.
 
 use maud::{Markup, html};
+use tocsin_models::Selection;
 
 use super::Material;
 use crate::chart::number;
@@ -38,6 +39,18 @@ pub(super) fn suspects(material: &Material<'_>) -> Markup {
     }
 }
 
+/// How the rows were chosen, as rows of the table.
+fn chosen(selection: &Selection) -> Markup {
+    html! {
+        @for (split, rows) in &selection.sampled_by_split { tr { th { "Rows sampled of split " (split) } td { (rows) } } }
+        @if let Some(sensors) = &selection.sensors { tr { th { "Sensors, chosen by" } td { code { (sensors) } } } }
+        @if let Some(by) = &selection.split_by { tr { th { "Rows parted by" } td { (by) ", not by the splits of the corpora" } } }
+        @if let Some(log) = &selection.maintenance_log { tr { th { "Maintenance log" } td { (log.name) ", " (log.rows) " intervals, SHA-256 " code { (log.sha256) } } } }
+        @if selection.only_logged_healthy { tr { th { "Taken for healthy" } td { "rows alone that the log calls healthy" } } }
+        @for (reason, rows) in &selection.left_out { tr { th { "Rows left out, " (reason) } td { (rows) } } }
+    }
+}
+
 pub(super) fn section(material: &Material<'_>) -> Markup {
     let manifest = material.manifest();
     let lineage = &manifest.lineage;
@@ -48,8 +61,7 @@ pub(super) fn section(material: &Material<'_>) -> Markup {
             tr { th { "Kind" } td { (manifest.network_name()) @if manifest.variant.is_network() { ", objective " code { (format!("{:?}", manifest.objective)) } } } }
             tr { th { "Space" } td { (manifest.bins) " bins, latent " (manifest.latent) ", full scale " (manifest.full_scale) " " (manifest.unit) ", s0 " (manifest.s0) " " (manifest.unit) ", codec " (manifest.codec) } }
             @for (split, rows) in &lineage.rows_by_split { tr { th { "Rows, split " (split) } td { (rows) } } }
-            @for (split, rows) in lineage.selection.iter().flat_map(|selection| &selection.sampled_by_split) { tr { th { "Rows sampled of split " (split) } td { (rows) } } }
-            @if let Some(sensors) = lineage.selection.as_ref().and_then(|selection| selection.sensors.as_ref()) { tr { th { "Sensors, chosen by" } td { code { (sensors) } } } }
+            @if let Some(selection) = &lineage.selection { (chosen(selection)) }
             tr { th { "Seed" } td { (lineage.seed) } }
             tr { th { "Trainer" } td { (lineage.trainer) } }
             tr { th { "Made at" } td { (lineage.created_at) } }

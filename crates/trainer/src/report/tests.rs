@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tocsin_domain::{Slug, SpectrumSpec, Timestamp};
 use tocsin_models::archive::REPORT_FILE;
-use tocsin_models::{CorpusFile, Network, Objective, Residual, Variant, VerifyLimits, verify};
+use tocsin_models::{CorpusFile, Network, Objective, Residual, Selection, Variant, VerifyLimits, verify};
 
 use super::*;
 use crate::fit::FitOptions;
@@ -215,4 +215,52 @@ fn of_a_temporal_model_the_network_that_was_measured_is_named_and_its_errors_ran
         .map(|place| calibration.rows()[*place].captured_at.to_string());
     let found: Vec<Option<usize>> = of_rows.map(|taken| section.find(&taken)).collect();
     assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?}");
+}
+
+#[test]
+fn the_lineage_says_how_rows_were_chosen_and_why_others_were_left_out() {
+    let selection = Selection {
+        maintenance_log: Some(CorpusFile {
+            name: "log<1>.csv".to_owned(),
+            sha256: "f00d".to_owned(),
+            rows: 12,
+        }),
+        only_logged_healthy: true,
+        split_by: Some("time".to_owned()),
+        sensors: Some("*/horizontal".to_owned()),
+        left_out: [("faulty".to_owned(), 34), ("unlogged".to_owned(), 5)].into(),
+        ..Selection::default()
+    };
+    let (train, calibration) = (rows(200, 1).chosen_by(Some(selection)), rows(60, 2));
+    let (_, page) = report_on((&train, &calibration), Variant::Pca, Objective::Plain, 0.0);
+    for row in [
+        "<th>Sensors, chosen by</th><td><code>*/horizontal</code></td>",
+        "<th>Rows parted by</th><td>time, not by the splits of the corpora</td>",
+        "<th>Maintenance log</th><td>log&lt;1&gt;.csv, 12 intervals, SHA-256 <code>f00d</code></td>",
+        "<th>Taken for healthy</th><td>rows alone that the log calls healthy</td>",
+        "<th>Rows left out, faulty</th><td>34</td>",
+        "<th>Rows left out, unlogged</th><td>5</td>",
+    ] {
+        assert!(page.contains(row), "{row}");
+    }
+    let (_, plain) = report(Variant::Pca, Objective::Plain, 60);
+    for absent in [
+        "Maintenance log",
+        "Rows parted by",
+        "Taken for healthy",
+        "Rows left out",
+    ] {
+        assert!(!plain.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn samples_are_told_in_whole_sentences() {
+    let (train, calibration) = (rows(200, 1).drawn_from(5_000), rows(60, 2).drawn_from(700));
+    let (_, page) = report_on((&train, &calibration), Variant::Pca, Objective::Plain, 0.0);
+    assert!(page.contains(
+        "did not fit in memory: the network, its standardisation, principal components, Mahalanobis distance and overall level \
+         learned from all of them; the isolation forest, the suspects and this page know a sample of 200 of 5000 rows to learn \
+         from. Limits come of a sample of 60 of 700 rows to set limits by."
+    ));
 }
