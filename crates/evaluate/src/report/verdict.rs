@@ -47,7 +47,7 @@ pub(super) fn of(detectors: &BTreeMap<String, Row>, runs: &[Run], over: Over) ->
     told.unwrap_or_else(|| "a network and a baseline are needed to compare".to_owned())
 }
 
-/// Whether no faults were planted among what a detector learned from; the names of the others end in `+faults` and the like.
+/// Whether a detector learned as usual, neither from planted faults nor trimmed; the names of the others end in `+faults` and the like.
 pub(super) fn is_clean(name: &str) -> bool {
     !name.contains('+')
 }

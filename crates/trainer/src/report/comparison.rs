@@ -10,6 +10,9 @@ use super::errors::{CONFIDENCE, LINES};
 use crate::chart::number;
 use crate::linear::LinearModel;
 
+/// Most bins of which all principal components are computed here: their time grows with the cube.
+const MOST_BINS: u16 = 1_024;
+
 /// How one detector's lines carry over to rows it was not fitted on.
 struct Carried {
     name: String,
@@ -24,6 +27,7 @@ pub(super) struct Comparison {
     /// The network over windows that it stands beside, if there is one.
     temporal: Option<String>,
     variant: Variant,
+    bins: u16,
     latent: usize,
     /// Healthy rows that nothing was fitted on.
     rows: usize,
@@ -38,7 +42,9 @@ impl Comparison {
     pub(super) fn of(material: &Material<'_>) -> Result<Self, FitError> {
         let manifest = material.manifest();
         let latent = usize::from(manifest.latent);
-        let comparable = manifest.target_space == TargetSpace::StandardisedLog && latent <= usize::from(manifest.bins);
+        let comparable = manifest.target_space == TargetSpace::StandardisedLog
+            && latent <= usize::from(manifest.bins)
+            && manifest.bins <= MOST_BINS;
         let detectors = [
             (Detector::Residual, manifest.network_name()),
             (Detector::Pca, "principal components".to_owned()),
@@ -49,6 +55,7 @@ impl Comparison {
             network: material.over_one_spectrum(),
             temporal: manifest.temporal.as_ref().map(|_| manifest.network_name()),
             variant: manifest.variant,
+            bins: manifest.bins,
             latent,
             rows: material.calibration.len(),
             model: (material.train.mean_square, material.calibration.mean_square),
@@ -80,6 +87,9 @@ impl Comparison {
             _ if self.variant == Variant::Mahalanobis => {
                 "This is a simple method itself, the Mahalanobis distance: it rebuilds nothing, and is held against the others below."
                     .to_owned()
+            }
+            None if self.bins > MOST_BINS => {
+                format!("{network} was not held against principal components: there are too many bins ({}).", self.bins)
             }
             None => format!("{network} rebuilds in a space of its own; principal components can't be held against it."),
             Some((_, components)) => {
