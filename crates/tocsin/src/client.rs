@@ -134,6 +134,20 @@ pub fn explain(doing: &str, status: &Status) -> anyhow::Error {
     anyhow!("{doing} failed: {} ({advice})", status.message())
 }
 
+/// The same of sending many readings: where the cause may pass, with what to do then.
+pub fn explain_sending(doing: &str, status: &Status, then: &str) -> anyhow::Error {
+    let error = explain(doing, status);
+    match status.code() {
+        Code::Unauthenticated
+        | Code::PermissionDenied
+        | Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::NotFound
+        | Code::Unimplemented => error,
+        _ => anyhow!("{error}; {then}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +157,14 @@ mod tests {
             data_dir: Some(folder.to_owned()),
             ..Target::default()
         }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_advised_to_be_tried_again() {
+        let say = |status: Status| explain_sending("publishing", &status, "run it again").to_string();
+        assert!(say(Status::unavailable("down")).ends_with("run it again"));
+        let refused = say(Status::permission_denied("lacks may_replay"));
+        assert!(refused.starts_with("publishing failed: lacks may_replay") && !refused.contains("again"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod accounts;
 mod archive;
 mod audit;
+mod cadence;
 mod choice;
 mod config;
 mod corpora;

@@ -142,9 +142,14 @@ fn print(report: &Report, told: &[Told], output: Output) -> Result<()> {
         },
     ];
     output.report("evaluation", &Value::Null, &head, &sections)?;
-    eprintln!("* too few calibration readings stand behind this line: it is extrapolated by the fitted tail");
+    let extrapolated = |row: &Row| row.insufficient_995 || row.insufficient_9995;
+    if report.detectors.values().any(extrapolated) {
+        eprintln!("* too few calibration readings stand behind this line: it is extrapolated by the fitted tail");
+    }
     if let (Some(best), Some(gap)) = (&report.best_member, report.ensemble_gap) {
-        eprintln!("best single detector: {best}; the ensemble's area under the curve lies {gap:+.4} below it");
+        let side = if gap < 0.0 { "above" } else { "below" };
+        let gap = gap.abs();
+        eprintln!("best single detector: {best}; the ensemble's area under the curve lies {gap:.4} {side} it");
     }
     Ok(())
 }

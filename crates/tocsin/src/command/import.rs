@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -15,7 +15,7 @@ use tocsin_contracts::ingest::v1::Reading;
 
 use self::csv_readings::{Problem, Row};
 use super::Ask;
-use crate::client::explain;
+use crate::client::explain_sending;
 use crate::output::{Format, document};
 use crate::publish::Publisher;
 
@@ -74,11 +74,10 @@ impl Import {
                 batch.into_iter().map(|row| (row.line, row.reading)).unzip();
             tally.sent += readings.len() as u64;
             let ack = publisher.publish(readings).await;
-            let ack = ack.map_err(|status| explain("publishing", &status)).with_context(|| {
-                format!(
-                    "after {} readings; run the same import again, what is stored stays single",
-                    tally.sent
-                )
+            let ack = ack.map_err(|status| {
+                let then = "run the same import again: what is stored stays single";
+                let error = explain_sending("publishing", &status, then);
+                anyhow!("{error} ({} readings were stored before)", tally.stored)
             })?;
             tally.stored += u64::from(ack.stored);
             tally.duplicates += u64::from(ack.duplicates);

@@ -15,6 +15,7 @@ mod floods;
 mod people;
 mod performance;
 mod review;
+mod whole;
 
 #[derive(Debug, Args)]
 pub(super) struct Incidents {
@@ -172,7 +173,7 @@ impl Incidents {
                     .unwrap_or(Value::Null);
                 view["labels"] = answer.labels.into_iter().map(labels::view).collect::<Result<_>>()?;
                 view["pages"] = answer.pages.into_iter().map(page_view).collect::<Result<_>>()?;
-                output.item("incident", view)
+                whole::print(output, &view)
             }
             What::Comment { incident, text } => people::comment(output, &mut client, incident, text).await,
             What::HandOver { incident, to, note } => people::hand_over(output, &mut client, incident, to, note).await,

@@ -25,7 +25,7 @@ use tocsin_transport::Channel;
 use self::cursor::CursorFile;
 use super::Ask;
 use super::corpora::{Corpora, bar};
-use crate::client::explain;
+use crate::client::explain_sending;
 use crate::output::{Format, document};
 use crate::publish::Publisher;
 
@@ -66,7 +66,7 @@ pub(super) struct Replay {
     #[command(flatten)]
     corpora: Corpora,
     /// Class of the machines, for --register
-    #[arg(long, value_name = "NAME", default_value = "corpus")]
+    #[arg(long, value_name = "NAME", default_value = "corpus", requires = "register")]
     class: String,
     /// Make the site, class, specification and sensors that don't exist yet
     #[arg(long)]
@@ -291,11 +291,8 @@ async fn publish_share(mut publisher: Publisher, steps: Vec<Vec<Reading>>) -> (P
                 }
             }
             Err(status) => {
-                let error = explain("publishing", &status);
-                return (
-                    publisher,
-                    Err(error.context("run the same replay again: it goes on where it stopped")),
-                );
+                let then = "run the same replay again: it goes on where it stopped";
+                return (publisher, Err(explain_sending("publishing", &status, then)));
             }
         }
     }

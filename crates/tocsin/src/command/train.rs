@@ -12,18 +12,19 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tocsin_corpus::Row;
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
-use tocsin_models::{CorpusFile, Objective, Selection, Variant};
+use tocsin_models::{BundleArchive, CorpusFile, Objective, Selection, Variant};
 use tocsin_trainer::on_disk::Budget;
 use tocsin_trainer::report::with_report;
 use tocsin_trainer::{
     Checkpoints, FitOptions, Foreign, TrainRequest, Trained, TrainingSet, can_stream, train_resumably,
 };
+use tocsin_transport::Channel;
 
 use self::outcome::{describe, keep, kept, peak_memory_mib, registered};
-use super::Ask;
 use super::choice::Choice;
 use super::corpora::{Corpora, bar};
-use crate::rollout;
+use super::{Ask, cadence};
+use crate::rollout::{self, Rollout};
 
 /// The kinds of autoencoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -89,9 +90,9 @@ pub(super) struct Train {
     /// that scored by its evidence bound (`variational_elbo`) [default: denoising]
     #[arg(long, value_name = "NAME", value_parser = Objective::named)]
     objective: Option<Objective>,
-    /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    window: u16,
+    /// Spectra of a sensor that a temporal variant looks at together, the newest included: 2 to 16 [default: 8]
+    #[arg(long, value_name = "N")]
+    window: Option<u16>,
     /// Share of rows that may be faults: at most so many are left out, those that are hardly healthy and their like
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     trim: f64,
@@ -217,13 +218,18 @@ impl Train {
             told["folder"] = folder.display().to_string().into();
         }
         if let Some(registry) = registry {
-            let rollout = match rollout::register(&registry, class.as_str(), &archive).await {
+            let rollout = match self.registered(&registry, class.as_str(), &archive).await {
                 Ok(rollout) => rollout,
                 Err(error) => return Err(kept(error, self.out.as_deref(), &class, &archive, &suspects.listed)),
             };
             told["registered"] = registered(&rollout);
         }
         self.ask.output.item("bundle", told)
+    }
+
+    async fn registered(&self, registry: &Channel, class: &str, archive: &BundleArchive) -> Result<Rollout> {
+        cadence::prepare(registry, class, cadence::of_corpora(&self.corpora)?).await?;
+        rollout::register(registry, class, archive).await
     }
 
     /// What to read, and the memory and the folder for it.
@@ -257,7 +263,7 @@ impl Train {
         FitOptions {
             objective: self.objective.unwrap_or_default(),
             trim: self.trim,
-            window: self.window,
+            window: self.window.unwrap_or(usual.window),
             epochs: self.epochs.unwrap_or(usual.epochs),
             ..usual
         }

@@ -7,9 +7,7 @@ use prost_types::Timestamp as WireTimestamp;
 use tocsin_contracts::access::v1::access_service_client::AccessServiceClient;
 use tocsin_contracts::access::v1::{CreateTokenRequest, RevokeTokenRequest, Token};
 use tocsin_contracts::fleet::v1::fleet_service_client::FleetServiceClient;
-use tocsin_contracts::fleet::v1::{
-    CreateClassRequest, CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, MachineClass, Sensor, Site, Spec,
-};
+use tocsin_contracts::fleet::v1::{CreateSensorRequest, CreateSiteRequest, CreateSpecRequest, Sensor, Site, Spec};
 use tocsin_contracts::time;
 use tocsin_corpus::{Row, SensorName};
 use tocsin_domain::{Clock, Slug, SpectrumSpec};
@@ -17,6 +15,7 @@ use tocsin_transport::{Channel, auth};
 use tonic::{Code, Status};
 
 use crate::client::{Target, explain};
+use crate::command::cadence;
 
 /// How long a token made for a replay holds, if nothing revokes it.
 const TOKEN_LIFE: std::time::Duration = std::time::Duration::from_hours(24);
@@ -96,15 +95,7 @@ pub(super) async fn register(
         fleet.create_site(CreateSiteRequest { site: Some(new_site) }).await,
         "making the site",
     )?;
-    let new_class = MachineClass {
-        name: class.to_owned(),
-        step_ms: 0,
-        ..MachineClass::default()
-    };
-    made(
-        fleet.create_class(CreateClassRequest { class: Some(new_class) }).await,
-        "making the class",
-    )?;
+    cadence::prepare(channel, class, cadence::of_rows(rows)).await?;
     let spec_name = format!("{class}-{}-bins", spec.bins);
     let definition_json = serde_json::to_string(spec).context("the specification")?;
     let new_spec = Spec {

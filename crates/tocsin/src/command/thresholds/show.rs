@@ -29,7 +29,7 @@ pub(super) fn print(set: ThresholdSet, output: Output) -> Result<()> {
     };
     let sections = [
         section(
-            "lines, with 95 % bounds from order statistics",
+            "lines, beside 95 % bounds of their percentile (order statistics; a line of the fitted tail may lie outside)",
             lines(&whole["definition"]["members"]),
             LINES,
         ),

@@ -45,6 +45,9 @@ impl Train {
                 "--trim: a model that was trained elsewhere (--variant foreign) learned without these rows: none can be left out"
             );
         }
+        if self.window.is_some() && !variant.is_temporal() {
+            bail!("--window: belongs to a temporal variant; --variant {variant} looks at one spectrum");
+        }
         if !variant.is_network() {
             let how = if variant == Variant::Foreign {
                 "was trained elsewhere"
@@ -122,6 +125,7 @@ mod tests {
         for (kind, flag, how) in [
             (&["pca"][..], ["--objective", "sparse"], "pca is computed"),
             (&["mahalanobis"], ["--checkpoint", "k"], "mahalanobis is computed"),
+            (&["conv"], ["--window", "4"], "conv looks at one spectrum"),
             (&foreign, ["--objective", "plain"], "foreign was trained elsewhere"),
             (&foreign, ["--checkpoint", "k"], "foreign was trained elsewhere"),
             (
