@@ -12,7 +12,7 @@ use tocsin_domain::{
 };
 use tocsin_judge::step::{StepLevel, steps};
 use tocsin_judge::{JudgedReading, Judgement};
-use tocsin_models::{Manifest, StoreError};
+use tocsin_models::Manifest;
 use tocsin_store::reading::{FullReading, StoredReading};
 
 use super::Service;
@@ -121,13 +121,13 @@ impl Service {
     async fn bundle_use(&self, id: Option<BundleId>) -> Result<Option<v1::BundleUse>, Error> {
         let Some(id) = id else { return Ok(None) };
         let record = self.store.bundle_by_id(id).await?;
-        let digest = record.digest;
-        let manifest = Manifest::from_json(record.manifest_json.as_bytes());
-        let manifest = manifest.map_err(|source| StoreError::Bundle { digest, source })?;
+        // What the registry took can be read; where it can't be, the rest is explained all the same.
+        let manifest = Manifest::from_json(record.manifest_json.as_bytes()).ok();
+        let temporal = manifest.and_then(|manifest| manifest.temporal);
         Ok(Some(v1::BundleUse {
             id: id.0,
-            digest: digest.to_string(),
-            window: manifest.temporal.map_or(0, |temporal| temporal.window.spectra.into()),
+            digest: record.digest.to_string(),
+            window: temporal.map_or(0, |temporal| temporal.window.spectra.into()),
         }))
     }
 
