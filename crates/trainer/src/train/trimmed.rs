@@ -47,9 +47,10 @@ pub(super) fn fit_trimmed(
         Variant::TemporalConv | Variant::TemporalLstm => (Variant::Dense, options.beside()),
         other => (other, options),
     };
-    let narrow = match looking.is_network() {
-        true => (latent / NARROWER).max(2).min(latent),
-        false => latent,
+    let narrow = if looking.is_network() {
+        (latent / NARROWER).max(2).min(latent)
+    } else {
+        latent
     };
     let round = |number: u32| checkpoints.map(|checkpoints| (checkpoints, number));
     let mut left_out = Vec::new();
