@@ -87,8 +87,11 @@ fn validation_error(manifest: &Manifest) -> f64 {
     temporal.unwrap_or(&manifest.metrics).validation_loss
 }
 
+/// Rows of machines, by machine.
+type ByMachine = BTreeMap<String, Vec<Row>>;
+
 /// The rows of the machines to train on, and those of each machine held out by its name.
-fn part(rows: Vec<Row>) -> Result<(Vec<Row>, BTreeMap<String, Vec<Row>>)> {
+fn part(rows: Vec<Row>) -> Result<(Vec<Row>, ByMachine)> {
     let machine = |row: &Row| (row.sensor.site.clone(), row.sensor.machine.clone());
     let mut machines: Vec<(Slug, Slug)> = rows.iter().map(machine).collect();
     machines.sort_unstable();
