@@ -113,7 +113,9 @@ mod tests {
 
     fn find(rows: &[Row], flag: &str, text: &str) -> Result<Row> {
         let mut search = Search::of(flag, text)?;
-        rows.iter().for_each(|row| search.look(row));
+        for row in rows {
+            search.look(row);
+        }
         search.finish()
     }
 

@@ -49,7 +49,9 @@ fn machine(number: u64, splits: &[&str], (gain, fault): (f32, f32)) -> Vec<Row> 
         if split == "end" {
             bins[20..24].fill(fault);
         }
-        bins.iter_mut().for_each(|bin| *bin *= gain);
+        for bin in &mut bins {
+            *bin *= gain;
+        }
         Row {
             sensor: SensorName::parse(&format!("a/m{number}/x")).unwrap(),
             captured_at: Timestamp::from_micros((1_000 * nth + at) as i64 * 10_000_000),
