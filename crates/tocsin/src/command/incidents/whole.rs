@@ -6,6 +6,8 @@ use crate::output::{Output, Section};
 
 /// Its journal's entries of single decision steps, of which there may be a thousand.
 const STEP: &str = "step";
+/// The most entries shown of a list, the newest: evidence is kept of a thousand readings.
+const SHOWN: usize = 10;
 /// Lists of an incident, in the order shown, and the fields of each that are.
 const LISTS: [(&str, &[&str]); 4] = [
     ("events", &["seq", "at", "kind", "payload"]),
@@ -25,7 +27,8 @@ pub(super) fn print(output: Output, view: &Value) -> anyhow::Result<()> {
     output.report("incident", view, &head, &sections)
 }
 
-/// What is told in a line each, and its lists with their titles, without the journal's entries of single steps.
+/// What is told in a line each, and the newest of its lists with their titles, without the journal's entries of single
+/// steps.
 fn parts(view: &Value) -> (Value, Vec<(String, Vec<Value>)>) {
     let mut head = view.clone();
     let lists = LISTS.map(|(name, _)| {
@@ -36,9 +39,10 @@ fn parts(view: &Value) -> (Value, Vec<(String, Vec<Value>)>) {
         };
         let all = items.len();
         items.retain(|item| name != "events" || item["kind"] != STEP);
+        items.drain(..items.len().saturating_sub(SHOWN));
         let title = match all - items.len() {
             0 => name.to_owned(),
-            steps => format!("{name} ({steps} of single steps left out: --format json has them)"),
+            left_out => format!("{name} ({left_out} more: --format json has them)"),
         };
         (title, items)
     });
@@ -57,16 +61,18 @@ mod tests {
         let view = json!({
             "machine": "pump-1",
             "events": [event(1, "opened"), event(2, "step"), event(3, "step"), event(4, "acknowledged")],
-            "evidence": [{ "sensor": "h", "bin_error": [0.1, 0.2] }],
+            "evidence": (0..25).map(|at| json!({ "at": at, "bin_error": [0.1, 0.2] })).collect::<Vec<_>>(),
             "pages": [],
         });
         let (head, lists) = parts(&view);
         assert_eq!(head, json!({ "machine": "pump-1" }));
-        let [(title, events), (_, evidence), (_, labels), (_, pages)] = lists.as_slice() else {
+        let [(title, events), (of_evidence, evidence), (_, labels), (_, pages)] = lists.as_slice() else {
             panic!("four lists: {lists:?}");
         };
-        assert_eq!(title, "events (2 of single steps left out: --format json has them)");
+        assert_eq!(title, "events (2 more: --format json has them)");
         assert_eq!(events, &[event(1, "opened"), event(4, "acknowledged")]);
-        assert_eq!((evidence.len(), labels.len(), pages.len()), (1, 0, 0));
+        assert_eq!(of_evidence, "evidence (15 more: --format json has them)");
+        assert_eq!((&evidence[0]["at"], evidence.len()), (&json!(15), SHOWN), "the newest");
+        assert_eq!((labels.len(), pages.len()), (0, 0));
     }
 }
