@@ -153,13 +153,20 @@ async fn a_temporal_challenger_is_tried_by_windows_as_it_would_judge() -> Result
     for batch in numbers.chunks(3) {
         publisher.publish(batch.iter().copied().map(reading).collect()).await?;
     }
-    let said = loop {
-        let said = shadowed(&stage, registered.bundle_id, "m1").await?;
+    let mut said = Vec::new();
+    for _ in 0..200 {
+        said = shadowed(&stage, registered.bundle_id, "m1").await?;
         if said.len() == numbers.len() {
-            break said;
+            break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    }
+    ensure!(
+        said.len() == numbers.len(),
+        "{} of {} are scored",
+        said.len(),
+        numbers.len()
+    );
     let expected = by_windows(&temporal, &numbers)?;
     for ((number, said), expected) in numbers.iter().zip(&said).zip(&expected) {
         let near = (said - expected).abs() <= 1e-3 * expected;
